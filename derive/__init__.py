@@ -1,0 +1,48 @@
+"""From a model to its high-dimensional equations.
+
+``model`` (losses, targets, step sizes as canonical text) imports neither SymPy nor NumPy; everything symbolic is imported
+when it is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sgdlimit.derive.model import (
+    Constant,
+    Expectation,
+    Formula,
+    L2Adversary,
+    Labels,
+    Loss,
+    Model,
+    RandomLabels,
+    Schedule,
+    Teacher,
+)
+
+if TYPE_CHECKING:
+    from sgdlimit.derive.limit import Limit, derive
+
+__all__ = [
+    "Constant",
+    "Expectation",
+    "Formula",
+    "L2Adversary",
+    "Labels",
+    "Limit",
+    "Loss",
+    "Model",
+    "RandomLabels",
+    "Schedule",
+    "Teacher",
+    "derive",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Limit", "derive"):
+        from sgdlimit.derive import limit
+
+        return getattr(limit, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
