@@ -1,0 +1,868 @@
+"""A Gaussian mixture in the common eigenbasis of its covariances: what a model is solved or simulated with.
+
+An :class:`Instance` lists modes. A mode is a coordinate of the eigenbasis at finite dimension, or part of
+an atom of the spectral measure (theory.md §3): what the limit needs of an atom is its share of the
+dimension and the Gram matrix of the fixed vectors (start, teacher, means) within it, so that a few modes
+stand for any number of coordinates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from typing import Any, TypedDict, TypeGuard, Unpack
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sgdlimit.derive.errors import InstanceError
+from sgdlimit.runtime.spectra import (
+    FloatArray,
+    class_covariances,
+    common_eigenbasis,
+    data_moments,
+    decaying_eigenvalues,
+    delocalised_complement,
+    delocalised_rows,
+    gram_factor,
+    power_law_quadrature,
+    power_law_quantiles,
+    rational_shares,
+    real_array,
+)
+
+
+class FixedVectors(TypedDict, total=False):
+    """Keywords that every builder takes: the classes and their start, teacher and means.
+
+    A vector given by its norm is spread evenly over the spectrum, deterministically, and is orthogonal to
+    the others except for the overlaps asked for; a vector given as an array [N] is taken as it is, one
+    component a coordinate, the largest eigenvalue first (finite dimension only).
+
+    Parameters
+    ----------
+    probabilities : array_like [K]
+        Class probabilities. Default: equal ones, for as many classes as there are labels, means or
+        eigenvalues (one if none are given).
+    labels : array_like [K]
+        Label of each class. Default: none.
+    teacher_norm : float
+        Norm of the teacher, 1 by default.
+    teacher : array_like [N] or None
+        The teacher itself, or None for no teacher.
+    start_norm, start_overlap : float
+        Norm of the start, and its cosine with the teacher; 0 by default.
+    start : array_like [N] or 0
+        The start itself.
+    mean_norm, mean_overlap : float
+        Norm of the class means, and the cosine of their direction ``u`` with the teacher; 0 by default. One
+        class has the mean ``mean_norm * u``, two have ``-mean_norm * u`` and ``+mean_norm * u``.
+    means : array_like [K, N] or 0
+        The means themselves.
+    """
+
+    probabilities: ArrayLike
+    labels: ArrayLike
+    teacher_norm: float
+    teacher: ArrayLike | None
+    start_norm: float
+    start_overlap: float
+    start: ArrayLike
+    mean_norm: float
+    mean_overlap: float
+    means: ArrayLike
+
+
+@dataclass(frozen=True, eq=False, repr=False, init=False)
+class Instance:
+    """A mixture of ``K`` Gaussians whose covariances commute, in their eigenbasis of ``N`` modes.
+
+    Arrays are kept as read-only float64 copies. ``dataclasses.replace(instance, start=...)`` makes a variant.
+
+    Parameters
+    ----------
+    probabilities : array_like [K]
+        Class probabilities, positive, sum 1.
+    eigenvalues : array_like [K, N]
+        Covariance eigenvalues of each class; [N] or one number is taken for every class.
+    means : array_like [K, N]
+        Class means; [N] is taken for every class, 0 is no mean.
+    start : array_like [N]
+        Where SGD starts; 0 is the origin.
+    labels : array_like [K], optional
+        Label of each class, for targets that are class labels.
+    teacher : array_like [N], optional
+        Teacher direction.
+    weights : array_like [N], optional
+        Share of the dimension of each mode, sum 1. Default: ``1/N`` each.
+    dimension : int or inf, optional
+        Dimension of the data. Default: N. The weights times a finite dimension are the multiplicities of
+        the modes.
+
+    Raises
+    ------
+    InstanceError
+        If the arrays do not describe a mixture; the error names the field.
+
+    Examples
+    --------
+    >>> Instance(probabilities=[0.5, 0.5], eigenvalues=1.0, means=[[-1, 0], [1, 0]], labels=[-1, 1], start=0)
+    Instance(classes=2, modes=2, dimension=2, eigenvalues=1, labels=[-1, 1], |means|=[1, 1], |start|=0)
+
+    Two modes that stand for an isotropic covariance in infinite dimension, the mean along the first:
+
+    >>> limit = Instance(
+    ...     probabilities=[1],
+    ...     eigenvalues=1.0,
+    ...     means=[[2, 0]],
+    ...     start=[0.6, 0.8],
+    ...     weights=[1, 0],
+    ...     dimension=float("inf"),
+    ... )
+    >>> limit.at_dimension(100).modes
+    100
+    """
+
+    probabilities: FloatArray
+    eigenvalues: FloatArray
+    means: FloatArray
+    labels: FloatArray | None
+    teacher: FloatArray | None
+    start: FloatArray
+    weights: FloatArray
+    dimension: float
+
+    def __init__(
+        self,
+        *,
+        probabilities: ArrayLike,
+        eigenvalues: ArrayLike,
+        means: ArrayLike,
+        start: ArrayLike,
+        labels: ArrayLike | None = None,
+        teacher: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
+        dimension: float | None = None,
+    ) -> None:
+        given = {
+            "probabilities": probabilities,
+            "eigenvalues": eigenvalues,
+            "means": means,
+            "start": start,
+            "labels": labels,
+            "teacher": teacher,
+            "weights": weights,
+        }
+        arrays = _checked(given)
+        modes = arrays["start"].shape[0]
+        for name in given:
+            array = arrays.get(name)
+            if array is not None:
+                array.flags.writeable = False
+            object.__setattr__(self, name, array)
+        object.__setattr__(self, "dimension", modes if dimension is None else _dimension(dimension))
+        if self.dimension < modes:
+            raise InstanceError(
+                "dimension",
+                f"{self.dimension} is less than the {modes} modes",
+                "a mode is at least one coordinate, or use dimension=inf",
+            )
+
+    @property
+    def classes(self) -> int:
+        """Number of classes K."""
+        return len(self.probabilities)
+
+    @property
+    def modes(self) -> int:
+        """Number of modes N."""
+        return len(self.start)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the dimension is finite (an instance at ``dimension=inf`` can be solved, not simulated)."""
+        return math.isfinite(self.dimension)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Instance):
+            return NotImplemented
+        pairs = [(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)]
+        return all((a is None) == (b is None) and (a is None or np.array_equal(a, b)) for a, b in pairs)
+
+    def __hash__(self) -> int:
+        values = [getattr(self, f.name) for f in fields(self)]
+        return hash(tuple(v.tobytes() if isinstance(v, np.ndarray) else v for v in values))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Arrays come back from a pickle writable; the constructor makes them read-only again.
+        return _rebuilt, ({f.name: getattr(self, f.name) for f in fields(self)},)
+
+    def __repr__(self) -> str:
+        low, high = self.eigenvalues.min(), self.eigenvalues.max()
+        parts = [
+            f"classes={self.classes}",
+            f"modes={self.modes}",
+            f"dimension={self.dimension}",
+            f"eigenvalues={low:.4g}" + (f"..{high:.4g}" if high > low else ""),
+        ]
+        if self.labels is not None:
+            parts.append(f"labels={_listed(self.labels)}")
+        if self.means.any():
+            parts.append(f"|means|={_listed(np.linalg.norm(self.means, axis=1))}")
+        if self.teacher is not None:
+            parts.append(f"|teacher|={np.linalg.norm(self.teacher):.4g}")
+        parts.append(f"|start|={np.linalg.norm(self.start):.4g}")
+        return f"Instance({', '.join(parts)})"
+
+    def at_dimension(self, d: float) -> Instance:
+        """The instance of dimension ``d`` that has exactly the same limit.
+
+        Each group of modes with equal eigenvalues in every class is spread over its share of the ``d``
+        coordinates, deterministically and evenly, and the Gram matrix of start, teacher and means within it
+        is kept (to rounding).
+
+        Parameters
+        ----------
+        d : int or inf
+            The dimension. At ``inf`` each group is merged into as few modes as its Gram matrix needs.
+
+        Returns
+        -------
+        Instance
+            At finite ``d``, of ``d`` modes with weights ``1/d``.
+
+        Raises
+        ------
+        InstanceError
+            If a group's share of ``d`` is not a whole number, or too small to hold its vectors; the error
+            names the nearest dimensions that will do.
+
+        Examples
+        --------
+        >>> small = Instance(probabilities=[1], eigenvalues=[2, 1], means=0, teacher=[3, 4], start=0)
+        >>> large = small.at_dimension(6)
+        >>> large.eigenvalues.tolist(), float((large.teacher[:3] ** 2).sum().round(12))
+        ([[2.0, 2.0, 2.0, 1.0, 1.0, 1.0]], 9.0)
+        >>> try:
+        ...     small.at_dimension(7)
+        ... except InstanceError as error:
+        ...     print(error.remedy)
+        the nearest admissible dimensions are 6 and 8
+        """
+        d = _dimension(d)
+        if not math.isfinite(d):
+            return self._merged()
+        shares = rational_shares(
+            self.weights, max(10**6, int(self.dimension) if self.is_finite else self.modes)
+        )
+        if shares is None:
+            raise InstanceError(
+                "dimension",
+                f"no finite dimension (here {d}) has the same limit, the weights are not rational",
+                "build the instance at that dimension, or solve it at dimension=inf",
+            )
+        if all(share * d == 1 for share in shares):
+            return self if self.dimension == d else self._with(self._vectors(), self.eigenvalues, None, d)
+        groups, factors = self._groups()
+        totals = [sum((shares[j] for j in group), Fraction(0)) for group in groups]
+        self._check_admissible(int(d), groups, totals, [factor.shape[1] for factor in factors])
+        sizes = [int(total * d) for total in totals]
+        spread = [
+            factor @ delocalised_rows(factor.shape[1], size)
+            for factor, size in zip(factors, sizes, strict=True)
+            if size > 0
+        ]
+        columns = np.repeat([group[0] for group in groups], sizes)
+        return self._with(np.hstack(spread), self.eigenvalues[:, columns], None, d)
+
+    def _vectors(self) -> FloatArray:
+        """The fixed vectors as rows: start, means, and the teacher if there is one."""
+        return np.vstack([self.start, self.means, *([] if self.teacher is None else [self.teacher])])
+
+    def _with(
+        self, vectors: FloatArray, eigenvalues: FloatArray, weights: FloatArray | None, d: float
+    ) -> Instance:
+        """The same classes with other modes; ``vectors`` as in :meth:`_vectors`."""
+        k = self.classes
+        return Instance(
+            probabilities=self.probabilities,
+            eigenvalues=eigenvalues,
+            means=vectors[1 : k + 1],
+            labels=self.labels,
+            teacher=None if self.teacher is None else vectors[k + 1],
+            start=vectors[0],
+            weights=weights,
+            dimension=d,
+        )
+
+    def _groups(self) -> tuple[list[list[int]], list[FloatArray]]:
+        """Modes with exactly the same eigenvalues in every class, and the factors of their Gram matrices."""
+        groups: dict[bytes, list[int]] = {}
+        for j, column in enumerate(np.ascontiguousarray(self.eigenvalues.T)):
+            groups.setdefault(column.tobytes(), []).append(j)
+        vectors = self._vectors()
+        return list(groups.values()), [gram_factor(vectors[:, group]) for group in groups.values()]
+
+    def _merged(self) -> Instance:
+        """The limit itself: each group as few modes, the first of which bears its share of the dimension."""
+        blocks: list[FloatArray] = []
+        weights: list[float] = []
+        columns: list[int] = []
+        for group, factor in zip(*self._groups(), strict=True):
+            share = math.fsum(self.weights[group])
+            if factor.shape[1] == 0 and share == 0:
+                continue
+            block = factor if factor.shape[1] else np.zeros((factor.shape[0], 1))
+            blocks.append(block)
+            columns += [group[0]] * block.shape[1]
+            weights += [share] + [0.0] * (block.shape[1] - 1)
+        return self._with(np.hstack(blocks), self.eigenvalues[:, columns], np.array(weights), math.inf)
+
+    def _check_admissible(
+        self, d: int, groups: list[list[int]], totals: list[Fraction], ranks: list[int]
+    ) -> None:
+        """Every group needs a whole number of coordinates, and as many as its Gram matrix has rank."""
+        reason = ""
+        for group, total, rank in zip(groups, totals, ranks, strict=True):
+            modes = (
+                f"the modes of eigenvalue {_listed(self.eigenvalues[:, group[0]], brackets=self.classes > 1)}"
+            )
+            if total == 0 and rank > 0:
+                raise InstanceError(
+                    "dimension",
+                    f"{d} is inadmissible: {modes} have weight 0, so no coordinates, but "
+                    "nonzero components of start, teacher or means",
+                    "give them a weight",
+                )
+            if (total * d).denominator != 1:
+                reason = reason or f"{modes} have a share {total} of it, not a whole number of coordinates"
+            elif total * d < rank:
+                reason = reason or (
+                    f"{modes} would have {_counted(int(total * d), 'coordinate')}, "
+                    f"but start, teacher and means need {rank}"
+                )
+        if not reason:
+            return
+        unit = math.lcm(*(total.denominator for total in totals))
+        needed = max(
+            (rank / total for total, rank in zip(totals, ranks, strict=True) if rank > 0), default=Fraction(1)
+        )
+        smallest = unit * math.ceil(needed / unit)
+        below = d // unit * unit
+        if below < smallest:
+            remedy = f"the smallest admissible dimension is {smallest}"
+        else:
+            remedy = f"the nearest admissible dimensions are {below} and {below + unit}"
+        raise InstanceError("dimension", f"{d} is inadmissible: {reason}", remedy)
+
+    # --- builders -------------------------------------------------------------------------------------------
+
+    @classmethod
+    def isotropic(cls, d: float, *, eigenvalue: ArrayLike = 1.0, **vectors: Unpack[FixedVectors]) -> Instance:
+        """Covariance ``eigenvalue * Id``.
+
+        Parameters
+        ----------
+        d : int or inf
+            Dimension.
+        eigenvalue : float or array_like [K]
+            The eigenvalue, of every class or of each.
+        **vectors
+            Classes, start, teacher and means: see :class:`FixedVectors`.
+
+        Examples
+        --------
+        >>> Instance.isotropic(400, teacher_norm=2.0, start_norm=1.0, start_overlap=0.5)
+        Instance(classes=1, modes=400, dimension=400, eigenvalues=1, |teacher|=2, |start|=1)
+        >>> Instance.isotropic(float("inf"), labels=[-1, 1], mean_norm=1.5, teacher=None)
+        Instance(classes=2, modes=1, dimension=inf, eigenvalues=1, labels=[-1, 1], |means|=[1.5, 1.5], \
+|start|=0)
+        """
+        values = real_array("eigenvalue", eigenvalue)
+        if values.ndim > 1:
+            raise InstanceError("eigenvalue", f"shape {values.shape} is neither one number nor one a class")
+        return _built(cls, values.reshape(-1, 1), np.ones(1), d, vectors)
+
+    @classmethod
+    def power_law(
+        cls, d: float, *, exponent: float, nodes: int | None = None, **vectors: Unpack[FixedVectors]
+    ) -> Instance:
+        """Spectral density ∝ λ^{-exponent} on (0, 1].
+
+        Parameters
+        ----------
+        d : int or inf
+            Dimension. At finite ``d`` the eigenvalues are the ``d`` midpoint quantiles.
+        exponent : float
+            Less than 1.
+        nodes : int, optional
+            At ``d = inf``: number of Gauss–Jacobi nodes, 64 by default. ``n`` nodes integrate moments below
+            ``2n`` exactly, and resolve eigenvalues of order ``1/n²``.
+        **vectors
+            Classes, start, teacher and means: see :class:`FixedVectors`.
+
+        Examples
+        --------
+        >>> Instance.power_law(100, exponent=0.5)
+        Instance(classes=1, modes=100, dimension=100, eigenvalues=2.5e-05..0.99, |teacher|=1, |start|=0)
+        >>> Instance.power_law(float("inf"), exponent=0.5, nodes=20).modes
+        20
+        """
+        d = _dimension(d)
+        exponent = _number("exponent", exponent)
+        if exponent >= 1:
+            raise InstanceError(
+                "exponent", f"{exponent:g} is not below 1, so λ^-{exponent:g} has no finite integral"
+            )
+        if math.isfinite(d):
+            if nodes is not None:
+                raise InstanceError(
+                    "nodes",
+                    f"a finite dimension (here {d}) has its {d} quantiles for modes",
+                    "leave nodes out, or use d = inf",
+                )
+            return _built(
+                cls, power_law_quantiles(int(d), exponent)[None], np.full(int(d), 1 / d), d, vectors
+            )
+        count = 64 if nodes is None else nodes
+        if count < 1:
+            raise InstanceError("nodes", f"{count} is not a positive number of quadrature nodes")
+        eigenvalues, weights = power_law_quadrature(count, exponent)
+        return _built(cls, eigenvalues[None], weights, d, vectors)
+
+    @classmethod
+    def decaying(cls, d: float, *, exponent: float, **vectors: Unpack[FixedVectors]) -> Instance:
+        """Eigenvalues ``λ_j ∝ j^{-exponent}`` with mean 1.
+
+        Parameters
+        ----------
+        d : int
+            Dimension, finite: there is no limiting spectrum.
+        exponent : float
+            The decay.
+        **vectors
+            Classes, start, teacher and means: see :class:`FixedVectors`.
+
+        Examples
+        --------
+        >>> Instance.decaying(1000, exponent=1.2)
+        Instance(classes=1, modes=1000, dimension=1000, eigenvalues=0.05793..230.6, |teacher|=1, |start|=0)
+        """
+        d = _dimension(d)
+        if not math.isfinite(d):
+            raise InstanceError(
+                "dimension", "decaying eigenvalues have no limiting spectrum", "give a finite d"
+            )
+        eigenvalues = decaying_eigenvalues(int(d), _number("exponent", exponent))
+        return _built(cls, eigenvalues[None], np.full(int(d), 1 / d), d, vectors)
+
+    @classmethod
+    def zero_one(cls, d: float, *, fraction: float, **vectors: Unpack[FixedVectors]) -> Instance:
+        """A share ``fraction`` of the eigenvalues is 1, the others are 0.
+
+        Start, teacher and means have the same share of their squared norms in the two subspaces.
+
+        Parameters
+        ----------
+        d : int or inf
+            Dimension.
+        fraction : float
+            Share of the ones, in (0, 1].
+        **vectors
+            Classes, start, teacher and means: see :class:`FixedVectors`.
+
+        Examples
+        --------
+        >>> float(Instance.zero_one(400, fraction=0.25).eigenvalues.sum())
+        100.0
+        >>> Instance.zero_one(float("inf"), fraction=0.25).weights
+        array([0.25, 0.75])
+        """
+        fraction = _number("fraction", fraction)
+        if not 0 < fraction <= 1:
+            raise InstanceError("fraction", f"{fraction:g} is not in (0, 1]")
+        weights = np.array([fraction, 1 - fraction])
+        atoms = weights > 0
+        return _built(cls, np.array([[1.0, 0.0]])[:, atoms], weights[atoms], d, vectors)
+
+    @classmethod
+    def from_covariances(
+        cls,
+        covariances: ArrayLike,
+        means: ArrayLike,
+        *,
+        probabilities: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        teacher: ArrayLike | None = None,
+        start: ArrayLike = 0.0,
+    ) -> Instance:
+        """Covariance matrices that commute, brought to their common eigenbasis.
+
+        Diagonal covariances keep their basis and order; otherwise the largest eigenvalues come first.
+
+        Parameters
+        ----------
+        covariances : array_like [K, d, d]
+            Covariance of each class; [d, d] is taken for every class.
+        means : array_like [K, d]
+            Class means, or 0.
+        probabilities : array_like [K], optional
+            Default: equal ones.
+        labels : array_like [K], optional
+            Class labels.
+        teacher, start : array_like [d], optional
+            In the same basis as the covariances. Default: no teacher, start at 0.
+
+        Raises
+        ------
+        InstanceError
+            If the covariances do not commute (dense instances are not available yet), are not symmetric or
+            have a negative eigenvalue.
+
+        Examples
+        --------
+        >>> c = [[2, 1], [1, 2]]
+        >>> Instance.from_covariances([c, [[1, 0], [0, 1]]], means=[[1, 1], [-1, -1]]).eigenvalues.round(12)
+        array([[3., 1.],
+               [1., 1.]])
+        """
+        matrices = real_array("covariances", covariances)
+        centres = real_array("means", means)
+        if matrices.ndim not in (2, 3) or not matrices.size or matrices.shape[-1] != matrices.shape[-2]:
+            raise InstanceError("covariances", f"shape {matrices.shape} is not one square matrix a class")
+        if matrices.ndim == 2:
+            given: list[ArrayLike] = [a for a in (probabilities, labels) if a is not None]
+            count = centres.shape[0] if centres.ndim == 2 else max([1, *(np.size(a) for a in given)])
+            matrices = np.broadcast_to(matrices, (count, *matrices.shape))
+        scales = np.abs(matrices).max(axis=(1, 2))
+        skew = np.abs(matrices - matrices.swapaxes(1, 2)).max(axis=(1, 2))
+        for i in np.flatnonzero(skew > 1e-12 * scales):
+            raise InstanceError(f"covariances[{i}]", f"is not symmetric, by up to {skew[i]:.3g}")
+        eigenvalues, basis = common_eigenbasis((matrices + matrices.swapaxes(1, 2)) / 2)
+        rotated = {"means": centres, "start": real_array("start", start)}
+        if teacher is not None:
+            rotated["teacher"] = real_array("teacher", teacher)
+        for name, array in rotated.items():
+            if array.ndim and array.shape[-1] != basis.shape[0]:
+                raise InstanceError(
+                    name, f"shape {array.shape} does not fit covariances of shape {matrices.shape}"
+                )
+            rotated[name] = array @ basis if array.ndim else array
+        shares = np.full(len(matrices), 1 / len(matrices)) if probabilities is None else probabilities
+        return cls(
+            probabilities=shares,
+            eigenvalues=eigenvalues,
+            means=rotated["means"],
+            labels=labels,
+            teacher=rotated.get("teacher"),
+            start=rotated["start"],
+        )
+
+    @classmethod
+    def from_data(
+        cls,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        start: ArrayLike = 0.0,
+        pooled: bool = True,
+        components: int | None = None,
+        center: bool = True,
+        scale: bool = False,
+    ) -> Instance:
+        """The Gaussian mixture with the class frequencies, class means and covariance of labelled data.
+
+        The modes are the eigenvectors of the pooled within-class covariance, the largest eigenvalue first;
+        :func:`sgdlimit.runtime.spectra.data_moments` gives them, to bring a result back to the features.
+
+        Parameters
+        ----------
+        X : array_like [samples, features]
+            The data.
+        y : array_like [samples]
+            Labels, real numbers (they become the labels of the classes, increasing); at least two classes.
+        start : array_like [features], optional
+            Where SGD starts, in the basis of the features. Default: 0.
+        pooled : bool
+            Give every class the pooled covariance (the default), or its own: those must commute.
+        components : int, optional
+            Keep only this many leading eigenvectors. Default: all, directions without variance too.
+        center : bool
+            Subtract the overall mean (the default).
+        scale : bool
+            Divide the data by one number, so that the eigenvalues kept have mean 1. Default: the data's own
+            units.
+
+        Examples
+        --------
+        >>> Instance.from_data([[0, 0], [2, 0], [4, 1], [6, 1]], [-1, -1, 1, 1])
+        Instance(classes=2, modes=2, dimension=2, eigenvalues=0..1, labels=[-1, 1], |means|=[2.062, 2.062], \
+|start|=0)
+        """
+        moments = data_moments(X, y, components=components, center=center, scale=scale)
+        origin = real_array("start", start)
+        if origin.ndim and origin.shape != moments.offset.shape:
+            raise InstanceError(
+                "start", f"shape {origin.shape} does not fit X with {len(moments.offset)} features"
+            )
+        means = moments.means @ moments.basis
+        origin = origin @ moments.basis if origin.ndim else origin
+        if not pooled:
+            return cls.from_covariances(
+                class_covariances(X, y, moments),
+                means,
+                probabilities=moments.probabilities,
+                labels=moments.labels,
+                start=origin,
+            )
+        return cls(
+            probabilities=moments.probabilities,
+            eigenvalues=moments.eigenvalues,
+            means=means,
+            labels=moments.labels,
+            start=origin,
+        )
+
+
+def _rebuilt(values: dict[str, Any]) -> Instance:
+    return Instance(**values)
+
+
+def _listed(values: FloatArray, brackets: bool = True) -> str:
+    text = ", ".join(f"{v:.4g}" for v in values[:6]) + (", ..." if len(values) > 6 else "")
+    return f"[{text}]" if brackets else text
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+# --- validation ---------------------------------------------------------------------------------------------
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def _number(where: str, value: object) -> float:
+    if not _is_number(value) or not math.isfinite(value):
+        raise InstanceError(where, f"{value!r} is not a finite number")
+    return float(value)
+
+
+def _dimension(value: object) -> float:
+    """A dimension as int, or as the float inf."""
+    if _is_number(value) and value > 0:
+        if math.isinf(value):
+            return math.inf
+        if value == int(value):
+            return int(value)
+    raise InstanceError("dimension", f"{value!r} is neither a positive integer nor inf")
+
+
+def _checked(given: Mapping[str, ArrayLike | None]) -> dict[str, FloatArray]:
+    """The arrays of an instance at full shape, weights by default; each failure names its field."""
+    arrays = {name: real_array(name, value) for name, value in given.items() if value is not None}
+    if arrays["probabilities"].ndim != 1 or not arrays["probabilities"].size:
+        raise InstanceError(
+            "probabilities", f"shape {arrays['probabilities'].shape} is not one number a class"
+        )
+    classes = arrays["probabilities"].shape[0]
+    by_mode = ("eigenvalues", "means", "start", "teacher", "weights")
+    sized = next((name for name in by_mode if name in arrays and arrays[name].ndim), None)
+    if sized is None:
+        raise InstanceError(
+            "eigenvalues", "nothing says how many modes there are", "give one array over the modes"
+        )
+    modes = arrays[sized].shape[-1]
+    if modes == 0:
+        raise InstanceError(sized, f"shape {arrays[sized].shape} has no modes")
+    for name in ("means", "start"):
+        if arrays[name].ndim == 0 and arrays[name] != 0:
+            raise InstanceError(
+                name, f"one number for every mode must be 0, not {arrays[name]:g}", "give an array"
+            )
+
+    beside_classes = ("probabilities", arrays["probabilities"].shape)
+    beside_modes = (sized, arrays[sized].shape)
+    for name, array in arrays.items():
+        shape = array.shape
+        if name in ("probabilities", "labels"):
+            _fit(name, shape, len(shape) == 1 and shape[0] == classes, beside_classes)
+        elif name in ("eigenvalues", "means"):
+            _fit(name, shape, len(shape) < 2 or (len(shape) == 2 and shape[0] == classes), beside_classes)
+            _fit(name, shape, not shape or shape[-1] == modes, beside_modes)
+            arrays[name] = np.broadcast_to(array, (classes, modes)).copy()
+        else:
+            scalar = name == "start" and not shape
+            _fit(name, shape, scalar or (len(shape) == 1 and shape[0] == modes), beside_modes)
+            arrays[name] = np.broadcast_to(array, (modes,)).copy()
+
+    arrays.setdefault("weights", np.full(modes, 1 / modes))
+    _check_shares("probabilities", arrays["probabilities"], positive=True)
+    _check_shares("weights", arrays["weights"], positive=False)
+    for i, j in np.argwhere(arrays["eigenvalues"] < 0):
+        raise InstanceError(
+            "eigenvalues",
+            f"{arrays['eigenvalues'][i, j]:g} (class {i}, mode {j}) is negative",
+            "covariance eigenvalues are at least 0",
+        )
+    return arrays
+
+
+def _fit(name: str, shape: tuple[int, ...], fits: bool, beside: tuple[str, tuple[int, ...]]) -> None:
+    if not fits:
+        other = f"{beside[0]} of shape {beside[1]}" if beside[0] != name else "one number a mode"
+        raise InstanceError(name, f"shape {shape} does not fit {other}")
+
+
+def _check_shares(name: str, shares: FloatArray, *, positive: bool) -> None:
+    for j in np.flatnonzero(shares <= 0 if positive else shares < 0):
+        raise InstanceError(
+            name, f"entry [{j}] is {shares[j]:g}", f"each is {'above' if positive else 'at least'} 0"
+        )
+    total = math.fsum(shares)
+    if abs(total - 1) > 1e-12 * len(shares):
+        raise InstanceError(name, f"they sum to {total:.15g}, not to 1")
+
+
+# --- what the builders share --------------------------------------------------------------------------------
+
+
+def _built(
+    cls: type[Instance], eigenvalues: FloatArray, weights: FloatArray, d: float, given: Mapping[str, Any]
+) -> Instance:
+    """An instance with a spectrum, ``eigenvalues`` [K or 1, atoms] and ``weights``, and vectors as asked."""
+    _check_keywords(given)
+    d = _dimension(d)
+    probabilities = _probabilities(given, eigenvalues.shape[0])
+    classes, atoms = len(probabilities), eigenvalues.shape[1]
+    if eigenvalues.shape[0] == 1:
+        eigenvalues = np.repeat(eigenvalues, classes, axis=0)
+    arrays = {n: real_array(n, given[n]) for n in ("start", "means", "teacher") if given.get(n) is not None}
+    for name in ("start", "means"):
+        if name in arrays and not arrays[name].ndim and not arrays[name]:
+            del arrays[name]  # 0 is the vector of norm 0
+    coordinates = _coordinates(given, classes, arrays.get("teacher"))
+    one_each = d == atoms and np.allclose(weights * atoms, 1)
+    shares: FloatArray | None
+    if arrays or one_each:
+        if not math.isfinite(d):
+            raise InstanceError(
+                next(iter(arrays)),
+                "an array has no place at infinite dimension, where norms and overlaps say all",
+                "use Instance(...) with modes of your own, or a finite d",
+            )
+        if not one_each:
+            eigenvalues = (
+                cls(
+                    probabilities=probabilities,
+                    eigenvalues=eigenvalues,
+                    means=0,
+                    start=0,
+                    weights=weights,
+                    dimension=math.inf,
+                )
+                .at_dimension(d)
+                .eigenvalues
+            )
+        vectors, shares, dimension = _over_coordinates(coordinates, arrays, int(d)), None, d
+    else:
+        # Each atom gets its share of every vector, the same Gram matrix scaled: exact at every dimension.
+        used = coordinates[:, coordinates.any(axis=0)]
+        block = used if used.size else np.zeros((len(coordinates), 1))
+        vectors = np.einsum("j,vk->vjk", np.sqrt(weights), block).reshape(len(block), -1)
+        shares = np.outer(weights, np.eye(block.shape[1])[0]).ravel()
+        eigenvalues, dimension = np.repeat(eigenvalues, block.shape[1], axis=1), math.inf
+    no_teacher = "teacher" in given and given["teacher"] is None
+    instance = cls(
+        probabilities=probabilities,
+        eigenvalues=eigenvalues,
+        means=arrays.get("means", vectors[2:]),
+        labels=given.get("labels"),
+        teacher=None if no_teacher else arrays.get("teacher", vectors[1]),
+        start=arrays.get("start", vectors[0]),
+        weights=shares,
+        dimension=dimension,
+    )
+    return instance if dimension == d else instance.at_dimension(d)
+
+
+def _over_coordinates(coordinates: FloatArray, arrays: Mapping[str, FloatArray], modes: int) -> FloatArray:
+    """Start, teacher and means over coordinates of an eigenvalue each, delocalised over all of them."""
+    for name, array in arrays.items():
+        if array.ndim not in (1, 2) or array.shape[-1] != modes:
+            raise InstanceError(name, f"shape {array.shape} does not fit dimension {modes}")
+    rows = np.zeros((3, modes))
+    free = np.flatnonzero(coordinates.any(axis=0))
+    if "teacher" in arrays and 0 in free:
+        rows[0] = arrays["teacher"] / np.linalg.norm(arrays["teacher"])
+        free = free[free != 0]
+    rows[free] = delocalised_complement(len(free), np.vstack([np.empty((0, modes)), *arrays.values()]))
+    return coordinates @ rows
+
+
+def _check_keywords(given: Mapping[str, Any]) -> None:
+    for name in given:
+        if name not in FixedVectors.__annotations__:
+            raise TypeError(
+                f"unexpected keyword {name!r}; the builders take {', '.join(FixedVectors.__annotations__)}"
+            )
+    rivals = {
+        "teacher": ("teacher_norm",),
+        "start": ("start_norm", "start_overlap"),
+        "means": ("mean_norm", "mean_overlap"),
+    }
+    for name, others in rivals.items():
+        for other in others:
+            if name in given and other in given:
+                raise InstanceError(other, f"{name} is given too", f"give the {name} or {other}")
+
+
+def _probabilities(given: Mapping[str, Any], classes: int) -> FloatArray:
+    """Class probabilities as given, or equal ones for the classes that another keyword counts."""
+    if given.get("probabilities") is not None:
+        return np.atleast_1d(real_array("probabilities", given["probabilities"]))
+    ranks = {"labels": 1, "means": 2}
+    arrays = {name: real_array(name, given[name]) for name in ranks if given.get(name) is not None}
+    count = max([classes, *(array.shape[0] for name, array in arrays.items() if array.ndim == ranks[name])])
+    return np.full(count, 1 / count)
+
+
+def _coordinates(given: Mapping[str, Any], classes: int, teacher: FloatArray | None) -> FloatArray:
+    """Start, teacher and means (rows) in three orthonormal directions.
+
+    The directions are the teacher's, and what the direction of the means and the start have besides. The row
+    of a vector that is given as an array counts for nothing, but for the teacher's norm.
+    """
+    if "teacher" in given:
+        teacher_norm = 0.0 if teacher is None else float(np.linalg.norm(teacher))
+    else:
+        teacher_norm = _magnitude(given, "teacher_norm", 1.0)
+
+    def along_and_across(vector: str) -> tuple[float, float]:
+        norm = _magnitude(given, f"{vector}_norm", 0.0)
+        overlap = f"{vector}_overlap"
+        cosine = _number(overlap, given.get(overlap, 0.0))
+        if abs(cosine) > 1:
+            raise InstanceError(overlap, f"{cosine:g} is not a cosine", "give a number from -1 to 1")
+        if cosine and not (norm and teacher_norm):
+            zero = "teacher" if norm else vector
+            raise InstanceError(overlap, f"there is no {zero}, or it has norm 0", f"give the {zero} a norm")
+        return norm * cosine, norm * math.sqrt((1 - cosine) * (1 + cosine))
+
+    along, across = along_and_across("mean")
+    if classes > 2 and (along or across):
+        raise InstanceError("mean_norm", f"cannot place the means of {classes} classes", "give means [K, N]")
+    signs = np.array([-1.0, 1.0]) if classes == 2 else np.ones(classes)
+    means = np.outer(signs, [along, across, 0.0])
+    along, across = along_and_across("start")
+    return np.vstack([[along, 0.0, across], [teacher_norm, 0.0, 0.0], means])
+
+
+def _magnitude(given: Mapping[str, Any], name: str, default: float) -> float:
+    value = _number(name, given.get(name, default))
+    if value < 0:
+        raise InstanceError(name, f"{value:g} is negative")
+    return value
