@@ -474,9 +474,7 @@ class _Parser:
             condition = self._expression(_COMPARISON)
             if not condition.is_condition:
                 remedy = "write it as in (value, r < 1)"
-                raise self._error(
-                    condition.position, "a condition of Piecewise that compares nothing", remedy
-                )
+                raise self._error(condition.position, "a condition of Piecewise that compares nothing", remedy)
         self._expect(")")
         return value, condition
 
@@ -567,9 +565,7 @@ class _Parser:
             left = "(...)" if last.text == ")" else last.text
             right = "(...)" if token.text == "(" else token.text
             remedy = _REFUSED_WORDS.get(token.text, f"for a product write {left}*{right}")
-            return self._error(
-                token.position, f"no operator between {last.text!r} and {token.text!r}", remedy
-            )
+            return self._error(token.position, f"no operator between {last.text!r} and {token.text!r}", remedy)
         found = "the text ends" if token.kind == "end" else f"{token.text!r} stands"
         return self._error(token.position, f"{found} where {wanted} should", remedy)
 
@@ -577,9 +573,7 @@ class _Parser:
         known = sorted([*FUNCTIONS, *ALIASES, _PIECEWISE])
         spelling = {name.lower(): name for name in known}
         nearest = difflib.get_close_matches(token.text.lower(), spelling, n=1)
-        advice = (
-            f"did you mean {spelling[nearest[0]]}?" if nearest else f"for a product write {token.text}*(...)."
-        )
+        advice = f"did you mean {spelling[nearest[0]]}?" if nearest else f"for a product write {token.text}*(...)."
         remedy = f"{advice} The functions are {', '.join(known)}"
         return self._error(token.position, f"unknown function {token.text!r}", remedy)
 
@@ -588,9 +582,7 @@ class _Parser:
         if len(shown) > 60:
             start, end = max(0, position - 25), position + 25
             shown = ("…" if start else "") + shown[start:end] + ("…" if end < len(self._text) else "")
-        return ExpressionError(
-            self._where, f"{why} at position {position} of {shown!r}", remedy, self._text, position
-        )
+        return ExpressionError(self._where, f"{why} at position {position} of {shown!r}", remedy, self._text, position)
 
 
 def _chosen(branches: list[tuple[_Part, _Part | None]]) -> _Value | None:
@@ -642,10 +634,7 @@ def canonical(expression: Expression) -> str:
         case Call(function, arguments):
             return f"{function}({', '.join(map(canonical, arguments))})"
         case Conditional(branches):
-            pairs = (
-                f"({canonical(v)}, {'True' if isinstance(c, Otherwise) else canonical(c)})"
-                for v, c in branches
-            )
+            pairs = (f"({canonical(v)}, {'True' if isinstance(c, Otherwise) else canonical(c)})" for v, c in branches)
             return f"{_PIECEWISE}({', '.join(pairs)})"
         case Binary(sign, left, right) | Comparison(sign, left, right):
             binding = _INFIX[sign]

@@ -76,7 +76,7 @@ def _written(expression: Symbolic, where: str) -> str:
     from sympy.printing.str import StrPrinter
 
     # SymPy's own str() prints Euler's number as E, a parameter here, and doubles to 15 digits.
-    class Printer(StrPrinter):  # type: ignore[misc]
+    class Printer(StrPrinter):
         def _print_Exp1(self, _: Any) -> str:
             return "exp(1)"
 
@@ -133,9 +133,7 @@ class Loss(_Text):
     def __init__(self, text: str | Symbolic) -> None:
         super().__init__(text)
         if "r" not in self.names:
-            raise ModelError(
-                self._what, f"{self.text!r} does not contain the score r", "write a loss f(r; y)"
-            )
+            raise ModelError(self._what, f"{self.text!r} does not contain the score r", "write a loss f(r; y)")
 
 
 @dataclass(frozen=True)

@@ -411,6 +411,9 @@ def _piece_breaks(model: ReferenceModel, piece: _Piece, kappa: float) -> list[fl
             at = piece.standardised(centre, shift)
             breaks.extend((at + _GRADES / piece.sd).tolist())
             breaks.extend((at - _GRADES / piece.sd).tolist())
+    if kappa == 0 and model.switches is not None:
+        # F at n = 0 is epsilon E|f'|: its kink is where the switch would be
+        breaks.extend(piece.standardised(r0) for r0 in model.switches(0.0, piece.y))
     return breaks + list(piece.breaks)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sympy
+
 from sgdlimit.derive import model as module
 from sgdlimit.derive.errors import ExpressionError, ModelError, ParameterError
 from sgdlimit.derive.expression import names, parse

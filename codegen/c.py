@@ -1,0 +1,676 @@
+"""C11 from a kernel: one short method a node.
+
+An emitted file stands alone. The loss-free library (problem, random numbers, quadrature, integrator, simulation)
+is pasted
+in as it is; what is particular to the model stands between, in the order in which a reader wants it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from importlib import resources
+
+import sympy as sp
+
+from sgdlimit.codegen import FORMAT
+from sgdlimit.codegen.expressions import CExpressions, UnknownNodeError
+from sgdlimit.codegen.language import (
+    Accumulate,
+    Call,
+    ForClasses,
+    Function,
+    Integrate,
+    Kernel,
+    Let,
+    Map,
+    Reduce,
+    Statement,
+)
+from sgdlimit.derive.symbols import Parameter
+
+_HELPERS = {
+    "square": "static inline double square(double x) { return x * x; }",
+    "softplus": "/* log(1 + exp(x)) */\n"
+    "static inline double softplus(double x) { return fmax(x, 0.0) + log1p(exp(-fabs(x))); }",
+    "sigmoid": "/* 1/(1 + exp(-x)) */\n"
+    "static inline double sigmoid(double x) {\n"
+    "  const double e = exp(-fabs(x));\n"
+    "  return (x > 0 ? 1.0 : e) / (1.0 + e);\n"
+    "}",
+    "normal_cdf": "/* Phi(x) */\n"
+    "static inline double normal_cdf(double x) { return 0.5 * erfc(-0.7071067811865476 * x); }",
+}
+
+# Names that a user's parameter must not take over in the emitted text.
+_TAKEN = frozenset(
+    [
+        "auto",
+        "break",
+        "case",
+        "char",
+        "const",
+        "continue",
+        "default",
+        "do",
+        "double",
+        "else",
+        "enum",
+        "extern",
+        "float",
+        "for",
+        "goto",
+        "if",
+        "inline",
+        "int",
+        "long",
+        "register",
+        "restrict",
+        "return",
+        "short",
+        "signed",
+        "sizeof",
+        "static",
+        "struct",
+        "switch",
+        "typedef",
+        "union",
+        "unsigned",
+        "void",
+        "volatile",
+        "while",
+        "main",
+        "p",
+        "k",
+        "i",
+        "j",
+        "q",
+        "x",
+        "v",
+        "z",
+        "n",
+        "y",
+        "r",
+        "u",
+        "m",
+        "dm",
+        "s",
+        "par",
+        "stride",
+        "weight",
+        "weights",
+        "label",
+        "r_star",
+        "xi",
+        "uniform",
+        "mean",
+        "beta",
+        "beta1",
+        "Q",
+        "Q_perp",
+        "Q_star",
+        "m_star",
+        "mu",
+        "lam",
+        "omega",
+        "x_star",
+        "rho",
+        "rho_perp",
+        "latent_mean",
+        "latent_slope",
+        "latent_spread",
+        "s_latent",
+        "s_given",
+        "mean_given",
+        "s_score",
+        "norm2",
+        "inverse_norm",
+        "teacher_norm2",
+        "probability",
+        "gamma",
+        "t",
+        "d",
+        "A",
+        "B",
+        "D",
+        "F",
+        "I",
+        "R",
+        "BD",
+        "K",
+        "N",
+        "P_plus",
+        "P_minus",
+        "score",
+        "exp",
+        "log",
+        "sqrt",
+        "sin",
+        "cos",
+        "tan",
+        "atan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "erf",
+        "erfc",
+        "fabs",
+        "fmax",
+        "fmin",
+        "pow",
+        "square",
+        "softplus",
+        "sigmoid",
+        "normal_cdf",
+        "gradient",
+        "target",
+        "ridge",
+        "rates",
+        "statistics",
+        "constants",
+    ]
+)
+_TAKEN_FORM = re.compile(r"^([cgws]\d+|sigma\d+[pm]?|side\d+[pm]?|(J|mean|sum|sgdlimit|SGDLIMIT)_.*|_.*)$")
+
+
+def parameter_name(name: str) -> str:
+    """A user's parameter as an identifier: its own name, with an underscore behind it where the file needs that
+    name."""
+    return f"{name}_" if name in _TAKEN or _TAKEN_FORM.match(name) else name
+
+
+def scalar_name(symbol: sp.Symbol) -> str:
+    """Text of a scalar."""
+    return parameter_name(symbol.name) if isinstance(symbol, Parameter) else symbol.name
+
+
+def mode_element(e: sp.Expr) -> str:
+    """Text of an array's element in a loop over modes."""
+    return f"{e.base}[j]" if isinstance(e, sp.Indexed) else scalar_name(e)
+
+
+_ARRAYS = {
+    "x_star": "const double *x_star = p->teacher;",
+    "omega": "const double *omega = p->weights;",
+    "lam": "const double *lam = p->eigenvalues + i * p->modes;",
+    "mu": "const double *mu = p->means + i * p->modes;",
+}
+
+
+class CEmitter:
+    """Writes the functions of one kernel."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.used: set[str] = set()
+        self.needs_quadrature = False
+
+    # -- expressions
+
+    def text(self, expression: sp.Expr) -> str:
+        printer = CExpressions(mode_element)
+        result = printer(expression)
+        self.used |= printer.used
+        return result
+
+    # -- statements
+
+    def statement(self, node: Statement) -> list[str]:
+        methods: dict[type, Callable[..., list[str]]] = {
+            Let: self.let,
+            Reduce: self.reduce,
+            Integrate: self.integrate,
+            Call: self.call,
+            Accumulate: self.accumulate,
+            ForClasses: self.for_classes,
+            Map: self.map,
+        }
+        if type(node) not in methods:
+            raise UnknownNodeError(type(node).__name__)
+        return methods[type(node)](node)
+
+    def statements(self, nodes: Iterable[Statement]) -> list[str]:
+        return [line for node in nodes for line in self.statement(node)]
+
+    def let(self, node: Let) -> list[str]:
+        return [f"const double {scalar_name(node.symbol)} = {self.text(node.expression)};"]
+
+    def reduce(self, node: Reduce) -> list[str]:
+        names = [scalar_name(s.symbol) for s in node.sums]
+        return [
+            f"double {', '.join(f'{name} = 0' for name in names)};",
+            f"#pragma omp simd reduction(+ : {', '.join(names)})",
+            "for (int64_t j = 0; j < p->modes; j++) {",
+            *(f"  {name} += {self.text(s.expression)};" for name, s in zip(names, node.sums, strict=True)),
+            "}",
+        ]
+
+    def integrate(self, node: Integrate) -> list[str]:
+        self.needs_quadrature = True
+        breakpoints = [self.text(b) for b in node.breakpoints]
+        for location, width in node.steps:
+            breakpoints.append(f"SGDLIMIT_ERF_BREAKPOINTS({self.text(location)}, {self.text(width)})")
+        count = len(node.breakpoints) + 7 * len(node.steps)
+        poles = len(node.poles)
+        names = [scalar_name(e.symbol) for e in node.integrals]
+        body = [
+            f"const double {node.variable} = nodes[k];",
+            *self.statements(node.definitions),
+            *(
+                f"{name} += weights[k] * ({self.text(e.expression)});"
+                for name, e in zip(names, node.integrals, strict=True)
+            ),
+        ]
+
+        def array(name: str, values: list[str]) -> list[str]:
+            if not values:
+                return [f"const double *const {name} = NULL;"]
+            return [f"const double {name}[] = {{", *(f"    {value}," for value in values), "};"]
+
+        return [
+            f"double {', '.join(f'{name} = 0' for name in names)};",
+            "{",
+            *_indent(array("breakpoints", breakpoints)),
+            *_indent(array("locations", [self.text(location) for location, _ in node.poles])),
+            *_indent(array("widths", [self.text(width) for _, width in node.poles])),
+            f"  double edges[SGDLIMIT_MAX_EDGES({count}, {poles})];",
+            f"  const int panels = sgdlimit_panels(breakpoints, {count}, locations, widths, {poles}, edges);",
+            "  for (int q = 0; q < panels; q++) {",
+            "    double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];",
+            "    sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);",
+            "    for (int k = 0; k < SGDLIMIT_POINTS; k++) {",
+            *_indent(body, 3),
+            "    }",
+            "  }",
+            "}",
+        ]
+
+    def call(self, node: Call) -> list[str]:
+        names = [scalar_name(s) for s in node.targets]
+        if not names:
+            return []
+        return [
+            f"double {', '.join(names)};",
+            f"{node.function}(&w, p->labels[i], par, p->classes, {', '.join(f'&{name}' for name in names)});",
+        ]
+
+    def accumulate(self, node: Accumulate) -> list[str]:
+        return [
+            "#pragma omp simd",
+            "for (int64_t j = 0; j < p->modes; j++) {",
+            *(f"  {array}[j] += {self.text(value)};" for array, value in node.sums),
+            "}",
+        ]
+
+    def for_classes(self, node: ForClasses) -> list[str]:
+        body = self.statements(node.body)
+        totals = [scalar_name(t.symbol) for t in node.totals]
+        sums = [f"{name} += {self.text(t.expression)};" for name, t in zip(totals, node.totals, strict=True)]
+        return [
+            *([f"double {', '.join(f'{name} = 0' for name in totals)};"] if totals else []),
+            "for (int64_t i = 0; i < p->classes; i++) {",
+            *_indent(self._class_prologue(body + sums)),
+            *_indent(body),
+            *_indent(sums),
+            "}",
+        ]
+
+    def _class_prologue(self, body: list[str]) -> list[str]:
+        text = "\n".join(body)
+        lines = []
+        if mentions(text, "lam"):
+            lines.append(_ARRAYS["lam"])
+        if mentions(text, "mu"):
+            lines.append(_ARRAYS["mu"])
+        if "par," in text:
+            lines.append(
+                f"const double *par = p->parameters + iterate * {len(self.kernel.parameters)} * p->classes + i;"
+            )
+        if "&w" in text:
+            lines += ["score w;", "class_score(p, k, i, x, v, n, &w);"]
+        if mentions(text, "probability"):
+            lines.append("const double probability = p->probabilities[i];")
+        return lines
+
+    def map(self, node: Map) -> list[str]:
+        if not node.assignments:
+            return []
+        return [
+            "#pragma omp simd",
+            "for (int64_t j = 0; j < p->modes; j++) {",
+            *(f"  {array}[j] = {self.text(value)};" for array, value in node.assignments),
+            "}",
+        ]
+
+    # -- functions
+
+    def coefficient_function(self, name: str, function: Function, comment: str) -> list[str]:
+        body = self.statements(function.statements)
+        results = [f"*out_{e.symbol} = {self.text(e.expression)};" for e in function.results]
+        text = "\n".join([*body, *results])
+        fields = [f"const double {s} = w->{s};" for s in self.kernel.score if mentions(text, str(s))]
+        head = [*fields, *self.parameters(text)]
+        unused = [f"(void){a};" for a in ("w", "y", "par", "stride") if not mentions("\n".join([*head, text]), a)]
+        outputs = ", ".join(f"double *out_{e.symbol}" for e in function.results)
+        indent = " " * len(f"static void {name}(")
+        return [
+            f"/* {comment} */",
+            f"static void {name}(const score *w, double y, const double *par, int64_t stride,",
+            f"{indent}{outputs}) {{",
+            *_indent([*unused, *head, *body, *results]),
+            "}",
+        ]
+
+    def parameters(self, text: str) -> list[str]:
+        return [
+            f"const double {identifier} = par[{index} * stride];"
+            for index, name in enumerate(self.kernel.parameters)
+            if mentions(text, identifier := parameter_identifier(name))
+        ]
+
+    def sample_function(
+        self, signature: str, function: Function, assign: Callable[[Let], str], arguments: str
+    ) -> list[str]:
+        body = self.statements(function.statements)
+        results = [assign(Let(e.symbol, e.expression)) for e in function.results]
+        text = "\n".join([*body, *results])
+        head = self.parameters(text)
+        unused = [f"(void){a};" for a in arguments.split() if not mentions("\n".join([*head, text]), a)]
+        return [f"{signature} {{", *_indent([*unused, *head, *body, *results]), "}"]
+
+    def constants(self) -> list[str]:
+        kernel = self.kernel
+        outer, inner = kernel.global_constants, kernel.class_constants
+        outer_body, inner_body = self.statements(outer.statements), self.statements(inner.statements)
+        outer_names, inner_names = (
+            [str(e.symbol) for e in outer.results],
+            [str(e.symbol) for e in inner.results],
+        )
+        g, c = len(outer_names), len(inner_names)
+        lines = [
+            f"enum {{ GLOBAL_CONSTANTS = {g}, CLASS_CONSTANTS = {c} }};",
+            "static int64_t constants_count(const sgdlimit_problem *p) {",
+            "  return GLOBAL_CONSTANTS + CLASS_CONSTANTS * p->classes;",
+            "}",
+            "",
+            "/* What depends on the instance alone. */",
+            "static void constants(const sgdlimit_problem *p, double *k) {",
+        ]
+        body: list[str] = []
+        text = "\n".join([*outer_body, *inner_body])
+        if mentions(text, "x_star"):
+            body.append(_ARRAYS["x_star"])
+        body += outer_body
+        body += [f"k[{index}] = {name};" for index, name in enumerate(outer_names)]
+        if inner_names:
+            body += [
+                "for (int64_t i = 0; i < p->classes; i++) {",
+                *_indent(self._class_prologue(inner_body)),
+                *_indent(inner_body),
+                *(
+                    f"  k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + {index}] = {name};"
+                    for index, name in enumerate(inner_names)
+                ),
+                "}",
+            ]
+        if not body:
+            body = ["(void)p;", "(void)k;"]
+        return [*lines, *_indent(body), "}"]
+
+    def _constant_reads(self, text: str, with_class: bool) -> list[str]:
+        reads = [
+            f"const double {e.symbol} = k[{index}];"
+            for index, e in enumerate(self.kernel.global_constants.results)
+            if mentions(text, str(e.symbol))
+        ]
+        if with_class:
+            reads += [
+                f"const double {e.symbol} = k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + {index}];"
+                for index, e in enumerate(self.kernel.class_constants.results)
+                if mentions(text, str(e.symbol))
+            ]
+        return reads
+
+    def class_score(self) -> list[str]:
+        function = self.kernel.summarise
+        body = self.statements(function.statements)
+        results = [f"w->{e.symbol} = {self.text(e.expression)};" for e in function.results]
+        text = "\n".join([*body, *results])
+        arrays = [_ARRAYS[name] for name in ("lam", "mu", "x_star") if mentions(text, name)]
+        head = [*arrays, *self._constant_reads(text, with_class=True)]
+        everything = "\n".join([*head, text])
+        unused = [f"(void){a};" for a in ("p", "k", "i", "x", "v", "n") if not mentions(everything, a)]
+        return [
+            "/* What the coefficients of class i are functions of, from the state. */",
+            "static void class_score(const sgdlimit_problem *p, const double *k, int64_t i, const double *x, const double *v,",
+            "                        double n, score *w) {",
+            *_indent([*unused, *head, *body, *results]),
+            "}",
+        ]
+
+    def rates(self) -> list[str]:
+        function = self.kernel.rates
+        body = self.statements(function.statements)
+        text = "\n".join(body)
+        arrays = [_ARRAYS[name] for name in ("x_star", "omega") if mentions(text, name)]
+        ridge = self._iterate_parameters(text)
+        return [
+            "/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j */",
+            "static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *v,",
+            "                  double *offset, double *slope, double *noise) {",
+            *_indent(
+                [
+                    *arrays,
+                    *ridge,
+                    "for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;",
+                    *body,
+                ]
+            ),
+            "}",
+        ]
+
+    def _iterate_parameters(self, text: str) -> list[str]:
+        """Parameters that stand outside the loop over classes (the ridge): those of the first class."""
+        wanted = [
+            (k, name) for k, name in enumerate(self.kernel.parameters) if mentions(text, parameter_identifier(name))
+        ]
+        return [
+            f"const double {parameter_identifier(name)} = p->parameters[(iterate * {len(self.kernel.parameters)} + {k}) * p->classes];"
+            for k, name in wanted
+        ]
+
+    def statistics(self) -> list[str]:
+        function = self.kernel.statistics_function
+        body = self.statements(function.statements)
+        results = [f"out[{index}] = {self.text(e.expression)};" for index, e in enumerate(function.results)]
+        text = "\n".join([*body, *results])
+        arrays = [_ARRAYS[name] for name in ("x_star", "omega") if mentions(text, name)]
+        head = [*arrays, *self._constant_reads(text, with_class=False), *self._iterate_parameters(text)]
+        if mentions(text, "gamma"):
+            head.append("const double gamma = learning_rate(p, iterate, t);")
+        return [
+            "/* The statistics, in the order of sgdlimit_statistic_names. */",
+            "static void statistics(const sgdlimit_problem *p, const double *k, int64_t iterate, double t, const double *x,",
+            "                       const double *v, double *out) {",
+            *_indent([*head, *body, *results]),
+            "}",
+        ]
+
+    def learning_rate(self) -> list[str]:
+        kernel = self.kernel
+        lines = ["static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t) {"]
+        if kernel.learning_rate.results:
+            body = self.statements(kernel.learning_rate.statements)
+            value = self.text(kernel.learning_rate.results[0].expression)
+            text = "\n".join([*body, value])
+            reads = [
+                f"const double {parameter_name(name)} = p->step_arguments[iterate * p->step_arguments_count + {index}];"
+                for index, name in enumerate(kernel.schedule_parameters)
+                if mentions(text, parameter_name(name))
+            ]
+            lines += [
+                "  if (p->step_kind == SGDLIMIT_SCHEDULE) {",
+                *_indent([*([] if mentions(text, "t") else ["(void)t;"]), *reads, *body, f"return {value};"], 2),
+                "  }",
+            ]
+        else:
+            lines.append("  (void)t;")
+        return [*lines, "  return p->step_arguments[iterate * p->step_arguments_count];", "}"]
+
+    # -- the file
+
+    def file(self) -> str:
+        kernel = self.kernel
+        model = [
+            "/* ---- This model " + "-" * 98,
+            *(f" * {line}" for line in kernel.about),
+            " */",
+            "",
+            f"enum {{ PARAMETERS = {len(kernel.parameters)}, STATISTICS = {len(kernel.statistics)} }};",
+            "",
+            "static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t);",
+            "",
+            "/* The law of the score given the class, in the symbols of the theory (section 2). */",
+            f"typedef struct score {{ double {', '.join(str(s) for s in kernel.score)}; }} score;",
+            "",
+            *self.constants(),
+            "",
+            *self.class_score(),
+            "",
+            *self.coefficient_function(
+                "rate_coefficients", kernel.rate_coefficients, "What the mode equations need of one class."
+            ),
+            "",
+            *self.coefficient_function(
+                "statistic_coefficients",
+                kernel.statistic_coefficients,
+                "What the statistics need of one class.",
+            ),
+            "",
+            *self.coefficient_function("all_coefficients", kernel.all_coefficients, "R, A, B, D, F, I of one class."),
+            "",
+            *self.rates(),
+            "",
+            *self.statistics(),
+            "",
+            *self.learning_rate(),
+            "",
+            "/* d f_adv/dr and d f_adv/dn at one sample. */",
+            *self.sample_function(
+                "static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn)",
+                kernel.gradient,
+                lambda e: f"*{'dr' if str(e.symbol) == 'd_r' else 'dn'} = {self.text(e.expression)};",
+                "r n y par stride",
+            ),
+            "",
+            "/* The label of one sample. */",
+            *self.sample_function(
+                "static inline double target(double y, double r_star, double xi, double uniform, const double *par, int64_t stride)",
+                kernel.label,
+                lambda e: f"return {self.text(e.expression)};",
+                "y r_star xi uniform par stride",
+            ),
+            "",
+            *self.sample_function(
+                "static inline double ridge(const double *par, int64_t stride)",
+                kernel.ridge,
+                lambda e: f"return {self.text(e.expression)};",
+                "par stride",
+            ),
+        ]
+        helpers = [_HELPERS[name] for name in _HELPERS if name in self.used]
+        parts = [_title(kernel), _library("problem.h")]
+        if self.needs_quadrature:
+            parts.append(_library("quadrature.h"))
+        if helpers:
+            parts.append("\n".join(helpers) + "\n")
+        parts += [
+            "\n".join(model) + "\n",
+            _library("integrate.h"),
+            _library("random.h"),
+            _library("simulate.h"),
+            _exports(kernel),
+        ]
+        return "\n".join(parts)
+
+
+def _title(kernel: Kernel) -> str:
+    return "\n".join(
+        [
+            "/* The high-dimensional limit of streaming SGD on one model, its statistics, and the SGD itself.",
+            *(f" *   {line}" for line in kernel.about),
+            " *",
+            f" * Written by sgdlimit, generator format {FORMAT}. To write it again: sgdlimit generate SPEC --out DIRECTORY",
+            " * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the",
+            " * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */",
+            "",
+            "/* Without -fopenmp-simd the loops below are plain loops. */",
+            '#pragma GCC diagnostic ignored "-Wunknown-pragmas"',
+            "",
+        ]
+    )
+
+
+def _exports(kernel: Kernel) -> str:
+    score_names = ",".join(str(s) for s in kernel.score)
+    fields = "\n".join(f"  w.{s} = score_values[{index}];" for index, s in enumerate(kernel.score))
+    outputs = ", ".join(f"&out[{index}]" for index in range(len(kernel.coefficients)))
+    return f"""\
+/* ---- The interface ----------------------------------------------------------------------------------------------- */
+
+int32_t sgdlimit_abi(void) {{ return SGDLIMIT_ABI; }}
+const char *sgdlimit_parameter_names(void) {{ return "{",".join(kernel.parameters)}"; }}
+const char *sgdlimit_schedule_names(void) {{ return "{",".join(kernel.schedule_parameters)}"; }}
+const char *sgdlimit_statistic_names(void) {{ return "{",".join(kernel.statistics)}"; }}
+const char *sgdlimit_coefficient_names(void) {{ return "{",".join(kernel.coefficients)}"; }}
+const char *sgdlimit_score_names(void) {{ return "{score_names}"; }}
+/* Parameters that must be positive for the equations to hold. */
+const char *sgdlimit_positive_names(void) {{ return "{",".join(kernel.positive)}"; }}
+
+/* Coefficients of one class at given scores (in the order of sgdlimit_score_names), label and parameters. */
+void sgdlimit_coefficients(const double *score_values, double y, const double *par, double *out) {{
+  score w;
+{fields}
+  all_coefficients(&w, y, par, 1, {outputs});
+}}
+
+/* dx and dv at (t, x, v); work has room for p->modes + the constants (GLOBAL + CLASS * K). */
+int32_t sgdlimit_rhs(const sgdlimit_problem *p, int64_t iterate, double t, const double *x, const double *v, double *dx,
+                     double *dv, double *work) {{
+  if (p->size != sizeof *p) return SGDLIMIT_BAD_PROBLEM;
+  double *noise = work, *k = work + p->modes;
+  constants(p, k);
+  rates(p, k, iterate, x, v, dx, dv, noise);
+  const double gamma = learning_rate(p, iterate, t);
+  for (int64_t j = 0; j < p->modes; j++) {{
+    const double slope = dv[j];
+    dx[j] = gamma * (dx[j] + slope * (x[j] - p->teacher[j]));
+    dv[j] = 2 * gamma * slope * v[j] + gamma * gamma * noise[j];
+  }}
+  return SGDLIMIT_OK;
+}}
+
+int64_t sgdlimit_constants_count(const sgdlimit_problem *p) {{ return constants_count(p); }}
+"""
+
+
+def parameter_identifier(name: str) -> str:
+    return name if name in ("epsilon", "tau") else parameter_name(name)
+
+
+def mentions(text: str, name: str) -> bool:
+    return re.search(rf"(?<![\w.>]){re.escape(name)}(?!\w)", text) is not None
+
+
+def _indent(lines: Iterable[str], by: int = 1) -> list[str]:
+    # a pragma stands with the loop behind it
+    return ["  " * by + line if line else line for line in lines]
+
+
+def _library(name: str) -> str:
+    return resources.files("sgdlimit.codegen.library").joinpath(name).read_text(encoding="utf-8")
+
+
+def emit_c(kernel: Kernel) -> str:
+    """The C file of a kernel."""
+    return CEmitter(kernel).file()

@@ -1,0 +1,140 @@
+"""The loop language between equations and source code.
+
+A kernel is a handful of functions; a function is a list of statements over scalars; the only loops are the ones
+that the
+mathematics has: over modes (:class:`Reduce`, :class:`Accumulate`, :class:`Map`), over classes (:class:`ForClasses`) and
+over the nodes of a quadrature (:class:`Integrate`). What does not depend on the mode is a :class:`Let`, so nothing
+expensive can end up inside a loop over modes. Sizes are run-time arguments: nothing is unrolled over them.
+
+Expressions are SymPy's, over :class:`sympy.Symbol` for scalars and the indexed symbols of
+``sgdlimit.derive.symbols`` for
+arrays (``x[j]``, ``lam[i, j]``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sympy as sp
+
+
+@dataclass(frozen=True)
+class Let:
+    """``symbol = expression``, a scalar."""
+
+    symbol: sp.Symbol
+    expression: sp.Expr
+
+
+@dataclass(frozen=True)
+class Reduce:
+    """Sums over modes in one pass: ``symbol = Σ_j summand``."""
+
+    sums: tuple[Let, ...]
+
+
+@dataclass(frozen=True)
+class Integrate:
+    """Integrals against the standard normal density that share their nodes.
+
+    ``definitions`` are evaluated at every node in order; ``integrals`` are summed. ``breakpoints``, ``poles``
+    (location,
+    width) and ``steps`` (location, width) shape the panels and may depend on the state.
+    """
+
+    variable: sp.Symbol
+    breakpoints: tuple[sp.Expr, ...]
+    poles: tuple[tuple[sp.Expr, sp.Expr], ...]
+    steps: tuple[tuple[sp.Expr, sp.Expr], ...]
+    definitions: tuple[Let, ...]
+    integrals: tuple[Let, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """``targets = function(the class's score, its parameters)``."""
+
+    function: str
+    targets: tuple[sp.Symbol, ...]
+
+
+@dataclass(frozen=True)
+class Accumulate:
+    """``array[j] += expression`` over all modes, inside a loop over classes."""
+
+    sums: tuple[tuple[str, sp.Expr], ...]
+
+
+@dataclass(frozen=True)
+class ForClasses:
+    """A loop over classes; ``totals`` are scalars summed over it."""
+
+    body: tuple[Statement, ...]
+    totals: tuple[Let, ...]
+
+
+@dataclass(frozen=True)
+class Map:
+    """``array[j] = expression`` over all modes."""
+
+    assignments: tuple[tuple[str, sp.Expr], ...]
+
+
+Statement = Let | Reduce | Integrate | Call | Accumulate | ForClasses | Map
+
+
+@dataclass(frozen=True)
+class Function:
+    """Statements and named results, in the order in which they are stored."""
+
+    statements: tuple[Statement, ...]
+    results: tuple[Let, ...] = ()
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Everything that is particular to one model, ready to be written in any language.
+
+    Parameters
+    ----------
+    about : tuple of str
+        What it is, from which expressions, by which generator: the header of the file.
+    parameters, statistics, coefficients : tuple of str
+        Names, in the order of the arrays.
+    schedule_parameters : tuple of str
+        Names of the arguments of the learning-rate schedule.
+    global_constants, class_constants : Function
+        What depends on the instance alone.
+    score : tuple of sympy.Symbol
+        What the coefficients of one class are functions of.
+    summarise : Function
+        The score of one class from the state.
+    rate_coefficients, statistic_coefficients, all_coefficients : Function
+        Of one class, from its score.
+    rates, statistics_function : Function
+        The mode equations; the reported statistics.
+    gradient, label, ridge, learning_rate : Function
+        Of one sample; of the step.
+    positive : tuple of str
+        Parameters that the derivation took to be positive.
+    """
+
+    about: tuple[str, ...]
+    parameters: tuple[str, ...]
+    statistics: tuple[str, ...]
+    coefficients: tuple[str, ...]
+    schedule_parameters: tuple[str, ...]
+    global_constants: Function
+    class_constants: Function
+    score: tuple[sp.Symbol, ...]
+    summarise: Function
+    rate_coefficients: Function
+    statistic_coefficients: Function
+    all_coefficients: Function
+    rates: Function
+    statistics_function: Function
+    gradient: Function
+    label: Function
+    ridge: Function
+    learning_rate: Function
+    positive: tuple[str, ...] = ()

@@ -1,0 +1,404 @@
+"""From a limit to a kernel: which scalar is needed where, and which sums share a pass.
+
+Everything a function needs is found by walking from its results back through the limit's definitions. Sums over modes
+whose summands are known together share one pass; what depends on the instance alone moves to the constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import sympy as sp
+
+from sgdlimit.codegen.language import (
+    Accumulate,
+    Call,
+    ForClasses,
+    Function,
+    Integrate,
+    Kernel,
+    Let,
+    Map,
+    Reduce,
+    Statement,
+)
+from sgdlimit.derive import symbols
+from sgdlimit.derive.convert import to_sympy
+from sgdlimit.derive.expectation import Definition, Quadrature
+from sgdlimit.derive.limit import INVERSE_NORM, Limit
+from sgdlimit.derive.model import Schedule
+from sgdlimit.derive.symbols import COEFFICIENTS, i, lam, mu, n, omega, p, v, x, x_star, y
+
+MODE_ARRAYS = (x, v, x_star, omega, lam, mu)
+PROBABILITY = sp.Symbol("probability", nonnegative=True)
+_STATE = {x, v}
+
+
+def lower(limit: Limit, schedule: Schedule | None = None) -> Kernel:
+    """Lower a limit, and the learning-rate schedule that goes with it, to the loop language."""
+    known = {d.symbol: d for d in limit.summary}
+    constants = _constants(limit.summary)
+    class_level = {d.symbol for d in limit.summary if _has_class(d, known)}
+    per_class = {**limit.coefficients, "BD": limit.sum_BD, **limit.expectations}
+
+    rate_sums = {
+        name: _split(_with_inverse_norm(expression).subs(_zero_coefficients(per_class)))
+        for name, expression in (
+            ("offset", limit.equations.offset),
+            ("slope", limit.equations.slope),
+            ("noise", limit.equations.noise),
+        )
+    }
+    rate_names = sorted(
+        {str(s) for parts in rate_sums.values() for e in parts.every() for s in _class_coefficients(e, per_class)},
+        key=list(per_class).index,
+    )
+    statistic_names = sorted(
+        {str(s) for e in limit.statistics.values() for s in _class_coefficients(e, per_class)},
+        key=list(per_class).index,
+    )
+
+    def coefficients(names: Iterable[str]) -> Function:
+        return _coefficient_function(limit, {name: per_class[name] for name in names})
+
+    functions = {
+        "rates": coefficients(rate_names),
+        "statistics": coefficients(statistic_names),
+        "all": coefficients(COEFFICIENTS),
+    }
+    leaves = {s for f in functions.values() for s in _free(f)}
+    score = tuple(d.symbol for d in limit.summary if d.symbol in leaves and (d.symbol in class_level or d.symbol == n))
+    from_parameters = set(limit.parameters)
+    unknown = {str(s) for s in leaves if s not in score and s != y and str(s) not in from_parameters}
+    assert not unknown, f"coefficients need {sorted(unknown)}, which nothing defines"
+
+    class_constants = tuple(d for d in limit.summary if d.symbol in constants and d.symbol in class_level)
+    global_constants = tuple(d for d in limit.summary if d.symbol in constants and d.symbol not in class_level)
+    of_class = [s for s in score if s in class_level and s not in constants]
+    needed_constants = _closure(of_class, known) | set(score)
+    return Kernel(
+        about=_about(limit),
+        parameters=limit.parameters,
+        statistics=tuple(limit.statistics),
+        coefficients=COEFFICIENTS,
+        schedule_parameters=schedule.parameters if schedule else (),
+        global_constants=_plain(global_constants),
+        class_constants=_plain(d for d in class_constants if d.symbol in needed_constants),
+        score=score,
+        summarise=Function(
+            tuple(_sequence([known[s] for s in _ordered(of_class, known) if s not in constants and s in class_level])),
+            tuple(Let(s, s) for s in score),
+        ),
+        rate_coefficients=functions["rates"],
+        statistic_coefficients=functions["statistics"],
+        all_coefficients=functions["all"],
+        rates=_rates(rate_sums, rate_names, known),
+        statistics_function=_statistics(limit, statistic_names, known, constants),
+        gradient=_scalars(
+            [Let(d.symbol, d.expression) for d in limit.gradient.definitions],
+            {"d_r": limit.gradient.d_r, "d_n": limit.gradient.d_n},
+        ),
+        label=_scalars([], {"y": limit.label}),
+        ridge=_scalars([], {"tau": symbols.tau}),
+        learning_rate=_scalars([], {"gamma": to_sympy(schedule.text, "schedule")} if schedule else {}),
+        positive=tuple(str(a.lhs) for a in limit.adversarial_loss.assumptions),
+    )
+
+
+# --- which symbol depends on what -----------------------------------------------------------------------------------
+
+
+def _dependencies(expression: sp.Expr) -> set[sp.Symbol]:
+    return {s for s in expression.free_symbols if isinstance(s, sp.Symbol)}
+
+
+def _closure(roots: Iterable[sp.Symbol], known: dict[sp.Symbol, Definition]) -> set[sp.Symbol]:
+    found: set[sp.Symbol] = set()
+    pending = [s for s in roots if s in known]
+    while pending:
+        symbol = pending.pop()
+        if symbol not in found:
+            found.add(symbol)
+            pending += [s for s in _dependencies(known[symbol].expression) if s in known]
+    return found
+
+
+def _ordered(roots: Iterable[sp.Symbol], known: dict[sp.Symbol, Definition]) -> list[sp.Symbol]:
+    closure = _closure(roots, known)
+    return [symbol for symbol in known if symbol in closure]
+
+
+def _has_class(definition: Definition, known: dict[sp.Symbol, Definition]) -> bool:
+    return any(known[s].expression.has(lam, mu) for s in _closure([definition.symbol], known))
+
+
+def _constants(summary: Sequence[Definition]) -> set[sp.Symbol]:
+    """Symbols that depend on the instance alone."""
+    known = {d.symbol: d for d in summary}
+    return {s for s in known if not any(known[e].expression.has(*_STATE) for e in _closure([s], known))}
+
+
+def _class_coefficients(expression: sp.Expr, per_class: dict[str, sp.Expr]) -> set[sp.Symbol]:
+    """Names of the class coefficients ``A[i], …`` in an expression."""
+    return {
+        sp.Symbol(str(e.base)) for e in expression.atoms(sp.Indexed) if e.indices == (i,) and str(e.base) in per_class
+    }
+
+
+def _zero_coefficients(per_class: dict[str, sp.Expr]) -> dict[sp.Expr, sp.Expr]:
+    return {sp.IndexedBase(name)[i]: sp.S.Zero for name, e in per_class.items() if e == 0}
+
+
+def _with_inverse_norm(expression: sp.Expr) -> sp.Expr:
+    """``1/n`` as the guarded symbol: ``F x/n := 0`` at ``n = 0``."""
+    return expression.subs(1 / n, INVERSE_NORM)
+
+
+def _free(function: Function) -> set[sp.Symbol]:
+    """Symbols that a function uses and does not define itself."""
+    defined: set[sp.Symbol] = set()
+    used: set[sp.Symbol] = set()
+
+    def use(expression: sp.Expr) -> None:
+        used.update(_dependencies(expression) - defined)
+
+    for statement in function.statements:
+        if isinstance(statement, Let):
+            use(statement.expression)
+            defined.add(statement.symbol)
+        elif isinstance(statement, Integrate):
+            for pair in (*statement.poles, *statement.steps):
+                use(pair[0])
+                use(pair[1])
+            for point in statement.breakpoints:
+                use(point)
+            defined.add(statement.variable)
+            for let in (*statement.definitions, *statement.integrals):
+                use(let.expression)
+                defined.add(let.symbol)
+    for result in function.results:
+        use(result.expression)
+    return used
+
+
+# --- pieces ---------------------------------------------------------------------------------------------------------
+
+
+def _sequence(definitions: Sequence[Definition]) -> list[Statement]:
+    """Lets and passes over the modes, in dependency order; sums that are known together share a pass."""
+    waiting = {d.symbol: d.expression for d in definitions}
+    sums: list[Let] = []
+    for symbol, expression in list(waiting.items()):
+        for k, total in enumerate(sorted(expression.atoms(sp.Sum), key=sp.default_sort_key)):
+            name = symbol if expression == total else sp.Symbol(f"sum_{symbol}" + (f"_{k}" if k else ""), real=True)
+            sums.append(Let(name, total.args[0]))
+            waiting[symbol] = waiting[symbol].xreplace({total: name})
+        if waiting[symbol] == symbol:
+            del waiting[symbol]
+    statements: list[Statement] = []
+
+    def ready(expression: sp.Expr) -> bool:
+        return not (_dependencies(expression) & (set(waiting) | {s.symbol for s in sums}))
+
+    while waiting or sums:
+        group = [s for s in sums if ready(s.expression)]
+        # a definition that is ready goes first, so that as many sums as possible share the next pass
+        lets = [s for s in waiting if ready(waiting[s])]
+        if lets:
+            statements += [Let(s, waiting.pop(s)) for s in lets]
+        elif group:
+            statements.append(Reduce(tuple(group)))
+            sums = [s for s in sums if s not in group]
+        else:
+            raise AssertionError(f"circular definitions: {sorted(map(str, waiting))}")
+    return statements
+
+
+def _plain(definitions: Iterable[Definition]) -> Function:
+    chosen = list(definitions)
+    return Function(tuple(_sequence(chosen)), tuple(Let(d.symbol, d.symbol) for d in chosen))
+
+
+def _scalars(lets: Sequence[Let], results: dict[str, sp.Expr], prefix: str = "c") -> Function:
+    """Named results from scalars, with common subexpressions taken out."""
+    names = [sp.Symbol(f"{prefix}{k}", real=True) for k in range(1, 200)]
+    taken = {str(s) for e in (*results.values(), *(let.expression for let in lets)) for s in _dependencies(e)}
+    shared, reduced = sp.cse(
+        [fold(e) for e in results.values()],
+        symbols=(s for s in names if str(s) not in taken),
+        order="canonical",
+    )
+    statements = [*lets, *(Let(s, e) for s, e in shared)]
+    return Function(tuple(statements), tuple(Let(sp.Symbol(k), e) for k, e in zip(results, reduced, strict=True)))
+
+
+def fold(expression: sp.Expr) -> sp.Expr:
+    """Irrational constant factors as one number, so that they are not shared piece by piece."""
+
+    def irrational(e: sp.Expr) -> bool:
+        return bool(e.is_number and e.is_real and not e.is_Rational and not e.is_Float)
+
+    def one_number(e: sp.Expr) -> sp.Expr:
+        constant, rest = e.as_independent(*e.free_symbols, as_Add=False)
+        return constant.evalf(30) * rest if irrational(constant) else e
+
+    return expression.replace(lambda e: isinstance(e, sp.Mul) and not e.is_number, one_number).replace(
+        irrational, lambda e: e.evalf(30)
+    )
+
+
+def _coefficient_function(limit: Limit, results: dict[str, sp.Expr]) -> Function:
+    """Definitions, integrals and closed forms of some coefficients of one class."""
+    wanted = {s for e in results.values() for s in _dependencies(e)}
+    integrals = [loop for q in limit.quadratures if (loop := _integrate(q, wanted)) is not None]
+    for loop in integrals:
+        wanted |= _free(Function((loop,)))
+    defined = {d.symbol: d for d in limit.definitions}
+    lets = [Let(s, defined[s].expression) for s in _ordered(wanted & set(defined), defined)]
+    closed = _scalars([], results)
+    return Function((*lets, *integrals, *closed.statements), closed.results)
+
+
+def _integrate(quadrature: Quadrature, wanted: set[sp.Symbol]) -> Integrate | None:
+    chosen = [e for e in quadrature.integrands if e.symbol in wanted]
+    if not chosen:
+        return None
+    layers = dict.fromkeys(layer for e in chosen for layer in e.layers)
+    shared, reduced = sp.cse(
+        [fold(e.expression) for e in chosen],
+        symbols=(sp.Symbol(f"g{k}", real=True) for k in range(1, 200)),
+        order="canonical",
+    )
+    return Integrate(
+        variable=quadrature.variable,
+        breakpoints=quadrature.breakpoints,
+        poles=tuple((e.location, e.width) for e in layers if e.kind == "pole"),
+        steps=tuple((e.location, e.width) for e in layers if e.kind == "erf"),
+        definitions=(
+            *(Let(d.symbol, d.expression) for d in quadrature.definitions),
+            *(Let(symbol, e) for symbol, e in shared),
+        ),
+        integrals=tuple(Let(e.symbol, value) for e, value in zip(chosen, reduced, strict=True)),
+    )
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """``outer · Σ_i p_i (Σ_k weight_k · monomial_k) + rest``, monomials in the arrays over modes."""
+
+    outer: sp.Expr
+    terms: tuple[tuple[sp.Expr, sp.Expr], ...]
+    rest: sp.Expr
+
+    def every(self) -> list[sp.Expr]:
+        return [self.rest, *(weight for weight, _ in self.terms)]
+
+
+def _split(expression: sp.Expr) -> _Parts:
+    outer, inner, rest = sp.S.One, sp.S.Zero, sp.S.Zero
+    for term in sp.Add.make_args(expression):
+        over_classes = [s for s in term.atoms(sp.Sum) if s.has(lam) or s.has(mu)]
+        if over_classes:
+            (total,) = over_classes
+            outer, inner = term / total, sp.expand(total.args[0])
+        else:
+            rest += term
+    collected: dict[sp.Expr, sp.Expr] = {}
+    for product in sp.Add.make_args(inner):
+        if product != 0:
+            weight, monomial = product.as_independent(*MODE_ARRAYS, as_Add=False)
+            collected[monomial] = collected.get(monomial, sp.S.Zero) + weight
+    ordered = sorted(collected.items(), key=lambda item: sp.default_sort_key(item[0]))
+    return _Parts(outer, tuple((weight, monomial) for monomial, weight in ordered), rest)
+
+
+def _local(expression: sp.Expr) -> sp.Expr:
+    """Class quantities ``A[i], p[i]`` as the scalars that a loop over classes has in hand."""
+    return expression.xreplace(
+        {
+            e: PROBABILITY if e == p else sp.Symbol(str(e.base))
+            for e in expression.atoms(sp.Indexed)
+            if e.indices == (i,)
+        }
+    )
+
+
+def _totals(expressions: Iterable[sp.Expr]) -> dict[sp.Sum, sp.Symbol]:
+    """Class averages ``Σ_i p_i (·)_i``, each with the name of its scalar."""
+    sums = sorted({s for e in expressions for s in e.atoms(sp.Sum) if s.variables == [i]}, key=sp.default_sort_key)
+    names: dict[sp.Sum, sp.Symbol] = {}
+    for total in sums:
+        bases = sorted(str(e.base) for e in total.atoms(sp.Indexed) if e != p and e.indices == (i,))
+        names[total] = sp.Symbol("mean_" + "_".join(bases), real=True)
+    return names
+
+
+def _rates(sums: dict[str, _Parts], names: Sequence[str], known: dict[sp.Symbol, Definition]) -> Function:
+    totals = _totals(e for parts in sums.values() for e in parts.every())
+    body: list[Statement] = [Call("rate_coefficients", tuple(sp.Symbol(name) for name in names))]
+    accumulated = []
+    weights = 0
+    for array, parts in sums.items():
+        value = sp.S.Zero
+        for weight, monomial in parts.terms:
+            weights += 1
+            scalar = sp.Symbol(f"w{weights}", real=True)
+            body.append(Let(scalar, _local(weight)))
+            value += scalar * monomial
+        if value != 0:
+            accumulated.append((array, value))
+    body.append(Accumulate(tuple(accumulated)))
+    loop = ForClasses(tuple(body), tuple(Let(s, _local(t.args[0])) for t, s in totals.items()))
+    finish: list[tuple[str, sp.Expr]] = []
+    scalars: list[Let] = []
+    for array, parts in sums.items():
+        own = sp.IndexedBase(array)[symbols.j]
+        value = parts.outer * own if parts.terms else sp.S.Zero
+        for term in sp.Add.make_args(parts.rest.xreplace(totals)):
+            scalar, monomial = term.as_independent(*MODE_ARRAYS, as_Add=False)
+            if scalar == 0:
+                continue
+            name = next((let.symbol for let in scalars if let.expression == scalar), None)
+            if name is None:
+                name = sp.Symbol(f"s{len(scalars) + 1}", real=True)
+                scalars.append(Let(name, scalar))
+            value += name * monomial
+        if value != own:
+            finish.append((array, value))
+    before = _sequence([known[s] for s in _ordered([n, INVERSE_NORM], known)])
+    return Function((*before, loop, *scalars, Map(tuple(finish))))
+
+
+def _statistics(
+    limit: Limit, names: Sequence[str], known: dict[sp.Symbol, Definition], constants: set[sp.Symbol]
+) -> Function:
+    totals = _totals(limit.statistics.values())
+    expressions = {name: e.xreplace(totals) for name, e in limit.statistics.items()}
+    sums: dict[sp.Sum, sp.Symbol] = {}
+    for name, e in expressions.items():
+        for total in sorted(e.atoms(sp.Sum), key=sp.default_sort_key):
+            if total not in sums:
+                sums[total] = sp.Symbol(f"sum_{name}", real=True)
+    expressions = {name: e.xreplace(sums) for name, e in expressions.items()}
+    used = {s for e in expressions.values() for s in _dependencies(e)} | {n}
+    before = [known[s] for s in _ordered(used & set(known), known) if s not in constants]
+    extra = [Definition(symbol, total) for total, symbol in sums.items()]
+    loop = ForClasses(
+        (Call("statistic_coefficients", tuple(sp.Symbol(name) for name in names)),),
+        tuple(Let(s, _local(t.args[0])) for t, s in totals.items()),
+    )
+    results = tuple(Let(sp.Symbol(name), e) for name, e in expressions.items())
+    return Function((*_sequence([*before, *extra]), loop), results)
+
+
+def _about(limit: Limit) -> tuple[str, ...]:
+    model = limit.model
+    return (
+        f"loss       {model.loss.text}",
+        f"target     {model.target!r}",
+        f"adversary  {'l2 ball of radius epsilon' if model.adversary else 'none'}",
+    )
+
+
+__all__ = ["lower"]

@@ -1,0 +1,404 @@
+"""A NumPy module from a kernel: the same stages as :mod:`sgdlimit.codegen.c`, for a person to read and import.
+
+An emitted module needs NumPy alone (and ``scipy.special`` where a coefficient is an error function). Sums over
+modes and
+over quadrature nodes are array operations; classes are a loop.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable
+from importlib import resources
+
+import sympy as sp
+
+from sgdlimit.codegen import FORMAT
+from sgdlimit.codegen.c import mentions, parameter_identifier, scalar_name
+from sgdlimit.codegen.expressions import NumpyExpressions, UnknownNodeError
+from sgdlimit.codegen.language import (
+    Accumulate,
+    Call,
+    ForClasses,
+    Function,
+    Integrate,
+    Kernel,
+    Let,
+    Map,
+    Reduce,
+    Statement,
+)
+
+_HELPERS = {
+    "softplus": (
+        "def softplus(x):",
+        '    """log(1 + exp(x))."""',
+        "    return np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x)))",
+    ),
+    "sigmoid": (
+        "def sigmoid(x):",
+        '    """1/(1 + exp(-x))."""',
+        "    e = np.exp(-np.abs(x))",
+        "    return np.where(x > 0, 1.0, e) / (1.0 + e)",
+    ),
+}
+
+# A variance or a norm of zero makes quotients infinite on the way to a finite limit; that is no cause for a warning.
+_AT_LIMITS = '@np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")'
+
+_ARRAYS = {
+    "x_star": "x_star = problem.teacher",
+    "omega": "omega = problem.weights",
+    "lam": "lam = problem.eigenvalues[i]",
+    "mu": "mu = problem.means[i]",
+}
+
+
+def _element(e: sp.Expr) -> str:
+    return str(e.base) if isinstance(e, sp.Indexed) else scalar_name(e)
+
+
+class NumpyEmitter:
+    """Writes the functions of one kernel."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.used: set[str] = set()
+        self.needs_quadrature = False
+
+    # -- expressions and statements
+
+    def text(self, expression: sp.Expr) -> str:
+        printer = NumpyExpressions(_element)
+        result = printer(expression)
+        self.used |= printer.used
+        return result
+
+    def statement(self, node: Statement) -> list[str]:
+        methods: dict[type, Callable[..., list[str]]] = {
+            Let: self.let,
+            Reduce: self.reduce,
+            Integrate: self.integrate,
+            Call: self.call,
+            Accumulate: self.accumulate,
+            ForClasses: self.for_classes,
+            Map: self.map,
+        }
+        if type(node) not in methods:
+            raise UnknownNodeError(type(node).__name__)
+        return methods[type(node)](node)
+
+    def statements(self, nodes: Iterable[Statement]) -> list[str]:
+        return [line for node in nodes for line in self.statement(node)]
+
+    def let(self, node: Let) -> list[str]:
+        return [f"{scalar_name(node.symbol)} = {self.text(node.expression)}"]
+
+    def reduce(self, node: Reduce) -> list[str]:
+        return [f"{scalar_name(s.symbol)} = np.sum({self.text(s.expression)})" for s in node.sums]
+
+    def integrate(self, node: Integrate) -> list[str]:
+        self.needs_quadrature = True
+        points = [self.text(b) for b in node.breakpoints]
+        points += [f"*erf_breakpoints({self.text(location)}, {self.text(width)})" for location, width in node.steps]
+        locations = ", ".join(self.text(location) for location, _ in node.poles)
+        widths = ", ".join(self.text(width) for _, width in node.poles)
+        return [
+            f"{node.variable}, weights = nodes(panels([{', '.join(points)}], [{locations}], [{widths}]))",
+            *self.statements(node.definitions),
+            *(f"{scalar_name(e.symbol)} = np.sum(weights * ({self.text(e.expression)}))" for e in node.integrals),
+        ]
+
+    def call(self, node: Call) -> list[str]:
+        if not node.targets:
+            return []
+        targets = ", ".join(scalar_name(s) for s in node.targets)
+        return [f"{targets}{',' if len(node.targets) == 1 else ''} = {node.function}(score, problem.labels[i], par)"]
+
+    def accumulate(self, node: Accumulate) -> list[str]:
+        return [f"{array} += {self.text(value)}" for array, value in node.sums]
+
+    def for_classes(self, node: ForClasses) -> list[str]:
+        body = self.statements(node.body)
+        sums = [f"{scalar_name(t.symbol)} += {self.text(t.expression)}" for t in node.totals]
+        return [
+            *(f"{scalar_name(t.symbol)} = 0.0" for t in node.totals),
+            "for i in range(problem.classes):",
+            *_indent(self._class_prologue(body + sums)),
+            *_indent(body),
+            *_indent(sums),
+        ]
+
+    def _class_prologue(self, body: list[str]) -> list[str]:
+        text = "\n".join(body)
+        lines = [_ARRAYS[name] for name in ("lam", "mu") if mentions(text, name)]
+        if "(score," in text:
+            lines += [
+                "par = problem.parameters[iterate, :, i]",
+                "score = class_score(problem, k, i, x, v, n)",
+            ]
+        if mentions(text, "probability"):
+            lines.append("probability = problem.probabilities[i]")
+        return lines
+
+    def map(self, node: Map) -> list[str]:
+        return [f"{array}[:] = {self.text(value)}" for array, value in node.assignments]
+
+    # -- functions
+
+    def coefficient_function(self, name: str, function: Function, comment: str) -> list[str]:
+        body = self.statements(function.statements)
+        results = ", ".join(self.text(e.expression) for e in function.results)
+        text = "\n".join([*body, results])
+        fields = [f"{s} = score[{index}]" for index, s in enumerate(self.kernel.score) if mentions(text, str(s))]
+        return [
+            _AT_LIMITS,
+            f"def {name}(score, y, par):",
+            f'    """{comment}"""',
+            *_indent([*fields, *self.parameters(text), *body]),
+            f"    return {results}{',' if len(function.results) == 1 else ''}",
+        ]
+
+    def parameters(self, text: str) -> list[str]:
+        return [
+            f"{identifier} = par[{index}]"
+            for index, name in enumerate(self.kernel.parameters)
+            if mentions(text, identifier := parameter_identifier(name))
+        ]
+
+    def _iterate_parameters(self, text: str) -> list[str]:
+        return [
+            f"{identifier} = problem.parameters[iterate, {index}, 0]"
+            for index, name in enumerate(self.kernel.parameters)
+            if mentions(text, identifier := parameter_identifier(name))
+        ]
+
+    def _constant_reads(self, text: str, with_class: bool) -> list[str]:
+        kernel = self.kernel
+        outer = [str(e.symbol) for e in kernel.global_constants.results]
+        inner = [str(e.symbol) for e in kernel.class_constants.results]
+        reads = [f"{name} = k[{index}]" for index, name in enumerate(outer) if mentions(text, name)]
+        if with_class:
+            reads += [
+                f"{name} = k[{len(outer)} + {len(inner)} * i + {index}]"
+                for index, name in enumerate(inner)
+                if mentions(text, name)
+            ]
+        return reads
+
+    def constants(self) -> list[str]:
+        kernel = self.kernel
+        outer, inner = kernel.global_constants, kernel.class_constants
+        outer_body, inner_body = self.statements(outer.statements), self.statements(inner.statements)
+        text = "\n".join([*outer_body, *inner_body])
+        lines = [
+            "def constants(problem):",
+            '    """What depends on the instance alone: m*, Q* of each class, ..."""',
+        ]
+        if mentions(text, "x_star"):
+            lines.append("    " + _ARRAYS["x_star"])
+        lines += _indent(outer_body)
+        lines.append(f"    k = [{', '.join(str(e.symbol) for e in outer.results)}]")
+        if inner.results:
+            lines += [
+                "    for i in range(problem.classes):",
+                *_indent(self._class_prologue(inner_body), 2),
+                *_indent(inner_body, 2),
+                f"        k += [{', '.join(str(e.symbol) for e in inner.results)}]",
+            ]
+        return [*lines, "    return np.array(k)"]
+
+    def class_score(self) -> list[str]:
+        function = self.kernel.summarise
+        body = self.statements(function.statements)
+        results = ", ".join(self.text(e.expression) for e in function.results)
+        text = "\n".join([*body, results])
+        head = [_ARRAYS[name] for name in ("lam", "mu", "x_star") if mentions(text, name)]
+        return [
+            _AT_LIMITS,
+            "def class_score(problem, k, i, x, v, n):",
+            '    """What the coefficients of class i are functions of, from the state."""',
+            *_indent([*head, *self._constant_reads(text, with_class=True), *body]),
+            f"    return {results}{',' if len(function.results) == 1 else ''}",
+        ]
+
+    def rates(self) -> list[str]:
+        body = self.statements(self.kernel.rates.statements)
+        text = "\n".join(body)
+        head = [_ARRAYS[name] for name in ("x_star", "omega") if mentions(text, name)]
+        return [
+            _AT_LIMITS,
+            "def rates(problem, k, iterate, x, v):",
+            '    """dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)), dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j."""',
+            *_indent([*head, *self._iterate_parameters(text)]),
+            "    offset, slope, noise = np.zeros((3, problem.modes))",
+            *_indent(body),
+            "    return offset, slope, noise",
+        ]
+
+    def statistics(self) -> list[str]:
+        function = self.kernel.statistics_function
+        body = self.statements(function.statements)
+        results = [f"    {self.text(e.expression)},  # {e.symbol}" for e in function.results]
+        text = "\n".join([*body, *results])
+        head = [_ARRAYS[name] for name in ("x_star", "omega") if mentions(text, name)]
+        head += [*self._constant_reads(text, with_class=False), *self._iterate_parameters(text)]
+        if mentions(text, "gamma"):
+            head.append("gamma = learning_rate(problem, iterate, t)")
+        return [
+            _AT_LIMITS,
+            "def statistics(problem, k, iterate, t, x, v):",
+            '    """The statistics, in the order of STATISTICS."""',
+            *_indent([*head, *body]),
+            "    return np.array([",
+            *_indent(results),
+            "    ])",
+        ]
+
+    def learning_rate(self) -> list[str]:
+        kernel = self.kernel
+        lines = ["def learning_rate(problem, iterate, t):", '    """gamma(t); the step of SGD is gamma/d."""']
+        if kernel.learning_rate.results:
+            body = self.statements(kernel.learning_rate.statements)
+            value = self.text(kernel.learning_rate.results[0].expression)
+            text = "\n".join([*body, value])
+            reads = [
+                f"{parameter_identifier(name)} = problem.step_arguments[iterate, {index}]"
+                for index, name in enumerate(kernel.schedule_parameters)
+                if mentions(text, parameter_identifier(name))
+            ]
+            lines += [
+                "    if problem.step_kind == StepKind.SCHEDULE:",
+                *_indent([*reads, *body, f"return {value}"], 2),
+            ]
+        return [*lines, "    return problem.step_arguments[iterate, 0]"]
+
+    def sample_function(self, signature: str, comment: str, function: Function) -> list[str]:
+        body = self.statements(function.statements)
+        results = ", ".join(self.text(e.expression) for e in function.results)
+        return [
+            f"def {signature}:",
+            f'    """{comment}"""',
+            *_indent([*self.parameters("\n".join([*body, results])), *body]),
+            f"    return {results}",
+        ]
+
+    # -- the file
+
+    def file(self) -> str:
+        kernel = self.kernel
+        functions = [
+            self.constants(),
+            self.class_score(),
+            self.coefficient_function(
+                "rate_coefficients", kernel.rate_coefficients, "What the mode equations need of one class."
+            ),
+            self.coefficient_function(
+                "statistic_coefficients",
+                kernel.statistic_coefficients,
+                "What the statistics need of one class.",
+            ),
+            self.coefficient_function("all_coefficients", kernel.all_coefficients, "R, A, B, D, F, I of one class."),
+            self.rates(),
+            self.statistics(),
+            self.learning_rate(),
+            self.sample_function("gradient(r, n, y, par)", "d f_adv/dr and d f_adv/dn at samples.", kernel.gradient),
+            self.sample_function("target(y, r_star, xi, uniform, par)", "Labels of samples.", kernel.label),
+            self.sample_function("ridge(par)", "tau.", kernel.ridge),
+        ]
+        libraries = [
+            "problem.py",
+            *(["quadrature.py"] if self.needs_quadrature else []),
+            "integrate.py",
+            "simulate.py",
+        ]
+        imports, texts = _merge([_library(name) for name in libraries])
+        special = sorted(self.used & {"erf", "erfc", "ndtr"})
+        if special:
+            imports.append(f"from scipy.special import {', '.join(special)}")
+        helpers = [_HELPERS[name] for name in _HELPERS if name in self.used]
+        problem_text, *rest = texts
+        quadrature = [rest.pop(0)] if self.needs_quadrature else []
+        sections = [
+            _docstring(kernel),
+            "\n".join(["from __future__ import annotations", "", *imports]),
+            "\n".join(
+                [
+                    f"PARAMETERS = {kernel.parameters!r}",
+                    f"SCHEDULE_PARAMETERS = {kernel.schedule_parameters!r}",
+                    f"STATISTICS = {kernel.statistics!r}",
+                    f"COEFFICIENTS = {kernel.coefficients!r}",
+                    f"SCORE = {tuple(map(str, kernel.score))!r}",
+                    f"POSITIVE = {kernel.positive!r}",
+                ]
+            ),
+            "# ---- The problem " + "-" * 96,
+            problem_text,
+            *(["# ---- Quadrature " + "-" * 97, *quadrature] if quadrature else []),
+            "# ---- This model " + "-" * 97,
+            *("\n".join(helper) for helper in helpers),
+            *("\n".join(function) for function in functions),
+            "# ---- The solver and the simulation " + "-" * 78,
+            *rest,
+            _ENTRY,
+        ]
+        return "\n\n\n".join(section.strip("\n") for section in sections) + "\n"
+
+
+_ENTRY = '''\
+def solve_problem(problem, modes=False):
+    """Solve the mode equations of a Problem; see `solve`."""
+    return solve(problem, constants, rates, learning_rate, statistics, len(STATISTICS), modes=modes)
+
+
+def simulate_problem(problem):
+    """Run streaming SGD on a Problem; see `simulate`."""
+    return simulate(problem, gradient, target, learning_rate, ridge)
+'''
+
+
+def _docstring(kernel: Kernel) -> str:
+    lines = [
+        '"""The high-dimensional limit of streaming SGD on one model, its statistics, and the SGD itself.',
+        "",
+        *(f"    {line}" for line in kernel.about),
+        "",
+        f"Written by sgdlimit, generator format {FORMAT}. To write it again: sgdlimit generate SPEC --out DIRECTORY",
+        "The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.",
+        '"""',
+    ]
+    return "\n".join(lines)
+
+
+def _library(name: str) -> str:
+    return resources.files("sgdlimit.codegen.library").joinpath(name).read_text(encoding="utf-8")
+
+
+def _merge(sources: list[str]) -> tuple[list[str], list[str]]:
+    """Imports of several modules as one list, and their texts without imports and module docstrings."""
+    imports: dict[str, None] = {}
+    texts = []
+    for source in sources:
+        lines = source.splitlines()
+        drop: set[int] = set()
+        for index, node in enumerate(ast.parse(source).body):
+            span = range(node.lineno - 1, (node.end_lineno or node.lineno))
+            docstring = index == 0 and isinstance(node, ast.Expr)
+            if docstring or isinstance(node, (ast.Import, ast.ImportFrom)):
+                drop.update(span)
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                statement = ast.unparse(node)
+                if "sgdlimit" not in statement and "__future__" not in statement:
+                    imports[statement] = None
+        texts.append("\n".join(line for k, line in enumerate(lines) if k not in drop))
+    order = sorted(imports, key=lambda s: ("numpy" in s, s.startswith("from"), s))
+    return order, texts
+
+
+def _indent(lines: Iterable[str], by: int = 1) -> list[str]:
+    return ["    " * by + line if line else line for line in lines]
+
+
+def emit_numpy(kernel: Kernel) -> str:
+    """The NumPy module of a kernel."""
+    return NumpyEmitter(kernel).file()

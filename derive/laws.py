@@ -1,0 +1,248 @@
+"""The law of the score and its label given the class (``docs/theory.md`` §1–2), for each kind of target.
+
+A loss of the residual under a linear teacher, or under labels, is a function of one Gaussian variable. A label that is
+the sign of a noisy linear form of ``r*`` is integrated out given the score: ``P(y | r)`` is a normal distribution
+function.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sympy as sp
+
+from sgdlimit.derive.convert import Switched, switched, to_sympy
+from sgdlimit.derive.errors import DerivationError
+from sgdlimit.derive.expectation import Definition, Expectations, LabelBranch, Layer, ScoreLaw
+from sgdlimit.derive.functions import Branch, NormalCdf, normal_density
+from sgdlimit.derive.model import Labels, Model, RandomLabels, Teacher
+from sgdlimit.derive.symbols import (
+    Q,
+    Q_perp,
+    Q_star,
+    beta,
+    beta1,
+    dm,
+    m,
+    m_star,
+    mean,
+    r,
+    r_star,
+    s,
+    xi,
+    y,
+    z,
+)
+
+# A variance of exactly zero is met (a start at X = 0 or at X*). The floor keeps every ratio defined and lets
+# distribution functions and densities take their limits; it is far below anything a double can notice in a sum.
+TINY = sp.Float("1e-300")
+
+
+def deviation_of(variance: sp.Expr) -> sp.Expr:
+    """``sqrt(max(variance, tiny))``."""
+    return sp.sqrt(sp.Max(variance, TINY))
+
+
+@dataclass(frozen=True)
+class Linear:
+    """``slope·r* + noise·ξ + constant``."""
+
+    slope: sp.Expr
+    noise: sp.Expr
+    constant: sp.Expr
+
+
+def linear_form(expression: sp.Expr) -> Linear | None:
+    """The expression as a linear form of ``r*`` and ``ξ``, or None."""
+    if not expression.is_polynomial(r_star, xi):
+        return None
+    polynomial = sp.Poly(expression, r_star, xi)
+    if polynomial.total_degree() > 1:
+        return None
+    return Linear(polynomial.coeff_monomial(r_star), polynomial.coeff_monomial(xi), polynomial.coeff_monomial(1))
+
+
+@dataclass(frozen=True)
+class Score:
+    """The law of the variable that the loss depends on, and how its cross coefficient ``D`` is had.
+
+    Parameters
+    ----------
+    law : ScoreLaw
+        Of ``r`` or ``u = r − y``.
+    definitions : tuple of Definition
+        What the law is made of, in the symbols of the summary.
+    residual : bool
+        Whether the variable is the residual ``u``.
+    cross_slope : sympy.Expr
+        ``dy/dr*`` for a linear teacher (0 for labels).
+    latent : Linear or None
+        The form whose sign is the label.
+    has_classes : bool
+        Whether error rates are defined.
+    """
+
+    law: ScoreLaw
+    definitions: tuple[Definition, ...]
+    residual: bool
+    cross_slope: sp.Expr = sp.S.Zero
+    latent: Linear | None = None
+    has_classes: bool = False
+    conditional: ScoreLaw | None = None
+
+    def branches_of(self, function: Switched) -> tuple[Switched, ...]:
+        """The function of ``(r; y)`` as a function of the law's variable, one for each value of the label."""
+        if self.residual:
+            u = self.law.variable
+            return (function.map(lambda e: sp.expand(e.subs(r, u + y)) if not e.has(Branch) else e.subs(r, u + y)),)
+        return tuple(
+            function if branch.label is None else function.substitute(y, branch.label) for branch in self.law.branches
+        )
+
+    def cross(self, slope: Switched, B: sp.Expr, gather: Expectations) -> tuple[sp.Expr, sp.Expr]:
+        """``(D, B + D)``.
+
+        Linear teacher: ``f'(r − y)`` changes with ``r*`` by ``−dy/dr*`` of what it changes with ``r``. Sign of a latent
+        form: the label jumps where the form is zero, so ``D`` is the mean jump of the slope there.
+        """
+        if self.latent is None:
+            D = sp.expand_mul(-self.cross_slope * B)
+            gather.rules["D"] = (
+                "zero: the label does not depend on r*" if D == 0 else "−(dy/dr*) B: the loss depends on r − y"
+            )
+            return D, (1 - self.cross_slope) * B
+        assert self.conditional is not None
+        plus, minus = (slope.substitute(y, sp.Integer(label)) for label in (1, -1))
+        if plus.switches or minus.switches:
+            raise DerivationError(
+                "loss",
+                "a kink in r together with labels that are signs is not derived yet",
+                "use a smooth loss",
+            )
+        difference = Switched(plus.expression - minus.expression)
+        integral = gather.expect("D", (difference,), self.conditional)
+        gather.rules["D"] = "point mass of the label's jump where its latent form is zero; " + gather.rules["D"]
+        a, spread = self.latent.slope, sp.Symbol("s_latent", positive=True)
+        D = a * normal_density((a * m_star + self.latent.constant) / spread) / spread * integral
+        return D, B + D
+
+    def error_rate(self, name: str, positive: sp.Expr, gather: Expectations) -> sp.Expr:
+        """``P(positive < 0)``, ties counted half, for an expression in ``r`` and ``y``."""
+        if self.latent is None:
+            # positive = sign(y) r − κ, and w = r here: r = mean + s z, so the rate is Φ at (κ − sign(y) m)/s
+            threshold = sp.sign(y) * r - positive
+            gather.rules[name] = "normal distribution function"
+            return NormalCdf((threshold - sp.sign(y) * m) / sp.Symbol("s_score", positive=True))
+        sides = tuple(
+            switched(sp.Heaviside(-positive.subs(y, label), sp.Rational(1, 2)), r, prefix="side") for label in (1, -1)
+        )
+        return gather.expect(name, sides, self.law)
+
+    def user_branches(self, statistic: sp.Expr, name: str) -> tuple[Switched, ...]:
+        """A user's expression in ``r, y, n`` as functions of the law's variable."""
+        function = switched(statistic, r, prefix="side")
+        if self.residual:
+            u = self.law.variable
+            if statistic.subs(r, u + y).has(y):
+                raise DerivationError(
+                    f"statistic {name}",
+                    f"{statistic} is not a function of r - y, on which the loss depends alone",
+                    "write it in r - y",
+                )
+        return self.branches_of(function)
+
+
+def score_law(model: Model, form: str) -> Score:
+    """The law of the variable that a loss of this form depends on.
+
+    Raises
+    ------
+    DerivationError
+        For a target that is neither labels, nor a linear teacher under a loss of ``r − y``, nor the sign of one.
+    """
+    target = model.target
+    score_deviation = Definition(sp.Symbol("s_score", positive=True), deviation_of(Q))
+    if isinstance(target, Labels):
+        if form == "residual":
+            u = sp.Symbol("u", real=True)
+            definitions = (Definition(mean, m - y), Definition(s, deviation_of(Q)), score_deviation)
+            return Score(ScoreLaw(u, mean, s), definitions, residual=True, has_classes=True)
+        definitions = (Definition(mean, m), Definition(s, deviation_of(Q)), score_deviation)
+        return Score(ScoreLaw(r, mean, s), definitions, residual=False, has_classes=True)
+    latent = _latent(target)
+    if latent is not None:
+        return _sign_labels(latent)
+    if isinstance(target, Teacher) and form == "residual":
+        linear = linear_form(to_sympy(target.text, "teacher"))
+        if linear is not None:
+            return _residual(linear)
+    raise DerivationError(
+        "target",
+        f"the law of the score under {target!r} with a loss of form {form!r} is not derived yet",
+        "a linear teacher with a loss of r - y, the sign of a linear form, probit labels and class labels are",
+    )
+
+
+def _residual(teacher: Linear) -> Score:
+    u = sp.Symbol("u", real=True)
+    if teacher.slope == 1:
+        centre, shrink = dm, beta1
+    else:
+        centre, shrink = m - teacher.slope * m_star, beta - teacher.slope
+    definitions = (
+        Definition(mean, centre - teacher.constant),
+        Definition(s, deviation_of(Q_perp + shrink**2 * Q_star + teacher.noise**2)),
+    )
+    return Score(ScoreLaw(u, mean, s), definitions, residual=True, cross_slope=teacher.slope)
+
+
+def _latent(target: Teacher | RandomLabels) -> Linear | None:
+    """The linear form whose sign is the label: of a sign teacher, or of probit labels (whose noise is ``ξ``)."""
+    expression = to_sympy(target.text, "target")
+    if isinstance(target, Teacher):
+        return linear_form(expression.args[0]) if isinstance(expression, sp.sign) else None
+    return linear_form(expression.args[0] + xi) if isinstance(expression, NormalCdf) else None
+
+
+def _sign_labels(latent: Linear) -> Score:
+    """``y = sign(L)``, ``L = a r* + c ξ + b``: given ``r``, ``L`` is Gaussian with mean ``a(m* + √Q* ρ z) + b``."""
+    a, c, b = latent.slope, latent.noise, latent.constant
+    rho, rho_perp = sp.Symbol("rho", real=True), sp.Symbol("rho_perp", nonnegative=True)
+    latent_mean, latent_slope = sp.Symbol("latent_mean", real=True), sp.Symbol("latent_slope", real=True)
+    latent_spread, s_latent = sp.Symbol("latent_spread", positive=True), sp.Symbol("s_latent", positive=True)
+    s_given, mean_given = sp.Symbol("s_given", positive=True), sp.Symbol("mean_given", real=True)
+    root_Q_star = sp.sqrt(Q_star)
+    regression = a * Q_star / s_latent**2  # of r* on L
+    definitions = (
+        Definition(mean, m),
+        Definition(s, deviation_of(Q_perp + beta**2 * Q_star)),
+        Definition(rho, beta * root_Q_star / s),
+        Definition(rho_perp, sp.sqrt(Q_perp) / s),
+        Definition(latent_mean, a * m_star + b),
+        Definition(latent_slope, a * root_Q_star * rho),
+        Definition(latent_spread, deviation_of(a**2 * Q_star * rho_perp**2 + c**2)),
+        Definition(s_latent, deviation_of(a**2 * Q_star + c**2)),
+        # r given L = 0, for the point mass in D
+        Definition(mean_given, m - beta * regression * latent_mean),
+        Definition(s_given, deviation_of(Q_perp + beta**2 * Q_star * c**2 / s_latent**2)),
+    )
+    argument = (latent_mean + latent_slope * z) / latent_spread
+    plus, minus = sp.Symbol("P_plus", nonnegative=True), sp.Symbol("P_minus", nonnegative=True)
+    step = Layer(-latent_mean / latent_slope, latent_spread / sp.Abs(latent_slope), "erf")
+    law = ScoreLaw(
+        r,
+        mean,
+        s,
+        branches=(LabelBranch(plus, sp.S.One), LabelBranch(minus, sp.S.NegativeOne)),
+        weights=(Definition(plus, NormalCdf(argument)), Definition(minus, NormalCdf(-argument))),
+        layers=(step,),
+    )
+    return Score(
+        law,
+        definitions,
+        residual=False,
+        latent=latent,
+        has_classes=True,
+        conditional=ScoreLaw(r, mean_given, s_given),
+    )

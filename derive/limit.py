@@ -1,0 +1,337 @@
+"""The high-dimensional limit of a model: ``derive(model) -> Limit``.
+
+The stages, one function each: read the loss; locate the adversary; find the law of the score and its label; take the
+expectations; take the moments of the update. Each leaves its result in the :class:`Limit`, where it can be looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import sympy as sp
+
+from sgdlimit.derive import symbols
+from sgdlimit.derive.adversary import AdversarialLoss, adversarial, standard
+from sgdlimit.derive.convert import Switched, reduce_squares, to_sympy
+from sgdlimit.derive.dynamics import ModeEquations, mode_equations
+from sgdlimit.derive.errors import ModelError
+from sgdlimit.derive.expectation import Definition, Expectations, Quadrature, Side
+from sgdlimit.derive.functions import Branch
+from sgdlimit.derive.laws import score_law
+from sgdlimit.derive.model import Expectation, Formula, Labels, Model, RandomLabels, Teacher
+from sgdlimit.derive.symbols import (
+    COEFFICIENTS,
+    B,
+    F,
+    K,
+    epsilon,
+    i,
+    j,
+    lam,
+    mu,
+    n,
+    p,
+    r,
+    tau,
+    v,
+    x,
+    x_star,
+    y,
+)
+
+N = sp.Symbol("N", integer=True, positive=True)
+NORM2 = sp.Symbol("norm2", nonnegative=True)
+INVERSE_NORM = sp.Symbol("inverse_norm", nonnegative=True)
+TEACHER_NORM2 = sp.Symbol("teacher_norm2", nonnegative=True)
+
+
+def over_modes(summand: sp.Expr) -> sp.Sum:
+    """``Σ_j``."""
+    return sp.Sum(summand, (j, 1, N))
+
+
+def over_classes(name: str) -> sp.Sum:
+    """``Σ_i p_i (name)_i``."""
+    return sp.Sum(p * sp.IndexedBase(name)[i], (i, 1, K))
+
+
+# What the coefficients and statistics are functions of (§2, §3). Sums of terms of one sign wherever a difference would
+# cancel: `Q_perp = Q − c²/Q*` and `s² = Q − 2c + Q*` are never formed.
+SUMMARY: tuple[Definition, ...] = (
+    Definition(NORM2, over_modes(x**2 + v)),
+    Definition(n, sp.sqrt(NORM2)),
+    # F x/n := 0 at n = 0
+    Definition(INVERSE_NORM, sp.Piecewise((1 / n, n > 0), (0, True))),
+    Definition(TEACHER_NORM2, over_modes(x_star**2)),
+    Definition(symbols.m_star, over_modes(mu * x_star)),
+    Definition(symbols.Q_star, over_modes(lam * x_star**2)),
+    Definition(symbols.m, over_modes(mu * x)),
+    Definition(symbols.dm, over_modes(mu * (x - x_star))),
+    Definition(symbols.Q, over_modes(lam * (x**2 + v))),
+    Definition(
+        symbols.beta,
+        sp.Piecewise((over_modes(lam * x_star * x) / symbols.Q_star, symbols.Q_star > 0), (0, True)),
+    ),
+    Definition(
+        symbols.beta1,
+        sp.Piecewise((over_modes(lam * x_star * (x - x_star)) / symbols.Q_star, symbols.Q_star > 0), (-1, True)),
+    ),
+    Definition(symbols.Q_perp, over_modes(lam * ((x - symbols.beta * x_star) ** 2 + v))),
+)
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """``∂_r f_adv`` and ``∂_n f_adv`` at one sample: all that the simulator knows of the loss."""
+
+    definitions: tuple[Definition, ...]
+    d_r: sp.Expr
+    d_n: sp.Expr
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The equations of a model.
+
+    Parameters
+    ----------
+    model : Model
+        What was derived.
+    adversarial_loss : AdversarialLoss
+        The supremum, its derivatives and the argument that located it.
+    summary, definitions : tuple of Definition
+        What the coefficients are functions of: sums over modes, then the law of the score given the class.
+    quadratures : tuple of Quadrature
+        The integrals without a closed form; their names stand in the coefficients.
+    coefficients : mapping of str to sympy.Expr
+        ``R A B D F I`` of one class (``docs/theory.md`` §2).
+    sum_BD : sympy.Expr
+        ``B + D``, formed symbolically.
+    expectations : mapping of str to sympy.Expr
+        Further expectations of one class (clean risk, error rates, the user's own).
+    statistics : mapping of str to sympy.Expr
+        What a trajectory reports, in the order in which it does.
+    equations : ModeEquations
+        Drift and noise of every mode (§3).
+    gradient : Gradient
+        For the streaming SGD that verifies all this.
+    label : sympy.Expr
+        ``y`` of a sample in ``r_star``, ``xi``, a ``uniform`` variable and the class's own ``y``.
+    rules : mapping of str to str
+        Which rule gave which expectation.
+    parameters : tuple of str
+        What needs a value: those of the model, then those of the user's statistics alone.
+    """
+
+    model: Model
+    adversarial_loss: AdversarialLoss
+    summary: tuple[Definition, ...]
+    definitions: tuple[Definition, ...]
+    quadratures: tuple[Quadrature, ...]
+    coefficients: Mapping[str, sp.Expr]
+    sum_BD: sp.Expr
+    expectations: Mapping[str, sp.Expr]
+    statistics: Mapping[str, sp.Expr]
+    equations: ModeEquations
+    gradient: Gradient
+    label: sp.Expr
+    rules: Mapping[str, str] = field(default_factory=dict)
+    parameters: tuple[str, ...] = ()
+
+    def scale(self, coefficient: str, factor: float) -> Limit:
+        """The same limit with one coefficient multiplied by a number: for sensitivity, and to see a verification fail.
+
+        Examples
+        --------
+        >>> from sgdlimit.derive import Loss, Model, Teacher, derive
+        >>> limit = derive(Model(Loss("(r - y)**2/2"), Teacher("r_star + sigma*xi")))
+        >>> limit.coefficients["B"], limit.scale("B", 1.5).coefficients["B"]
+        (1, 3/2)
+        """
+        if coefficient not in COEFFICIENTS:
+            raise ModelError(
+                "coefficient", f"there is none called {coefficient}", f"they are {', '.join(COEFFICIENTS)}"
+            )
+        exact = sp.nsimplify(factor)
+        changed = {**self.coefficients, coefficient: exact * self.coefficients[coefficient]}
+        shift = (exact - 1) * self.coefficients[coefficient] if coefficient in ("B", "D") else sp.S.Zero
+        return replace(self, coefficients=changed, sum_BD=self.sum_BD + shift)
+
+    def latex(self) -> str:
+        """The document in LaTeX (a fragment of display equations)."""
+        from sgdlimit.derive.document import latex
+
+        return latex(self)
+
+    def markdown(self) -> str:
+        """The document in Markdown with LaTeX equations."""
+        from sgdlimit.derive.document import markdown
+
+        return markdown(self)
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown()
+
+    def __repr__(self) -> str:
+        closed = [name for name, e in self.coefficients.items() if not _integrals(e)]
+        names = " ".join(self.statistics)
+        return f"Limit({self.model!r}, closed forms: {' '.join(closed) or 'none'}, statistics: {names})"
+
+
+def _integrals(expression: sp.Expr) -> list[sp.Symbol]:
+    return sorted((e for e in expression.free_symbols if str(e).startswith("J_")), key=str)
+
+
+def derive(
+    model: Model,
+    statistics: Mapping[str, Expectation | Formula] | None = None,
+    *,
+    update: sp.Expr | None = None,
+) -> Limit:
+    """Derive the high-dimensional equations of a model.
+
+    Parameters
+    ----------
+    model : Model
+        Loss, target and adversary.
+    statistics : mapping of str to Expectation or Formula, optional
+        The user's own statistics, beside the standard ones.
+    update : sympy.Expr, optional
+        Another update rule in the symbols of ``sgdlimit.derive.dynamics.update``, for research on variants.
+
+    Returns
+    -------
+    Limit
+
+    Raises
+    ------
+    DerivationError
+        For a model beyond the rules of the engine; says which part and what would do.
+
+    Examples
+    --------
+    >>> from sgdlimit.derive import L2Adversary, Loss, Model, Teacher
+    >>> limit = derive(Model(Loss("(r - y)**2/2"), Teacher("r_star + sigma*xi"), L2Adversary()))
+    >>> limit.coefficients["F"]
+    epsilon**2*n + epsilon*mean*erf(sqrt(2)*mean/(2*s)) + sqrt(2)*epsilon*s*exp(-mean**2/(2*s**2))/sqrt(pi)
+    """
+    loss = to_sympy(model.loss.text, "loss")
+    attacked = standard(loss) if model.adversary is None else adversarial(loss)
+    score = score_law(model, attacked.form)
+    gather = Expectations()
+
+    def branches(function: Switched) -> tuple[Switched, ...]:
+        return score.branches_of(function)
+
+    slope = attacked.derivative_r
+    coefficients = {
+        "R": gather.expect("R", branches(attacked.function), score.law),
+        "A": gather.expect("A", branches(slope), score.law),
+        "B": gather.expect_second_derivative("B", branches(slope), score.law),
+        "F": gather.expect("F", branches(attacked.derivative_n), score.law),
+        "I": gather.expect("I", tuple(_squared(g) for g in branches(slope)), score.law),
+    }
+    coefficients["D"], sum_BD = score.cross(slope, coefficients["B"], gather)
+    coefficients = {name: coefficients[name] for name in COEFFICIENTS}
+
+    expectations = {"clean_risk": gather.expect("clean_risk", branches(standard(loss).function), score.law)}
+    if score.has_classes:
+        margin = sp.sign(y) * r
+        errors = (
+            {"clean_error": margin}
+            if model.adversary is None
+            else {"clean_error": margin, "robust_error": margin - epsilon * n}
+        )
+        for name, positive in errors.items():
+            expectations[name] = score.error_rate(name, positive, gather)
+    formulas = {}
+    for name, statistic in (statistics or {}).items():
+        if isinstance(statistic, Formula):
+            formulas[name] = to_sympy(statistic.text, f"statistic {name}")
+        else:
+            expectations[name] = gather.expect(
+                name, score.user_branches(to_sympy(statistic.text, f"statistic {name}"), name), score.law
+            )
+
+    return Limit(
+        model=model,
+        adversarial_loss=attacked,
+        summary=SUMMARY,
+        definitions=score.definitions,
+        quadratures=gather.quadratures(),
+        coefficients=coefficients,
+        sum_BD=sum_BD,
+        expectations=expectations,
+        statistics=_statistics(model, expectations, formulas),
+        equations=mode_equations(update),
+        gradient=_gradient(attacked),
+        label=_label(model),
+        rules=gather.rules,
+        parameters=parameters_of(model, statistics),
+    )
+
+
+def parameters_of(model: Model, statistics: Mapping[str, Expectation | Formula] | None = None) -> tuple[str, ...]:
+    """Names that need a value: those of the model, then those of the user's statistics alone."""
+    named = {"adversarial_risk", *(statistics or {})}
+    own = {name for s in (statistics or {}).values() for name in s.parameters if isinstance(s, Expectation)}
+    return (*model.parameters, *sorted(own - set(model.parameters) - named))
+
+
+def _squared(function: Switched) -> Switched:
+    e = function.expression
+    if isinstance(e, Branch):
+        switch, plus, minus = e.args
+        return Switched(reduce_squares(Branch(switch, plus**2, minus**2), function.switches), function.switches)
+    return Switched(reduce_squares(e**2, function.switches), function.switches)
+
+
+def _gradient(attacked: AdversarialLoss) -> Gradient:
+    slope_r, slope_n = attacked.derivative_r.expression, attacked.derivative_n.expression
+    used = slope_r.free_symbols | slope_n.free_symbols
+    for switch in reversed(attacked.function.switches):
+        if switch.symbol in used:
+            used |= switch.argument.free_symbols
+    definitions = tuple(Definition(w.symbol, Side(w.argument)) for w in attacked.function.switches if w.symbol in used)
+    return Gradient(definitions, slope_r, slope_n)
+
+
+def _label(model: Model) -> sp.Expr:
+    target = model.target
+    if isinstance(target, Labels):
+        return y
+    if isinstance(target, Teacher):
+        return to_sympy(target.text, "teacher")
+    assert isinstance(target, RandomLabels)
+    uniform = sp.Symbol("uniform", real=True)
+    return sp.Piecewise((1, uniform < to_sympy(target.text, "random labels")), (-1, True))
+
+
+def _statistics(
+    model: Model, expectations: Mapping[str, sp.Expr], formulas: Mapping[str, sp.Expr]
+) -> dict[str, sp.Expr]:
+    """Every statistic by name, over modes and classes; teacher statistics are dropped later where there is no
+    teacher."""
+    overlap, mean_B = over_modes(x * x_star), sp.Sum(p * B, (i, 1, K))
+    ridge = sp.Sum(p * F, (i, 1, K)) * INVERSE_NORM + tau
+    named = {"adversarial_risk": over_classes("R")}
+    named |= {name: over_classes(name) for name in expectations}
+    named |= {
+        "norm2": NORM2,
+        "overlap": overlap,
+        "cosine": sp.Piecewise((overlap / sp.sqrt(NORM2 * TEACHER_NORM2), NORM2 * TEACHER_NORM2 > 0), (0, True)),
+        "distance2": over_modes((x - x_star) ** 2 + v),
+        "learning_rate": symbols.gamma,
+        "effective_ridge": sp.Piecewise((ridge / mean_B, n > 0), (sp.nan, True)),
+    }
+    for name, formula in formulas.items():
+        unknown = sorted(str(e) for e in formula.free_symbols if str(e) not in named and str(e) not in model.parameters)
+        if unknown:
+            raise ModelError(
+                f"statistic {name}",
+                f"it uses {', '.join(unknown)}, which is neither a statistic nor a parameter",
+                f"the statistics are {', '.join(named)}",
+            )
+        named[name] = formula.xreplace({symbols.parameter(k): e for k, e in named.items()})
+    return named

@@ -1,0 +1,47 @@
+"""The symbols of ``docs/theory.md`` §1–3, one object each."""
+
+from __future__ import annotations
+
+import sympy as sp
+
+# Problem (§1)
+r, y, r_star, xi, t = sp.symbols("r y r_star xi t", real=True)
+n = sp.Symbol("n", nonnegative=True)
+epsilon, tau = sp.symbols("epsilon tau", nonnegative=True)
+gamma, d = sp.symbols("gamma d", positive=True)
+
+# Score law of one class (§2). `dm = m − m*`, `beta1 = beta − 1`: summed directly, never by subtraction.
+m, dm, m_star, beta, beta1 = sp.symbols("m dm m_star beta beta1", real=True)
+Q, Q_perp, Q_star = sp.symbols("Q Q_perp Q_star", nonnegative=True)
+
+# Standard normal variable of an expectation, its law's mean and standard deviation
+z, mean = sp.symbols("z mean", real=True)
+s = sp.Symbol("s", positive=True)
+
+# Update of one coordinate (§1): iterate X, input a, ∂_r f_adv, ∂_n f_adv
+X, a, d_r, d_n = sp.symbols("X a d_r d_n", real=True)
+
+# Mode equations (§3)
+i, j = sp.symbols("i j", integer=True, positive=True)
+K = sp.Symbol("K", integer=True, positive=True)
+x, v, x_star, omega = (sp.IndexedBase(name)[j] for name in ("x", "v", "x_star", "omega"))
+lam, mu = (sp.IndexedBase(name)[i, j] for name in ("lam", "mu"))
+p, A, B, D, F, I, BD = (sp.IndexedBase(name)[i] for name in ("p", "A", "B", "D", "F", "I", "BD"))
+
+COEFFICIENTS = ("R", "A", "B", "D", "F", "I")
+
+
+class Parameter(sp.Symbol):
+    """A name of the user's. Never equal to a symbol of the engine, so any name is free to use (``m``, ``s``, ``I``)."""
+
+    def __new__(cls, name: str) -> Parameter:
+        symbol: Parameter = super().__new__(cls, name, real=True)
+        return symbol
+
+    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, bool]]:
+        return (self.name,), {}
+
+
+def parameter(name: str) -> sp.Symbol:
+    """Symbol of a parameter (``epsilon`` and ``tau``, which the theory knows, included)."""
+    return {"epsilon": epsilon, "tau": tau}.get(name) or Parameter(name)

@@ -1,0 +1,197 @@
+"""C source to a loaded library, through a cache of compiled files.
+
+A file's name is the hash of everything that its content depends on: source, flags, compiler and CPU. It is written
+beside its place and renamed into it, so that a reader never sees half a file; its checksum stands beside it, and
+an entry
+that does not match is built again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from sgdlimit.derive.errors import BackendError
+
+# -std=c11 turns contraction of a*b + c off and math errno on; neither changes a result that the tests hold.
+# Nothing here
+# reorders a sum or assumes finite numbers.
+_WANTED = ("-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
+_BASE = ("-std=c11", "-O3", "-fPIC", "-shared")
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A C compiler that works here.
+
+    Parameters
+    ----------
+    command : tuple of str
+        The program and its own arguments, from ``$CC``.
+    version : str
+        First line of what it says of itself.
+    flags : tuple of str
+        Those of the wanted flags that it takes.
+    """
+
+    command: tuple[str, ...]
+    version: str
+    flags: tuple[str, ...]
+
+
+def cache_folder() -> Path | None:
+    """Where compiled kernels are kept: ``SGDLIMIT_CACHE``, else the user's cache folder; None when it is ``0``."""
+    chosen = os.environ.get("SGDLIMIT_CACHE", "")
+    if chosen == "0":
+        return None
+    if chosen:
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("sgdlimit", appauthor=False))
+
+
+def find_compiler() -> Compiler | None:
+    """The compiler that ``$CC`` names, else the first of cc, gcc, clang; None where there is none that runs."""
+    named = os.environ.get("CC", "")
+    for candidate in [named] if named else ["cc", "gcc", "clang"]:
+        command = tuple(shlex.split(candidate))
+        if not command or shutil.which(command[0]) is None:
+            continue
+        answer = _run([*command, "--version"])
+        if answer.returncode == 0:
+            version = answer.stdout.splitlines()[0] if answer.stdout else ""
+            return Compiler(command, version, _probed_flags(command, version))
+    return None
+
+
+def no_compiler() -> str:
+    """Why there is none, and what would do."""
+    named = os.environ.get("CC", "")
+    missing = f"CC is {named!r}, which cannot be run" if named else "neither cc, gcc nor clang was found"
+    return f"there is no C compiler: {missing}; install gcc or clang, set CC, or use backend='numpy'"
+
+
+def load_library(source: str, compiler: Compiler) -> ctypes.CDLL:
+    """Compile a source unless that was done before, and load it.
+
+    Raises
+    ------
+    BackendError
+        When the compile fails (with the command and the compiler's own words) or the result cannot be loaded.
+    """
+    folder = cache_folder()
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="sgdlimit-") as temporary:
+            return _load(_build(source, compiler, Path(temporary) / "kernel.so"))
+    key = _digest(source, *compiler.command, compiler.version, *compiler.flags, _cpu())
+    path = folder / "kernels" / f"{key}.so"
+    if _is_whole(path):
+        with contextlib.suppress(BackendError):
+            return _load(path)
+    make_folder(path.parent)
+    return _load(_build(source, compiler, path))
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder of the cache."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BackendError(
+            f"the cache folder {folder} cannot be made ({error.strerror}); set SGDLIMIT_CACHE to one that can, or to 0"
+        ) from None
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def _build(source: str, compiler: Compiler, path: Path) -> Path:
+    with tempfile.TemporaryDirectory(prefix="sgdlimit-") as temporary:
+        text, built = Path(temporary) / "kernel.c", Path(temporary) / "kernel.so"
+        text.write_text(source, encoding="utf-8")
+        command = [*compiler.command, *_BASE, *compiler.flags, str(text), "-o", str(built), "-lm"]
+        answer = _run(command)
+        if answer.returncode != 0:
+            raise BackendError(f"the C compiler failed: {shlex.join(command)}\n{answer.stderr.strip()}")
+        content = built.read_bytes()
+    write_whole(path, content)
+    write_whole(_checksum(path), hashlib.sha256(content).hexdigest().encode())
+    return path
+
+
+def _load(path: Path) -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise BackendError(f"the compiled kernel cannot be loaded: {error}") from None
+
+
+def _checksum(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() == _checksum(path).read_text()
+    except OSError:
+        return False
+
+
+def _probed_flags(command: tuple[str, ...], version: str) -> tuple[str, ...]:
+    """The wanted flags that the compiler takes without a word; remembered in the cache."""
+    folder = cache_folder()
+    memory = None if folder is None else folder / "flags" / _digest(*command, version, _cpu())
+    if memory is not None:
+        with contextlib.suppress(OSError):
+            return tuple(memory.read_text().split())
+    taken: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="sgdlimit-") as temporary:
+        probe = Path(temporary) / "probe.c"
+        probe.write_text("int probe(int x);\nint probe(int x) { return x; }\n")
+        for flag in _WANTED:
+            answer = _run([*command, *_BASE, "-Werror", *taken, flag, str(probe), "-o", str(probe.with_suffix(".so"))])
+            if answer.returncode == 0:
+                taken.append(flag)
+    if memory is not None:
+        make_folder(memory.parent)
+        write_whole(memory, " ".join(taken).encode())
+    return tuple(taken)
+
+
+def _cpu() -> str:
+    """What `-march=native` depends on."""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+        return "\n".join(line for line in lines if line.startswith(("model name", "flags", "Features")))
+    return f"{platform.machine()} {platform.processor()}"
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise BackendError(f"{shlex.join(command)} cannot be run: {error.strerror}") from None

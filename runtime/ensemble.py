@@ -1,0 +1,85 @@
+"""What a simulation returns: statistics of many runs of streaming SGD."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgdlimit.derive.errors import InputError
+from sgdlimit.derive.model import Model
+from sgdlimit.runtime.instance import Instance
+from sgdlimit.runtime.problem import Parameters, StepSize
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Statistics of independent runs: ``ensemble["adversarial_risk"]`` is an array ``[runs, T]``.
+
+    Expectations over the scores (risks, error rates) are averages of the user's loss itself over fresh scores, with the
+    supremum by brute force: nothing that was derived takes part.
+
+    Parameters
+    ----------
+    times : array [T]
+        ``t = k/d``, exactly as recorded.
+    values : mapping of str to array [runs, T]
+    seed : int
+        Run ``k`` is a function of (seed, k) and the backend alone.
+    model, instance, schedule, parameters
+        What was simulated.
+    backend : str
+        ``"c"`` or ``"numpy"``.
+    """
+
+    times: Array
+    values: Mapping[str, Array]
+    seed: int
+    model: Model
+    instance: Instance
+    schedule: StepSize
+    parameters: Parameters
+    backend: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the statistics."""
+        return tuple(self.values)
+
+    @property
+    def runs(self) -> int:
+        """Number of runs."""
+        return len(next(iter(self.values.values())))
+
+    @property
+    def dimension(self) -> int:
+        """Dimension d."""
+        return self.instance.modes
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self.values:
+            raise InputError("statistic", f"there is none called {name!r}", f"they are {', '.join(self.values)}")
+        return self.values[name]
+
+    def mean(self, name: str) -> Array:
+        """Mean over the runs, ``[T]``."""
+        average: Array = self[name].mean(axis=0)
+        return average
+
+    def standard_error(self, name: str) -> Array:
+        """Standard error of the mean, ``[T]``; NaN for a single run."""
+        if self.runs < 2:
+            return np.full(len(self.times), np.nan)
+        error: Array = self[name].std(axis=0, ddof=1) / np.sqrt(self.runs)
+        return error
+
+    def __repr__(self) -> str:
+        return (
+            f"Ensemble({self.runs} runs at d = {self.dimension}, "
+            f"{len(self.names)} statistics at {len(self.times)} times, "
+            f"t = {self.times[0]:g} … {self.times[-1]:g}; {self.backend})"
+        )

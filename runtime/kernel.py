@@ -1,0 +1,442 @@
+"""Kernels: from a model to something that solves and simulates.
+
+The way from a model's text to a kernel's source is a cache keyed by that text and the generator's format, so that
+a known
+model starts without SymPy: first the catalogue's committed sources, then the user's cache folder, and only then the
+derivation. The C source is compiled (:mod:`sgdlimit.runtime.compiler`) and called through ctypes; the NumPy source
+is imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import importlib.util
+import json
+import sys
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from importlib import metadata, resources
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgdlimit.codegen import FORMAT
+from sgdlimit.codegen.library.integrate import Outcome, Solution
+from sgdlimit.codegen.library.problem import Problem, Status, Trouble
+from sgdlimit.derive.errors import BackendError, InputError
+from sgdlimit.derive.model import Expectation, Formula, Model, Schedule
+from sgdlimit.runtime.compiler import (
+    cache_folder,
+    find_compiler,
+    load_library,
+    make_folder,
+    no_compiler,
+    write_whole,
+)
+
+if TYPE_CHECKING:
+    from sgdlimit.derive.limit import Limit
+
+Array = NDArray[np.float64]
+Statistics = Mapping[str, Expectation | Formula]
+
+ABI = 1
+BACKENDS = ("auto", "c", "numpy")
+
+
+class NoCompilerWarning(UserWarning):
+    """There is no C compiler: the NumPy backend is used. Silence it with ``backend="numpy"``."""
+
+
+class Kernel(Protocol):
+    """What a compiled or imported kernel offers.
+
+    Attributes
+    ----------
+    backend : str
+        ``"c"`` or ``"numpy"``.
+    parameters, schedule_parameters, statistics, coefficients, score : tuple of str
+        Names, in the order of the arrays.
+    positive : tuple of str
+        Parameters that must be positive for the derivation to hold.
+    """
+
+    @property
+    def backend(self) -> str: ...
+    @property
+    def parameters(self) -> tuple[str, ...]: ...
+    @property
+    def schedule_parameters(self) -> tuple[str, ...]: ...
+    @property
+    def statistics(self) -> tuple[str, ...]: ...
+    @property
+    def coefficients(self) -> tuple[str, ...]: ...
+    @property
+    def score(self) -> tuple[str, ...]: ...
+    @property
+    def positive(self) -> tuple[str, ...]: ...
+
+    def solve(self, problem: Problem, modes: bool = False) -> Solution:
+        """Solve the mode equations; trouble is told by the outcome's status."""
+        ...
+
+    def simulate(self, problem: Problem) -> Array:
+        """Summaries ``[runs, M, T, 4 + 3K]`` of streaming SGD; raises Trouble."""
+        ...
+
+    def rhs(self, problem: Problem, iterate: int, t: float, x: Array, v: Array) -> tuple[Array, Array]:
+        """``dx/dt`` and ``dv/dt``."""
+        ...
+
+    def evaluate_coefficients(self, score: Array, y: float, parameters: Array) -> Array:
+        """``R, A, B, D, F, I`` of one class; ``score`` in the order of :attr:`score`."""
+        ...
+
+
+def load_kernel(
+    model: Model,
+    *,
+    statistics: Statistics | None = None,
+    schedule: Schedule | None = None,
+    backend: str = "auto",
+    limit: Limit | None = None,
+) -> Kernel:
+    """The kernel of a model, derived and compiled unless it is in the cache.
+
+    Parameters
+    ----------
+    model : Model
+    statistics : mapping of str to Expectation or Formula, optional
+        The user's own statistics.
+    schedule : Schedule, optional
+        A learning rate as an expression in ``t``.
+    backend : {"auto", "c", "numpy"}
+        ``auto`` is C where a compiler runs, else NumPy, and then it says so.
+    limit : Limit, optional
+        Emit this limit instead of deriving one (a scaled coefficient, another update rule). Not cached by model.
+
+    Returns
+    -------
+    Kernel
+
+    Raises
+    ------
+    InputError
+        For an unknown backend.
+    BackendError
+        For ``backend="c"`` without a compiler, or a compile that fails.
+    DerivationError
+        For a model that the engine cannot derive.
+
+    Examples
+    --------
+    >>> from sgdlimit.derive import Loss, Model, Teacher
+    >>> kernel = load_kernel(Model(Loss("(r - y)**2/2"), Teacher("r_star + sigma*xi")), backend="numpy")
+    >>> kernel.parameters
+    ('tau', 'sigma')
+    """
+    if backend not in BACKENDS:
+        raise InputError("backend", f"there is none called {backend!r}", f"they are {', '.join(BACKENDS)}")
+    compiler = None if backend == "numpy" else find_compiler()
+    if backend == "c" and compiler is None:
+        raise BackendError(no_compiler())
+    if backend == "auto" and compiler is None:
+        warnings.warn(f"{no_compiler()}. Running NumPy.", NoCompilerWarning, stacklevel=2)
+    target = "numpy" if compiler is None else "c"
+    source = _source(model, statistics, schedule, target, limit)
+    if compiler is None:
+        return _import_numpy(source)
+    return CKernel(load_library(source, compiler))
+
+
+# --- source ---------------------------------------------------------------------------------------------------------
+
+
+def kernel_text(model: Model, statistics: Statistics | None = None, schedule: Schedule | None = None) -> str:
+    """The canonical text that a kernel's source is a function of (with the generator's format)."""
+    lines = [model.canonical()]
+    lines += [f"statistic {name} = {statistic!r}" for name, statistic in sorted((statistics or {}).items())]
+    if schedule is not None:
+        lines.append(f"schedule = {schedule!r}")
+    return "\n".join(lines)
+
+
+def _source(
+    model: Model, statistics: Statistics | None, schedule: Schedule | None, target: str, limit: Limit | None
+) -> str:
+    if limit is not None:
+        from sgdlimit.codegen import emit
+
+        return emit(limit, target, schedule)
+    text = kernel_text(model, statistics, schedule)
+    return _committed(text, target) or _cached(model, statistics, schedule, text, target)
+
+
+def _committed(text: str, target: str) -> str | None:
+    """The catalogue's own source, when this is a model of the catalogue."""
+    name = "kernel.c" if target == "c" else "kernel.py"
+    for folder in sorted(resources.files("sgdlimit.generated").iterdir(), key=lambda f: f.name):
+        manifest = folder.joinpath("manifest.json")
+        if manifest.is_file():
+            known = json.loads(manifest.read_text(encoding="utf-8"))
+            if known["format"] == FORMAT and known["model"] == text:
+                return folder.joinpath(name).read_text(encoding="utf-8")
+    return None
+
+
+def _cached(model: Model, statistics: Statistics | None, schedule: Schedule | None, text: str, target: str) -> str:
+    folder = cache_folder()
+    versions = f"sgdlimit {metadata.version('sgdlimit')}, format {FORMAT}, sympy {metadata.version('sympy')}"
+    key = hashlib.sha256(f"{versions}\0{target}\0{text}".encode()).hexdigest()[:40]
+    path = None if folder is None else folder / "sources" / key
+    if path is not None:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            checksum, _, source = path.read_text(encoding="utf-8").partition("\n")
+            if hashlib.sha256(source.encode()).hexdigest() == checksum:
+                return source
+    from sgdlimit.codegen import emit
+    from sgdlimit.derive.limit import derive
+
+    source = emit(derive(model, statistics), target, schedule)
+    if path is not None:
+        make_folder(path.parent)
+        write_whole(path, f"{hashlib.sha256(source.encode()).hexdigest()}\n{source}".encode())
+    return source
+
+
+# --- C --------------------------------------------------------------------------------------------------------------
+
+_POINTER = ctypes.c_void_p
+
+
+class _Problem(ctypes.Structure):
+    """``struct sgdlimit_problem``, field by field."""
+
+    _fields_ = (
+        ("size", ctypes.c_uint64),
+        ("iterates", ctypes.c_int64),
+        ("classes", ctypes.c_int64),
+        ("modes", ctypes.c_int64),
+        ("times_count", ctypes.c_int64),
+        ("dimension", ctypes.c_double),
+        *((name, _POINTER) for name in ("weights", "probabilities", "eigenvalues", "means", "labels", "teacher")),
+        *((name, _POINTER) for name in ("reference", "parameters", "start_mean", "start_variance", "start_auxiliary")),
+        ("step_kind", ctypes.c_int64),
+        ("step_arguments", _POINTER),
+        ("step_arguments_count", ctypes.c_int64),
+        ("start_time", ctypes.c_double),
+        ("times", _POINTER),
+        ("rtol", ctypes.c_double),
+        ("max_steps", ctypes.c_int64),
+        ("first_run", ctypes.c_int64),
+        ("runs", ctypes.c_int64),
+        ("seed", ctypes.c_uint64),
+        *((name, _POINTER) for name in ("cancel", "progress", "statistics", "mean", "variance")),
+        *((name, _POINTER) for name in ("final_mean", "final_variance", "final_auxiliary")),
+    )
+
+
+class _Outcome(ctypes.Structure):
+    """``struct sgdlimit_outcome``."""
+
+    _fields_ = (
+        ("status", ctypes.c_int32),
+        ("iterate", ctypes.c_int64),
+        ("run", ctypes.c_int64),
+        ("time", ctypes.c_double),
+        ("accepted", ctypes.c_int64),
+        ("rejected", ctypes.c_int64),
+        ("evaluations", ctypes.c_int64),
+    )
+
+
+_ARRAY_FIELDS = [
+    "weights",
+    "probabilities",
+    "eigenvalues",
+    "means",
+    "labels",
+    "teacher",
+    "reference",
+    "parameters",
+    "start_mean",
+    "start_variance",
+    "start_auxiliary",
+    "step_arguments",
+    "times",
+    "cancel",
+    "progress",
+]
+
+
+class CKernel:
+    """A kernel in a shared library."""
+
+    backend = "c"
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._library = library
+        if library.sgdlimit_abi() != ABI:
+            raise BackendError(f"the kernel speaks version {library.sgdlimit_abi()} of the interface, not {ABI}")
+        library.sgdlimit_constants_count.restype = ctypes.c_int64
+        self.parameters = self._names("parameter")
+        self.schedule_parameters = self._names("schedule")
+        self.statistics = self._names("statistic")
+        self.coefficients = self._names("coefficient")
+        self.score = self._names("score")
+        self.positive = self._names("positive")
+
+    def __repr__(self) -> str:
+        return f"CKernel(parameters={self.parameters}, statistics={self.statistics})"
+
+    def _names(self, what: str) -> tuple[str, ...]:
+        function = getattr(self._library, f"sgdlimit_{what}_names")
+        function.restype = ctypes.c_char_p
+        return tuple(name for name in function().decode().split(",") if name)
+
+    def _struct(self, problem: Problem) -> tuple[_Problem, list[Array]]:
+        """The C struct, and the arrays that must outlive it."""
+        held: list[Array] = []
+        struct = _Problem(size=ctypes.sizeof(_Problem))
+        for field in fields(problem):
+            value = getattr(problem, field.name)
+            if field.name in _ARRAY_FIELDS:
+                if value is not None:
+                    held.append(np.require(value, requirements="C"))
+                    setattr(struct, field.name, held[-1].ctypes.data)
+            else:
+                setattr(struct, field.name, value)
+        struct.iterates, struct.classes, struct.modes = problem.iterates, problem.classes, problem.modes
+        struct.times_count = problem.times_count
+        struct.step_arguments_count = problem.step_arguments.shape[1]
+        return struct, held
+
+    def solve(self, problem: Problem, modes: bool = False) -> Solution:
+        M, T, N = problem.iterates, problem.times_count, problem.modes
+        struct, held = self._struct(problem)
+        statistics = np.full((M, T, len(self.statistics)), np.nan)
+        mean, variance = (np.full((M, T, N), np.nan) for _ in range(2)) if modes else (None, None)
+        final_mean, final_variance = np.full((M, N), np.nan), np.full((M, N), np.nan)
+        struct.statistics = statistics.ctypes.data
+        struct.final_mean, struct.final_variance = final_mean.ctypes.data, final_variance.ctypes.data
+        if mean is not None and variance is not None:
+            struct.mean, struct.variance = mean.ctypes.data, variance.ctypes.data
+        outcome = _Outcome()
+        self._library.sgdlimit_solve(ctypes.byref(struct), ctypes.byref(outcome))
+        del held
+        return Solution(statistics, mean, variance, final_mean, final_variance, _outcome(outcome))
+
+    def simulate(self, problem: Problem) -> Array:
+        struct, held = self._struct(problem)
+        shape = (problem.runs, problem.iterates, problem.times_count, 4 + 3 * problem.classes)
+        summaries = np.full(shape, np.nan)
+        struct.statistics = summaries.ctypes.data
+        outcome = _Outcome()
+        self._library.sgdlimit_simulate(ctypes.byref(struct), ctypes.byref(outcome))
+        del held
+        ended = _outcome(outcome)
+        if ended.status != Status.OK:
+            raise Trouble(ended.status, ended.iterate, ended.run, ended.time, summaries)
+        return summaries
+
+    def rhs(self, problem: Problem, iterate: int, t: float, x: Array, v: Array) -> tuple[Array, Array]:
+        struct, held = self._struct(problem)
+        x, v = np.ascontiguousarray(x, dtype=float), np.ascontiguousarray(v, dtype=float)
+        dx, dv = np.empty_like(x), np.empty_like(v)
+        count = self._library.sgdlimit_constants_count(ctypes.byref(struct))
+        work = np.empty(problem.modes + count)
+        self._library.sgdlimit_rhs(
+            ctypes.byref(struct),
+            ctypes.c_int64(iterate),
+            ctypes.c_double(t),
+            *(ctypes.c_void_p(a.ctypes.data) for a in (x, v, dx, dv, work)),
+        )
+        del held
+        return dx, dv
+
+    def evaluate_coefficients(self, score: Array, y: float, parameters: Array) -> Array:
+        score, parameters = (
+            np.ascontiguousarray(score, dtype=float),
+            np.ascontiguousarray(parameters, dtype=float),
+        )
+        out = np.empty(len(self.coefficients))
+        self._library.sgdlimit_coefficients(
+            ctypes.c_void_p(score.ctypes.data),
+            ctypes.c_double(y),
+            ctypes.c_void_p(parameters.ctypes.data),
+            ctypes.c_void_p(out.ctypes.data),
+        )
+        return out
+
+
+def _outcome(outcome: _Outcome) -> Outcome:
+    values = {name: getattr(outcome, name) for name, _ in _Outcome._fields_}
+    return Outcome(**{**values, "status": Status(values["status"])})
+
+
+# --- NumPy ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NumpyKernel:
+    """A kernel in an imported module."""
+
+    module: ModuleType
+    parameters: tuple[str, ...]
+    schedule_parameters: tuple[str, ...]
+    statistics: tuple[str, ...]
+    coefficients: tuple[str, ...]
+    score: tuple[str, ...]
+    positive: tuple[str, ...]
+    backend: str = "numpy"
+
+    def solve(self, problem: Problem, modes: bool = False) -> Solution:
+        solution: Solution = self.module.solve_problem(problem, modes=modes)
+        return solution
+
+    def simulate(self, problem: Problem) -> Array:
+        try:
+            summaries: Array = self.module.simulate_problem(problem)
+        except self.module.Trouble as trouble:
+            raise Trouble(Status(trouble.status), trouble.iterate, trouble.run, trouble.time, trouble.curve) from None
+        return summaries
+
+    def rhs(self, problem: Problem, iterate: int, t: float, x: Array, v: Array) -> tuple[Array, Array]:
+        offset, slope, noise = self.module.rates(problem, self.module.constants(problem), iterate, x, v)
+        gamma = self.module.learning_rate(problem, iterate, t)
+        return gamma * (offset + slope * (x - problem.teacher)), 2 * gamma * slope * v + gamma**2 * noise
+
+    def evaluate_coefficients(self, score: Array, y: float, parameters: Array) -> Array:
+        return np.array(self.module.all_coefficients(np.asarray(score), y, np.asarray(parameters)), dtype=float)
+
+
+def _import_numpy(source: str) -> NumpyKernel:
+    """Import emitted text as a module of its own."""
+    name = f"sgdlimit_kernel_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
+    module: Any = sys.modules.get(name)
+    if module is None:
+        with tempfile.TemporaryDirectory(prefix="sgdlimit-") as temporary:
+            path = Path(temporary) / f"{name}.py"
+            path.write_text(source, encoding="utf-8")
+            spec = importlib.util.spec_from_file_location(name, path)
+            assert spec is not None
+            assert spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[name] = module  # dataclasses look their module up
+            spec.loader.exec_module(module)
+    return NumpyKernel(
+        module,
+        module.PARAMETERS,
+        module.SCHEDULE_PARAMETERS,
+        module.STATISTICS,
+        module.COEFFICIENTS,
+        module.SCORE,
+        module.POSITIVE,
+    )

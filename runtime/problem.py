@@ -1,0 +1,215 @@
+"""From what a user hands over to what a kernel reads, with every check on the way."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sgdlimit.codegen.library.problem import Problem, StepKind
+from sgdlimit.derive.errors import InputError, InstanceError, ParameterError
+from sgdlimit.derive.expression import parse
+from sgdlimit.derive.model import Constant, Labels, Model, Schedule
+from sgdlimit.runtime.evaluate import evaluate
+from sgdlimit.runtime.instance import Instance
+from sgdlimit.runtime.kernel import Kernel
+
+Array = NDArray[np.float64]
+StepSize = Constant | Schedule
+Parameters = Mapping[str, float | Sequence[float]]
+
+
+def build_problem(
+    kernel: Kernel,
+    model: Model,
+    instance: Instance,
+    schedule: StepSize,
+    parameters: Parameters,
+    times: Array,
+    *,
+    rtol: float = 1e-8,
+    start_time: float = 0.0,
+    start_mean: Array | None = None,
+    start_variance: Array | None = None,
+    max_steps: int = 10_000_000,
+) -> Problem:
+    """The problem of one iterate, checked.
+
+    Raises
+    ------
+    ParameterError
+        For a missing, unknown or inadmissible parameter, or a schedule that is negative or undefined somewhere.
+    InstanceError
+        For labels or a teacher that the target needs and the instance lacks.
+    InputError
+        For times or a tolerance that cannot be.
+    """
+    check_target(model, instance)
+    values = check_parameters(kernel, model, instance.classes, parameters)
+    if not (math.isfinite(rtol) and 1e-13 <= rtol <= 1e-2):
+        raise InputError("rtol", f"{rtol:g} is not between 1e-13 and 1e-2", "the default is 1e-8")
+    kind, arguments = step_arguments(kernel, schedule, parameters, float(times[-1]))
+    mean = instance.start if start_mean is None else start_mean
+    variance = np.zeros(instance.modes) if start_variance is None else start_variance
+    zeros = np.zeros(instance.modes)
+    return Problem(
+        dimension=float(instance.dimension),
+        weights=instance.weights,
+        probabilities=instance.probabilities,
+        eigenvalues=instance.eigenvalues,
+        means=instance.means,
+        labels=np.zeros(instance.classes) if instance.labels is None else instance.labels,
+        teacher=zeros if instance.teacher is None else instance.teacher,
+        parameters=values[np.newaxis],
+        start_mean=np.ascontiguousarray(mean)[np.newaxis],
+        start_variance=np.ascontiguousarray(variance)[np.newaxis],
+        step_kind=int(kind),
+        step_arguments=arguments[np.newaxis],
+        start_time=start_time,
+        times=times,
+        rtol=rtol,
+        max_steps=max_steps,
+    )
+
+
+def check_target(model: Model, instance: Instance) -> None:
+    """The instance has what the target is made of."""
+    if isinstance(model.target, Labels):
+        if instance.labels is None:
+            raise InstanceError(
+                "labels",
+                "the target Labels() needs one label per class and the instance has none",
+                "give labels=[…]",
+            )
+    elif instance.teacher is None:
+        raise InstanceError(
+            "teacher",
+            f"the target {model.target!r} needs a teacher direction and the instance has none",
+            "give teacher=[…]",
+        )
+
+
+def check_parameters(kernel: Kernel, model: Model, classes: int, parameters: Parameters) -> Array:
+    """Parameters as an array ``[P, K]`` in the kernel's order; ``tau`` is 0 unless given.
+
+    Raises
+    ------
+    ParameterError
+        Names the parameter, and lists those known.
+    """
+    known = (
+        *kernel.parameters,
+        *(name for name in kernel.schedule_parameters if name not in kernel.parameters),
+    )
+    for name in parameters:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            why = (
+                "the model has no adversary, hence no epsilon"
+                if name == "epsilon"
+                else "the model has no such parameter"
+            )
+            raise ParameterError(
+                f"parameter {name}",
+                why,
+                f"did you mean {near[0]}? They are {', '.join(known)}" if near else f"they are {', '.join(known)}",
+            )
+    values = np.zeros((len(kernel.parameters), classes))
+    for index, name in enumerate(kernel.parameters):
+        if name not in parameters:
+            if name == "tau":
+                continue
+            raise ParameterError(f"parameter {name}", "it has no value", f"the parameters are {', '.join(known)}")
+        values[index] = _value(name, parameters[name], classes)
+    for name in kernel.positive:
+        if (values[kernel.parameters.index(name)] <= 0).any():
+            raise ParameterError(
+                f"parameter {name}",
+                f"{parameters[name]} is not positive, and the adversarial loss was derived for positive {name}",
+                "give a positive one",
+            )
+    return values
+
+
+def _value(name: str, given: ArrayLike, classes: int) -> Array:
+    try:
+        value = np.asarray(given, dtype=float)
+    except (TypeError, ValueError):
+        raise ParameterError(
+            f"parameter {name}", f"{given!r} is not a number", "give a number, or one per class"
+        ) from None
+    if value.ndim > 1 or (value.ndim == 1 and value.shape != (classes,)):
+        raise ParameterError(
+            f"parameter {name}",
+            f"it has shape {value.shape} and there are {classes} classes",
+            "give a number, or one per class",
+        )
+    if not np.isfinite(value).all():
+        raise ParameterError(f"parameter {name}", f"{given!r} is not finite", "give a finite number")
+    if name in ("epsilon", "tau"):
+        if value.ndim:
+            raise ParameterError(f"parameter {name}", "it is the same for every class", "give one number")
+        if value < 0:
+            raise ParameterError(f"parameter {name}", f"{value:g} is negative", "give 0 or a positive number")
+    return np.broadcast_to(value, (classes,))
+
+
+def step_arguments(
+    kernel: Kernel, schedule: StepSize, parameters: Parameters, horizon: float
+) -> tuple[StepKind, Array]:
+    """Kind and arguments of the learning rate, checked to be nonnegative over the run."""
+    if isinstance(schedule, Constant):
+        return StepKind.CONSTANT, np.array([schedule.gamma], dtype=float)
+    if not isinstance(schedule, Schedule):
+        raise InputError(
+            "schedule", f"{schedule!r} is not a step size", "give Constant(γ) or Schedule('expression in t')"
+        )
+    missing = [name for name in kernel.schedule_parameters if name not in parameters and name != "tau"]
+    if missing:
+        raise ParameterError(
+            f"parameter {missing[0]}",
+            f"the schedule {schedule.text} uses it and it has no value",
+            "give it a value",
+        )
+    own = {name: float(_value(name, parameters.get(name, 0.0), 1)[0]) for name in kernel.schedule_parameters}
+    t = np.linspace(0.0, horizon, 1001)
+    gamma = np.broadcast_to(evaluate(parse(schedule.text, where="schedule"), {"t": t, **own}), t.shape)
+    bad = ~(np.isfinite(gamma) & (gamma >= 0))
+    if bad.any():
+        at = int(np.argmax(bad))
+        raise ParameterError(
+            "schedule",
+            f"{schedule.text} is {gamma[at]:g} at t = {t[at]:g}",
+            "a learning rate is finite and at least 0 over the whole run",
+        )
+    return StepKind.SCHEDULE, np.array([own[name] for name in kernel.schedule_parameters] or [0.0])
+
+
+def output_times(horizon: float | None, times: ArrayLike | None, count: int, start: float = 0.0) -> Array:
+    """The output times: as given, or ``count`` of them evenly from the start to the horizon.
+
+    Raises
+    ------
+    InputError
+        When neither or nonsense is given.
+    """
+    if times is None:
+        if horizon is None:
+            raise InputError("horizon", "neither a horizon nor times were given", "give horizon=… or times=[…]")
+        if not (math.isfinite(horizon) and horizon > start):
+            raise InputError("horizon", f"{horizon:g} is not a time after {start:g}", "give a larger one")
+        return np.linspace(start, horizon, count)
+    try:
+        chosen = np.atleast_1d(np.asarray(times, dtype=float))
+    except (TypeError, ValueError):
+        raise InputError("times", f"{times!r} are not numbers", "give increasing times") from None
+    if chosen.ndim != 1 or chosen.size == 0 or not np.isfinite(chosen).all():
+        raise InputError("times", "they are not a list of finite numbers", "give increasing times")
+    if chosen[0] < start or (np.diff(chosen) <= 0).any():
+        raise InputError("times", f"they do not increase from {start:g} on", "sort them, without repetition")
+    if horizon is not None and chosen[-1] > horizon:
+        raise InputError("times", f"the last, {chosen[-1]:g}, is beyond the horizon {horizon:g}", "drop one of the two")
+    return chosen

@@ -1,0 +1,204 @@
+"""``simulate``: streaming SGD itself, in high dimension, many independent runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sgdlimit.codegen.library.problem import Problem, Status, Trouble
+from sgdlimit.derive.errors import BackendError, Diverged, InputError, InstanceError
+from sgdlimit.derive.model import Model, Schedule
+from sgdlimit.runtime.ensemble import Ensemble
+from sgdlimit.runtime.instance import Instance
+from sgdlimit.runtime.kernel import Kernel, Statistics, load_kernel
+from sgdlimit.runtime.problem import Parameters, StepSize, build_problem, output_times
+
+Array = NDArray[np.float64]
+Progress = Callable[[int, int], None]
+
+DEFAULT_TIMES = 51
+DEFAULT_DRAWS = 1024
+_LOOK_EVERY = 0.1  # seconds between reports of progress
+
+
+def simulate(
+    model: Model,
+    instance: Instance,
+    schedule: StepSize,
+    parameters: Parameters | None = None,
+    horizon: float | None = None,
+    times: ArrayLike | None = None,
+    *,
+    runs: int = 32,
+    seed: int = 0,
+    backend: str = "auto",
+    precision: str = "float64",
+    threads: int | None = None,
+    statistics: Statistics | None = None,
+    kernel: Kernel | None = None,
+    progress: Progress | None = None,
+    first_run: int = 0,
+    draws: int = DEFAULT_DRAWS,
+) -> Ensemble:
+    """Run streaming SGD with batch 1 and fresh samples, ``X ← X − (γ/d) ∇``, in the eigenbasis (``docs/theory.md`` §1).
+
+    Parameters
+    ----------
+    model : Model
+    instance : Instance
+        Of finite dimension, one mode a coordinate: ``instance.at_dimension(d)`` makes it so.
+    schedule, parameters, horizon, times, backend, statistics, kernel
+        As in :func:`sgdlimit.runtime.solve.solve`. Times are rounded to whole steps; the ensemble has the exact ones.
+        51 output times unless given.
+    runs : int
+        Independent runs, from the instance's start.
+    seed : int
+        A run is a function of (seed, its index, backend) alone: the same bits for any number of threads.
+    precision : {"float64"}
+    threads : int, optional
+        As many as there are cores unless given.
+    progress : callable, optional
+        Called with (steps done, steps in all) now and then.
+    first_run : int
+        Index of the first run, to continue an ensemble.
+    draws : int
+        Fresh scores for each run, time and class behind a risk or an error rate.
+
+    Returns
+    -------
+    Ensemble
+
+    Raises
+    ------
+    InstanceError
+        For an instance that is not one mode a coordinate.
+    ParameterError, InputError
+        For input that cannot be.
+    Diverged
+        When a run leaves every bound: knows the time.
+
+    Examples
+    --------
+    >>> from sgdlimit.derive import Constant, Loss, Model, Teacher
+    >>> from sgdlimit.runtime.instance import Instance
+    >>> model = Model(Loss("(r - y)**2/2"), Teacher("r_star + sigma*xi"))
+    >>> ensemble = simulate(
+    ...     model, Instance.isotropic(50), Constant(0.5), {"sigma": 0.5}, horizon=4, times=[2, 4], runs=8,
+    backend="numpy"
+    ... )
+    >>> ensemble["adversarial_risk"].shape
+    (8, 2)
+    """
+    from sgdlimit.runtime.scores import score_statistics
+
+    if precision != "float64":
+        raise InputError("precision", f"{precision!r} is not available", "it is float64")
+    for name, count in (("runs", runs), ("threads", threads if threads is not None else 1), ("draws", draws)):
+        if not isinstance(count, (int, np.integer)) or count < 1:
+            raise InputError(name, f"{count!r} is not a positive whole number", "give one")
+    if not (isinstance(seed, (int, np.integer)) and 0 <= seed < 2**64):
+        raise InputError("seed", f"{seed!r} is not a whole number between 0 and 2^64", "give one")
+    if instance.dimension != instance.modes:
+        raise InstanceError(
+            "dimension",
+            f"the instance has {instance.modes} modes at dimension {instance.dimension}, "
+            "and a simulation needs one mode a coordinate",
+            "use instance.at_dimension(d)",
+        )
+    given = dict(parameters or {})
+    if kernel is None:
+        kernel = load_kernel(
+            model,
+            statistics=statistics,
+            schedule=schedule if isinstance(schedule, Schedule) else None,
+            backend=backend,
+        )
+    d = instance.modes
+    steps = np.floor(output_times(horizon, times, DEFAULT_TIMES) * d + 0.5)
+    chosen = np.unique(steps) / d
+    problem = replace(
+        build_problem(kernel, model, instance, schedule, given, chosen),
+        seed=int(seed),
+        reference=None,
+    )
+    summaries = run_all(kernel, problem, first_run, runs, threads or os.cpu_count() or 1, progress)
+    values = score_statistics(
+        model,
+        instance,
+        summaries[:, 0],
+        given,
+        statistics=statistics,
+        draws=draws,
+        seed=int(seed),
+        first_run=first_run,
+    )
+    return Ensemble(chosen, values, int(seed), model, instance, schedule, given, kernel.backend)
+
+
+def run_all(
+    kernel: Kernel,
+    problem: Problem,
+    first_run: int,
+    runs: int,
+    threads: int,
+    progress: Progress | None = None,
+) -> Array:
+    """Summaries ``[runs, M, T, 4 + 3K]`` of all runs, in chunks on threads; the chunks do not change a bit.
+
+    Raises
+    ------
+    Diverged
+        Of the earliest run in trouble.
+    """
+    # a few chunks a thread even out runs of unequal speed; one chunk is at least one run
+    size = max(1, -(-runs // (4 * threads)))
+    starts = range(first_run, first_run + runs, size)
+    cancel = np.zeros(1, dtype=np.int32)
+    counters = [np.zeros(1, dtype=np.int64) for _ in starts]
+    parts = [
+        replace(
+            problem,
+            first_run=start,
+            runs=min(size, first_run + runs - start),
+            cancel=cancel,
+            progress=counter,
+        )
+        for start, counter in zip(starts, counters, strict=True)
+    ]
+    total = round(float(problem.times[-1]) * problem.dimension) * runs
+    with ThreadPoolExecutor(threads) as pool:
+        jobs = [pool.submit(kernel.simulate, part) for part in parts]
+        try:
+            pending = set(jobs)
+            while pending:
+                finished, pending = wait_for(pending, timeout=_LOOK_EVERY if progress else None)
+                if progress:
+                    progress(int(sum(int(c[0]) for c in counters)), total)
+                if any(job.exception() is not None for job in finished):
+                    break
+        finally:
+            if any(not job.done() for job in jobs):
+                cancel[0] = 1  # after an interrupt or the first trouble
+                for job in jobs:
+                    job.cancel()
+    for job in jobs:
+        trouble = None if job.cancelled() else job.exception()
+        if trouble is not None and not (isinstance(trouble, Trouble) and trouble.status == Status.CANCELLED):
+            _refuse(trouble)
+    return np.concatenate([job.result() for job in jobs])
+
+
+def _refuse(trouble: BaseException) -> None:
+    if isinstance(trouble, Trouble) and trouble.status == Status.DIVERGED:
+        raise Diverged(
+            trouble.time, f"run {trouble.run} left every bound; try a smaller learning rate", trouble.curve
+        ) from None
+    if isinstance(trouble, Trouble):
+        raise BackendError(f"the simulation stopped: {trouble}") from None
+    raise trouble

@@ -1,0 +1,100 @@
+"""What a solve returns: named curves of the deterministic limit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgdlimit.derive.errors import InputError
+from sgdlimit.derive.model import Model
+from sgdlimit.runtime.instance import Instance
+from sgdlimit.runtime.problem import Parameters, StepSize
+
+Array = NDArray[np.float64]
+
+TEACHER_STATISTICS = ("overlap", "cosine", "distance2")
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Mean ``x_j`` and variance ``v_j`` of every mode at a time; what restarts a solve.
+
+    Parameters
+    ----------
+    time : float
+        ``t = k/d``.
+    mean, variance : array [N]
+    """
+
+    time: float
+    mean: Array
+    variance: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """Statistics of the limit along a run (``docs/theory.md`` §3).
+
+    ``trajectory["adversarial_risk"]`` is an array ``[T]``; ``trajectory.final`` restarts a solve.
+
+    Parameters
+    ----------
+    times : array [T]
+        ``t = k/d``.
+    values : mapping of str to array [T]
+        The statistics, by name.
+    final : State
+        The state at the last time.
+    model, instance, schedule, parameters
+        What was solved.
+    rtol : float
+        Relative tolerance.
+    backend : str
+        ``"c"`` or ``"numpy"``.
+    steps : int
+        Accepted steps of the integrator.
+    modes : tuple of array [T, N], optional
+        ``x`` and ``v`` at all times, when asked for.
+    """
+
+    times: Array
+    values: Mapping[str, Array]
+    final: State
+    model: Model
+    instance: Instance
+    schedule: StepSize
+    parameters: Parameters
+    rtol: float
+    backend: str
+    steps: int
+    modes: tuple[Array, Array] | None = field(default=None, repr=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the statistics."""
+        return tuple(self.values)
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self.values:
+            raise InputError("statistic", f"there is none called {name!r}", f"they are {', '.join(self.values)}")
+        return self.values[name]
+
+    def __repr__(self) -> str:
+        first = self.names[0]
+        return (
+            f"Trajectory({len(self.names)} statistics at {len(self.times)} times, "
+            f"t = {self.times[0]:g} … {self.times[-1]:g}; "
+            f"{first} {self[first][0]:.4g} → {self[first][-1]:.4g}; {self.backend})"
+        )
+
+
+def available(names: tuple[str, ...], instance: Instance) -> list[tuple[int, str]]:
+    """Index and name of the statistics that an instance has: those of the teacher only with one."""
+    return [
+        (index, name)
+        for index, name in enumerate(names)
+        if instance.teacher is not None or name not in TEACHER_STATISTICS
+    ]

@@ -1,0 +1,27 @@
+"""What the tests share."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of the test session's own: nothing that an earlier version left is used, nothing is left behind."""
+    before = os.environ.get("SGDLIMIT_CACHE")
+    root = tmp_path_factory.getbasetemp()
+    # workers of one session share what they compile
+    folder = (root.parent if os.environ.get("PYTEST_XDIST_WORKER") else root) / "kernels"
+    os.environ["SGDLIMIT_CACHE"] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ["SGDLIMIT_CACHE"]
+    else:
+        os.environ["SGDLIMIT_CACHE"] = before
