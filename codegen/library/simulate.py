@@ -1,0 +1,205 @@
+"""Streaming SGD in the eigenbasis, vectorised over runs and iterates.
+
+The mathematics is that of `simulate.h`; the random numbers are NumPy's, so the two agree in law, not in bits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from sgdlimit.codegen.library.problem import Array, LearningRate, Problem, Status, Trouble
+
+Gradient = Callable[[Array, Array, Array, Array], tuple[Array, Array]]
+Target = Callable[[Array, Array, Array, Array, Array], Array]
+Ridge = Callable[[Array], Array]
+
+# Coordinates of the iterates that advance together: enough to hide the interpreter, few enough for the cache.
+COORDINATES_TOGETHER = 1 << 15
+# Normals that a run draws at once, to amortise the call; drawn in sequence, they are the same for any number.
+NORMALS_AT_ONCE = 1 << 10
+# Steps whose class, label noise and label's chance a run draws at once: a part of the stream's definition.
+CHANCES_AT_ONCE = 1 << 8
+
+
+def simulate(
+    problem: Problem, gradient: Gradient, target: Target, learning_rate: LearningRate, ridge: Ridge
+) -> Array:
+    """Simulate the runs ``first_run .. first_run + runs - 1``, each a function of (seed, run) alone.
+
+    The loss's functions act elementwise on arrays ``[run, iterate]`` (or with 1 in place of either);
+    ``parameters`` are ``[P, run, iterate]``, of the class that each run has drawn.
+
+    Parameters
+    ----------
+    problem : Problem
+        The problem; ``dimension`` must be the number of modes, since a mode is a coordinate here.
+    gradient : callable
+        ``gradient(r, n, y, parameters)`` returns the adversarial loss's derivatives in r and in n.
+    target : callable
+        ``target(label, r_star, xi, uniform, parameters)`` returns y.
+    learning_rate : callable
+        ``learning_rate(problem, iterate, t)``.
+    ridge : callable
+        ``ridge(parameters)`` returns τ.
+
+    Returns
+    -------
+    array [runs, M, T, 4 + 3K]
+        At each time ``norm2, overlap, distance2, reference_distance2``, then m, c, Q of each class.
+
+    Raises
+    ------
+    Trouble
+        The first trouble in the order of steps, then runs, of the runs that advance together.
+
+    Examples
+    --------
+    Least squares without noise or adversary, in one dimension, started at the teacher: it stays there.
+
+    >>> import numpy as np
+    >>> one = np.ones((1, 1))
+    >>> problem = Problem(
+    ...     dimension=1, weights=one[0], probabilities=one[0], eigenvalues=one, means=0 * one, labels=one[0],
+    ...     teacher=one[0], parameters=np.empty((1, 0, 1)), start_mean=one, start_variance=0 * one,
+    ...     step_arguments=0.5 * one, times=np.array([10.0]),
+    ... )
+    >>> simulate(
+    ...     problem,
+    ...     gradient=lambda r, n, y, parameters: (r - y, 0 * n),
+    ...     target=lambda label, r_star, xi, uniform, parameters: r_star,
+    ...     learning_rate=lambda problem, iterate, t: 0.5,
+    ...     ridge=lambda parameters: 0,
+    ... ).tolist()
+    [[[[1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0]]]]
+    """
+    if not can_be_simulated(problem):
+        raise Trouble(Status.BAD_PROBLEM, iterate=0, run=problem.first_run, time=problem.start_time)
+    M, T, K = problem.iterates, problem.times_count, problem.classes
+    summaries = np.full((problem.runs, M, T, 4 + 3 * K), np.nan)
+    together = max(1, COORDINATES_TOGETHER // (M * problem.modes))
+    if problem.progress is not None:
+        problem.progress[0] = 0
+    try:
+        # What is not finite in an iterate is reported as divergence; elsewhere a loss has not taken it.
+        with np.errstate(all="ignore"):
+            for begin in range(0, problem.runs, together):
+                chunk = summaries[begin : begin + together]
+                simulate_together(
+                    problem, problem.first_run + begin, chunk, gradient, target, learning_rate, ridge
+                )
+    except Trouble as trouble:
+        trouble.curve = summaries
+        raise
+    return summaries
+
+
+def can_be_simulated(problem: Problem) -> bool:
+    """Whether a mode is a coordinate, times run forward from 0 or later, and no count is too small."""
+    times = np.concatenate([[0.0, problem.start_time], problem.times])
+    return bool(
+        problem.dimension == problem.modes
+        and (np.diff(times) >= 0).all()
+        and (problem.eigenvalues >= 0).all()
+        and min(problem.first_run, problem.runs, problem.times_count - 1, problem.iterates - 1) >= 0
+    )
+
+
+def simulate_together(
+    problem: Problem,
+    first_run: int,
+    summaries: Array,
+    gradient: Gradient,
+    target: Target,
+    learning_rate: LearningRate,
+    ridge: Ridge,
+) -> None:
+    """Advance the runs from ``first_run`` on, one for each row of ``summaries``, and fill it."""
+    M, N, d = problem.iterates, problem.modes, problem.dimension
+    runs = len(summaries)
+    seeds = [np.random.SeedSequence([problem.seed, first_run + run]).spawn(2) for run in range(runs)]
+    coordinates = [np.random.default_rng(seed[0]) for seed in seeds]
+    chances = [np.random.default_rng(seed[1]) for seed in seeds]
+
+    roots, cumulated = np.sqrt(problem.eigenvalues), np.cumsum(problem.probabilities)[:-1]
+    parameters = np.ascontiguousarray(problem.parameters.transpose(1, 2, 0))  # [P, K, M]
+    iterates = np.repeat(problem.start_mean[np.newaxis], runs, axis=0)  # [run, M, N]
+    norm2_bound = 1e6 * np.maximum(np.sum(problem.start_mean**2, axis=1), 1)
+    change = np.empty_like(iterates)
+    x, mean = np.empty((runs, N)), np.empty((runs, N))
+    z = np.empty((runs, max(1, NORMALS_AT_ONCE // N), N))
+    drawn = np.empty((3, runs, CHANCES_AT_ONCE))
+
+    first_step = done = steps_until(problem, problem.start_time)
+    for output, time in enumerate(problem.times):
+        stop = steps_until(problem, time)
+        for step in range(done, stop):
+            if problem.cancel is not None and problem.cancel[0]:
+                raise Trouble(Status.CANCELLED, iterate=0, run=first_run, time=step / d)
+            block = (step - first_step) % z.shape[1]
+            chance = (step - first_step) % CHANCES_AT_ONCE
+            if block == 0:
+                for run, generator in enumerate(coordinates):
+                    generator.standard_normal(out=z[run])
+            if chance == 0:
+                for run, generator in enumerate(chances):
+                    generator.random(out=drawn[0, run])
+                    generator.standard_normal(out=drawn[1, run])
+                    generator.random(out=drawn[2, run])
+
+            class_ = np.searchsorted(cumulated, drawn[0, :, chance], side="right")
+            np.take(roots, class_, axis=0, out=x, mode="clip")
+            np.take(problem.means, class_, axis=0, out=mean, mode="clip")
+            x *= z[:, block]
+            x += mean
+            # Sums by einsum, whose order does not depend on how many runs there are; that of BLAS may.
+            r = np.einsum("rmn,rn->rm", iterates, x)
+            r_star = np.einsum("rn,n->r", x, problem.teacher)[:, np.newaxis]
+            norm2 = np.einsum("rmn,rmn->rm", iterates, iterates)
+            refuse_divergence(norm2, norm2_bound, first_run, step / d)
+
+            of_class = parameters[:, class_]  # [P, run, M]
+            label, xi, uniform = problem.labels[class_], drawn[1, :, chance], drawn[2, :, chance]
+            y = target(label[:, np.newaxis], r_star, xi[:, np.newaxis], uniform[:, np.newaxis], of_class)
+            n = np.sqrt(norm2)
+            dr, dn = gradient(r, n, y, of_class)
+            pace = np.array([learning_rate(problem, m, step / d) for m in range(M)]) / d
+            shrinkage = np.divide(dn, n, out=np.zeros_like(n), where=n > 0) + ridge(of_class)
+            np.multiply((pace * dr)[:, :, np.newaxis], x[:, np.newaxis], out=change)
+            iterates *= (1 - pace * shrinkage)[:, :, np.newaxis]
+            iterates -= change
+            if problem.progress is not None:
+                problem.progress[0] += runs
+        done = stop
+        summaries[:, :, output] = summarise(problem, iterates)
+        refuse_divergence(summaries[:, :, output, 0], norm2_bound, first_run, done / d)
+
+
+def steps_until(problem: Problem, time: float) -> int:
+    """Steps that have been done at a time."""
+    return math.floor(time * problem.dimension + 0.5)
+
+
+def refuse_divergence(norm2: Array, bound: Array, first_run: int, time: float) -> None:
+    """Raise for the first run, then iterate, whose squared norm is not finite or beyond its bound."""
+    diverged = ~(np.isfinite(norm2) & (norm2 <= bound))
+    if diverged.any():
+        run, iterate = np.argwhere(diverged)[0].tolist()
+        raise Trouble(Status.DIVERGED, iterate=iterate, run=first_run + run, time=time)
+
+
+def summarise(problem: Problem, iterates: Array) -> Array:
+    """Summaries ``[run, M, 4 + 3K]`` of iterates ``[run, M, N]``."""
+    summary = np.zeros((*iterates.shape[:2], 4 + 3 * problem.classes))
+    summary[..., 0] = np.sum(iterates**2, axis=-1)
+    summary[..., 1] = np.sum(iterates * problem.teacher, axis=-1)
+    summary[..., 2] = np.sum((iterates - problem.teacher) ** 2, axis=-1)
+    if problem.reference is not None:
+        summary[..., 3] = np.sum((iterates - problem.reference) ** 2, axis=-1)
+    for class_, (mean, eigenvalue) in enumerate(zip(problem.means, problem.eigenvalues, strict=True)):
+        summary[..., 4 + 3 * class_] = np.sum(mean * iterates, axis=-1)
+        summary[..., 5 + 3 * class_] = np.sum(eigenvalue * iterates * problem.teacher, axis=-1)
+        summary[..., 6 + 3 * class_] = np.sum(eigenvalue * iterates**2, axis=-1)
+    return summary
