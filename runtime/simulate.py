@@ -88,10 +88,8 @@ def simulate(
     >>> from sgdlimit.derive import Constant, Loss, Model, Teacher
     >>> from sgdlimit.runtime.instance import Instance
     >>> model = Model(Loss("(r - y)**2/2"), Teacher("r_star + sigma*xi"))
-    >>> ensemble = simulate(
-    ...     model, Instance.isotropic(50), Constant(0.5), {"sigma": 0.5}, horizon=4, times=[2, 4], runs=8,
-    backend="numpy"
-    ... )
+    >>> instance = Instance.isotropic(50)
+    >>> ensemble = simulate(model, instance, Constant(0.5), {"sigma": 0.5}, times=[2, 4], runs=8, backend="numpy")
     >>> ensemble["adversarial_risk"].shape
     (8, 2)
     """

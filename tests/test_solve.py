@@ -1,0 +1,229 @@
+"""``solve``: closed forms of the theory, long decays, restarts, divergence, and what bad input gets."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import math
+
+import numpy as np
+import pytest
+from models import CASES
+
+from sgdlimit.derive import Constant, Expectation, Formula, Loss, Model, Schedule, Teacher
+from sgdlimit.derive.errors import Diverged, InputError, InstanceError, ParameterError
+from sgdlimit.runtime.compiler import find_compiler
+from sgdlimit.runtime.instance import Instance
+from sgdlimit.runtime.solve import solve
+
+needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler")
+BACKENDS = [pytest.param("c", marks=needs_compiler), "numpy"]
+
+LEAST_SQUARES = CASES["least squares"].model
+ADVERSARIAL = CASES["adversarial least squares"].model
+LOGISTIC = CASES["adversarial logistic, labels"].model
+
+
+@pytest.mark.parametrize("module", ["evaluate", "kernel", "solve", "simulate", "trajectory", "ensemble", "compiler"])
+def test_docstrings_run(module: str) -> None:
+    assert doctest.testmod(importlib.import_module(f"sgdlimit.runtime.{module}")).failed == 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("gamma", [0.2, 0.9])
+def test_the_noise_floor_of_isotropic_least_squares_is_known(gamma: float, backend: str) -> None:
+    """R(∞) − σ²/2 = γ λ̄ σ²/(2(2 − γ λ̄)) (section 6)."""
+    eigenvalue, sigma = 1.5, 0.7
+    instance = Instance.isotropic(20, eigenvalue=eigenvalue)
+    trajectory = solve(LEAST_SQUARES, instance, Constant(gamma), {"sigma": sigma}, horizon=200, backend=backend)
+    g = gamma * eigenvalue
+    floor = g * sigma**2 / (2 * (2 - g))
+    assert trajectory["adversarial_risk"][-1] - sigma**2 / 2 == pytest.approx(floor, rel=1e-7)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_risk_diverges_just_beyond_two_over_the_mean_eigenvalue(backend: str) -> None:
+    instance = Instance.power_law(30, exponent=0.2)
+    critical = 2 / instance.eigenvalues.mean()
+    quiet = solve(LEAST_SQUARES, instance, Constant(0.9 * critical), {"sigma": 0.5}, horizon=300, backend=backend)
+    assert quiet["adversarial_risk"][-1] < 10
+    with pytest.raises(Diverged) as caught:
+        solve(LEAST_SQUARES, instance, Constant(1.2 * critical), {"sigma": 0.5}, horizon=3000, backend=backend)
+    error = caught.value
+    assert 0 < error.time < 3000
+    partial = error.partial["adversarial_risk"]
+    assert np.isfinite(partial).all()
+    assert len(partial) == np.sum(np.linspace(0, 3000, 201) < error.time)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_noiseless_decay_over_fifteen_decades_keeps_its_relative_accuracy(backend: str) -> None:
+    """Isotropic, σ = ε = 0: the risk is ½‖X − X*‖², which decays at the rate 2γ − γ² exactly."""
+    gamma, rtol = 0.7, 1e-8
+    rate = 2 * gamma - gamma**2
+    horizon = math.log(1e15) / rate
+    instance = Instance.isotropic(10)
+    trajectory = solve(LEAST_SQUARES, instance, Constant(gamma), {"sigma": 0.0}, horizon, rtol=rtol, backend=backend)
+    exact = 0.5 * np.exp(-rate * trajectory.times)
+    assert exact[-1] < 1e-15
+    assert np.max(np.abs(trajectory["adversarial_risk"] / exact - 1)) < 10 * rtol
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_anisotropic_noiseless_decay_agrees_with_a_matrix_exponential(backend: str) -> None:
+    """δ_j = (x_j − X*_j)² + v_j obeys a linear system; its exponential at 60 digits."""
+    import mpmath
+
+    N, gamma = 6, 0.8
+    eigenvalues = np.linspace(0.3, 1.7, N)
+    instance = Instance(
+        probabilities=[1], eigenvalues=eigenvalues, means=0, teacher=np.full(N, N**-0.5), start=np.zeros(N)
+    )
+    times = np.array([1.0, 10.0, 40.0, 80.0])
+    trajectory = solve(LEAST_SQUARES, instance, Constant(gamma), {"sigma": 0.0}, times=times, backend=backend)
+    with mpmath.workdps(60):
+        lam = [mpmath.mpf(float(e)) for e in eigenvalues]
+        g = mpmath.mpf(gamma)
+        matrix = mpmath.matrix(N, N)
+        for j in range(N):
+            for k in range(N):
+                matrix[j, k] = g**2 * lam[j] * lam[k] / N - (2 * g * lam[j] if j == k else 0)
+        for t, got in zip(times, trajectory["adversarial_risk"], strict=True):
+            delta = mpmath.expm(matrix * t) * mpmath.matrix([mpmath.mpf(1) / N] * N)
+            exact = sum(e * x for e, x in zip(lam, delta, strict=True)) / 2
+            assert abs(got / float(exact) - 1) < 1e-7
+
+
+def test_a_solve_restarts_from_its_final_state() -> None:
+    instance = Instance.power_law(40, exponent=0.3, mean_norm=0.5)
+    values = {"epsilon": 0.4, "sigma": 0.5}
+    whole = solve(ADVERSARIAL, instance, Constant(0.6), values, times=[2.0, 5.0])
+    first = solve(ADVERSARIAL, instance, Constant(0.6), values, times=[2.0])
+    second = solve(ADVERSARIAL, instance, Constant(0.6), values, times=[5.0], start=first.final)
+    for name in whole.names:
+        assert second[name][-1] == pytest.approx(whole[name][-1], rel=1e-7)
+
+
+def test_modes_are_kept_when_asked_for() -> None:
+    instance = Instance.isotropic(8)
+    trajectory = solve(LEAST_SQUARES, instance, Constant(0.5), {"sigma": 0.5}, times=[0.0, 1.0], modes=True)
+    assert trajectory.modes is not None
+    x, v = trajectory.modes
+    assert x.shape == v.shape == (2, 8)
+    assert np.array_equal(x[0], instance.start)
+    assert trajectory["norm2"][1] == pytest.approx(float(np.sum(x[1] ** 2 + v[1])))
+
+
+def test_the_limit_does_not_depend_on_how_a_block_is_split() -> None:
+    instance = Instance.zero_one(12, fraction=0.5, mean_norm=0.7, mean_overlap=0.3)
+    values = {"epsilon": 0.4, "sigma": 0.5}
+    small, large, infinite = (
+        solve(ADVERSARIAL, e, Constant(0.8), values, horizon=5)
+        for e in (instance, instance.at_dimension(96), instance.at_dimension(math.inf))
+    )
+    for name in ("adversarial_risk", "norm2", "overlap"):
+        assert np.allclose(small[name], large[name], rtol=1e-7, atol=1e-12)
+        assert np.allclose(small[name], infinite[name], rtol=1e-7, atol=1e-12)
+
+
+def test_statistics_of_the_users_are_solved_with_the_others() -> None:
+    statistics = {"fourth": Expectation("(r - y)**4"), "ratio": Formula("fourth/clean_risk**2")}
+    trajectory = solve(
+        LEAST_SQUARES, Instance.isotropic(8), Constant(0.5), {"sigma": 0.5}, horizon=3, statistics=statistics
+    )
+    assert np.allclose(trajectory["ratio"], 12)  # E u⁴/(E u²/2)² of a centred Gaussian
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_start_at_zero_leaves_it_smoothly(backend: str) -> None:
+    """From X = 0 the norm grows like √t: early values follow dn² = γ² Σ_j G_j dt."""
+    instance = Instance.isotropic(50)
+    times = np.array([0.0, 1e-8, 1e-6])
+    trajectory = solve(
+        ADVERSARIAL, instance, Constant(0.5), {"epsilon": 0.5, "sigma": 0.3}, times=times, backend=backend
+    )
+    rate = 0.25 * (1 + 0.3**2)  # γ² E α², α = r* + σξ at X = 0
+    assert trajectory["norm2"][0] == 0
+    assert np.allclose(trajectory["norm2"][1:] / (rate * times[1:]), 1, rtol=5e-3)
+
+
+def test_no_radius_is_standard_training() -> None:
+    instance = Instance.power_law(20, exponent=0.3, mean_norm=0.5)
+    attacked = solve(ADVERSARIAL, instance, Constant(0.5), {"epsilon": 0.0, "sigma": 0.5}, horizon=4)
+    plain = solve(LEAST_SQUARES, instance, Constant(0.5), {"sigma": 0.5}, horizon=4)
+    for name in plain.names:
+        assert np.allclose(attacked[name], plain[name], rtol=1e-7, equal_nan=True)
+
+
+# --- bad input ------------------------------------------------------------------------------------------------------
+
+ISOTROPIC = Instance.isotropic(6)
+TWO_CLASSES = Instance.isotropic(6, probabilities=[0.5, 0.5], labels=[-1, 1], mean_norm=1.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "fragment"),
+    [
+        ((LEAST_SQUARES, ISOTROPIC, Constant(0.5), {}, 1.0), ParameterError, "parameter sigma: it has no value"),
+        ((LEAST_SQUARES, ISOTROPIC, Constant(0.5), {"sgima": 1}, 1.0), ParameterError, "did you mean sigma"),
+        ((LEAST_SQUARES, ISOTROPIC, Constant(0.5), {"sigma": 1, "epsilon": 1}, 1.0), ParameterError, "no adversary"),
+        ((LEAST_SQUARES, ISOTROPIC, Constant(0.5), {"sigma": math.nan}, 1.0), ParameterError, "not finite"),
+        ((LEAST_SQUARES, ISOTROPIC, Constant(0.5), {"sigma": "big"}, 1.0), ParameterError, "not a number"),
+        ((LEAST_SQUARES, ISOTROPIC, Constant(0.5), {"sigma": [1, 2]}, 1.0), ParameterError, r"shape \(2,\)"),
+        ((ADVERSARIAL, ISOTROPIC, Constant(0.5), {"sigma": 1, "epsilon": -1}, 1.0), ParameterError, "negative"),
+        (
+            (ADVERSARIAL, TWO_CLASSES, Constant(0.5), {"sigma": 1, "epsilon": [1, 2]}, 1.0),
+            ParameterError,
+            "same for every",
+        ),
+        ((LOGISTIC, ISOTROPIC, Constant(0.5), {"epsilon": 0.1}, 1.0), InstanceError, "labels"),
+        (
+            (LEAST_SQUARES, Instance.isotropic(6, teacher=None), Constant(0.5), {"sigma": 1}, 1.0),
+            InstanceError,
+            "teacher",
+        ),
+        ((LEAST_SQUARES, ISOTROPIC, 0.5, {"sigma": 1}, 1.0), InputError, "not a step size"),
+        ((LEAST_SQUARES, ISOTROPIC, Schedule("1 - t"), {"sigma": 1}, 2.0), ParameterError, "t = 1.002"),
+        ((LEAST_SQUARES, ISOTROPIC, Schedule("eta/t"), {"sigma": 1, "eta": 1}, 2.0), ParameterError, "inf at t = 0"),
+        ((LEAST_SQUARES, ISOTROPIC, Schedule("eta/(1 + t)"), {"sigma": 1}, 2.0), ParameterError, "parameter eta"),
+        ((LEAST_SQUARES, ISOTROPIC, Constant(0.5), {"sigma": 1}), InputError, "neither a horizon nor times"),
+        ((LEAST_SQUARES, ISOTROPIC, Constant(0.5), {"sigma": 1}, -1.0), InputError, "horizon"),
+        ((LEAST_SQUARES, ISOTROPIC, Constant(0.5), {"sigma": 1}, 1.0, [0.5, 0.2]), InputError, "do not increase"),
+        ((LEAST_SQUARES, ISOTROPIC, Constant(0.5), {"sigma": 1}, 1.0, [0.5, 2]), InputError, "beyond the horizon"),
+    ],
+)
+def test_input_that_cannot_be_is_told_in_one_sentence(
+    arguments: tuple[object, ...], kind: type[Exception], fragment: str
+) -> None:
+    with pytest.raises(kind, match=fragment) as caught:
+        solve(*arguments, backend="numpy")  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+def test_a_parameter_that_the_derivation_took_positive_is_held_to_it() -> None:
+    case = CASES["adversarial Huber"]
+    with pytest.raises(ParameterError, match="delta"):
+        solve(case.model, ISOTROPIC, Constant(0.5), {"epsilon": 0.1, "sigma": 1, "delta": -1.0}, 1.0, backend="numpy")
+
+
+def test_an_unknown_statistic_is_answered_with_those_there_are() -> None:
+    trajectory = solve(LEAST_SQUARES, ISOTROPIC, Constant(0.5), {"sigma": 1}, 1.0, backend="numpy")
+    with pytest.raises(InputError, match="adversarial_risk"):
+        trajectory["risk"]
+
+
+def test_parameters_may_differ_between_classes() -> None:
+    """Noise of each class its own: the risk at X = X* is the mean of σ_i²/2."""
+    teacher = np.ones(4) / 2
+    instance = Instance(
+        probabilities=[0.25, 0.75], eigenvalues=np.ones((2, 4)), means=0, teacher=teacher, start=teacher
+    )
+    trajectory = solve(LEAST_SQUARES, instance, Constant(0.1), {"sigma": [2.0, 1.0]}, times=[0.0, 1.0])
+    assert trajectory["adversarial_risk"][0] == pytest.approx((0.25 * 4 + 0.75) / 2)
+
+
+def test_a_model_with_another_name_for_everything_solves() -> None:
+    model = Model(Loss("beta*(r - y)**2/2"), Teacher("r_star + Q*xi"))
+    plain = solve(LEAST_SQUARES, ISOTROPIC, Constant(1.0), {"sigma": 0.5}, 3.0)
+    other = solve(model, ISOTROPIC, Constant(0.5), {"beta": 2.0, "Q": 0.5}, 3.0)
+    assert np.allclose(other["norm2"], plain["norm2"], rtol=1e-7)
