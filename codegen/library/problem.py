@@ -38,7 +38,7 @@ class StepKind(IntEnum):
 
 
 @dataclass(eq=False)
-class Trouble(Exception):  # noqa: N818 - a status with its place, which need not be an error
+class Trouble(Exception):
     """A kernel stopped before its end.
 
     Parameters

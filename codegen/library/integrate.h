@@ -1,0 +1,352 @@
+/* ---- The mode equations, solved --------------------------------------------------------------------------------
+ *     dx_j/dt = gamma (offset_j + slope_j (x_j - X*_j))        dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j
+ *
+ * by the explicit Runge-Kutta pair of Dormand and Prince, order 5(4), with dense output, so that output times do not
+ * force steps. Three choices are this problem's own.
+ *   State: e = x - X* is carried, not x, so that a noiseless decay loses nothing to x's last digits near X*.
+ *   Clock: s = sqrt(t - start_time) is the variable. Leaving X = 0, n grows like sqrt(t), and all is smooth in s:
+ *     ordinary steps do what steps in t would have to be graded over sixteen decades for.
+ *   Errors: relative, without an absolute tolerance, so that a risk that falls by fifteen orders of magnitude stays
+ *     right to rtol. Errors of single modes are not judged: what follows from the modes are sums over them.
+ * Dormand-Prince 8(5,3) was tried: at equal error it needs as many evaluations for 1e-8, and its estimate, unlike this
+ * one, promises ten to a hundred times more than it holds.
+ *
+ * The loss enters through these alone, and through STATISTICS, how many numbers `statistics` writes. */
+#include <float.h>
+
+static int64_t constants_count(const sgdlimit_problem *p);
+static void constants(const sgdlimit_problem *p, double *k);
+static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *v,
+                  double *offset, double *slope, double *noise);
+static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t);
+static void statistics(const sgdlimit_problem *p, const double *k, int64_t iterate, double t, const double *x,
+                       const double *v, double *out);
+
+/* E. Hairer, S. P. Norsett, G. Wanner, "Solving Ordinary Differential Equations I", table II.5.2 and section II.6. The
+ * last stage is the step's end: its slope is the next step's first. */
+enum { STAGES = 7, STATE = STAGES /* row of the state, after the stages' slopes */, ROWS = STAGES + 1 };
+static const double stage_positions[STAGES] = {0, 1. / 5, 3. / 10, 4. / 5, 8. / 9, 1, 1};
+static const double stage_weights[STAGES][STAGES - 1] = {
+    {0},
+    {1. / 5},
+    {3. / 40, 9. / 40},
+    {44. / 45, -56. / 15, 32. / 9},
+    {19372. / 6561, -25360. / 2187, 64448. / 6561, -212. / 729},
+    {9017. / 3168, -355. / 33, 46732. / 5247, 49. / 176, -5103. / 18656},
+    {35. / 384, 0, 500. / 1113, 125. / 192, -2187. / 6784, 11. / 84}};
+static const double error_weights[STAGES] = {
+    71. / 57600, 0, -71. / 16695, 71. / 1920, -17253. / 339200, 22. / 525, -1. / 40};
+static const double dense_weights[STAGES] = {
+    -12715105075. / 11282082432, 0, 87487479700. / 32700410799, -10690763975. / 1880347072,
+    701980252875. / 199316789632, -1453857185. / 822651844, 69997945. / 29380423};
+
+typedef struct integration {
+  const sgdlimit_problem *problem;
+  sgdlimit_outcome *outcome;
+  int64_t iterate;
+  double *constants;
+  double *rows;            /* [ROWS][2N] the stages' slopes dy/ds, then the state y = (e, v) at the step's start */
+  double *trial;           /* [2N] the state at a stage, and in the end at the step's end */
+  double *work;            /* [2N] the step's error, or the state at an output time */
+  double *x;               /* [N] X* + e */
+  double *offset, *slope, *noise;   /* [N] */
+  double *ones;            /* [N] */
+  double *teacher2;        /* [1 + K] sum W X*^2 for the weightings W = 1, lambda_1, ..., lambda_K */
+  double *scale, *trial_scale;      /* [1 + K] what errors are relative to at the step's start and end */
+  double *bound;           /* [STATISTICS] beyond it a statistic has diverged */
+} integration;
+
+/* out = sum of weights[i] row i. In chunks, so that the sum stays in the first cache while the rows stream by. Rows of
+ * weight 0 are passed over: a stage that is still to come may hold anything. */
+static void combine(const integration *g, const double weights[ROWS], double *restrict out) {
+  enum { CHUNK = 256 };
+  const int64_t length = 2 * g->problem->modes;
+  for (int64_t begin = 0; begin < length; begin += CHUNK) {
+    const int64_t end = length - begin < CHUNK ? length : begin + CHUNK;
+    for (int64_t j = begin; j < end; j++) out[j] = weights[0] * g->rows[j];
+    for (int i = 1; i < ROWS; i++) {
+      if (weights[i] == 0) continue;
+      const double weight = weights[i], *row = g->rows + i * length;
+      for (int64_t j = begin; j < end; j++) out[j] += weight * row[j];
+    }
+  }
+}
+
+typedef struct weighted_sums {
+  double square, absolute;
+} weighted_sums;
+
+/* Sums of W a^2 and W |b|. Without the pragma's leave a compiler keeps the order of the sum, at five times the time. */
+static weighted_sums weigh(int64_t length, const double *weight, const double *a, const double *b) {
+  double square = 0, absolute = 0;
+#pragma omp simd reduction(+ : square, absolute)
+  for (int64_t j = 0; j < length; j++) {
+    square += weight[j] * (a[j] * a[j]);
+    absolute += weight[j] * fabs(b[j]);
+  }
+  return (weighted_sums){square, absolute};
+}
+
+/* W = 1, then the eigenvalues of each class. */
+static const double *weighting(const integration *g, int64_t w) {
+  return w == 0 ? g->ones : g->problem->eigenvalues + (w - 1) * g->problem->modes;
+}
+
+static void place(const integration *g, const double *e) {
+  for (int64_t j = 0; j < g->problem->modes; j++) g->x[j] = g->problem->teacher[j] + e[j];
+}
+
+/* What errors at the state y are relative to; returns n^2.
+ *
+ * For each weighting it is sum W (e^2 + v): the distance from the teacher, and each class's part of the risk. The norm
+ * n, which the adversary acts through, shares the weighting 1: the smaller of the two rules. Without a teacher they are
+ * one. The loss sees e as x - X*, hence with an error of half a unit of X*'s last digit that nothing can resolve: it
+ * moves sum W e^2 by up to DBL_EPSILON sqrt(sum W e^2 sum W X*^2), and that much is allowed on top of rtol. */
+static double judge(const integration *g, const double *y, double *scale) {
+  const sgdlimit_problem *p = g->problem;
+  const double *v = y + p->modes;
+  place(g, y);
+  const weighted_sums norm = weigh(p->modes, g->ones, g->x, v);
+  const double norm2 = norm.square + norm.absolute;
+  for (int64_t w = 0; w <= p->classes; w++) {
+    weighted_sums distance = weigh(p->modes, weighting(g, w), y, v);
+    if (w == 0 && norm2 < distance.square + distance.absolute) distance = norm;
+    const double unresolved = DBL_EPSILON * sqrt(distance.square * g->teacher2[w]);
+    scale[w] = distance.square + distance.absolute + unresolved / p->rtol + DBL_MIN;
+  }
+  return norm2;
+}
+
+/* dy/ds at the state y. */
+static void differentiate(integration *g, double s, const double *y, double *out) {
+  const sgdlimit_problem *p = g->problem;
+  const int64_t N = p->modes;
+  const double *e = y, *v = y + N, *offset = g->offset, *slope = g->slope, *noise = g->noise;
+  const double gamma = learning_rate(p, g->iterate, p->start_time + s * s), pace = 2 * s * gamma;   /* dt = 2 s ds */
+  double *of_e = out, *of_v = out + N;
+  place(g, e);
+  rates(p, g->constants, g->iterate, g->x, v, g->offset, g->slope, g->noise);
+#pragma omp simd
+  for (int64_t j = 0; j < N; j++) {
+    of_e[j] = pace * (offset[j] + slope[j] * e[j]);
+    of_v[j] = pace * (2 * slope[j] * v[j] + gamma * noise[j]);
+  }
+  g->outcome->evaluations++;
+}
+
+/* Leaves the step's end in `trial`; returns its error in units of what it may be, NaN if the step left the finite. */
+static double attempt(integration *g, double s, double h, double *norm2) {
+  const sgdlimit_problem *p = g->problem;
+  double weights[ROWS];
+  for (int stage = 1; stage < STAGES; stage++) {
+    for (int i = 0; i < STAGES; i++) weights[i] = i < stage ? h * stage_weights[stage][i] : 0;
+    weights[STATE] = 1;
+    combine(g, weights, g->trial);
+    differentiate(g, s + stage_positions[stage] * h, g->trial, g->rows + stage * 2 * p->modes);
+  }
+  for (int i = 0; i < STAGES; i++) weights[i] = h * error_weights[i];
+  weights[STATE] = 0;
+  combine(g, weights, g->work);
+
+  *norm2 = judge(g, g->trial, g->trial_scale);
+  if (!isfinite(*norm2)) return NAN;
+  double worst = 0;
+  for (int64_t w = 0; w <= p->classes; w++) {
+    const weighted_sums error = weigh(p->modes, weighting(g, w), g->work, g->work + p->modes);
+    const double scale = fmax(g->scale[w], g->trial_scale[w]);
+    /* Of sum W (e^2 + v), to first order: a square errs twice as much as its root. */
+    const double relative = 2 * sqrt(error.square / scale) + error.absolute / scale;
+    if (!(relative < INFINITY)) return NAN;   /* fmax would swallow it */
+    worst = fmax(worst, relative);
+  }
+  return worst / (0.5 * p->rtol);   /* steps add up: to 4 rtol, measured, as a risk falls by fifteen orders */
+}
+
+/* The state at the fraction theta of an attempted step of length h, to order 4, into `work`. In a mode that decays much
+ * faster than the step the polynomial may dip below v = 0, where the truth never is: 0 is then nearer to it. */
+static void interpolate(const integration *g, double h, double theta) {
+  const double *step = stage_weights[STAGES - 1], rest = 1 - theta;
+  double weights[ROWS];
+  for (int i = 0; i < STAGES; i++) {
+    const double total = i < STAGES - 1 ? step[i] : 0, first = i == 0, last = i == STAGES - 1;
+    const double inner = 2 * total - first - last + rest * dense_weights[i];
+    weights[i] = h * theta * (total + rest * (first - total + theta * inner));
+  }
+  weights[STATE] = 1;
+  combine(g, weights, g->work);
+  double *v = g->work + g->problem->modes;
+  for (int64_t j = 0; j < g->problem->modes; j++) v[j] = v[j] > 0 ? v[j] : 0;
+}
+
+static int has_negative(int64_t length, const double *v) {
+  int found = 0;
+  for (int64_t j = 0; j < length; j++) found |= v[j] < 0;
+  return found;
+}
+
+/* Writes output number `output` from the state y at it. */
+static int32_t record(integration *g, int64_t output, const double *y) {
+  const sgdlimit_problem *p = g->problem;
+  const int64_t N = p->modes, at = g->iterate * p->times_count + output;
+  double *out = p->statistics + at * STATISTICS;
+  g->outcome->time = p->times[output];
+  place(g, y);
+  if (p->mean) memcpy(p->mean + at * N, g->x, (size_t)N * sizeof(double));
+  if (p->variance) memcpy(p->variance + at * N, y + N, (size_t)N * sizeof(double));
+  statistics(p, g->constants, g->iterate, p->times[output], g->x, y + N, out);
+  for (int64_t i = 0; i < STATISTICS; i++)
+    if (!isnan(g->bound[i]) && !(isfinite(out[i]) && out[i] <= g->bound[i])) return SGDLIMIT_DIVERGED;
+  if (p->progress) *p->progress = at + 1;
+  return SGDLIMIT_OK;
+}
+
+static double clock_of_output(const sgdlimit_problem *p, int64_t output) {
+  return sqrt(p->times[output] - p->start_time);
+}
+
+/* The first step, from the slopes of the first evaluation: it lasts rtol times the fastest mode's time 1/(gamma slope),
+ * so that the interpolant in it is right for a v that grows like s^2 from nothing. Steps grow tenfold from there. */
+static double first_step(const integration *g) {
+  const sgdlimit_problem *p = g->problem;
+  double fastest = 0;
+  for (int64_t j = 0; j < p->modes; j++) fastest = fmax(fastest, fabs(g->slope[j]));
+  fastest *= fabs(learning_rate(p, g->iterate, p->start_time));
+  const double horizon = p->times[p->times_count - 1] - p->start_time;
+  return sqrt(p->rtol * (fastest * horizon > 1 ? 1 / fastest : horizon));
+}
+
+/* One iterate from start to end, its state left in the state's row; on trouble its status. */
+static int32_t integrate(integration *g) {
+  const sgdlimit_problem *p = g->problem;
+  sgdlimit_outcome *outcome = g->outcome;
+  const int64_t N = p->modes, T = p->times_count;
+  const size_t state_size = (size_t)(2 * N) * sizeof(double);
+  double *state = g->rows + STATE * 2 * N;
+  const double *last_slope = g->rows + (STAGES - 1) * 2 * N;
+
+  const double *start = p->start_mean + g->iterate * N;
+  for (int64_t j = 0; j < N; j++) state[j] = start[j] - p->teacher[j];
+  memcpy(state + N, p->start_variance + g->iterate * N, (size_t)N * sizeof(double));
+  outcome->time = p->start_time;
+  double norm2 = judge(g, state, g->scale);
+  if (!isfinite(norm2)) return SGDLIMIT_DIVERGED;
+  const double norm2_bound = 1e6 * fmax(norm2, 1);
+  statistics(p, g->constants, g->iterate, p->start_time, g->x, state + N, g->bound);
+  for (int64_t i = 0; i < STATISTICS; i++) g->bound[i] = g->bound[i] < 1 ? 1e6 : 1e6 * g->bound[i];   /* NaN stays */
+  differentiate(g, 0, state, g->rows);
+
+  const double finish = clock_of_output(p, T - 1);
+  const int64_t attempts_before = outcome->accepted + outcome->rejected;
+  double s = 0, h = first_step(g), last_error = 1, growth = 10;
+  int64_t output = 0;
+  for (; output < T && clock_of_output(p, output) <= 0; output++) {
+    const int32_t status = record(g, output, state);
+    if (status != SGDLIMIT_OK) return status;
+  }
+  while (s < finish) {
+    outcome->time = p->start_time + s * s;
+    if (p->cancel && *p->cancel) return SGDLIMIT_CANCELLED;
+    const double end = s + 1.01 * h >= finish ? finish : s + h;   /* no sliver at the end */
+    if (!(end > s) || outcome->accepted + outcome->rejected - attempts_before >= p->max_steps)
+      return SGDLIMIT_NO_PROGRESS;
+    h = end - s;
+
+    const double error = attempt(g, s, h, &norm2);
+    const double kept = !(error <= 1) ? fmax(0.1, 0.95 * pow(error, -0.2))   /* 0.1 when the error is not a number */
+                        : has_negative(N, g->trial + N) ? 0.5 : 1;
+    if (kept < 1) {
+      outcome->rejected++;
+      h *= kept;
+      growth = 1;
+      continue;
+    }
+    for (; output < T && clock_of_output(p, output) <= end; output++) {
+      const double theta = (clock_of_output(p, output) - s) / h;
+      if (theta < 1) interpolate(g, h, theta);
+      const int32_t status = record(g, output, theta < 1 ? g->work : g->trial);
+      if (status != SGDLIMIT_OK) return status;
+    }
+
+    outcome->accepted++;
+    s = end;
+    outcome->time = p->start_time + s * s;
+    if (norm2 > norm2_bound) return SGDLIMIT_DIVERGED;
+    memcpy(state, g->trial, state_size);
+    memcpy(g->rows, last_slope, state_size);
+    memcpy(g->scale, g->trial_scale, (size_t)(1 + p->classes) * sizeof(double));
+    /* Step control with memory (PI): a plain one rejects every fifth step where stability limits the step. */
+    h *= fmin(growth, fmax(0.2, 0.95 * pow(error, -0.17) * pow(last_error, 0.04)));
+    last_error = fmax(error, 1e-4);
+    growth = 10;
+  }
+  outcome->time = p->times[T - 1];
+  return SGDLIMIT_OK;
+}
+
+static int can_be_solved(const sgdlimit_problem *p) {
+  if (p->size != sizeof *p) return 0;
+  if (p->iterates < 1 || p->classes < 1 || p->modes < 1 || p->times_count < 1 || p->max_steps < 1) return 0;
+  if (!(p->rtol > 0 && p->rtol < 1)) return 0;
+  for (int64_t i = 0; i < p->times_count; i++)
+    if (!(p->times[i] >= (i > 0 ? p->times[i - 1] : p->start_time))) return 0;
+  if (!isfinite(p->start_time) || !isfinite(p->times[p->times_count - 1])) return 0;
+  for (int64_t i = 0; i < p->classes * p->modes; i++)
+    if (!(p->eigenvalues[i] >= 0)) return 0;
+  for (int64_t i = 0; i < p->iterates * p->modes; i++)
+    if (!(p->start_variance[i] >= 0)) return 0;
+  return 1;
+}
+
+static void fill_with_nan(double *out, int64_t count) {
+  for (int64_t i = 0; out && i < count; i++) out[i] = NAN;
+}
+
+/* Each iterate from `start_time` to the last output time. At the first trouble it stops: what was computed until then
+ * stays, the rest is NaN, and `outcome` tells the iterate and the time. */
+int32_t sgdlimit_solve(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
+  *outcome = (sgdlimit_outcome){.status = SGDLIMIT_BAD_PROBLEM};
+  if (!can_be_solved(p)) return outcome->status;
+  const int64_t M = p->iterates, K = p->classes, N = p->modes, T = p->times_count;
+  fill_with_nan(p->statistics, M * T * STATISTICS);
+  fill_with_nan(p->mean, M * T * N);
+  fill_with_nan(p->variance, M * T * N);
+  fill_with_nan(p->final_mean, M * N);
+  fill_with_nan(p->final_variance, M * N);
+
+  const int64_t per_mode = 2 * ROWS + 2 + 2 + 5, others = constants_count(p) + 3 * (1 + K) + STATISTICS;
+  double *memory = N < (PTRDIFF_MAX / (int64_t)sizeof(double) - others) / per_mode
+                       ? malloc((size_t)(per_mode * N + others) * sizeof(double))
+                       : NULL;
+  if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
+  integration g = {.problem = p, .outcome = outcome};
+  double *next = memory;
+  g.rows = next, next += ROWS * 2 * N;
+  g.trial = next, next += 2 * N;
+  g.work = next, next += 2 * N;
+  g.x = next, next += N;
+  g.offset = next, next += N;
+  g.slope = next, next += N;
+  g.noise = next, next += N;
+  g.ones = next, next += N;
+  g.teacher2 = next, next += 1 + K;
+  g.scale = next, next += 1 + K;
+  g.trial_scale = next, next += 1 + K;
+  g.bound = next, next += STATISTICS;
+  g.constants = next;
+
+  for (int64_t j = 0; j < N; j++) g.ones[j] = 1;
+  for (int64_t w = 0; w <= K; w++) g.teacher2[w] = weigh(N, weighting(&g, w), p->teacher, p->teacher).square;
+  constants(p, g.constants);
+  outcome->status = SGDLIMIT_OK;
+  for (int64_t m = 0; m < M && outcome->status == SGDLIMIT_OK; m++) {
+    outcome->iterate = g.iterate = m;
+    outcome->status = integrate(&g);
+    if (outcome->status != SGDLIMIT_OK) break;
+    const double *state = g.rows + STATE * 2 * N;
+    place(&g, state);
+    if (p->final_mean) memcpy(p->final_mean + m * N, g.x, (size_t)N * sizeof(double));
+    if (p->final_variance) memcpy(p->final_variance + m * N, state + N, (size_t)N * sizeof(double));
+  }
+  free(memory);
+  return outcome->status;
+}

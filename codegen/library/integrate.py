@@ -1,0 +1,385 @@
+"""The mode equations, solved: an explicit Runge–Kutta method in the clock ``s = √(t − start_time)``.
+
+The same steps as ``integrate.h``, by the same formulas; that file says why they are taken as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from sgdlimit.codegen.library.problem import Array, LearningRate, Problem, Status
+
+Constants = Callable[[Problem], Array]
+Rates = Callable[[Problem, Array, int, Array, Array], tuple[Array, Array, Array]]
+Statistics = Callable[[Problem, Array, int, float, Array, Array], Array]
+
+# Dormand and Prince 5(4); the last row of the stages' weights is the step itself.
+_POSITIONS = np.array([0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1, 1])
+_WEIGHTS = (
+    np.array([]),
+    np.array([1 / 5]),
+    np.array([3 / 40, 9 / 40]),
+    np.array([44 / 45, -56 / 15, 32 / 9]),
+    np.array([19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729]),
+    np.array([9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656]),
+    np.array([35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84]),
+)
+_ERROR = np.array([71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40])
+_DENSE = np.array(
+    [
+        -12715105075 / 11282082432,
+        0,
+        87487479700 / 32700410799,
+        -10690763975 / 1880347072,
+        701980252875 / 199316789632,
+        -1453857185 / 822651844,
+        69997945 / 29380423,
+    ]
+)
+_EPSILON = float(np.finfo(np.float64).eps)
+_SMALLEST = float(np.finfo(np.float64).tiny)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a solve ended: the fields of the C struct ``sgdlimit_outcome``.
+
+    Parameters
+    ----------
+    status : Status
+        ``Status.OK``, or why it stopped before its end.
+    iterate, run : int
+        The iterate it stopped in; ``run`` is 0 in a solve.
+    time : float
+        The last output time, or the time of the trouble.
+    accepted, rejected, evaluations : int
+        Steps and right-hand sides, over all iterates.
+
+    Examples
+    --------
+    >>> Outcome(Status.DIVERGED, 0, 0, 1.5, accepted=12, rejected=1, evaluations=79).status.name
+    'DIVERGED'
+    """
+
+    status: Status
+    iterate: int
+    run: int
+    time: float
+    accepted: int
+    rejected: int
+    evaluations: int
+
+
+class Solution(NamedTuple):
+    """What `solve` computed; NaN where trouble kept it from computing.
+
+    Parameters
+    ----------
+    statistics : array [M, T, S]
+    mean, variance : array [M, T, N], or None when not asked for
+    final_mean, final_variance : array [M, N]
+    outcome : Outcome
+    """
+
+    statistics: Array
+    mean: Array | None
+    variance: Array | None
+    final_mean: Array
+    final_variance: Array
+    outcome: Outcome
+
+
+class _Stopped(Exception):
+    """A status on its way to the outcome."""
+
+    def __init__(self, status: Status) -> None:
+        self.status = status
+
+
+class _Attempt(NamedTuple):
+    state: Array
+    scale: Array
+    norm2: float
+    error: float  # in units of what it may be
+
+
+@dataclass
+class _Integration:
+    """One iterate on its way. States are arrays ``[2, N]`` of ``e = x − X*`` and ``v``."""
+
+    problem: Problem
+    constants: Array
+    rates: Rates
+    learning_rate: LearningRate
+    statistics: Statistics
+    iterate: int
+    weightings: Array  # [1 + K, N]: 1, then the eigenvalues of each class
+    teacher2: Array  # [1 + K]: sums of W X*²
+    values: Array  # out, [T, S]
+    mean: Array | None  # out, [T, N]
+    variance: Array | None  # out, [T, N]
+    time: float = 0.0
+    accepted: int = 0
+    rejected: int = 0
+    evaluations: int = 0
+
+    def judge(self, y: Array) -> tuple[Array, float]:
+        """What errors at the state ``y`` are relative to, for each weighting; and n²."""
+        e, v = y
+        x = self.problem.teacher + e
+        norm2 = float(x @ x + np.abs(v).sum())
+        squares, absolutes = self.weightings @ (e * e), self.weightings @ np.abs(v)
+        if norm2 < squares[0] + absolutes[0]:
+            squares[0], absolutes[0] = x @ x, np.abs(v).sum()
+        unresolved = _EPSILON * np.sqrt(squares * self.teacher2)
+        return squares + absolutes + unresolved / self.problem.rtol + _SMALLEST, norm2
+
+    def evaluate(self, t: float, y: Array) -> tuple[float, Array, Array, Array]:
+        """The learning rate, and the rates."""
+        p = self.problem
+        self.evaluations += 1
+        gamma = self.learning_rate(p, self.iterate, t)
+        return gamma, *self.rates(p, self.constants, self.iterate, p.teacher + y[0], y[1])
+
+    def differentiate(self, s: float, y: Array) -> Array:
+        """``dy/ds`` at the state ``y``; ``dt = 2 s ds``."""
+        gamma, offset, slope, noise = self.evaluate(self.problem.start_time + s * s, y)
+        e, v = y
+        return 2 * s * gamma * np.stack([offset + slope * e, 2 * slope * v + gamma * noise])
+
+    def attempt(self, s: float, h: float, state: Array, slopes: Array, scale: Array) -> _Attempt:
+        """A step of length ``h``; fills ``slopes`` but for the first."""
+        trial = state
+        for stage in range(1, 7):
+            trial = state + np.tensordot(h * _WEIGHTS[stage], slopes[:stage], 1)
+            slopes[stage] = self.differentiate(s + _POSITIONS[stage] * h, trial)
+        of_mean, of_variance = np.tensordot(h * _ERROR, slopes, 1)
+        trial_scale, norm2 = self.judge(trial)
+        scale = np.maximum(scale, trial_scale)
+        # Of Σ W (e² + v), to first order: a square errs twice as much as its root.
+        relative = 2 * np.sqrt(self.weightings @ (of_mean * of_mean) / scale)
+        relative += self.weightings @ np.abs(of_variance) / scale
+        allowed = 0.5 * self.problem.rtol  # steps add up
+        error = float(np.max(relative)) / allowed if math.isfinite(norm2) else math.nan
+        return _Attempt(trial, trial_scale, norm2, error)
+
+    def first_step(self, state: Array) -> float:
+        """It lasts rtol times the fastest mode's time."""
+        p = self.problem
+        gamma, _, slope, _ = self.evaluate(p.start_time, state)
+        fastest = abs(gamma) * float(np.max(np.abs(slope)))
+        horizon = float(p.times[-1]) - p.start_time
+        return math.sqrt(p.rtol * (1 / fastest if fastest * horizon > 1 else horizon))
+
+    def describe(self, t: float, y: Array) -> Array:
+        """The statistics."""
+        x = self.problem.teacher + y[0]
+        return self.statistics(self.problem, self.constants, self.iterate, t, x, y[1])
+
+    def record(self, output: int, y: Array, bound: Array) -> None:
+        """Output number ``output`` from the state at it."""
+        p = self.problem
+        self.time = float(p.times[output])
+        if self.mean is not None and self.variance is not None:
+            self.mean[output], self.variance[output] = p.teacher + y[0], y[1]
+        found = self.values[output] = self.describe(self.time, y)
+        if np.any(~np.isnan(bound) & ~(np.isfinite(found) & (found <= bound))):
+            raise _Stopped(Status.DIVERGED)
+        if p.progress is not None:
+            p.progress[0] = self.iterate * p.times_count + output + 1
+
+    def run(self) -> Array:
+        """The state at the last output time; `_Stopped` on trouble."""
+        p = self.problem
+        clocks = np.sqrt(p.times - p.start_time)
+        finish = float(clocks[-1])
+        state = np.stack([p.start_mean[self.iterate] - p.teacher, p.start_variance[self.iterate]])
+        slopes = np.zeros((7, *state.shape))  # dy/ds = 0 at s = 0
+        self.time = p.start_time
+        scale, norm2 = self.judge(state)
+        if not math.isfinite(norm2):
+            raise _Stopped(Status.DIVERGED)
+        norm2_bound = 1e6 * max(norm2, 1.0)
+        bound = 1e6 * np.maximum(self.describe(p.start_time, state), 1)  # NaN stays
+
+        s, h, last_error, growth, output = 0.0, self.first_step(state), 1.0, 10.0, 0
+        while output < len(clocks) and clocks[output] <= 0:
+            self.record(output, state, bound)
+            output += 1
+        while s < finish:
+            self.time = p.start_time + s * s
+            if p.cancel is not None and p.cancel[0]:
+                raise _Stopped(Status.CANCELLED)
+            end = finish if s + 1.01 * h >= finish else s + h  # no sliver at the end
+            if not end > s or self.accepted + self.rejected >= p.max_steps:
+                raise _Stopped(Status.NO_PROGRESS)
+            h = end - s
+
+            trial = self.attempt(s, h, state, slopes, scale)
+            if not trial.error <= 1:
+                kept = max(0.1, 0.95 * trial.error**-0.2) if math.isfinite(trial.error) else 0.1
+            else:
+                kept = 0.5 if np.any(trial.state[1] < 0) else 1.0
+            if kept < 1:
+                self.rejected += 1
+                h *= kept
+                growth = 1.0
+                continue
+            while output < len(clocks) and clocks[output] <= end:
+                theta = (clocks[output] - s) / h
+                y = _interpolate(h, theta, state, slopes) if theta < 1 else trial.state
+                self.record(output, y, bound)
+                output += 1
+
+            self.accepted += 1
+            s = end
+            self.time = p.start_time + s * s
+            if trial.norm2 > norm2_bound:
+                raise _Stopped(Status.DIVERGED)
+            state, scale, slopes[0] = trial.state, trial.scale, slopes[6]
+            grown = 0.95 * trial.error**-0.17 * last_error**0.04 if trial.error > 0 else growth
+            h *= min(growth, max(0.2, grown))
+            last_error = max(trial.error, 1e-4)
+            growth = 10.0
+        self.time = float(p.times[-1])
+        return state
+
+
+def _interpolate(h: float, theta: float, state: Array, slopes: Array) -> Array:
+    """The state at the fraction ``theta`` of an attempted step, to order 4."""
+    total = np.append(_WEIGHTS[6], 0.0)
+    first, last = np.eye(7)[[0, 6]]
+    rest = 1 - theta
+    inner = 2 * total - first - last + rest * _DENSE
+    weights = h * theta * (total + rest * (first - total + theta * inner))
+    y: Array = state + np.tensordot(weights, slopes, 1)
+    y[1] = np.maximum(y[1], 0)  # the polynomial may dip below, where the truth never is: 0 is nearer
+    return y
+
+
+def _can_be_solved(p: Problem) -> bool:
+    times = np.concatenate([[p.start_time], p.times])
+    return bool(
+        min(p.iterates, p.classes, p.modes, p.times_count, p.max_steps) >= 1
+        and 0 < p.rtol < 1
+        and np.all(np.isfinite(times))
+        and np.all(np.diff(times) >= 0)
+        and np.all(p.eigenvalues >= 0)
+        and np.all(p.start_variance >= 0)
+    )
+
+
+def solve(
+    problem: Problem,
+    constants: Constants,
+    rates: Rates,
+    learning_rate: LearningRate,
+    statistics: Statistics,
+    n_statistics: int,
+    *,
+    modes: bool = False,
+) -> Solution:
+    """Solve the mode equations of each iterate from ``start_time`` to the last output time.
+
+    At the first trouble it stops: what was computed until then stays, the rest is NaN, and the outcome tells
+    the status, the iterate and the time.
+
+    Parameters
+    ----------
+    problem : Problem
+        ``start_mean`` and ``start_variance`` hold the state at ``start_time``.
+    constants, rates, learning_rate, statistics : callable
+        What depends on the loss: ``constants(problem) -> k``;
+        ``rates(problem, k, iterate, x, v) -> (offset, slope, noise)``, of
+        ``dx/dt = γ (offset + slope (x − X*))`` and ``dv/dt = 2 γ slope v + γ² noise``;
+        ``learning_rate(problem, iterate, t) -> γ``;
+        ``statistics(problem, k, iterate, t, x, v) -> array [S]``.
+    n_statistics : int
+        S, how many numbers ``statistics`` returns.
+    modes : bool
+        Whether to keep ``x`` and ``v`` at all output times.
+
+    Returns
+    -------
+    Solution
+        A failed solve returns too: look at ``outcome.status``.
+
+    Examples
+    --------
+    One isotropic class and noiseless labels, ``f = (r − y)²/2``: the risk decays at the rate ``2γ − γ²``.
+
+    >>> problem = Problem(
+    ...     dimension=np.inf,
+    ...     weights=np.ones(1),
+    ...     probabilities=np.ones(1),
+    ...     eigenvalues=np.ones((1, 1)),
+    ...     means=np.zeros((1, 1)),
+    ...     labels=np.zeros(1),
+    ...     teacher=np.ones(1),
+    ...     parameters=np.empty((1, 0, 1)),
+    ...     start_mean=np.zeros((1, 1)),
+    ...     start_variance=np.zeros((1, 1)),
+    ...     step_arguments=np.full((1, 1), 0.5),
+    ...     times=np.array([0.0, 40.0]),
+    ... )
+    >>> def risk(x, v):
+    ...     return (x - 1) ** 2 + v
+    >>> solution = solve(
+    ...     problem,
+    ...     constants=lambda p: np.empty(0),
+    ...     rates=lambda p, k, m, x, v: (0 * x, -np.ones(1), risk(x, v)),
+    ...     learning_rate=lambda p, m, t: p.step_arguments[m, 0],
+    ...     statistics=lambda p, k, m, t, x, v: risk(x, v),
+    ...     n_statistics=1,
+    ... )
+    >>> bool(abs(solution.statistics[0, 1, 0] / np.exp(-0.75 * 40) - 1) < 1e-7)
+    True
+    """
+    M, N, T = problem.iterates, problem.modes, problem.times_count
+    values = np.full((M, T, n_statistics), np.nan)
+    mean, variance = (np.full((M, T, N), np.nan) if modes else None for _ in range(2))
+    final_mean, final_variance = np.full((M, N), np.nan), np.full((M, N), np.nan)
+    outcome = Outcome(Status.BAD_PROBLEM, 0, 0, 0.0, accepted=0, rejected=0, evaluations=0)
+    if not _can_be_solved(problem):
+        return Solution(values, mean, variance, final_mean, final_variance, outcome)
+
+    k = constants(problem)
+    weightings = np.concatenate([np.ones((1, N)), problem.eigenvalues])
+    for m in range(M):
+        here = _Integration(
+            problem=problem,
+            constants=k,
+            rates=rates,
+            learning_rate=learning_rate,
+            statistics=statistics,
+            iterate=m,
+            weightings=weightings,
+            teacher2=weightings @ problem.teacher**2,
+            values=values[m],
+            mean=None if mean is None else mean[m],
+            variance=None if variance is None else variance[m],
+        )
+        status = Status.OK
+        try:
+            with np.errstate(all="ignore"):  # a step that overflows is no accident: it is rejected
+                e, final_variance[m] = here.run()
+            final_mean[m] = problem.teacher + e
+        except _Stopped as stopped:
+            status = stopped.status
+        outcome = Outcome(
+            status,
+            iterate=m,
+            run=0,
+            time=here.time,
+            accepted=outcome.accepted + here.accepted,
+            rejected=outcome.rejected + here.rejected,
+            evaluations=outcome.evaluations + here.evaluations,
+        )
+        if status != Status.OK:
+            break
+    return Solution(values, mean, variance, final_mean, final_variance, outcome)
