@@ -1,0 +1,80 @@
+"""From a loss that nobody has met to a loaded kernel: derive, emit, compile, load, a fresh interpreter each."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+
+from benchmarks.table import Cell, Goal, Table
+from benchmarks.timing import last_line, run_python
+from sgdlimit.runtime.compiler import find_compiler, no_compiler
+
+NEW_LOSS = "a new loss"
+LIMIT = 10.0
+
+
+def measure(names: Sequence[str] | None = None) -> Table:
+    """Seconds of each stage, with an empty cache; a new loss and the catalogue unless told which."""
+    title = "build: derive, emit, compile and load, empty cache, fresh interpreter; wall seconds"
+    if find_compiler() is None:
+        return Table(title, (), notes=(f"skipped: {no_compiler()}",))
+    if names is None:
+        from sgdlimit.runtime.spec import catalogue
+
+        names = (NEW_LOSS, *catalogue())
+    rows: list[dict[str, Cell]] = []
+    for name in names:
+        with tempfile.TemporaryDirectory(prefix="sgdlimit-benchmark-") as cache:
+            start = time.perf_counter()
+            answer = run_python("-m", "benchmarks.building", name, environment={**os.environ, "SGDLIMIT_CACHE": cache})
+            total = time.perf_counter() - start
+        if answer.returncode == 0:
+            rows.append({"model": name, **json.loads(answer.stdout), "in all": total})
+        else:
+            rows.append({"model": name, "in all": f"failed: {last_line(answer.stderr)}"})
+    totals = [row["in all"] for row in rows]
+    worst = max((t for t in totals if isinstance(t, float)), default=float("nan"))
+    met = all(isinstance(t, float) and t < LIMIT for t in totals)
+    return Table(
+        title,
+        tuple(rows),
+        (Goal(f"under {LIMIT:g} s", f"{worst:.1f} s at worst", met),),
+        ("new loss: log(1 + exp(1 - 2*y*r)), y = sign(r* + sigma xi), ℓ2 adversary. 'compile' probes flags too.",),
+    )
+
+
+def stages(name: str) -> dict[str, float]:
+    """Seconds of each stage, in this process."""
+    clock = [time.perf_counter()]
+    from sgdlimit.codegen import emit
+    from sgdlimit.derive import Constant, L2Adversary, Loss, Model, Schedule, Teacher
+    from sgdlimit.derive.limit import derive
+    from sgdlimit.runtime.kernel import CKernel, load_library
+
+    schedule: Constant | Schedule | None = None
+    if name == NEW_LOSS:
+        model = Model(Loss("log(1 + exp(1 - 2*y*r))"), Teacher("sign(r_star + sigma*xi)"), L2Adversary())
+    else:
+        from sgdlimit.runtime.spec import load_equations
+
+        equations = load_equations(name)
+        model, schedule = equations.model, equations.schedule
+    clock.append(time.perf_counter())
+    limit = derive(model)
+    clock.append(time.perf_counter())
+    source = emit(limit, "c", schedule if isinstance(schedule, Schedule) else None)
+    clock.append(time.perf_counter())
+    compiler = find_compiler()
+    assert compiler is not None
+    CKernel(load_library(source, compiler))
+    clock.append(time.perf_counter())
+    names = ("import", "derive", "emit", "compile")
+    return {stage: end - begin for stage, begin, end in zip(names, clock[:-1], clock[1:], strict=True)}
+
+
+if __name__ == "__main__":
+    print(json.dumps(stages(sys.argv[1])))

@@ -1,0 +1,45 @@
+"""The command line: which benchmarks, at which size, printed how."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+
+from benchmarks import building, memory, simulating, solving, starting
+from benchmarks.machine import describe
+from benchmarks.table import Table
+
+BENCHMARKS: dict[str, tuple[Callable[[], Table], Callable[[], Table]]] = {
+    "solve": (solving.measure, lambda: solving.measure(rounds=2)),
+    "simulate": (simulating.measure, lambda: simulating.measure(rounds=2, work=1e6)),
+    "build": (building.measure, lambda: building.measure(names=(building.NEW_LOSS,))),
+    "start": (starting.measure, lambda: starting.measure(rounds=2)),
+    "memory": (memory.measure, lambda: memory.measure(horizons=(0.1, 1.0))),
+}
+"""By name: at full size, and with ``--quick``."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is asked for and print it."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed and memory, beside peers.")
+    parser.add_argument("only", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHMARKS)}; all unless given")
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions and models: half a minute")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
+    chosen = parser.parse_args(arguments)
+    unknown = [name for name in chosen.only if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"there is no benchmark {unknown[0]}; they are {', '.join(BENCHMARKS)}")
+
+    machine = describe()
+    if not chosen.json:
+        print("\n".join(f"{name}: {value}" for name, value in machine.items()))
+    tables = []
+    for name in chosen.only or BENCHMARKS:
+        table = BENCHMARKS[name][chosen.quick]()
+        tables.append(table)
+        if not chosen.json:
+            print(f"\n{table.text()}", flush=True)
+    if chosen.json:
+        print(json.dumps({"machine": machine, "tables": [table.json() for table in tables]}, indent=2))
+    return 0

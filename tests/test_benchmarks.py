@@ -1,0 +1,105 @@
+"""Benchmarks at a tiny size: they run, and what they return are numbers. No time is judged."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import building, memory, run, simulating, solving, starting  # noqa: E402
+from benchmarks.problem import MODEL, problem  # noqa: E402
+from benchmarks.table import Goal, Table  # noqa: E402
+from sgdlimit.runtime.compiler import find_compiler  # noqa: E402
+from sgdlimit.runtime.kernel import load_kernel  # noqa: E402
+
+needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler")
+
+
+def assert_finite(table: Table, column: str, rows: int) -> None:
+    """As many rows as there should be, each with a positive number there; no number is infinite or NaN."""
+    assert len(table.rows) == rows, table.text()
+    for row in table.rows:
+        value = row.get(column)
+        assert isinstance(value, (int, float)), table.text()
+        assert value > 0, table.text()
+        assert all(math.isfinite(cell) for cell in row.values() if not isinstance(cell, str)), table.text()
+
+
+@needs_compiler
+def test_solving_is_compared_at_equal_accuracy() -> None:
+    table = solving.measure(modes=20, horizon=2.0, outputs=5, rounds=1)
+    assert_finite(table, "ms", rows=2 * (2 + len(solving.METHODS)))
+    assert all(float(row["error"]) <= 2e-8 for row in table.rows), table.text()
+
+
+@needs_compiler
+def test_simulating_is_compared() -> None:
+    assert_finite(simulating.measure(dimensions=(20, 40), work=1e3, rounds=1), "ns per coordinate-step", rows=6)
+
+
+def test_the_plain_loop_is_the_same_algorithm() -> None:
+    """In law: the means over runs of ``‖X‖²`` and ``‖X − X*‖²`` agree within five standard errors."""
+    kernel = load_kernel(MODEL, backend="numpy")
+    runs = 200
+    p = replace(problem(kernel, 40, [2.0]), runs=runs)
+    ends = np.array([simulating.plain_loop(p, seed) for seed in range(runs)])
+    plain = np.stack([np.sum(ends**2, axis=1), np.sum((ends - p.teacher) ** 2, axis=1)], axis=1)
+    norm2_and_distance2 = kernel.simulate(p)[:, 0, 0, [0, 2]]
+    error = np.sqrt((plain.var(axis=0) + norm2_and_distance2.var(axis=0)) / runs)
+    assert np.all(np.abs(plain.mean(axis=0) - norm2_and_distance2.mean(axis=0)) < 5 * error)
+
+
+@needs_compiler
+def test_building_is_timed_stage_by_stage() -> None:
+    table = building.measure(names=(building.NEW_LOSS,))
+    assert_finite(table, "in all", rows=1)
+    assert {"derive", "emit", "compile"} <= table.rows[0].keys()
+
+
+def test_starting_is_timed_and_tells_what_is_imported() -> None:
+    programs = list(starting.PROGRAMS.items())[1:]  # but the command, which has tests of its own
+    table = starting.measure(rounds=1, programs=dict(programs))
+    assert_finite(table, "least", rows=len(programs))
+    assert all("numpy" in str(row["imports"]).split() for row in table.rows), table.text()
+
+
+@pytest.mark.skipif(not memory.STATUS.is_file(), reason="no /proc")
+def test_memory_is_measured_for_each_horizon() -> None:
+    backend = "numpy" if find_compiler() is None else "c"
+    assert_finite(memory.measure(d=2000, horizons=(0.05, 0.1), backends=(backend,)), "peak", rows=2)
+
+
+def test_tables_are_printed_for_people_and_for_programs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = Table("title", ({"what": "C", "ms": 0.00412345}, {"what": "SciPy", "ratio": 8.0}), (Goal("5", "8", True),))
+    monkeypatch.setattr(run, "BENCHMARKS", {"one": (lambda: table, lambda: table)})
+    run.main([])
+    printed = capsys.readouterr().out
+    assert "compiler: " in printed
+    assert "0.00412" in printed
+    assert "goal met: 5; measured 8" in printed
+    run.main(["--json", "--quick", "one"])
+    document = json.loads(capsys.readouterr().out)
+    assert document["tables"][0]["rows"][1] == {"what": "SciPy", "ratio": 8.0}
+    with pytest.raises(SystemExit):
+        run.main(["two"])
+
+
+def test_the_tests_that_the_documents_name_exist() -> None:
+    """``docs/numerics.md`` names for each number the test that shows it."""
+    named = set()
+    for document in sorted((ROOT / "docs").glob("*.md")):
+        named |= set(re.findall(r"`(tests/\w+\.py)::(\w+)`", document.read_text(encoding="utf-8")))
+    assert named
+    for file, name in sorted(named):
+        assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{name}"
