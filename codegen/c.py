@@ -26,6 +26,7 @@ from sgdlimit.codegen.language import (
     Map,
     Reduce,
     Statement,
+    Tails,
 )
 from sgdlimit.derive.symbols import Parameter
 
@@ -37,6 +38,35 @@ _HELPERS = {
     "static inline double sigmoid(double x) {\n"
     "  const double e = exp(-fabs(x));\n"
     "  return (x > 0 ? 1.0 : e) / (1.0 + e);\n"
+    "}",
+    "log_cosh": "/* log(cosh(x)) */\n"
+    "static inline double log_cosh(double x) {\n"
+    "  /* near 0 the textbook form is the accurate one */\n"
+    "  const double half = sinh(0.5 * x);\n"
+    "  return fabs(x) < 1 ? log1p(2 * half * half) : fabs(x) + log1p(exp(-2 * fabs(x))) - 0.6931471805599453;\n"
+    "}",
+    "mills": "/* (1 - Phi(h))/phi(h) for h >= 3: Laplace's continued fraction */\n"
+    "static inline double mills(double h) {\n"
+    "  double tail = h;\n"
+    "  for (int k = 60; k > 0; k--) tail = h + k / tail;\n"
+    "  return 1 / tail;\n"
+    "}",
+    "hazard": "/* phi(x)/Phi(x) */\n"
+    "static inline double hazard(double x) {\n"
+    "  if (x < -3) return 1 / mills(-x);\n"
+    "  return 0.7978845608028654 * exp(-0.5 * x * x) / erfc(-0.7071067811865476 * x);\n"
+    "}",
+    "hazard_excess": "/* x + phi(x)/Phi(x) */\n"
+    "static inline double hazard_excess(double x) {\n"
+    "  if (x > -3) return x + 0.7978845608028654 * exp(-0.5 * x * x) / erfc(-0.7071067811865476 * x);\n"
+    "  double tail = -x;\n"
+    "  for (int k = 60; k > 1; k--) tail = k / tail - x;\n"
+    "  return 1 / tail;\n"
+    "}",
+    "log_normal_cdf": "/* log(Phi(x)) */\n"
+    "static inline double log_normal_cdf(double x) {\n"
+    "  if (x < -3) return log(0.3989422804014327 * mills(-x)) - 0.5 * x * x;\n"
+    "  return x > 0 ? log1p(-0.5 * erfc(0.7071067811865476 * x)) : log(0.5 * erfc(-0.7071067811865476 * x));\n"
     "}",
     "normal_cdf": "/* Phi(x) */\n"
     "static inline double normal_cdf(double x) { return 0.5 * erfc(-0.7071067811865476 * x); }",
@@ -170,7 +200,9 @@ _TAKEN = frozenset(
         "constants",
     ]
 )
-_TAKEN_FORM = re.compile(r"^([cgws]\d+|sigma\d+[pm]?|side\d+[pm]?|(J|mean|sum|sgdlimit|SGDLIMIT)_.*|_.*)$")
+_TAKEN_FORM = re.compile(
+    r"^([cgws]\d+|M\d+_\d+|tails_\d+|gap\d+|away\d+|sigma\d+[pm]?|side\d+[pm]?|(J|mean|sum|sgdlimit|SGDLIMIT)_.*|_.*)$"
+)
 
 
 def parameter_name(name: str) -> str:
@@ -204,6 +236,7 @@ class CEmitter:
         self.kernel = kernel
         self.used: set[str] = set()
         self.needs_quadrature = False
+        self.needs_tails = False
 
     # -- expressions
 
@@ -220,6 +253,7 @@ class CEmitter:
             Let: self.let,
             Reduce: self.reduce,
             Integrate: self.integrate,
+            Tails: self.tails,
             Call: self.call,
             Accumulate: self.accumulate,
             ForClasses: self.for_classes,
@@ -283,6 +317,16 @@ class CEmitter:
             "    }",
             "  }",
             "}",
+        ]
+
+    def tails(self, node: Tails) -> list[str]:
+        self.needs_tails = True
+        order = max(k for k, _ in node.moments)
+        array = f"tails_{node.moments[0][1].name.partition('_')[2]}"
+        return [
+            f"double {array}[{max(order, 1) + 1}];",
+            f"sgdlimit_tail_moments({self.text(node.argument)}, {order}, {array});",
+            *(f"const double {symbol} = {array}[{k}];" for k, symbol in node.moments),
         ]
 
     def call(self, node: Call) -> list[str]:
@@ -578,10 +622,14 @@ class CEmitter:
                 "par stride",
             ),
         ]
+        if self.used & {"hazard", "log_normal_cdf"}:
+            self.used.add("mills")
         helpers = [_HELPERS[name] for name in _HELPERS if name in self.used]
         parts = [_title(kernel), _library("problem.h")]
         if self.needs_quadrature:
             parts.append(_library("quadrature.h"))
+        if self.needs_tails:
+            parts.append(_library("tails.h"))
         if helpers:
             parts.append("\n".join(helpers) + "\n")
         parts += [
@@ -624,7 +672,7 @@ const char *sgdlimit_schedule_names(void) {{ return "{",".join(kernel.schedule_p
 const char *sgdlimit_statistic_names(void) {{ return "{",".join(kernel.statistics)}"; }}
 const char *sgdlimit_coefficient_names(void) {{ return "{",".join(kernel.coefficients)}"; }}
 const char *sgdlimit_score_names(void) {{ return "{score_names}"; }}
-/* Parameters that must be positive for the equations to hold. */
+/* What must be positive for the equations to hold. */
 const char *sgdlimit_positive_names(void) {{ return "{",".join(kernel.positive)}"; }}
 
 /* Coefficients of one class at given scores (in the order of sgdlimit_score_names), label and parameters. */

@@ -14,7 +14,17 @@ import sympy as sp
 from sympy.core.relational import Relational
 
 from sgdlimit.derive.expectation import Side
-from sgdlimit.derive.functions import Branch, NormalCdf, Sigmoid, Softplus
+from sgdlimit.derive.functions import (
+    Branch,
+    Hazard,
+    HazardExcess,
+    LogCosh,
+    LogNormalCdf,
+    NormalCdf,
+    Sigmoid,
+    Softplus,
+    Tanh,
+)
 
 _SUM, _PRODUCT, _UNARY, _ATOM = 1, 2, 3, 4
 
@@ -177,6 +187,11 @@ class CExpressions(ExpressionPrinter):
         Softplus: "softplus",
         Sigmoid: "sigmoid",
         NormalCdf: "normal_cdf",
+        LogNormalCdf: "log_normal_cdf",
+        Hazard: "hazard",
+        HazardExcess: "hazard_excess",
+        LogCosh: "log_cosh",
+        Tanh: "tanh",
     }
 
     def _not_a_number(self) -> str:
@@ -221,6 +236,11 @@ class NumpyExpressions(ExpressionPrinter):
         Softplus: "softplus",
         Sigmoid: "sigmoid",
         NormalCdf: "ndtr",
+        LogNormalCdf: "log_ndtr",
+        Hazard: "hazard",
+        HazardExcess: "hazard_excess",
+        LogCosh: "log_cosh",
+        Tanh: "np.tanh",
     }
     _sqrt = "np.sqrt"
 

@@ -51,6 +51,14 @@ class Integrate:
 
 
 @dataclass(frozen=True)
+class Tails:
+    """Tail moments ``symbol = M_order(argument)`` at one place, which come out of one recursion."""
+
+    argument: sp.Expr
+    moments: tuple[tuple[int, sp.Symbol], ...]
+
+
+@dataclass(frozen=True)
 class Call:
     """``targets = function(the class's score, its parameters)``."""
 
@@ -80,7 +88,7 @@ class Map:
     assignments: tuple[tuple[str, sp.Expr], ...]
 
 
-Statement = Let | Reduce | Integrate | Call | Accumulate | ForClasses | Map
+Statement = Let | Reduce | Integrate | Tails | Call | Accumulate | ForClasses | Map
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,7 @@ class Kernel:
     gradient, label, ridge, learning_rate : Function
         Of one sample; of the step.
     positive : tuple of str
-        Parameters that the derivation took to be positive.
+        Expressions in the parameters that the derivation took to be positive.
     """
 
     about: tuple[str, ...]

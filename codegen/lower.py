@@ -22,10 +22,12 @@ from sgdlimit.codegen.language import (
     Map,
     Reduce,
     Statement,
+    Tails,
 )
 from sgdlimit.derive import symbols
 from sgdlimit.derive.convert import to_sympy
 from sgdlimit.derive.expectation import Definition, Quadrature
+from sgdlimit.derive.functions import TailMoment
 from sgdlimit.derive.limit import INVERSE_NORM, Limit
 from sgdlimit.derive.model import Schedule
 from sgdlimit.derive.symbols import COEFFICIENTS, i, lam, mu, n, omega, p, v, x, x_star, y
@@ -167,6 +169,9 @@ def _free(function: Function) -> set[sp.Symbol]:
         if isinstance(statement, Let):
             use(statement.expression)
             defined.add(statement.symbol)
+        elif isinstance(statement, Tails):
+            use(statement.argument)
+            defined.update(symbol for _, symbol in statement.moments)
         elif isinstance(statement, Integrate):
             for pair in (*statement.poles, *statement.steps):
                 use(pair[0])
@@ -256,8 +261,18 @@ def _coefficient_function(limit: Limit, results: dict[str, sp.Expr]) -> Function
         wanted |= _free(Function((loop,)))
     defined = {d.symbol: d for d in limit.definitions}
     lets = [Let(s, defined[s].expression) for s in _ordered(wanted & set(defined), defined)]
-    closed = _scalars([], results)
-    return Function((*lets, *integrals, *closed.statements), closed.results)
+    tails, without_tails = _take_tails(results)
+    closed = _scalars([], without_tails)
+    return Function((*lets, *tails, *integrals, *closed.statements), closed.results)
+
+
+def _take_tails(results: dict[str, sp.Expr]) -> tuple[list[Tails], dict[str, sp.Expr]]:
+    """Tail moments as symbols, those at one place together."""
+    atoms = sorted({e for r in results.values() for e in r.atoms(TailMoment)}, key=sp.default_sort_key)
+    places = list(dict.fromkeys(e.args[1] for e in atoms))
+    names = {e: sp.Symbol(f"M{e.args[0]}_{places.index(e.args[1]) + 1}", nonnegative=True) for e in atoms}
+    tails = [Tails(place, tuple((int(e.args[0]), names[e]) for e in atoms if e.args[1] == place)) for place in places]
+    return tails, {name: r.xreplace(names) for name, r in results.items()}
 
 
 def _integrate(quadrature: Quadrature, wanted: set[sp.Symbol]) -> Integrate | None:

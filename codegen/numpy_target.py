@@ -27,6 +27,7 @@ from sgdlimit.codegen.language import (
     Map,
     Reduce,
     Statement,
+    Tails,
 )
 
 _HELPERS = {
@@ -40,6 +41,26 @@ _HELPERS = {
         '    """1/(1 + exp(-x))."""',
         "    e = np.exp(-np.abs(x))",
         "    return np.where(x > 0, 1.0, e) / (1.0 + e)",
+    ),
+    "log_cosh": (
+        "def log_cosh(x):",
+        '    """log(cosh(x)); near 0 the textbook form is the accurate one."""',
+        "    far = np.abs(x) + np.log1p(np.exp(-2 * np.abs(x))) - np.log(2.0)",
+        "    return np.where(np.abs(x) < 1, np.log1p(2 * np.square(np.sinh(np.clip(x, -1, 1) / 2))), far)",
+    ),
+    "hazard": (
+        "def hazard(x):",
+        '    """phi(x)/Phi(x)."""',
+        "    return np.sqrt(2 / np.pi) / erfcx(-x / np.sqrt(2.0))",
+    ),
+    "hazard_excess": (
+        "def hazard_excess(x):",
+        '    """x + phi(x)/Phi(x); far to the left by Laplace\'s continued fraction."""',
+        "    near = x + np.sqrt(2 / np.pi) / erfcx(-x / np.sqrt(2.0))",
+        "    tail = h = np.maximum(-x, 3.0)",
+        "    for k in range(60, 1, -1):",
+        "        tail = h + k / tail",
+        "    return np.where(x > -3, near, 1 / tail)",
     ),
 }
 
@@ -65,6 +86,7 @@ class NumpyEmitter:
         self.kernel = kernel
         self.used: set[str] = set()
         self.needs_quadrature = False
+        self.needs_tails = False
 
     # -- expressions and statements
 
@@ -79,6 +101,7 @@ class NumpyEmitter:
             Let: self.let,
             Reduce: self.reduce,
             Integrate: self.integrate,
+            Tails: self.tails,
             Call: self.call,
             Accumulate: self.accumulate,
             ForClasses: self.for_classes,
@@ -107,6 +130,15 @@ class NumpyEmitter:
             f"{node.variable}, weights = nodes(panels([{', '.join(points)}], [{locations}], [{widths}]))",
             *self.statements(node.definitions),
             *(f"{scalar_name(e.symbol)} = np.sum(weights * ({self.text(e.expression)}))" for e in node.integrals),
+        ]
+
+    def tails(self, node: Tails) -> list[str]:
+        self.needs_tails = True
+        order = max(k for k, _ in node.moments)
+        array = f"tails_{node.moments[0][1].name.partition('_')[2]}"
+        return [
+            f"{array} = tail_moments(float({self.text(node.argument)}), {order})",
+            *(f"{symbol} = {array}[{k}]" for k, symbol in node.moments),
         ]
 
     def call(self, node: Call) -> list[str]:
@@ -309,16 +341,20 @@ class NumpyEmitter:
         libraries = [
             "problem.py",
             *(["quadrature.py"] if self.needs_quadrature else []),
+            *(["tails.py"] if self.needs_tails else []),
             "integrate.py",
             "simulate.py",
         ]
         imports, texts = _merge([_library(name) for name in libraries])
-        special = sorted(self.used & {"erf", "erfc", "ndtr"})
+        special = sorted(self.used & {"erf", "erfc", "ndtr", "log_ndtr"})
+        if self.used & {"hazard", "hazard_excess"}:
+            special = sorted({*special, "erfcx"})
         if special:
             imports.append(f"from scipy.special import {', '.join(special)}")
         helpers = [_HELPERS[name] for name in _HELPERS if name in self.used]
         problem_text, *rest = texts
         quadrature = [rest.pop(0)] if self.needs_quadrature else []
+        tails = [rest.pop(0)] if self.needs_tails else []
         sections = [
             _docstring(kernel),
             "\n".join(["from __future__ import annotations", "", *imports]),
@@ -335,6 +371,7 @@ class NumpyEmitter:
             "# ---- The problem " + "-" * 96,
             problem_text,
             *(["# ---- Quadrature " + "-" * 97, *quadrature] if quadrature else []),
+            *(["# ---- Tail moments " + "-" * 95, *tails] if tails else []),
             "# ---- This model " + "-" * 97,
             *("\n".join(helper) for helper in helpers),
             *("\n".join(function) for function in functions),

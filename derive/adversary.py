@@ -96,7 +96,9 @@ def adversarial(loss: sp.Expr) -> AdversarialLoss:
     """
     form = form_of(loss)
     if form == "residual":
-        return _even(loss)
+        u = sp.Symbol("u", real=True)
+        phi = loss.subs(r, u + y)
+        return _even(loss) if sp.expand(phi.subs(u, -u) - phi) == 0 else _two_sided(loss, switched(phi, u), u)
     if form == "margin":
         return _margin(loss)
     raise DerivationError(
@@ -110,13 +112,6 @@ def adversarial(loss: sp.Expr) -> AdversarialLoss:
 def _even(loss: sp.Expr) -> AdversarialLoss:
     u = sp.Symbol("u", real=True)
     phi = loss.subs(r, u + y)
-    if sp.expand(phi.subs(u, -u) - phi) != 0:
-        raise DerivationError(
-            "adversary",
-            f"as a function of u = r - y the loss {phi} is not even, so the worst perturbation changes its sign "
-            "at a point that cannot be located yet",
-            "use an even loss of r - y, or train without an adversary",
-        )
     magnitude = sp.Symbol("u", nonnegative=True)
     assumptions = _sign_of_slope(switched(phi.subs(u, magnitude), magnitude), magnitude, +1)
     if assumptions is None:
@@ -138,6 +133,46 @@ def _even(loss: sp.Expr) -> AdversarialLoss:
         perturbation=KAPPA * sp.sign(r - y),
         form="residual",
         assumptions=assumptions,
+    )
+
+
+def _two_sided(loss: sp.Expr, phi: Switched, u: sp.Symbol) -> AdversarialLoss:
+    """Linear on either side of one kink: the two endpoints lose the same at one point, which a linear equation gives."""
+    refusal = DerivationError(
+        "adversary",
+        f"as a function of u = r - y the loss {loss} is neither even nor linear on both sides of one kink, so the point "
+        "where the worst perturbation changes its sign cannot be located yet",
+        "use an even loss of r - y, or train without an adversary",
+    )
+    if len(phi.switches) != 1 or not phi.switches[0].argument.is_polynomial(u):
+        raise refusal
+    (switch,) = phi.switches
+    argument = sp.expand(switch.argument)
+    rising = argument.coeff(u, 1)
+    if sp.degree(argument, u) != 1 or rising not in (1, -1):
+        raise refusal
+    right, left = (phi.expression.subs(switch.symbol, side * rising) for side in (1, -1))
+    slopes = [right.diff(u), -left.diff(u)]
+    if any(not e.is_polynomial(u) or e.has(u) for e in slopes):
+        raise refusal
+    conditions = tuple(sp.expand(e) > 0 for e in slopes if not e.is_positive)
+    if any(c in (False, sp.false) for c in conditions):
+        raise DerivationError(
+            "adversary",
+            f"the loss {loss} does not grow on both sides of its kink, so it has no worst finite perturbation there",
+            "use a loss that is quasi-convex in r",
+        )
+    (turn,) = sp.solve(right.subs(u, u + KAPPA) - left.subs(u, u - KAPPA), u)
+    side = Switch(sp.Symbol("sigma0", real=True), r - y - sp.expand(turn))
+    inner = switched(loss, r).substitute(r, r + side.symbol * KAPPA)
+    return AdversarialLoss(
+        function=Switched(inner.expression, (side, *inner.switches)),
+        case="two-sided",
+        statement="f falls to its kink and rises beyond it, linearly: the supremum is at s° = ε n sign(u − u°), where u° is "
+        "the residual at which both endpoints lose the same.",
+        perturbation=KAPPA * sp.sign(r - y - sp.expand(turn)),
+        form="residual",
+        assumptions=conditions,
     )
 
 

@@ -66,6 +66,138 @@ class NormalCdf(sp.Function):
         return rf"\Phi{power}\left({printer._print(self.args[0])}\right)"
 
 
+class Tanh(sp.Function):
+    """``tanh(x)``, whose derivative ``1 − tanh²`` is written so that it keeps its digits where it is small."""
+
+    nargs = 1
+    is_real = True
+
+    def _eval_is_nonnegative(self) -> bool | None:
+        result: bool | None = self.args[0].is_nonnegative
+        return result
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        (x,) = self.args
+        return 4 * Sigmoid(2 * x) * Sigmoid(-2 * x)
+
+    def rewrite_textbook(self) -> sp.Expr:
+        return sp.tanh(self.args[0])
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        power = "" if exp is None else f"^{{{exp}}}"
+        return rf"\tanh{power}\left({printer._print(self.args[0])}\right)"
+
+
+class LogCosh(sp.Function):
+    """``log(cosh(x))``."""
+
+    nargs = 1
+    is_real = True
+    is_nonnegative = True
+
+    @classmethod
+    def eval(cls, x: sp.Expr) -> sp.Expr | None:
+        return cls(-x) if x.could_extract_minus_sign() else None
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return Tanh(self.args[0])
+
+    def rewrite_textbook(self) -> sp.Expr:
+        return sp.log(sp.cosh(self.args[0]))
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        body = rf"\log\cosh\left({printer._print(self.args[0])}\right)"
+        return body if exp is None else rf"{{{body}}}^{{{exp}}}"
+
+
+class LogNormalCdf(sp.Function):
+    """``log Φ(x)``."""
+
+    nargs = 1
+    is_real = True
+    is_nonpositive = True
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return Hazard(self.args[0])
+
+    def rewrite_textbook(self) -> sp.Expr:
+        return sp.log(sp.erfc(-self.args[0] / sp.sqrt(2)) / 2)
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        body = rf"\log\Phi\left({printer._print(self.args[0])}\right)"
+        return body if exp is None else rf"{{{body}}}^{{{exp}}}"
+
+
+class Hazard(sp.Function):
+    """``φ(x)/Φ(x)``, the derivative of ``log Φ``."""
+
+    nargs = 1
+    is_real = True
+    is_positive = True
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        (x,) = self.args
+        return -Hazard(x) * HazardExcess(x)
+
+    def rewrite_textbook(self) -> sp.Expr:
+        (x,) = self.args
+        return normal_density(x) / (sp.erfc(-x / sp.sqrt(2)) / 2)
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        body = rf"\frac{{\varphi}}{{\Phi}}\left({printer._print(self.args[0])}\right)"
+        return body if exp is None else rf"\left({body}\right)^{{{exp}}}"
+
+
+class HazardExcess(sp.Function):
+    """``x + φ(x)/Φ(x)``, positive and small like ``1/|x|`` far to the left, where the sum would cancel."""
+
+    nargs = 1
+    is_real = True
+    is_positive = True
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        (x,) = self.args
+        return 1 - Hazard(x) * HazardExcess(x)
+
+    def rewrite_textbook(self) -> sp.Expr:
+        (x,) = self.args
+        return x + normal_density(x) / (sp.erfc(-x / sp.sqrt(2)) / 2)
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        x = printer._print(self.args[0])
+        body = rf"\left({x} + \frac{{\varphi}}{{\Phi}}\left({x}\right)\right)"
+        return body if exp is None else rf"{body}^{{{exp}}}"
+
+
+class TailMoment(sp.Function):
+    """``M_k(h) = ∫_h^∞ (z − h)^k φ(z) dz``: what lies beyond a kink, accurate however far out it is.
+
+    Differences of distribution functions cancel in the tails; these do not. ``M_0 = Φ(−h)``, ``M_1 = φ(h) − h M_0``,
+    ``M_{k+1} = k M_{k−1} − h M_k``.
+    """
+
+    nargs = 2
+    is_real = True
+    is_nonnegative = True
+
+    def fdiff(self, argindex: int = 2) -> sp.Expr:
+        order, h = self.args
+        return -normal_density(h) if order == 0 else -order * TailMoment(order - 1, h)
+
+    def rewrite_textbook(self) -> sp.Expr:
+        order, h = self.args
+        values = [sp.erfc(h / sp.sqrt(2)) / 2]
+        values.append(normal_density(h) - h * values[0])
+        for k in range(1, int(order)):
+            values.append(sp.expand(k * values[k - 1] - h * values[k]))
+        return values[int(order)]
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        order, h = self.args
+        body = rf"M_{{{order}}}\left({printer._print(h)}\right)"
+        return body if exp is None else rf"\left({body}\right)^{{{exp}}}"
+
+
 class Branch(sp.Function):
     """``plus`` where the switch is +1, ``minus`` where it is −1; differentiates branch by branch."""
 
@@ -96,11 +228,11 @@ def normal_density(x: sp.Expr) -> sp.Expr:
 
 def textbook(expression: sp.Expr) -> sp.Expr:
     """Undo the rewriting: only functions that SymPy and mpmath know, for people and for checks."""
-    return expression.replace(lambda e: isinstance(e, (Softplus, Sigmoid, NormalCdf)), lambda e: e.rewrite_textbook())
+    return expression.replace(lambda e: hasattr(e, "rewrite_textbook"), lambda e: e.rewrite_textbook())
 
 
 def stabilise(expression: sp.Expr) -> sp.Expr:
-    """Rewrite ``log(1 + exp(u))`` and ``1/(1 + exp(u))`` into :class:`Softplus` and :class:`Sigmoid`."""
+    """Rewrite what overflows or cancels as it is written: ``log(1 + exp(u))``, ``1/(1 + exp(u))``, ``log(cosh(u))``, …"""
 
     def exponent(e: sp.Expr) -> sp.Expr | None:
         """``u`` when ``e = 1 + exp(u)``."""
@@ -110,8 +242,15 @@ def stabilise(expression: sp.Expr) -> sp.Expr:
 
     def rewrite(e: sp.Expr) -> sp.Expr:
         if isinstance(e, sp.log):
-            u = exponent(e.args[0])
+            (inner,) = e.args
+            if isinstance(inner, sp.cosh):
+                return LogCosh(inner.args[0])
+            if isinstance(inner, NormalCdf):
+                return LogNormalCdf(inner.args[0])
+            u = exponent(inner)
             return e if u is None else Softplus(u)
+        if isinstance(e, sp.tanh):
+            return Tanh(e.args[0])
         if isinstance(e, sp.Pow) and e.exp.is_integer and e.exp.is_negative:
             u = exponent(e.base)
             return e if u is None else Sigmoid(-u) ** (-e.exp)
@@ -124,4 +263,4 @@ def stabilise(expression: sp.Expr) -> sp.Expr:
                         return e / factor / partner * Sigmoid(factor.args[0])
         return e
 
-    return expression.replace(lambda e: isinstance(e, (sp.log, sp.Pow, sp.Mul)), rewrite)
+    return expression.replace(lambda e: isinstance(e, (sp.log, sp.Pow, sp.Mul, sp.tanh)), rewrite)

@@ -114,15 +114,17 @@ class Score:
             return D, (1 - self.cross_slope) * B
         assert self.conditional is not None
         plus, minus = (slope.substitute(y, sp.Integer(label)) for label in (1, -1))
+        # a smooth difference is one integral; kinks of either label are kinks of its own part alone
         if plus.switches or minus.switches:
-            raise DerivationError(
-                "loss",
-                "a kink in r together with labels that are signs is not derived yet",
-                "use a smooth loss",
-            )
-        difference = Switched(plus.expression - minus.expression)
-        integral = gather.expect("D", (difference,), self.conditional)
-        gather.rules["D"] = "point mass of the label's jump where its latent form is zero; " + gather.rules["D"]
+            parts = [
+                gather.expect(f"D_{word}", (e,), self.conditional) for word, e in (("plus", plus), ("minus", minus))
+            ]
+            integral, rule = parts[0] - parts[1], gather.rules.pop("D_plus")
+            del gather.rules["D_minus"]
+        else:
+            integral = gather.expect("D", (Switched(plus.expression - minus.expression),), self.conditional)
+            rule = gather.rules["D"]
+        gather.rules["D"] = "point mass of the label's jump where its latent form is zero; " + rule
         a, spread = self.latent.slope, sp.Symbol("s_latent", positive=True)
         D = a * normal_density((a * m_star + self.latent.constant) / spread) / spread * integral
         return D, B + D

@@ -258,7 +258,7 @@ def derive(
         model=model,
         adversarial_loss=attacked,
         summary=SUMMARY,
-        definitions=score.definitions,
+        definitions=(*score.definitions, *gather.kinks.definitions),
         quadratures=gather.quadratures(),
         coefficients=coefficients,
         sum_BD=sum_BD,

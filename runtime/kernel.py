@@ -65,7 +65,7 @@ class Kernel(Protocol):
     parameters, schedule_parameters, statistics, coefficients, score : tuple of str
         Names, in the order of the arrays.
     positive : tuple of str
-        Parameters that must be positive for the derivation to hold.
+        Expressions in the parameters that must be positive for the derivation to hold.
     """
 
     @property

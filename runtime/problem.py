@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sgdlimit.codegen.library.problem import Problem, StepKind
 from sgdlimit.derive.errors import InputError, InstanceError, ParameterError
-from sgdlimit.derive.expression import parse
+from sgdlimit.derive.expression import names, parse
 from sgdlimit.derive.model import Constant, Labels, Model, Schedule
 from sgdlimit.runtime.evaluate import evaluate
 from sgdlimit.runtime.instance import Instance
@@ -124,12 +124,14 @@ def check_parameters(kernel: Kernel, model: Model, classes: int, parameters: Par
                 continue
             raise ParameterError(f"parameter {name}", "it has no value", f"the parameters are {', '.join(known)}")
         values[index] = _value(name, parameters[name], classes)
-    for name in kernel.positive:
-        if (values[kernel.parameters.index(name)] <= 0).any():
+    named = dict(zip(kernel.parameters, values, strict=True))
+    for text in kernel.positive:
+        found = evaluate(parse(text), named)
+        if (found <= 0).any():
             raise ParameterError(
-                f"parameter {name}",
-                f"{parameters[name]} is not positive, and the adversarial loss was derived for positive {name}",
-                "give a positive one",
+                f"parameter {names(parse(text))[0]}",
+                f"{text} is {found.min():g}, and the adversarial loss was derived for {text} > 0",
+                f"choose parameters with {text} > 0",
             )
     return values
 

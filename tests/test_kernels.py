@@ -59,7 +59,7 @@ def score_of(kernel: Kernel, law: reference.ScoreLaw, n: float) -> Array:
     return np.array([values[name] for name in kernel.score])
 
 
-# Where an integrand lives more than 13 standard deviations out, its value is below this and quadrature misses it.
+# Where a quadrature's integrand lives more than 13 standard deviations out, its value is below this and is missed.
 DEEP_TAIL = 1e-30
 
 

@@ -24,9 +24,7 @@ NORMALS_AT_ONCE = 1 << 10
 CHANCES_AT_ONCE = 1 << 8
 
 
-def simulate(
-    problem: Problem, gradient: Gradient, target: Target, learning_rate: LearningRate, ridge: Ridge
-) -> Array:
+def simulate(problem: Problem, gradient: Gradient, target: Target, learning_rate: LearningRate, ridge: Ridge) -> Array:
     """Simulate the runs ``first_run .. first_run + runs - 1``, each a function of (seed, run) alone.
 
     The loss's functions act elementwise on arrays ``[run, iterate]`` (or with 1 in place of either);
@@ -87,9 +85,7 @@ def simulate(
         with np.errstate(all="ignore"):
             for begin in range(0, problem.runs, together):
                 chunk = summaries[begin : begin + together]
-                simulate_together(
-                    problem, problem.first_run + begin, chunk, gradient, target, learning_rate, ridge
-                )
+                simulate_together(problem, problem.first_run + begin, chunk, gradient, target, learning_rate, ridge)
     except Trouble as trouble:
         trouble.curve = summaries
         raise
