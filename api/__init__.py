@@ -1,0 +1,141 @@
+"""The exact high-dimensional learning dynamics of (ℓ2-adversarial) streaming SGD: derive, generate, solve, verify.
+
+>>> import sgdlimit as sl
+>>> model = sl.Model(sl.Loss("(r - y)**2/2"), sl.Teacher("r_star + sigma*xi"), sl.L2Adversary())
+>>> instance = sl.Instance.power_law(60, exponent=0.25)
+>>> trajectory = sl.solve(model, instance, sl.Constant(0.5), {"epsilon": 0.3, "sigma": 0.5}, horizon=10.0)
+>>> trajectory["adversarial_risk"].shape
+(201,)
+
+Every public name is here, and imported from where it lives when it is first used.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sgdlimit.codegen import emit
+    from sgdlimit.derive.errors import (
+        BackendError,
+        DerivationError,
+        Diverged,
+        ExpressionError,
+        InputError,
+        InstanceError,
+        ModelError,
+        ParameterError,
+        SgdlimitError,
+        SpecError,
+    )
+    from sgdlimit.derive.limit import Limit, derive
+    from sgdlimit.derive.model import (
+        Constant,
+        Expectation,
+        Formula,
+        L2Adversary,
+        Labels,
+        Loss,
+        Model,
+        RandomLabels,
+        Schedule,
+        Teacher,
+    )
+    from sgdlimit.runtime.ensemble import Ensemble
+    from sgdlimit.runtime.instance import Instance
+    from sgdlimit.runtime.kernel import NoCompilerWarning, load_kernel
+    from sgdlimit.runtime.simulate import simulate
+    from sgdlimit.runtime.solve import solve
+    from sgdlimit.runtime.spec import Spec, catalogue, load_spec
+    from sgdlimit.runtime.trajectory import State, Trajectory
+    from sgdlimit.runtime.verify import Verification, verify
+
+    __version__: str
+
+__all__ = [
+    "BackendError",
+    "Constant",
+    "DerivationError",
+    "Diverged",
+    "Ensemble",
+    "Expectation",
+    "ExpressionError",
+    "Formula",
+    "InputError",
+    "Instance",
+    "InstanceError",
+    "L2Adversary",
+    "Labels",
+    "Limit",
+    "Loss",
+    "Model",
+    "ModelError",
+    "NoCompilerWarning",
+    "ParameterError",
+    "RandomLabels",
+    "Schedule",
+    "SgdlimitError",
+    "Spec",
+    "SpecError",
+    "State",
+    "Teacher",
+    "Trajectory",
+    "Verification",
+    "__version__",
+    "catalogue",
+    "derive",
+    "emit",
+    "load_kernel",
+    "load_spec",
+    "simulate",
+    "solve",
+    "verify",
+]
+
+_MODULES = {
+    "sgdlimit.codegen": "emit",
+    "sgdlimit.derive.errors": "BackendError DerivationError Diverged ExpressionError InputError InstanceError "
+    "ModelError ParameterError SgdlimitError SpecError",
+    "sgdlimit.derive.limit": "Limit",
+    "sgdlimit.derive.model": "Constant Expectation Formula L2Adversary Labels Loss Model RandomLabels Schedule Teacher",
+    "sgdlimit.runtime.ensemble": "Ensemble",
+    "sgdlimit.runtime.instance": "Instance",
+    "sgdlimit.runtime.kernel": "NoCompilerWarning load_kernel",
+    "sgdlimit.runtime.simulate": "simulate",
+    "sgdlimit.runtime.solve": "solve",
+    "sgdlimit.runtime.spec": "Spec catalogue load_spec",
+    "sgdlimit.runtime.trajectory": "State Trajectory",
+    "sgdlimit.runtime.verify": "Verification verify",
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib import metadata
+
+        return metadata.version("sgdlimit")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value  # found at once the next time
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _CallablePackage(ModuleType):
+    """``sgdlimit.derive`` names a package and the function that the package is for: the package can be called."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """See :func:`sgdlimit.derive.limit.derive`."""
+        return import_module("sgdlimit.derive.limit").derive(*args, **kwargs)
+
+
+import_module("sgdlimit.derive")
+sys.modules["sgdlimit.derive"].__class__ = _CallablePackage

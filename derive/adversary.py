@@ -137,11 +137,11 @@ def _even(loss: sp.Expr) -> AdversarialLoss:
 
 
 def _two_sided(loss: sp.Expr, phi: Switched, u: sp.Symbol) -> AdversarialLoss:
-    """Linear on either side of one kink: the two endpoints lose the same at one point, which a linear equation gives."""
+    """Linear on either side of one kink: a linear equation gives the point where both endpoints lose the same."""
     refusal = DerivationError(
         "adversary",
-        f"as a function of u = r - y the loss {loss} is neither even nor linear on both sides of one kink, so the point "
-        "where the worst perturbation changes its sign cannot be located yet",
+        f"as a function of u = r - y the loss {loss} is neither even nor linear on both sides of one kink, "
+        "so the point where the worst perturbation changes its sign cannot be located yet",
         "use an even loss of r - y, or train without an adversary",
     )
     if len(phi.switches) != 1 or not phi.switches[0].argument.is_polynomial(u):
@@ -168,8 +168,8 @@ def _two_sided(loss: sp.Expr, phi: Switched, u: sp.Symbol) -> AdversarialLoss:
     return AdversarialLoss(
         function=Switched(inner.expression, (side, *inner.switches)),
         case="two-sided",
-        statement="f falls to its kink and rises beyond it, linearly: the supremum is at s° = ε n sign(u − u°), where u° is "
-        "the residual at which both endpoints lose the same.",
+        statement="f falls to its kink and rises beyond it, linearly: the supremum is at s° = ε n sign(u − u°), "
+        "where u° is the residual at which both endpoints lose the same.",
         perturbation=KAPPA * sp.sign(r - y - sp.expand(turn)),
         form="residual",
         assumptions=conditions,

@@ -361,8 +361,8 @@ def polynomial_moments(function: Switched, law: ScoreLaw, kinks: Kinks) -> sp.Ex
 def absolute_moments(function: Switched, law: ScoreLaw, kinks: Kinks) -> sp.Expr | None:
     """Polynomials in ``v`` and ``|v|``, ``v = w − b`` the distance to one kink, of one parity.
 
-    Even powers stand alone and odd powers with the sign (or the reverse), so every term has the sign of the whole. Sums of
-    both parities would cancel in a tail.
+    Even powers stand alone and odd powers with the sign (or the reverse), so every term has the sign of the whole.
+    Sums of both parities would cancel in a tail.
     """
     w, expression = law.variable, function.expression
     used = _used(expression, list(function.switches))
@@ -389,10 +389,10 @@ def absolute_moments(function: Switched, law: ScoreLaw, kinks: Kinks) -> sp.Expr
 def piecewise_moments(function: Switched, law: ScoreLaw, kinks: Kinks) -> sp.Expr | None:
     """Polynomials times exponentials of ``w``, piece by piece, with any number of kinks.
 
-    The piece that holds the mean is integrated over the whole line; beyond each kink, seen from the mean, the difference to
-    the next piece is added. That tail is a sum of :class:`TailMoment` with the difference's Taylor coefficients at the
-    kink: nothing cancels that is not small itself, wherever the mean is. An exponential shifts the mean (``E e^{aw} g(w) =
-    e^{a mean + a² s²/2} E g(w + a s²)``).
+    The piece that holds the mean is integrated over the whole line; beyond each kink, seen from the mean, the
+    difference to the next piece is added. That tail is a sum of :class:`TailMoment` with the difference's Taylor
+    coefficients at the kink: nothing cancels that is not small itself, wherever the mean is. An exponential shifts the
+    mean: ``E e^{aw} g(w) = e^{a mean + a² s²/2} E g(w + a s²)``.
     """
     w = law.variable
     switches = tuple(_used(function.expression, list(function.switches)))

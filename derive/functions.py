@@ -232,7 +232,7 @@ def textbook(expression: sp.Expr) -> sp.Expr:
 
 
 def stabilise(expression: sp.Expr) -> sp.Expr:
-    """Rewrite what overflows or cancels as it is written: ``log(1 + exp(u))``, ``1/(1 + exp(u))``, ``log(cosh(u))``, …"""
+    """Rewrite what overflows or cancels as it is written: ``log(1 + exp(u))``, ``1/(1 + exp(u))``, ``log(cosh(u))``."""
 
     def exponent(e: sp.Expr) -> sp.Expr | None:
         """``u`` when ``e = 1 + exp(u)``."""

@@ -16,6 +16,7 @@ from typing import Any, TypedDict, TypeGuard, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
+
 from sgdlimit.derive.errors import InstanceError
 from sgdlimit.runtime.spectra import (
     FloatArray,

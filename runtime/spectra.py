@@ -13,6 +13,7 @@ from fractions import Fraction
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
 from sgdlimit.derive.errors import InstanceError
 
 FloatArray = NDArray[np.float64]

@@ -11,6 +11,7 @@ import pytest
 import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from sgdlimit.derive import expression
 from sgdlimit.derive.errors import ExpressionError
 from sgdlimit.derive.expression import (

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.integrate import quad
+
 from sgdlimit.derive.errors import InstanceError
 from sgdlimit.runtime import instance as instance_module
 from sgdlimit.runtime import spectra

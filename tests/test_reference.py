@@ -9,8 +9,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import reference
 from numpy.typing import NDArray
+from scipy.special import erf, ndtr
+
+import reference
 from reference import (
     ReferenceModel,
     ScoreLaw,
@@ -28,7 +30,6 @@ from reference import (
     solve_reference,
     statistics_of,
 )
-from scipy.special import erf, ndtr
 
 Array = NDArray[np.float64]
 State = tuple[float, float, float, float, float, float]  # m, Q, c, n, m_star, Q_star
