@@ -1,0 +1,377 @@
+"""The evidence of a verification: ensembles of streaming SGD at three dimensions, and single steps.
+
+Nothing here knows the equations: the simulator takes one emitted function, the gradient of the adversarial loss, and
+the statistics come from fresh scores (:mod:`sgdlimit.runtime.scores`). So one body of evidence judges any number of
+solvers.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sgdlimit.derive.errors import Diverged, InputError, InstanceError
+from sgdlimit.derive.expression import parse
+from sgdlimit.derive.model import Formula, Model, Schedule
+from sgdlimit.runtime.evaluate import evaluate
+from sgdlimit.runtime.instance import Instance
+from sgdlimit.runtime.kernel import Kernel, Statistics, load_kernel
+from sgdlimit.runtime.one_step import OneStep, learning_rate, observe_steps
+from sgdlimit.runtime.problem import Parameters, StepSize, build_problem, output_times
+from sgdlimit.runtime.scores import (
+    DRAWS,
+    ScoreProblem,
+    averaged_over_scores,
+    iterate_statistics,
+    refuse_nonfinite,
+    score_averages,
+    score_statistics,
+    with_ingredients,
+)
+from sgdlimit.runtime.simulate import run_all
+from sgdlimit.runtime.spectra import rational_shares
+from sgdlimit.runtime.verdict import allot
+
+Array = NDArray[np.float64]
+Progress = Callable[[int, int], None]
+
+DEFAULT_BUDGET: Mapping[str, float] = {"c": 1.5e10, "numpy": 5e9}
+"""Coordinate-steps, by backend."""
+DEFAULT_TIMES = 12
+SMALLEST_DIMENSION = 100
+RATIOS = (1, 2, 4)
+
+_PILOT_RUNS = 64
+_SCORE_SHARE = 0.15  # of a statistic's variance over runs may come from its draws
+_MOST_DRAWS = 512
+_REFERENCE_SHIFTS = 64
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was observed of streaming SGD.
+
+    Parameters
+    ----------
+    model, instance, schedule, parameters, statistics
+        Of what. ``statistics`` are the user's own.
+    times : array [T]
+        Multiples of the inverse of every dimension; 0 is not among them.
+    names : tuple of S str
+        Statistics.
+    dimensions, runs : tuple of D ints
+    means, variances : array [D, S, T]
+        Over the runs.
+    shared_variance : array [S, T]
+        Of the error that the means at all dimensions have in common (see :func:`gather`).
+    steps : tuple of OneStep
+        Single steps from fixed iterates.
+    seed : int
+    backend : str
+        That simulated.
+    """
+
+    model: Model
+    instance: Instance
+    schedule: StepSize
+    parameters: Parameters
+    statistics: Statistics
+    times: Array
+    names: tuple[str, ...]
+    dimensions: tuple[int, ...]
+    runs: tuple[int, ...]
+    means: Array
+    variances: Array
+    shared_variance: Array
+    steps: tuple[OneStep, ...]
+    seed: int
+    backend: str
+
+    @property
+    def coordinate_steps(self) -> float:
+        """Coordinates updated, over all runs."""
+        return float(sum(r * d**2 * self.times[-1] for r, d in zip(self.runs, self.dimensions, strict=True)))
+
+    @property
+    def shared_degrees(self) -> int:
+        """Degrees of freedom behind ``shared_variance``."""
+        return _REFERENCE_SHIFTS - 1
+
+    def __repr__(self) -> str:
+        ensembles = ", ".join(f"{r} runs at d = {d}" for r, d in zip(self.runs, self.dimensions, strict=True))
+        return (
+            f"Evidence({ensembles}; {len(self.names)} statistics at {len(self.times)} times up to {self.times[-1]:g}, "
+            f"single steps from {len(self.steps)} iterates; {self.backend}, seed {self.seed})"
+        )
+
+
+def gather(
+    model: Model,
+    instance: Instance,
+    schedule: StepSize,
+    parameters: Parameters | None = None,
+    horizon: float | None = None,
+    *,
+    times: ArrayLike | None = None,
+    dimensions: Sequence[int] | None = None,
+    budget: float | None = None,
+    seed: int = 0,
+    backend: str = "auto",
+    threads: int | None = None,
+    statistics: Statistics | None = None,
+    progress: Progress | None = None,
+    kernel: Kernel | None = None,
+) -> Evidence:
+    """Simulate streaming SGD at three dimensions with exactly the limit of the instance, and observe single steps.
+
+    The averages over scores are taken as differences to those of one reference iterate with the same draws, whose own
+    average is taken once, with many: unbiased, and the draws of a run hardly add to its variance. What is left of
+    the error of the reference is common to all runs, and kept as ``shared_variance``.
+
+    Parameters
+    ----------
+    model, instance, schedule, parameters, horizon, backend, statistics, kernel
+        As in :func:`sgdlimit.runtime.solve.solve`.
+    times : array_like, optional
+        Rounded to multiples of the inverse of the smallest dimension; 12 of them evenly up to the horizon unless given.
+    dimensions : sequence of int, optional
+        Three or more, increasing, multiples of the first; the smallest admissible one from 100 on, its double and its
+        quadruple unless given.
+    budget : float, optional
+        Coordinate-steps to spend on ensembles: 1.5e10 with C, 5e9 with NumPy, unless given.
+    seed : int
+    threads : int, optional
+        As many as there are cores unless given; the result does not depend on it.
+    progress : callable, optional
+        Called with (coordinate-steps done, in all) now and then.
+
+    Raises
+    ------
+    InstanceError
+        For an instance without finite dimensions of the same limit, or inadmissible ``dimensions``.
+    Diverged
+        When a run leaves every bound: knows the time.
+    ParameterError, InputError
+        For input that cannot be.
+    """
+    given, own = dict(parameters or {}), dict(statistics or {})
+    if kernel is None:
+        kernel = load_kernel(
+            model, statistics=own, schedule=schedule if isinstance(schedule, Schedule) else None, backend=backend
+        )
+    chosen = _dimensions(instance, dimensions)
+    instances = [instance.at_dimension(d) for d in chosen]
+    grid = _times(horizon, times, chosen[0])
+    spend = DEFAULT_BUDGET[kernel.backend] if budget is None else float(budget)
+    if not (math.isfinite(spend) and spend > 0):
+        raise InputError("budget", f"{budget!r} is not a positive number of coordinate-steps", "give 1e10, say")
+    runs = allot(chosen, float(grid[-1]), spend)
+    workers = threads or os.cpu_count() or 1
+    steps = observe_steps(model, instances[0], schedule, given, float(grid[-1]), statistics=own, seed=seed)
+
+    summaries = []
+    costs = [r * d**2 * float(grid[-1]) for r, d in zip(runs, chosen, strict=True)]
+    for k, (d, at) in enumerate(zip(chosen, instances, strict=True)):
+        problem = replace(build_problem(kernel, model, at, schedule, given, grid), seed=_stream(seed, d))
+        try:
+            found = run_all(kernel, problem, 0, runs[k], workers, _part_of(progress, costs, k))
+        except Diverged as trouble:
+            raise Diverged(trouble.time, f"{trouble.what} (at d = {d})", trouble.partial) from None
+        summaries.append(found[:, 0])
+
+    learning_rates = learning_rate(schedule, given, grid)
+    known = {"learning_rate": learning_rates}
+    names = iterate_statistics(model, own, known)
+    wanted = with_ingredients(names, own, known)
+    reference = summaries[-1].mean(axis=0)
+    centre = _Reference.of(model, instance, given, averaged_over_scores(model, wanted, own), reference, seed, workers)
+    means, variances, shared = [], [], np.zeros(0)
+    for d, at, found in zip(chosen, instances, summaries, strict=True):
+        values = _values(model, at, found, given, wanted, own, centre, _stream(seed, d), grid, workers)
+        replicates = {name: centre.replicates.get(name, np.zeros((_REFERENCE_SHIFTS, len(grid)))) for name in values}
+        for name in wanted:
+            if isinstance(formula := own.get(name), Formula):
+                values[name], replicates[name] = _linearised(formula, name, values, replicates, {**given, **known})
+                refuse_nonfinite(name, values[name], grid)
+        means.append([values[name].mean(axis=0) for name in names])
+        variances.append([values[name].var(axis=0, ddof=1) for name in names])
+        shared = np.array([replicates[name].var(axis=0, ddof=1) / _REFERENCE_SHIFTS for name in names])
+    return Evidence(
+        model=model,
+        instance=instance,
+        schedule=schedule,
+        parameters=given,
+        statistics=own,
+        times=grid,
+        names=names,
+        dimensions=chosen,
+        runs=runs,
+        means=np.array(means),
+        variances=np.array(variances),
+        shared_variance=shared,
+        steps=steps,
+        seed=seed,
+        backend=kernel.backend,
+    )
+
+
+# ── What is simulated ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def _dimensions(instance: Instance, given: Sequence[int] | None) -> tuple[int, ...]:
+    if given is not None:
+        chosen = tuple(given)
+        whole = all(isinstance(d, int | np.integer) and d > 0 for d in chosen)
+        if not whole or len(chosen) < 3 or any(d % chosen[0] for d in chosen) or sorted(set(chosen)) != list(chosen):
+            raise InputError(
+                "dimensions",
+                f"{given!r} are not three or more increasing multiples of the first",
+                "give (100, 200, 400), say",
+            )
+        return tuple(int(d) for d in chosen)
+    shares = rational_shares(instance.weights, 10**6)
+    if shares is None:
+        instance.at_dimension(SMALLEST_DIMENSION)  # raises, and says why there is no finite dimension
+        raise InstanceError("weights", "they are not rational", "give dimensions=(…)")
+    groups: dict[bytes, Fraction] = {}
+    for column, share in zip(np.ascontiguousarray(instance.eigenvalues.T), shares, strict=True):
+        groups[column.tobytes()] = groups.get(column.tobytes(), Fraction(0)) + share
+    unit = math.lcm(*(total.denominator for total in groups.values()))
+    first = unit * math.ceil(SMALLEST_DIMENSION / unit)
+    for d in range(first, first + 1000 * unit, unit):  # a group may need more coordinates than its share of the first
+        try:
+            instance.at_dimension(d)
+        except InstanceError as error:
+            refused = error
+            continue
+        return tuple(d * ratio for ratio in RATIOS)
+    raise refused
+
+
+def _times(horizon: float | None, times: ArrayLike | None, smallest: int) -> Array:
+    """Output times as multiples of 1/d for every d, without 0, where nothing has happened yet."""
+    asked = output_times(horizon, times, DEFAULT_TIMES + 1)
+    steps = np.unique(np.floor(asked * smallest + 0.5))
+    steps = steps[steps > 0]
+    if not steps.size:
+        raise InputError("horizon", f"nothing happens before one step, 1/{smallest}", "give a later time")
+    return np.asarray(steps / smallest)
+
+
+def _stream(seed: int, d: int) -> int:
+    """A seed for the ensemble at a dimension."""
+    return int(np.random.SeedSequence([seed, d]).generate_state(1, np.uint64)[0])
+
+
+def _part_of(progress: Progress | None, costs: Sequence[float], k: int) -> Progress | None:
+    if progress is None:
+        return None
+    before, total = sum(costs[:k]), sum(costs)
+
+    def report(done: int, of: int) -> None:
+        progress(round(before + costs[k] * done / max(1, of)), round(total))
+
+    return report
+
+
+# ── Its statistics ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """One iterate at each time, near those of all runs, and its averages over scores, precisely."""
+
+    averaged: Mapping[str, str]
+    summaries: Array  # [T, 4 + 3K]
+    replicates: Mapping[str, Array]  # [shifts, T]
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        instance: Instance,
+        parameters: Parameters,
+        averaged: Mapping[str, str],
+        summaries: Array,
+        seed: int,
+        threads: int,
+    ) -> _Reference:
+        problem = ScoreProblem.of(model, instance, parameters, DRAWS[-1], _stream(seed, 0))
+        cells = np.tile(summaries, (_REFERENCE_SHIFTS, 1))
+        found = score_averages(problem, cells, averaged, threads=threads)
+        shape = (_REFERENCE_SHIFTS, len(summaries))
+        return cls(averaged, summaries, {n: v.reshape(shape) for n, v in zip(averaged, found, strict=True)})
+
+
+def _values(
+    model: Model,
+    instance: Instance,
+    summaries: Array,
+    parameters: Parameters,
+    names: Sequence[str],
+    statistics: Statistics,
+    centre: _Reference,
+    seed: int,
+    times: Array,
+    threads: int,
+) -> dict[str, Array]:
+    """Every statistic but the formulas, ``[runs, T]``."""
+    direct = [n for n in names if n not in centre.averaged and not isinstance(statistics.get(n), Formula)]
+    values = score_statistics(model, instance, summaries, parameters, direct, times=times)
+    if not centre.averaged:
+        return values
+
+    def differences(names: Iterable[str], part: Array, draws: int, stream: int) -> Array:
+        """From the reference ``[names, runs, T]``."""
+        problem = ScoreProblem.of(model, instance, parameters, draws, stream)
+        beside = np.broadcast_to(centre.summaries, part.shape)
+        cells, texts = part.reshape(-1, part.shape[-1]), {name: centre.averaged[name] for name in names}
+        found = score_averages(problem, cells, texts, beside=beside.reshape(cells.shape), threads=threads)
+        return found.reshape(-1, *part.shape[:2])
+
+    # Of the averages, risks need few draws beside a reference, indicators of errors many.
+    enough: dict[int, list[str]] = {}
+    undecided, pilot = list(centre.averaged), summaries[:_PILOT_RUNS]
+    for draws in (n for n in DRAWS if n <= _MOST_DRAWS):
+        one, other = (differences(undecided, pilot, draws, seed ^ k) for k in (1, 2))
+        from_draws = ((one - other) ** 2).mean(axis=(1, 2)) / 2
+        settled = (from_draws <= _SCORE_SHARE * one.var(axis=1).mean(axis=1)) | (draws == _MOST_DRAWS)
+        enough[draws] = [name for name, done in zip(undecided, settled, strict=True) if done]
+        undecided = [name for name in undecided if name not in enough[draws]]
+        if not undecided:
+            break
+    for draws, group in enough.items():
+        for name, found in zip(group, differences(group, summaries, draws, seed), strict=True):
+            values[name] = found + centre.replicates[name].mean(axis=0)
+            refuse_nonfinite(name, values[name], times)
+    return values
+
+
+def _linearised(
+    formula: Formula,
+    name: str,
+    values: Mapping[str, Array],
+    replicates: Mapping[str, Array],
+    environment: Mapping[str, ArrayLike],
+) -> tuple[Array, Array]:
+    """A formula of the means over runs, with what each run (and each replicate of the reference) adds to it.
+
+    Its value at the mean has the same limit as its mean, and no bias from the draws behind its ingredients.
+    """
+    tree = parse(formula.text, where=f"statistic {name}")
+    means = {k: v.mean(axis=0) for k, v in values.items() if k in formula.names}
+    base = {"tau": 0.0, **environment, **means}
+    value = evaluate(tree, base)
+    per_run, per_replicate = np.zeros_like(values["norm2"]), np.zeros_like(replicates["norm2"])
+    for k, mean in means.items():
+        step = 1e-3 * values[k].std(axis=0) + 1e-7 * np.abs(mean) + 1e-12
+        slope = (evaluate(tree, {**base, k: mean + step}) - evaluate(tree, {**base, k: mean - step})) / (2 * step)
+        per_run = per_run + slope * (values[k] - mean)
+        per_replicate = per_replicate + slope * (replicates[k] - replicates[k].mean(axis=0))
+    return value + per_run, value + per_replicate

@@ -1,0 +1,155 @@
+"""The picture of a verification: every comparison at a glance, each statistic's curve, and its fit in 1/d."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from sgdlimit.runtime.verify import Verification
+
+LABELS = {
+    "adversarial_risk": "adversarial risk",
+    "clean_risk": "clean risk",
+    "robust_error": "robust error",
+    "clean_error": "clean error",
+    "norm2": "norm² ‖X‖²",
+    "overlap": "overlap ⟨X, X*⟩",
+    "cosine": "cosine of X and X*",
+    "distance2": "distance² ‖X − X*‖²",
+}
+
+CLAIMS = {
+    "passed": "Passed: streaming SGD, extrapolated to d = ∞, is what the equations say",
+    "failed": "Failed: streaming SGD is not what the equations say",
+    "inconclusive": "Inconclusive: no difference found, but not every interval is as narrow as asked for",
+}
+
+# One hue each for the equations and for SGD, of different lightness and with different marks: legible in grey.
+_EQUATIONS, _SGD, _BAND, _SOUGHT = "#0b3c5d", "#d1641b", "#f3c9a8", "#e4e8ec"
+_PAIRS_A_ROW = 2
+
+
+def figure(verification: Verification) -> Any:
+    """Matplotlib figure of a verification; ``savefig`` writes it.
+
+    On top, every comparison as a fraction of its half-width: outside ±1 the equations are refuted. Below, for each
+    statistic, the limit with the ensemble at the largest dimension, and the means at all dimensions against 1/d at the
+    time that is nearest to failing.
+    """
+    from matplotlib.figure import Figure
+
+    names = verification.names
+    rows = -(-len(names) // _PAIRS_A_ROW)
+    fig = Figure(figsize=(13.0, 2.5 + 2.5 * rows), layout="constrained")
+    grid = fig.add_gridspec(rows + 1, 2 * _PAIRS_A_ROW, height_ratios=[0.8, *[1.0] * rows])
+    fig.suptitle(CLAIMS[verification.verdict], fontsize=14, fontweight="bold", x=0.01, ha="left")
+    _all_comparisons(fig.add_subplot(grid[0, :]), verification)
+    for k, name in enumerate(names):
+        row, column = 1 + k // _PAIRS_A_ROW, 2 * (k % _PAIRS_A_ROW)
+        last = row == rows or k + _PAIRS_A_ROW >= len(names)
+        _curve(fig.add_subplot(grid[row, column]), verification, name, last=last)
+        _fit(fig.add_subplot(grid[row, column + 1]), verification, name, last=last)
+    entries = {
+        label: handle for axes in fig.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    fig.legend(
+        entries.values(), entries.keys(), loc="outside lower center", ncols=len(entries), fontsize=8, frameon=False
+    )
+    return fig
+
+
+def png(verification: Verification, dpi: int = 110) -> bytes:
+    """The figure as a PNG file."""
+    buffer = io.BytesIO()
+    figure(verification).savefig(buffer, format="png", dpi=dpi, facecolor="white")
+    return buffer.getvalue()
+
+
+def _all_comparisons(axes: Any, verification: Verification) -> None:
+    parts = {"trajectory": ("trajectories", 1.0), "one step": ("single steps", 0.0)}
+    most, ticks = 1.35, dict[float, str]()
+    for part, (label, height) in parts.items():
+        found = [j for j in verification.judgements if j.comparison.part == part]
+        if not found:
+            continue
+        signed = np.array([np.copysign(j.severity, j.comparison.deviation) for j in found])
+        beyond = np.abs(signed) > most
+        lift = height + 0.5 * ((np.arange(len(found)) * 0.618034) % 1 - 0.5)  # apart, so that dots can be told
+        shown = np.clip(signed, -most, most)
+        axes.plot(shown[~beyond], lift[~beyond], "o", ms=3.5, color=_SGD, mec="white", mew=0.3)
+        for side, marker in ((-1, "<"), (1, ">")):
+            out = beyond & (np.sign(signed) == side)
+            axes.plot(shown[out], lift[out], marker, ms=6, color=_SGD, mec="black", mew=0.5)
+        ticks[height] = f"{label} ({len(found)})"
+    axes.axvspan(-1, 1, color=_SOUGHT, zorder=0)
+    axes.axvline(0, color=_EQUATIONS, lw=1.5, zorder=1)
+    for side in (-1, 1):
+        axes.axvline(side, color=_EQUATIONS, lw=1, ls="--", zorder=1)
+    axes.set(xlim=(-1.4, 1.4), ylim=(-0.45, 1.45), xticks=[-1, -0.5, 0, 0.5, 1])
+    axes.set_yticks(list(ticks), list(ticks.values()))
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("SGD minus equations, over the half-width of the interval (beyond ±1 the equations are refuted)")
+    count = len(verification.judgements)
+    axes.set_title(f"{count} comparisons, simultaneously at level {verification.level:.4g}", fontsize=10, loc="left")
+    for spine in ("left", "right", "top"):
+        axes.spines[spine].set_visible(False)
+
+
+def _curve(axes: Any, verification: Verification, name: str, *, last: bool) -> None:
+    evidence, trajectory = verification.evidence, verification.trajectory
+    s = evidence.names.index(name)
+    mean, sd = evidence.means[-1, s], np.sqrt(evidence.variances[-1, s])
+    d = evidence.dimensions[-1]
+    axes.fill_between(evidence.times, mean - 2 * sd, mean + 2 * sd, color=_BAND, lw=0, label=f"SGD, d = {d}: ± 2 s.d.")
+    axes.plot(trajectory.times, trajectory[name], "-", color=_EQUATIONS, lw=1.6, label="equations")
+    axes.plot(evidence.times, mean, "o", color=_SGD, ms=4, mec="white", mew=0.5, label=f"SGD, d = {d}: mean")
+    axes.set_title(LABELS.get(name, name), fontsize=10, loc="left", fontweight="bold")
+    axes.set_xlim(0, None)
+    axes.tick_params(labelsize=8)
+    if last:
+        axes.set_xlabel("time t = k/d", fontsize=9)
+
+
+def _fit(axes: Any, verification: Verification, name: str, *, last: bool) -> None:
+    evidence, fit = verification.evidence, verification.fit
+    judgement = verification.worst(name)
+    c = judgement.comparison
+    s, k = evidence.names.index(name), verification.names.index(name)
+    t = int(np.argmin(np.abs(evidence.times - c.time)))
+    u = 1 / np.array(evidence.dimensions, dtype=float)
+
+    def percent(value: Any) -> Any:
+        return 100 * (value - c.expected) / c.scale
+
+    unit = 100 / c.scale
+    resolution, half = 100 * verification.resolution, unit * judgement.half_width
+    errors = unit * np.sqrt(evidence.variances[:, s, t] / np.array(evidence.runs)) * judgement.critical
+    line = np.array([0.0, u.max()])
+    axes.axhspan(-resolution, resolution, color=_SOUGHT, zorder=0, label="resolution asked for")
+    axes.axhline(0, color=_EQUATIONS, lw=1.6, label="equations")
+    axes.plot(
+        line, percent(fit.value[k, t] + fit.slope[k, t] * line), "--", color=_SGD, lw=1, label="line in 1/d through SGD"
+    )
+    axes.errorbar(
+        u,
+        percent(evidence.means[:, s, t]),
+        errors,
+        fmt="o",
+        ms=4,
+        color=_SGD,
+        lw=1,
+        capsize=2,
+        label="SGD, mean with interval",
+    )
+    found = [percent(c.measured)]
+    axes.errorbar([0], found, [half], fmt="D", ms=5, color="black", lw=2, capsize=4, label="SGD at 1/d = 0, interval")
+    axes.set_xlim(-0.06 * u.max(), 1.1 * u.max())
+    axes.set_xticks([0, *u], ["0", *(f"1/{d}" for d in evidence.dimensions)])
+    axes.set_title(f"worst time, t = {c.time:.4g}: SGD − equations", fontsize=9, loc="left")
+    axes.set_ylabel("% of range", fontsize=8)
+    axes.tick_params(labelsize=8)
+    if last:
+        axes.set_xlabel("1/d", fontsize=9)
