@@ -1,0 +1,504 @@
+"""The command ``sgdlimit``: each verb on a spec file or a model of the catalogue.
+
+Exit codes: 0 done, 1 verification failed, 2 bad input, 3 diverged, 4 inconclusive, 5 compiler or internal. What goes
+wrong is one line on standard error; with ``--json`` also an object ``{"error": …}`` on standard output.
+
+Imports stand in the functions that need them, so that ``--help`` and a solve from the cache start at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+import tomllib
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from sgdlimit.derive.errors import Diverged, InputError, SgdlimitError, SpecError
+
+if TYPE_CHECKING:
+    from sgdlimit.runtime.spec import Equations, Spec
+    from sgdlimit.runtime.verdict import Judgement
+    from sgdlimit.runtime.verify import Verification
+
+DONE, FAILED, BAD_INPUT, DIVERGED, INCONCLUSIVE, INTERNAL = range(6)
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="sgdlimit",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    help="Derive, solve and verify the exact high-dimensional learning dynamics of (adversarial) streaming SGD.",
+    epilog="SPEC is a TOML file or a name of `sgdlimit catalogue`. "
+    "Exit codes: 0 done, 1 verification failed, 2 bad input, 3 diverged, 4 inconclusive, 5 compiler or internal.",
+)
+
+
+class Backend(StrEnum):
+    """``--backend``."""
+
+    auto = "auto"
+    c = "c"
+    numpy = "numpy"
+
+
+class Format(StrEnum):
+    """``--format``."""
+
+    markdown = "markdown"
+    latex = "latex"
+
+
+class Target(StrEnum):
+    """``--target``."""
+
+    both = "both"
+    c = "c"
+    numpy = "numpy"
+
+
+_Spec = Annotated[str, typer.Argument(metavar="SPEC", help="A spec file (TOML), or a name of `sgdlimit catalogue`.")]
+_Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Use this value in place of the file's: a parameter (epsilon=0.2), or any key (instance.dimension=200).",
+    ),
+]
+_Gamma = Annotated[float | None, typer.Option(help="Constant learning rate, in place of the file's schedule.")]
+_Horizon = Annotated[float | None, typer.Option(help="Last time t = k/d, in place of the file's.")]
+_Backend = Annotated[Backend, typer.Option(help="auto: C where a compiler runs, else NumPy.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+_Out = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the curves: .csv, .npz or .nc.")]
+_Seed = Annotated[int | None, typer.Option(min=0, help="Seed of the random numbers.")]
+
+
+_traceback: ContextVar[bool] = ContextVar("traceback", default=False)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib import metadata
+
+        typer.echo(f"sgdlimit {metadata.version('sgdlimit')}")
+        raise typer.Exit(DONE)
+
+
+@app.callback()
+def _main(
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show where an error was raised.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    _traceback.set(traceback)
+
+
+# ── Errors ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code that an error stands for.
+
+    Examples
+    --------
+    >>> exit_code(SpecError("my.toml", "is not TOML")), exit_code(Diverged(1.5, "the limit")), exit_code(KeyError("x"))
+    (2, 3, 5)
+    """
+    if isinstance(error, InputError):
+        return BAD_INPUT
+    return DIVERGED if isinstance(error, Diverged) else INTERNAL
+
+
+def _command(function: Callable[..., int | None]) -> Callable[..., None]:
+    """A command whose errors end as one line and an exit code, and whose warnings are notes."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("once", UserWarning)
+                warnings.showwarning = lambda message, *_, **__: typer.echo(f"note: {message}", err=True)
+                code = function(*args, **kwargs)
+        except KeyboardInterrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            # the reader, `head` say, has what it wanted; Python must not try to flush the rest
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(DONE) from None
+        except typer.Exit:
+            raise
+        except Exception as error:
+            _fail(error, as_json=bool(kwargs.get("as_json")))
+        raise typer.Exit(code or DONE)
+
+    return run
+
+
+def _fail(error: Exception, *, as_json: bool) -> NoReturn:
+    if _traceback.get():
+        import traceback
+
+        traceback.print_exception(error)
+    text = str(error)
+    if not isinstance(error, SgdlimitError):
+        text = f"internal, {type(error).__name__}: {error} (a fault of sgdlimit; `sgdlimit --traceback …` shows where)"
+    typer.echo(f"error: {text}", err=True)
+    if as_json:
+        details = {"error": text, "kind": type(error).__name__, "code": exit_code(error)}
+        if isinstance(error, Diverged):
+            details["time"] = error.time
+        _print_json(details)
+    raise typer.Exit(exit_code(error)) from None
+
+
+@contextmanager
+def _about(spec: Equations) -> Iterator[None]:
+    """Puts the file, and its key, in front of an error that a verb finds in what the spec asks for."""
+    try:
+        yield
+    except InputError as error:
+        for named, table in (("parameter ", "parameters."), ("statistic ", "statistics.")):
+            if error.where.startswith(named):
+                error.where = table + error.where.removeprefix(named)
+        error.where = f"{spec.source}: {error.where}"
+        raise
+
+
+# ── Commands ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@app.command(epilog="Example: sgdlimit derive adversarial-least-squares --format latex")
+@_command
+def derive(
+    spec: _Spec,
+    format: Annotated[Format, typer.Option(help="How to write the equations.")] = Format.markdown,  # noqa: A002
+) -> None:
+    """Print the equations of a model: adversarial loss, coefficients, mode equations.
+
+    A file that holds a section [model] and nothing else will do.
+    """
+    from sgdlimit.derive.limit import derive as derive_limit
+    from sgdlimit.runtime.spec import load_equations
+
+    equations = load_equations(spec)
+    with _about(equations):
+        limit = derive_limit(equations.model, equations.statistics)
+    typer.echo((limit.latex() if format is Format.latex else limit.markdown()).rstrip("\n"))
+
+
+@app.command(epilog="Example: sgdlimit generate adversarial-huber --out huber && cc -O3 -c huber/kernel.c")
+@_command
+def generate(
+    spec: _Spec,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write into.")],
+    target: Annotated[Target, typer.Option(help="Language of the kernel.")] = Target.both,
+    as_json: _Json = False,
+) -> None:
+    """Write solver and simulator as source code, with the equations: kernel.c, kernel.py, equations.md, manifest.json.
+
+    Both kernels stand alone. All files are written or none.
+    """
+    from sgdlimit.codegen import TARGETS
+    from sgdlimit.runtime.generate import check_folder, generated_files, write_files
+    from sgdlimit.runtime.spec import load_equations
+
+    targets = TARGETS if target is Target.both else (target.value,)
+    equations = load_equations(spec)
+    check_folder(out, targets)
+    with _about(equations):
+        files = generated_files(equations, targets)
+    paths = write_files(out, files)
+    if as_json:
+        _print_json({"name": equations.name, "files": [str(path) for path in paths]})
+    else:
+        typer.echo("\n".join(str(path) for path in paths))
+
+
+@app.command(epilog="Example: sgdlimit solve adversarial-least-squares --set epsilon=0.2 --out curve.csv")
+@_command
+def solve(
+    spec: _Spec,
+    out: _Out = None,
+    set_: _Set = None,
+    gamma: _Gamma = None,
+    horizon: _Horizon = None,
+    rtol: Annotated[float | None, typer.Option(help="Relative tolerance, 1e-8 unless the file says otherwise.")] = None,
+    backend: _Backend = Backend.auto,
+    as_json: _Json = False,
+) -> None:
+    """Solve the equations: the learning curve in the limit of high dimension.
+
+    Prints some of its points; --out writes them all.
+    """
+    from sgdlimit.runtime.output import CURVES, about, check_output, plain, save_curves
+    from sgdlimit.runtime.solve import solve as run
+
+    loaded = _load(spec, set_, gamma=gamma, horizon=horizon, rtol=rtol)
+    if out is not None:
+        check_output(out, CURVES)
+    with _about(loaded):
+        trajectory = run(**loaded.arguments, rtol=loaded.rtol, backend=backend.value)
+    if out is not None:
+        save_curves(trajectory, out)
+    if as_json:
+        curves = {"times": trajectory.times, "statistics": trajectory.values}
+        _print_json({"name": loaded.name, **about(trajectory), **plain(curves)})
+    elif out is not None:
+        typer.echo(f"{out}: {len(trajectory.names)} statistics at {len(trajectory.times)} times")
+    else:
+        typer.echo(_heading(loaded, trajectory.backend))
+        typer.echo(_curve_table({"t": trajectory.times, **trajectory.values}))
+
+
+@app.command(epilog="Example: sgdlimit simulate adversarial-least-squares --runs 64 --dimension 480 --out runs.npz")
+@_command
+def simulate(
+    spec: _Spec,
+    runs: Annotated[int | None, typer.Option(min=1, help="Independent runs.")] = None,
+    seed: _Seed = None,
+    dimension: Annotated[
+        int | None, typer.Option(min=1, help="Simulate the same limit at this dimension, by exact split.")
+    ] = None,
+    out: _Out = None,
+    set_: _Set = None,
+    gamma: _Gamma = None,
+    horizon: _Horizon = None,
+    backend: _Backend = Backend.auto,
+    as_json: _Json = False,
+) -> None:
+    """Run streaming SGD itself, fresh samples, many runs.
+
+    Prints means over the runs with standard errors; --out writes every run.
+    """
+    from sgdlimit.runtime.output import CURVES, about, check_output, plain, save_curves
+    from sgdlimit.runtime.simulate import simulate as run
+
+    loaded = _load(spec, set_, gamma=gamma, horizon=horizon)
+    if out is not None:
+        check_output(out, CURVES)
+    with _about(loaded), _progress(f"SGD, {loaded.name}") as progress:
+        arguments = loaded.arguments
+        if dimension is not None:
+            arguments["instance"] = loaded.instance.at_dimension(dimension)
+        ensemble = run(
+            **arguments,
+            runs=loaded.runs if runs is None else runs,
+            seed=loaded.seed if seed is None else seed,
+            backend=backend.value,
+            progress=progress,
+        )
+    if out is not None:
+        save_curves(ensemble, out)
+    means = {name: ensemble.mean(name) for name in ensemble.names}
+    errors = {name: ensemble.standard_error(name) for name in ensemble.names}
+    if as_json:
+        curves = {"runs": ensemble.runs, "times": ensemble.times, "mean": means, "standard_error": errors}
+        _print_json({"name": loaded.name, **about(ensemble), **plain(curves)})
+    elif out is not None:
+        typer.echo(f"{out}: {ensemble.runs} runs, {len(ensemble.names)} statistics at {len(ensemble.times)} times")
+    else:
+        typer.echo(f"{_heading(loaded, ensemble.backend, ensemble.dimension)}, {ensemble.runs} runs")
+        typer.echo(_curve_table({"t": ensemble.times, **means}, errors))
+
+
+@app.command(epilog="Example: sgdlimit verify adversarial-least-squares --report report.html")
+@_command
+def verify(
+    spec: _Spec,
+    report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write the report as one HTML file.")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Write the picture: .png, .pdf or .svg.")
+    ] = None,
+    seed: _Seed = None,
+    budget: Annotated[float | None, typer.Option(help="Coordinate-steps to spend on simulation.")] = None,
+    set_: _Set = None,
+    gamma: _Gamma = None,
+    horizon: _Horizon = None,
+    backend: _Backend = Backend.auto,
+    as_json: _Json = False,
+) -> int:
+    """Verify the equations by simulating streaming SGD at three dimensions.
+
+    Exit code 0: passed; 1: failed, the equations are not those of SGD; 4: inconclusive, more simulation would decide.
+    """
+    from sgdlimit.runtime.output import FIGURES, PAGES, check_output, written
+    from sgdlimit.runtime.verify import verify as run
+
+    loaded = _load(spec, set_, gamma=gamma, horizon=horizon)
+    for path, endings in ((report, PAGES), (figure, FIGURES)):
+        if path is not None:
+            check_output(path, endings)
+    keywords = {**loaded.arguments, "times": None, "seed": loaded.seed, **loaded.verification}
+    keywords |= {name: value for name, value in (("seed", seed), ("budget", budget)) if value is not None}
+    with _about(loaded), _progress(f"SGD, {loaded.name}") as progress:
+        found = run(**keywords, backend=backend.value, progress=progress)
+    if report is not None:
+        with written(report) as temporary:
+            found.save_html(temporary)
+    if figure is not None:
+        with written(figure) as temporary:
+            found.figure().savefig(temporary)
+    if as_json:
+        _print_json(_findings(loaded, found))
+    else:
+        typer.echo(f"{_heading(loaded, found.evidence.backend)}\n\n{found.table()}\n\n{found.summary()}")
+        for path in (report, figure):
+            if path is not None:
+                typer.echo(f"written: {path}")
+    return {"passed": DONE, "failed": FAILED}.get(found.verdict, INCONCLUSIVE)
+
+
+@app.command(epilog="Example: sgdlimit catalogue adversarial-huber > mine.toml")
+@_command
+def catalogue(
+    name: Annotated[
+        str | None, typer.Argument(help="Print the spec file of this model, to start your own from.")
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """List the models that come with sgdlimit."""
+    from sgdlimit.runtime.spec import catalogue as entries
+    from sgdlimit.runtime.spec import catalogue_text
+
+    if name is not None:
+        text = catalogue_text(name)
+        _print_json({"name": name, "spec": text}) if as_json else typer.echo(text.rstrip("\n"))
+        return
+    listed = entries()
+    if as_json:
+        _print_json([{"name": key, "description": description} for key, description in listed.items()])
+        return
+    width = max(map(len, listed))
+    typer.echo("\n".join(f"{key:<{width}}  {description}" for key, description in listed.items()))
+
+
+# ── Input ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _load(
+    source: str,
+    settings: Sequence[str] | None,
+    *,
+    gamma: float | None = None,
+    horizon: float | None = None,
+    rtol: float | None = None,
+) -> Spec:
+    from sgdlimit.runtime.spec import load_spec
+
+    overrides = dict(parse_setting(text) for text in settings or ())
+    options = {"schedule.gamma": gamma, "run.horizon": horizon, "run.rtol": rtol}
+    overrides |= {key: value for key, value in options.items() if value is not None}
+    return load_spec(source, overrides)
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Dotted key and value of ``--set KEY=VALUE``; a key without a dot is a parameter, a value is written as in TOML.
+
+    Examples
+    --------
+    >>> parse_setting("epsilon=0.2"), parse_setting("instance.labels=[-1, 1]")
+    (('parameters.epsilon', 0.2), ('instance.labels', [-1, 1]))
+    """
+    key, equals, value = (part.strip() for part in text.partition("="))
+    if not (key and equals and value):
+        raise SpecError(f"--set {text!r}", "it is not KEY=VALUE", "write epsilon=0.2 or instance.dimension=200")
+    try:
+        parsed = tomllib.loads(f"value = {value}")
+    except tomllib.TOMLDecodeError:
+        parsed = {}
+    if list(parsed) != ["value"]:
+        raise SpecError(
+            f"--set {text!r}", f"{value!r} is not a TOML value", "write a number, a list, or text in quotes"
+        )
+    return (key if "." in key else f"parameters.{key}"), parsed["value"]
+
+
+# ── Output ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+_ROWS = 11
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on standard error if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def _heading(spec: Spec, backend: str, dimension: float | None = None) -> str:
+    d = spec.instance.dimension if dimension is None else dimension
+    values = ", ".join(f"{name} = {value}" for name, value in spec.parameters.items())
+    return f"{spec.name}: {spec.schedule}, {values or 'no parameters'}, d = {d}, {backend}"
+
+
+def _curve_table(columns: Mapping[str, Any], errors: Mapping[str, Any] | None = None) -> str:
+    """Some rows of the curves, evenly spaced, the first and the last among them."""
+    count = len(columns["t"])
+    picked = sorted({round(k * (count - 1) / (_ROWS - 1)) for k in range(_ROWS)})
+
+    def cell(name: str, row: int) -> str:
+        text = f"{columns[name][row]:.5g}"
+        return f"{text} ± {errors[name][row]:.1g}" if errors and name in errors else text
+
+    cells = [[name, *(cell(name, row) for row in picked)] for name in columns]
+    widths = [max(map(len, column)) for column in cells]
+    lines = zip(*([c.rjust(w) for c in column] for column, w in zip(cells, widths, strict=True)), strict=True)
+    return "\n".join("  ".join(line) for line in lines)
+
+
+def _findings(spec: Spec, found: Verification) -> dict[str, Any]:
+    """A verification for programs."""
+    from sgdlimit.runtime.output import about, plain
+
+    def told(judgement: Judgement) -> dict[str, Any]:
+        c = judgement.comparison
+        facts = {"part": c.part, "name": c.name, "place": c.place, "equations": c.expected, "observed": c.measured}
+        facts |= {"half_width": judgement.half_width, "resolution": judgement.resolution}
+        return facts | {"differs": judgement.excludes_zero, "resolved": judgement.resolved}
+
+    return {
+        "name": spec.name,
+        "verdict": found.verdict,
+        **about(found.trajectory),
+        "seed": found.evidence.seed,
+        "level": found.level,
+        "dimensions": list(found.evidence.dimensions),
+        "runs": list(found.evidence.runs),
+        "comparisons": plain([told(judgement) for judgement in found.judgements]),
+    }
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

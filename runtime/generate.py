@@ -1,0 +1,216 @@
+"""``sgdlimit generate``: the kernel of a spec as files to read and take away.
+
+``generated_files`` makes the texts, ``write_generated`` puts them on disk; the catalogue's folders are written by it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sgdlimit.codegen import FORMAT, TARGETS, emit
+from sgdlimit.derive.errors import InputError
+from sgdlimit.derive.model import Schedule
+from sgdlimit.runtime.kernel import kernel_text
+
+if TYPE_CHECKING:
+    from sgdlimit.codegen.language import Function, Statement
+    from sgdlimit.derive.limit import Limit
+    from sgdlimit.runtime.spec import Equations
+
+KERNELS = {"c": "kernel.c", "numpy": "kernel.py"}
+EQUATIONS = "equations.md"
+MANIFEST = "manifest.json"
+
+
+def generated_files(spec: Equations, targets: Sequence[str] = TARGETS) -> dict[str, str]:
+    """Names and texts: the kernels, ``equations.md`` and ``manifest.json``.
+
+    A pure function of the spec's model, statistics, schedule, name and description, the generator's format and SymPy's
+    version: nothing that is measured.
+
+    Parameters
+    ----------
+    spec : Equations
+        A :class:`~sgdlimit.runtime.spec.Spec` is one.
+    targets : sequence of {"c", "numpy"}
+
+    Examples
+    --------
+    >>> from sgdlimit.runtime.spec import load_equations
+    >>> files = generated_files(load_equations("least-squares"), ["numpy"])
+    >>> list(files), json.loads(files["manifest.json"])["parameters"]
+    (['kernel.py', 'equations.md', 'manifest.json'], ['tau', 'sigma'])
+    """
+    from sgdlimit.derive.limit import derive
+
+    limit = derive(spec.model, spec.statistics)
+    files = {KERNELS[target]: emit(limit, target, _expression(spec)) for target in targets}
+    files[EQUATIONS] = limit.markdown()
+    files[MANIFEST] = json.dumps(_manifest(spec, limit, [*files, MANIFEST]), indent=2, ensure_ascii=False) + "\n"
+    return files
+
+
+def write_generated(spec: Equations, directory: str | os.PathLike[str], targets: Sequence[str] = TARGETS) -> list[Path]:
+    """Write the generated files of a spec into a folder, all of them or none.
+
+    The folder is made if it is not there. Files that an earlier call wrote are replaced; a folder that holds files of
+    these names and no manifest of sgdlimit's is refused.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+
+    Raises
+    ------
+    InputError
+        When the folder cannot be written, or holds files that sgdlimit did not write.
+    """
+    check_folder(Path(directory), targets)
+    return write_files(Path(directory), generated_files(spec, targets))
+
+
+# ── The manifest ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _expression(spec: Equations) -> Schedule | None:
+    """The schedule, if the kernel depends on it."""
+    return spec.schedule if isinstance(spec.schedule, Schedule) else None
+
+
+def _manifest(spec: Equations, limit: Limit, files: Sequence[str]) -> dict[str, Any]:
+    from sgdlimit.codegen.lower import lower
+
+    schedule = _expression(spec)
+    kernel = lower(limit, schedule)
+    return {
+        "name": spec.name,
+        "description": spec.description,
+        "command": f"sgdlimit generate {Path(spec.source).name} --out {spec.name.replace('-', '_')}",
+        "format": FORMAT,
+        "files": list(files),
+        # what the kernel is a function of, and is found again by
+        "model": kernel_text(spec.model, spec.statistics, schedule),
+        "loss": spec.model.loss.text,
+        "target": repr(spec.model.target),
+        "adversary": repr(spec.model.adversary),
+        "schedule": None if schedule is None else schedule.text,
+        "parameters": list(kernel.parameters),
+        "schedule_parameters": list(kernel.schedule_parameters),
+        "statistics": list(kernel.statistics),
+        "rules": {name: "0" if limit.coefficients.get(name) == 0 else rule for name, rule in limit.rules.items()},
+        "operations": {
+            "score of a class": operations(kernel.summarise),
+            "coefficients of a class, for the rates": operations(kernel.rate_coefficients),
+            "coefficients of a class, for the statistics": operations(kernel.statistic_coefficients),
+            "rates": operations(kernel.rates),
+            "statistics": operations(kernel.statistics_function),
+            "gradient of a sample": operations(kernel.gradient),
+        },
+    }
+
+
+def operations(function: Function) -> dict[str, int]:
+    """Arithmetic operations and function calls as they stand in the text, by what they are repeated over.
+
+    ``scalar``: once; ``class``: for each class; ``mode``: for each mode (in a loop over classes, of each class);
+    ``node``: for each node of the quadratures. Calls of other functions of the kernel are not followed.
+    """
+    import sympy as sp
+
+    from sgdlimit.codegen.language import Accumulate, ForClasses, Integrate, Let, Map, Reduce
+
+    counts = {"scalar": 0, "class": 0, "mode": 0, "node": 0}
+
+    def add(place: str, expressions: Iterable[sp.Expr], more: int = 0) -> None:
+        counts[place] += sum(int(sp.count_ops(e)) + more for e in expressions)
+
+    def walk(statements: Iterable[Statement], place: str) -> None:
+        for statement in statements:
+            match statement:
+                case Let():
+                    add(place, [statement.expression])
+                case Reduce():
+                    add("mode", [let.expression for let in statement.sums], more=1)
+                case Accumulate():
+                    add("mode", [e for _, e in statement.sums], more=1)
+                case Map():
+                    add("mode", [e for _, e in statement.assignments])
+                case Integrate():
+                    ends = [e for pair in (*statement.poles, *statement.steps) for e in pair]
+                    add(place, [*statement.breakpoints, *ends])
+                    add("node", [let.expression for let in statement.definitions])
+                    add("node", [let.expression for let in statement.integrals], more=2)
+                case ForClasses():
+                    walk(statement.body, "class")
+                    add("class", [let.expression for let in statement.totals], more=1)
+
+    walk(function.statements, "scalar")
+    add("scalar", [let.expression for let in function.results])
+    return counts
+
+
+# ── Writing ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def check_folder(folder: Path, targets: Sequence[str] = TARGETS) -> None:
+    """Refuse a folder that the generated files cannot or should not go to.
+
+    Raises
+    ------
+    InputError
+        For a file in its place, and for files that sgdlimit did not write.
+    """
+    names = [*(KERNELS[target] for target in targets), EQUATIONS, MANIFEST]
+    if folder.exists() and not folder.is_dir():
+        raise InputError(str(folder), "it is a file, not a folder", "give a folder")
+    foreign = [name for name in names if (folder / name).exists()]
+    if foreign and not _is_ours(folder / MANIFEST):
+        raise InputError(
+            str(folder),
+            f"it holds {foreign[0]}, which sgdlimit did not write",
+            "give another folder, or move that file",
+        )
+
+
+def _is_ours(manifest: Path) -> bool:
+    try:
+        known = json.loads(manifest.read_text(encoding="utf-8"))
+        return isinstance(known, dict) and str(known["command"]).startswith("sgdlimit generate ")
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
+    """Write texts into a folder, all of them or none.
+
+    Each is written beside its place and then renamed: the manifest, which says that the folder is whole, comes last.
+
+    Raises
+    ------
+    InputError
+        When the folder cannot be written.
+    """
+    made = not folder.exists()
+    paths = [folder / name for name in files]
+    temporary = [folder / f".{os.getpid()}.{name}" for name in files]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in zip(temporary, files.values(), strict=True):
+            path.write_text(text, encoding="utf-8", newline="\n")
+        for source, path in zip(temporary, paths, strict=True):
+            os.replace(source, path)
+    except OSError as error:
+        for path in temporary:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        if made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise InputError(str(folder), f"cannot be written: {error.strerror}", "give another folder") from None
+    return paths

@@ -1,0 +1,156 @@
+"""Files that the user asked for: there whole or not at all, and refused before the work rather than after it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sgdlimit.derive.errors import InputError
+
+if TYPE_CHECKING:
+    from sgdlimit.runtime.ensemble import Ensemble
+    from sgdlimit.runtime.trajectory import Trajectory
+
+CURVES = (".csv", ".npz", ".nc")
+FIGURES = (".png", ".pdf", ".svg")
+PAGES = (".html",)
+
+
+def check_output(path: Path, endings: tuple[str, ...]) -> None:
+    """Refuse a path that cannot be written, before anything is computed for it.
+
+    Raises
+    ------
+    InputError
+        For an unknown ending, a folder that is not there, a place without permission, or ``.nc`` without xarray.
+
+    Examples
+    --------
+    >>> check_output(Path("curve.xls"), CURVES)
+    Traceback (most recent call last):
+    sgdlimit.derive.errors.InputError: curve.xls: its ending is not one of .csv, .npz, .nc; the ending says the format
+    """
+    if path.suffix not in endings:
+        raise InputError(str(path), f"its ending is not one of {', '.join(endings)}", "the ending says the format")
+    if path.suffix == ".nc":
+        _xarray(path)
+    folder = path.parent
+    if not folder.is_dir():
+        raise InputError(str(path), f"there is no folder {folder}", "make it first")
+    if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        why = "it is a folder" if path.is_dir() else "there is no permission to write it"
+        raise InputError(str(path), why, "give another path")
+
+
+@contextlib.contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A temporary path that takes the place of ``path`` when the block ends well, and vanishes when it does not.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be written.
+    """
+    final = path.resolve()
+    temporary = final.with_name(f".{os.getpid()}.{final.name}")
+    try:
+        yield temporary
+        os.replace(temporary, final)
+    except OSError as error:
+        raise InputError(str(path), f"cannot be written: {error.strerror or error}", "give another path") from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def save_curves(result: Trajectory | Ensemble, path: Path) -> None:
+    """Write the curves of a solve or a simulation in the format that the ending says.
+
+    ``.csv``: a line for each time (of each run). ``.npz``: arrays by name, and ``about``, the rest as JSON.
+    ``.nc``: an xarray data set with named dimensions.
+    """
+    check_output(path, CURVES)
+    with written(path) as temporary:
+        if path.suffix == ".csv":
+            _save_csv(result, temporary)
+        elif path.suffix == ".npz":
+            named: dict[str, Any] = {"times": result.times, **result.values}
+            np.savez(temporary, about=np.array(json.dumps(about(result))), **named)
+        else:
+            data = {name: (_dimensions(result), values) for name, values in result.values.items()}
+            attributes = {key: v if isinstance(v, str) else json.dumps(v) for key, v in about(result).items()}
+            _xarray(path).Dataset(data, {"time": result.times}, attributes).to_netcdf(temporary)
+
+
+def about(result: Trajectory | Ensemble) -> dict[str, Any]:
+    """What a result is of, as JSON takes it."""
+    facts: dict[str, Any] = {
+        "model": result.model.canonical(),
+        "schedule": repr(result.schedule),
+        "parameters": {name: _plain(value) for name, value in result.parameters.items()},
+        "dimension": plain(result.instance.dimension),
+        "modes": result.instance.modes,
+        "backend": result.backend,
+    }
+    for name in ("rtol", "seed"):
+        if hasattr(result, name):
+            facts[name] = getattr(result, name)
+    return facts
+
+
+def plain(value: Any) -> Any:
+    """Arrays and numbers as JSON takes them: lists; what is not finite is None, an infinite dimension ``"inf"``."""
+    if isinstance(value, np.ndarray):
+        return [plain(item) for item in value.tolist()]
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return "inf" if value == math.inf else None
+    return value
+
+
+def _plain(value: Any) -> Any:
+    return plain(np.asarray(value, dtype=float)) if np.ndim(value) else float(value)
+
+
+def _dimensions(result: Trajectory | Ensemble) -> tuple[str, ...]:
+    return ("time",) if next(iter(result.values.values())).ndim == 1 else ("run", "time")
+
+
+def _save_csv(result: Trajectory | Ensemble, path: Path) -> None:
+    columns = {"t": result.times}
+    runs = 1 if _dimensions(result) == ("time",) else result[result.names[0]].shape[0]
+    if _dimensions(result) != ("time",):
+        columns = {"run": np.repeat(np.arange(runs), len(result.times)), "t": np.tile(result.times, runs)}
+    columns |= {name: values.ravel() for name, values in result.values.items()}
+    formats = ["%d" if name == "run" else "%.17g" for name in columns]
+    np.savetxt(
+        path,
+        np.column_stack(list(columns.values())),
+        formats,
+        ",",
+        header=",".join(columns),
+        comments="",
+        encoding="utf-8",
+    )
+
+
+def _xarray(path: Path) -> Any:
+    try:
+        return import_module("xarray")
+    except ImportError:
+        raise InputError(
+            str(path),
+            "NetCDF files need xarray, which is not installed",
+            "pip install 'sgdlimit[array]', or write .npz",
+        ) from None

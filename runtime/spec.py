@@ -1,0 +1,393 @@
+"""Spec files: a model, an instance and what is asked of them, written by hand in TOML.
+
+``load_spec`` reads one, or one of the catalogue by its name; what it returns is what the verbs take::
+
+    spec = load_spec("adversarial-least-squares")
+    trajectory = solve(**spec.arguments, rtol=spec.rtol)
+
+A whole file, with everything that has no default and most of what has one:
+
+.. code-block:: toml
+
+    description = "adversarial least squares, one mean, power-law covariance"
+
+    [model]
+    loss = "(r - y)**2/2"                        # in r, y and parameters
+    target = {teacher = "r_star + sigma*xi"}     # or "labels", or {random_labels = "sigmoid(r_star)"}
+    adversary = "l2"                             # left out: standard training
+
+    [parameters]
+    epsilon = 0.3
+    sigma = 0.5                                  # or one value a class, [0.5, 0.7]
+
+    [instance]                                   # builder and its keywords, or the arrays of an Instance
+    builder = "power_law"
+    dimension = 100
+    exponent = 0.5
+    mean_norm = 1.0
+
+    [schedule]
+    gamma = 0.5                                  # or expression = "gamma0/(1 + t)**0.5"
+
+    [run]
+    horizon = 10.0
+
+    [statistics]
+    margin = {expectation = "y*r"}               # or {formula = "adversarial_risk - clean_risk"}
+
+    [simulate]
+    runs = 32
+
+    [verify]
+    resolution = 0.01
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from sgdlimit.derive.errors import SpecError
+from sgdlimit.derive.model import Constant, Expectation, Formula, Model, Schedule
+from sgdlimit.runtime.instance import Instance
+from sgdlimit.runtime.problem import check_target, output_times
+from sgdlimit.runtime.schema import (
+    Document,
+    ModelTable,
+    Place,
+    RunTable,
+    ScheduleTable,
+    SimulateTable,
+    StatisticTable,
+    VerifyTable,
+    instance_table,
+    nearest,
+    validated,
+)
+
+Parameters = Mapping[str, float | tuple[float, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Equations:
+    """The part of a spec that decides its equations and its kernel: no numbers.
+
+    Parameters
+    ----------
+    name : str
+        The catalogue name, or the file's name without its ending.
+    source : str
+        The catalogue name or the path, as an error names it.
+    description : str
+        One line.
+    model : Model
+    statistics : mapping of str to Expectation or Formula
+        The user's own.
+    schedule : Schedule or None
+        The learning rate if it is an expression in ``t``: then it is part of the kernel.
+    """
+
+    name: str
+    source: str
+    description: str
+    model: Model
+    statistics: Mapping[str, Expectation | Formula]
+    schedule: Constant | Schedule | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(Equations):
+    """Everything that a spec file says: see :func:`load_spec`.
+
+    Parameters
+    ----------
+    name, source, description, model, statistics
+        As in :class:`Equations`.
+    schedule : Constant or Schedule
+        The step size.
+    instance : Instance
+    parameters : mapping of str to float or tuple of float
+        Values of the parameters, one or one a class.
+    horizon : float
+        Last time.
+    times : tuple of float or None
+        Output times; None for the default of each verb.
+    rtol : float
+        Relative tolerance of a solve.
+    runs, seed : int
+        Of a simulation.
+    verification : mapping of str
+        Keywords of ``verify`` that the file gives; ``verify`` has times of its own, a dozen.
+
+    Examples
+    --------
+    >>> spec = load_spec("least-squares")
+    >>> spec.model.loss, spec.schedule, sorted(spec.parameters)
+    (Loss('(r - y)**2/2'), Constant(gamma=0.8), ['sigma'])
+    """
+
+    schedule: Constant | Schedule
+    instance: Instance
+    parameters: Parameters
+    horizon: float
+    times: tuple[float, ...] | None
+    rtol: float
+    runs: int
+    seed: int
+    verification: Mapping[str, Any]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Keywords that ``solve`` and ``simulate`` share."""
+        return {
+            "model": self.model,
+            "instance": self.instance,
+            "schedule": self.schedule,
+            "parameters": dict(self.parameters),
+            "horizon": self.horizon,
+            "times": self.times,
+            "statistics": dict(self.statistics),
+        }
+
+
+def load_spec(source: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None) -> Spec:
+    """Read a spec file, or one of the catalogue by its name.
+
+    Parameters
+    ----------
+    source : str or path
+        A name of :func:`catalogue`, or a path.
+    overrides : mapping of str, optional
+        Values to use in place of the file's, by dotted key.
+
+    Returns
+    -------
+    Spec
+
+    Raises
+    ------
+    SpecError
+        The file cannot be read or does not hold what it must; says the file, the key and what would do.
+    ExpressionError, ModelError, ParameterError, InstanceError
+        From the model or the instance that it describes, with the file and the key in front.
+
+    Examples
+    --------
+    >>> spec = load_spec("least-squares", {"parameters.sigma": 1.0, "instance.dimension": 120})
+    >>> spec.parameters["sigma"], spec.instance.dimension
+    (1.0, 120)
+    >>> load_spec("last-squares")
+    Traceback (most recent call last):
+    sgdlimit.derive.errors.SpecError: last-squares: there is no such file, and no catalogue model of that name; \
+did you mean least-squares?
+    """
+    file = _read(source, overrides or {})
+    equations = _equations(file)
+    at, document = file.place.at, file.document
+    schedule = equations.schedule
+    if schedule is None:
+        raise at("schedule").error("is missing", 'give a section [schedule] with gamma = 0.5, or expression = "…" in t')
+    if not document.instance:
+        raise at("instance").error(
+            "is missing", "give a section [instance] with a builder or the arrays of an instance"
+        )
+    instance = _instance(file, equations.model)
+    run = validated(RunTable, document.run, at("run"))
+    horizon = run.times[-1] if run.horizon is None and run.times else run.horizon
+    if horizon is None:
+        raise at("run", "horizon").error("is missing", "give the last time, horizon = 10.0, or times = [...]")
+    with at("run").of_arguments():
+        output_times(horizon, run.times, count=2)
+    simulation = validated(SimulateTable, document.simulate, at("simulate"))
+    return Spec(
+        name=equations.name,
+        source=equations.source,
+        description=equations.description,
+        model=equations.model,
+        statistics=equations.statistics,
+        schedule=schedule,
+        instance=instance,
+        parameters=_parameters(file, equations, schedule),
+        horizon=horizon,
+        times=None if run.times is None else tuple(run.times),
+        rtol=run.rtol,
+        runs=simulation.runs,
+        seed=simulation.seed,
+        verification=MappingProxyType(validated(VerifyTable, document.verify, at("verify")).given()),
+    )
+
+
+def load_equations(source: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None) -> Equations:
+    """The model, statistics and schedule of a spec file, which may say nothing else.
+
+    Examples
+    --------
+    >>> load_equations("digits").model.loss
+    Loss('log(1 + exp(-y*r))')
+    """
+    return _equations(_read(source, overrides or {}))
+
+
+def catalogue() -> dict[str, str]:
+    """Names of the models that come with sgdlimit, each with its description.
+
+    Examples
+    --------
+    >>> list(catalogue())[:2]
+    ['adversarial-huber', 'adversarial-least-squares']
+    """
+    folder = resources.files("sgdlimit.runtime.catalogue")
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
+    return {
+        f.name.removesuffix(".toml"): str(tomllib.loads(f.read_text(encoding="utf-8"))["description"]) for f in files
+    }
+
+
+def catalogue_text(name: str) -> str:
+    """The spec file of a catalogue model, to start one's own from.
+
+    Examples
+    --------
+    >>> print(catalogue_text("least-squares").splitlines()[3])
+    loss = "(r - y)**2/2"
+    """
+    known = list(catalogue())
+    if name not in known:
+        raise SpecError(name, "there is no catalogue model of that name", nearest(name, known, "the catalogue has"))
+    return resources.files("sgdlimit.runtime.catalogue").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+
+
+# ── Reading ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class _File:
+    """A document that is a spec file in outline, and where it came from."""
+
+    name: str
+    folder: Path
+    place: Place
+    document: Document
+
+
+def _read(source: str | os.PathLike[str], overrides: Mapping[str, Any]) -> _File:
+    """Find, parse and override; the catalogue goes before a file of the same name."""
+    shown = os.fspath(source)
+    place = Place(shown)
+    entry = resources.files("sgdlimit.runtime.catalogue").joinpath(f"{shown}.toml")
+    path = Path(source).expanduser()
+    in_catalogue = isinstance(source, str) and path.name == source and entry.is_file()
+    try:
+        content = entry.read_bytes() if in_catalogue else path.read_bytes()
+    except FileNotFoundError:
+        if path.suffix or path.name != shown:
+            raise place.error("there is no such file", "`sgdlimit catalogue` lists the models that need none") from None
+        suggestion = nearest(shown, list(catalogue()), "the catalogue has")
+        raise place.error("there is no such file, and no catalogue model of that name", suggestion) from None
+    except OSError as error:
+        raise place.error(f"cannot be read: {error.strerror}") from None
+    try:
+        values = tomllib.loads(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise place.error(f"line {line} is not UTF-8 text", "save the file as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise place.error(
+            f"is not TOML: {_lower(str(error))}", 'a line is key = value or [section]; text is in "quotes"'
+        ) from None
+    for key, value in overrides.items():
+        _override(values, key, value, place)
+    document = validated(Document, values, place)
+    return _File(shown if in_catalogue else path.stem, path.parent, place, document)
+
+
+# Keys of which a file gives one: to override one is to drop the other.
+_RIVALS = {
+    "schedule.gamma": "schedule.expression",
+    "schedule.expression": "schedule.gamma",
+    "run.horizon": "run.times",
+    "run.times": "run.horizon",
+}
+
+
+def _override(values: dict[str, Any], key: str, value: Any, place: Place) -> None:
+    """Put a value at a dotted key."""
+    for dotted, put in ((_RIVALS.get(key), False), (key, True)):
+        if dotted is None:
+            continue
+        *tables, last = dotted.split(".")
+        table: Any = values
+        for name in tables:
+            table = table.setdefault(name, {})
+            if not isinstance(table, dict):
+                raise place.at(*key.split(".")).error(f"{name} is not a table, so nothing in it can be set")
+        if put:
+            table[last] = value
+        else:
+            table.pop(last, None)
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+# ── From tables to objects ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _equations(file: _File) -> Equations:
+    at, document = file.place.at, file.document
+    statistics = {}
+    for name, given in document.statistics.items():
+        place = at("statistics", name)
+        if not name.isidentifier():
+            raise place.error(f"{name!r} is not a name", "use letters, digits and underscores")
+        if not isinstance(given, dict):
+            raise place.error(f"{given!r} was given", 'write {expectation = "y*r"} or {formula = "…"}')
+        statistics[name] = validated(StatisticTable, given, place).build(place)
+    schedule = None
+    if document.schedule:
+        schedule = validated(ScheduleTable, document.schedule, at("schedule")).build(at("schedule"))
+    return Equations(
+        name=file.name,
+        source=file.place.source,
+        description=document.description,
+        model=validated(ModelTable, document.model, at("model")).build(at("model")),
+        statistics=MappingProxyType(statistics),
+        schedule=schedule,
+    )
+
+
+def _instance(file: _File, model: Model) -> Instance:
+    place = file.place.at("instance")
+    table = instance_table(file.document.instance, place)
+    with place.of_arguments():
+        instance = table.build(model, file.folder)
+        check_target(model, instance)
+    return instance
+
+
+def _parameters(file: _File, equations: Equations, schedule: Constant | Schedule) -> Parameters:
+    """The values of the parameters; that none is missing or unknown, the kernel need not be there to say."""
+    place, given = file.place.at("parameters"), file.document.parameters
+    known = dict.fromkeys(equations.model.parameters)
+    for part in (*equations.statistics.values(), schedule):
+        if isinstance(part, Expectation | Schedule):
+            known.update(dict.fromkeys(part.parameters))
+    for name in given:
+        if name not in known:
+            why = "there is no adversary, hence no radius" if name == "epsilon" else "the model has no such parameter"
+            raise place.at(name).error(why, nearest(name, list(known), "its parameters are"))
+    for name in known:
+        if name not in given and name != "tau":
+            listing = f"the parameters are {', '.join(known)}, and tau is 0 unless given"
+            raise place.at(name).error("is missing", listing)
+    return MappingProxyType({name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})
+
+
+__all__ = ["Equations", "Spec", "SpecError", "catalogue", "catalogue_text", "load_equations", "load_spec"]
