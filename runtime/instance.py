@@ -254,9 +254,7 @@ class Instance:
         d = _dimension(d)
         if not math.isfinite(d):
             return self._merged()
-        shares = rational_shares(
-            self.weights, max(10**6, int(self.dimension) if self.is_finite else self.modes)
-        )
+        shares = rational_shares(self.weights, max(10**6, int(self.dimension) if self.is_finite else self.modes))
         if shares is None:
             raise InstanceError(
                 "dimension",
@@ -281,9 +279,7 @@ class Instance:
         """The fixed vectors as rows: start, means, and the teacher if there is one."""
         return np.vstack([self.start, self.means, *([] if self.teacher is None else [self.teacher])])
 
-    def _with(
-        self, vectors: FloatArray, eigenvalues: FloatArray, weights: FloatArray | None, d: float
-    ) -> Instance:
+    def _with(self, vectors: FloatArray, eigenvalues: FloatArray, weights: FloatArray | None, d: float) -> Instance:
         """The same classes with other modes; ``vectors`` as in :meth:`_vectors`."""
         k = self.classes
         return Instance(
@@ -320,15 +316,11 @@ class Instance:
             weights += [share] + [0.0] * (block.shape[1] - 1)
         return self._with(np.hstack(blocks), self.eigenvalues[:, columns], np.array(weights), math.inf)
 
-    def _check_admissible(
-        self, d: int, groups: list[list[int]], totals: list[Fraction], ranks: list[int]
-    ) -> None:
+    def _check_admissible(self, d: int, groups: list[list[int]], totals: list[Fraction], ranks: list[int]) -> None:
         """Every group needs a whole number of coordinates, and as many as its Gram matrix has rank."""
         reason = ""
         for group, total, rank in zip(groups, totals, ranks, strict=True):
-            modes = (
-                f"the modes of eigenvalue {_listed(self.eigenvalues[:, group[0]], brackets=self.classes > 1)}"
-            )
+            modes = f"the modes of eigenvalue {_listed(self.eigenvalues[:, group[0]], brackets=self.classes > 1)}"
             if total == 0 and rank > 0:
                 raise InstanceError(
                     "dimension",
@@ -346,9 +338,7 @@ class Instance:
         if not reason:
             return
         unit = math.lcm(*(total.denominator for total in totals))
-        needed = max(
-            (rank / total for total, rank in zip(totals, ranks, strict=True) if rank > 0), default=Fraction(1)
-        )
+        needed = max((rank / total for total, rank in zip(totals, ranks, strict=True) if rank > 0), default=Fraction(1))
         smallest = unit * math.ceil(needed / unit)
         below = d // unit * unit
         if below < smallest:
@@ -413,9 +403,7 @@ class Instance:
         d = _dimension(d)
         exponent = _number("exponent", exponent)
         if exponent >= 1:
-            raise InstanceError(
-                "exponent", f"{exponent:g} is not below 1, so λ^-{exponent:g} has no finite integral"
-            )
+            raise InstanceError("exponent", f"{exponent:g} is not below 1, so λ^-{exponent:g} has no finite integral")
         if math.isfinite(d):
             if nodes is not None:
                 raise InstanceError(
@@ -423,9 +411,7 @@ class Instance:
                     f"a finite dimension (here {d}) has its {d} quantiles for modes",
                     "leave nodes out, or use d = inf",
                 )
-            return _built(
-                cls, power_law_quantiles(int(d), exponent)[None], np.full(int(d), 1 / d), d, vectors
-            )
+            return _built(cls, power_law_quantiles(int(d), exponent)[None], np.full(int(d), 1 / d), d, vectors)
         count = 64 if nodes is None else nodes
         if count < 1:
             raise InstanceError("nodes", f"{count} is not a positive number of quadrature nodes")
@@ -452,9 +438,7 @@ class Instance:
         """
         d = _dimension(d)
         if not math.isfinite(d):
-            raise InstanceError(
-                "dimension", "decaying eigenvalues have no limiting spectrum", "give a finite d"
-            )
+            raise InstanceError("dimension", "decaying eigenvalues have no limiting spectrum", "give a finite d")
         eigenvalues = decaying_eigenvalues(int(d), _number("exponent", exponent))
         return _built(cls, eigenvalues[None], np.full(int(d), 1 / d), d, vectors)
 
@@ -546,9 +530,7 @@ class Instance:
             rotated["teacher"] = real_array("teacher", teacher)
         for name, array in rotated.items():
             if array.ndim and array.shape[-1] != basis.shape[0]:
-                raise InstanceError(
-                    name, f"shape {array.shape} does not fit covariances of shape {matrices.shape}"
-                )
+                raise InstanceError(name, f"shape {array.shape} does not fit covariances of shape {matrices.shape}")
             rotated[name] = array @ basis if array.ndim else array
         shares = np.full(len(matrices), 1 / len(matrices)) if probabilities is None else probabilities
         return cls(
@@ -604,9 +586,7 @@ class Instance:
         moments = data_moments(X, y, components=components, center=center, scale=scale)
         origin = real_array("start", start)
         if origin.ndim and origin.shape != moments.offset.shape:
-            raise InstanceError(
-                "start", f"shape {origin.shape} does not fit X with {len(moments.offset)} features"
-            )
+            raise InstanceError("start", f"shape {origin.shape} does not fit X with {len(moments.offset)} features")
         means = moments.means @ moments.basis
         origin = origin @ moments.basis if origin.ndim else origin
         if not pooled:
@@ -666,24 +646,18 @@ def _checked(given: Mapping[str, ArrayLike | None]) -> dict[str, FloatArray]:
     """The arrays of an instance at full shape, weights by default; each failure names its field."""
     arrays = {name: real_array(name, value) for name, value in given.items() if value is not None}
     if arrays["probabilities"].ndim != 1 or not arrays["probabilities"].size:
-        raise InstanceError(
-            "probabilities", f"shape {arrays['probabilities'].shape} is not one number a class"
-        )
+        raise InstanceError("probabilities", f"shape {arrays['probabilities'].shape} is not one number a class")
     classes = arrays["probabilities"].shape[0]
     by_mode = ("eigenvalues", "means", "start", "teacher", "weights")
     sized = next((name for name in by_mode if name in arrays and arrays[name].ndim), None)
     if sized is None:
-        raise InstanceError(
-            "eigenvalues", "nothing says how many modes there are", "give one array over the modes"
-        )
+        raise InstanceError("eigenvalues", "nothing says how many modes there are", "give one array over the modes")
     modes = arrays[sized].shape[-1]
     if modes == 0:
         raise InstanceError(sized, f"shape {arrays[sized].shape} has no modes")
     for name in ("means", "start"):
         if arrays[name].ndim == 0 and arrays[name] != 0:
-            raise InstanceError(
-                name, f"one number for every mode must be 0, not {arrays[name]:g}", "give an array"
-            )
+            raise InstanceError(name, f"one number for every mode must be 0, not {arrays[name]:g}", "give an array")
 
     beside_classes = ("probabilities", arrays["probabilities"].shape)
     beside_modes = (sized, arrays[sized].shape)
@@ -720,9 +694,7 @@ def _fit(name: str, shape: tuple[int, ...], fits: bool, beside: tuple[str, tuple
 
 def _check_shares(name: str, shares: FloatArray, *, positive: bool) -> None:
     for j in np.flatnonzero(shares <= 0 if positive else shares < 0):
-        raise InstanceError(
-            name, f"entry [{j}] is {shares[j]:g}", f"each is {'above' if positive else 'at least'} 0"
-        )
+        raise InstanceError(name, f"entry [{j}] is {shares[j]:g}", f"each is {'above' if positive else 'at least'} 0")
     total = math.fsum(shares)
     if abs(total - 1) > 1e-12 * len(shares):
         raise InstanceError(name, f"they sum to {total:.15g}, not to 1")
@@ -807,9 +779,7 @@ def _over_coordinates(coordinates: FloatArray, arrays: Mapping[str, FloatArray],
 def _check_keywords(given: Mapping[str, Any]) -> None:
     for name in given:
         if name not in FixedVectors.__annotations__:
-            raise TypeError(
-                f"unexpected keyword {name!r}; the builders take {', '.join(FixedVectors.__annotations__)}"
-            )
+            raise TypeError(f"unexpected keyword {name!r}; the builders take {', '.join(FixedVectors.__annotations__)}")
     rivals = {
         "teacher": ("teacher_norm",),
         "start": ("start_norm", "start_overlap"),

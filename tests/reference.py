@@ -522,8 +522,7 @@ def _dirac_D(model: ReferenceModel, law: ScoreLaw, kappa: float, reach: float) -
     density = float(_density(np.array(law.m_star / sd_star))) / sd_star
     mean = (law.m, -law.beta * law.m_star)
     plus, minus = (
-        _piece_sums(model, _Piece(y, mean, math.sqrt(law.Q_perp), _whole), kappa, reach)["A"]
-        for y in (1.0, -1.0)
+        _piece_sums(model, _Piece(y, mean, math.sqrt(law.Q_perp), _whole), kappa, reach)["A"] for y in (1.0, -1.0)
     )
     return density * (plus - minus)
 
@@ -670,9 +669,7 @@ def _slow(
                 else mp.mpf(r0)
             )
         for centre in model.centres(label):
-            marks += [
-                centre + s * kappa + t * g for s in (1, -1) for t in (1, -1) for g in (2, 5, 12, 30, 80)
-            ]
+            marks += [centre + s * kappa + t * g for s in (1, -1) for t in (1, -1) for g in (2, 5, 12, 30, 80)]
         edges = {(mark - mean) / sd for mark in [*marks, 0, kappa, -kappa]}
         if spread > 0 and slope != 0:
             edges |= {((k * spread - m_star) / slope) / sd for k in (-12, -6, -3, 0, 3, 6, 12)}

@@ -200,9 +200,7 @@ def _values(draw: st.DrawFn, depth: int) -> Expression:
         case "call":
             return Call(draw(st.sampled_from(_functions)), (draw(values),))
         case "variadic":
-            return Call(
-                draw(st.sampled_from(_variadic)), tuple(draw(st.lists(values, min_size=2, max_size=3)))
-            )
+            return Call(draw(st.sampled_from(_variadic)), tuple(draw(st.lists(values, min_size=2, max_size=3))))
         case "conditional":
             branches = draw(st.lists(st.tuples(values, _conditions(depth - 1)), max_size=2))
             return Conditional((*branches, (draw(values), Otherwise())))
@@ -215,9 +213,7 @@ def _has_real_constants(tree: Expression) -> bool:
     try:
         parse(canonical(tree))
     except ExpressionError as error:
-        return not error.why.startswith(
-            ("a constant that is not", "a division by zero", "an exponent beyond")
-        )
+        return not error.why.startswith(("a constant that is not", "a division by zero", "an exponent beyond"))
     return True
 
 

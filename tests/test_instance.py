@@ -189,9 +189,7 @@ def block_instances(draw: st.DrawFn) -> tuple[Instance, int]:
     weights = np.zeros(modes)
     weights[np.cumsum([0, *sizes[:-1]])] = np.array(share) / sum(share)
     # Squares of smaller components would underflow in the comparison.
-    component = st.floats(-1e3, 1e3).map(lambda x: x if abs(x) > 1e-100 else 0.0) | st.integers(-2, 2).map(
-        float
-    )
+    component = st.floats(-1e3, 1e3).map(lambda x: x if abs(x) > 1e-100 else 0.0) | st.integers(-2, 2).map(float)
     rows = st.lists(component, min_size=modes, max_size=modes)
     values = [draw(st.lists(st.integers(0, 9), min_size=atoms, max_size=atoms)) for _ in range(classes)]
     order = draw(st.permutations(range(modes)))
@@ -224,9 +222,7 @@ def test_at_dimension_keeps_shares_and_gram_matrices(drawn: tuple[Instance, int]
 
 @settings(deadline=None)
 @given(block_instances(), st.integers(1, 150))
-def test_an_inadmissible_dimension_names_the_nearest_that_will_do(
-    drawn: tuple[Instance, int], d: int
-) -> None:
+def test_an_inadmissible_dimension_names_the_nearest_that_will_do(drawn: tuple[Instance, int], d: int) -> None:
     instance, _ = drawn
 
     def admissible(candidate: int) -> bool:
@@ -333,9 +329,7 @@ def test_a_rank_too_large_for_its_share_is_explained() -> None:
 
 
 def test_a_mode_without_weight_has_no_dimension() -> None:
-    instance = Instance(
-        probabilities=[1], eigenvalues=[1, 2], means=0, start=[1, 1], weights=[1, 0], dimension=inf
-    )
+    instance = Instance(probabilities=[1], eigenvalues=[1, 2], means=0, start=[1, 1], weights=[1, 0], dimension=inf)
     with pytest.raises(InstanceError, match="eigenvalue 2 have weight 0, so no coordinates"):
         instance.at_dimension(10)
     empty = dataclasses.replace(instance, start=np.array([1.0, 0.0]))
@@ -410,18 +404,14 @@ def test_norms_and_overlaps_hold_exactly(name: str, d: float, arguments: dict[st
 
 
 @pytest.mark.parametrize(("name", "d", "arguments"), BUILDERS)
-def test_vectors_have_the_spectrum_for_spectral_measure(
-    name: str, d: float, arguments: dict[str, Any]
-) -> None:
+def test_vectors_have_the_spectrum_for_spectral_measure(name: str, d: float, arguments: dict[str, Any]) -> None:
     """``Q = ‖X‖² tr(ωC)``; orthogonal vectors stay so under ``C``: to one coordinate's worth at finite d."""
     built = getattr(Instance, name)(d, **arguments, start_norm=1.0, mean_norm=1.0)
     vectors = fixed_vectors(built)
     eigenvalues = built.eigenvalues[0]
     mean = float(built.weights @ eigenvalues)
     discrepancy = np.abs((vectors * eigenvalues) @ vectors.T - mean * np.eye(3)).max()
-    assert discrepancy <= (
-        1e-12 if name in ("isotropic", "zero_one") or d == inf else 2 * eigenvalues.max() / d
-    )
+    assert discrepancy <= (1e-12 if name in ("isotropic", "zero_one") or d == inf else 2 * eigenvalues.max() / d)
 
 
 @pytest.mark.parametrize(("name", "d", "arguments"), BUILDERS)
@@ -502,9 +492,7 @@ def test_explicit_arrays_are_taken_as_they_are() -> None:
     assert np.linalg.norm(built.start) == pytest.approx(2.0, rel=1e-14)
     assert built.start @ teacher == pytest.approx(0.5 * np.linalg.norm(teacher), rel=1e-13)
     means = np.eye(20)[:3]
-    built = Instance.zero_one(
-        20, fraction=0.5, means=means, labels=[1, 2, 3], start=np.ones(20), teacher=None
-    )
+    built = Instance.zero_one(20, fraction=0.5, means=means, labels=[1, 2, 3], start=np.ones(20), teacher=None)
     assert np.array_equal(built.means, means)
     assert built.teacher is None
     assert built.eigenvalues.tolist() == [[1] * 10 + [0] * 10] * 3
@@ -605,9 +593,7 @@ def test_a_combination_that_hides_the_eigenbasis_is_not_trusted() -> None:
 
 
 def test_diagonal_covariances_keep_their_basis() -> None:
-    built = Instance.from_covariances(
-        [np.diag([1, 3, 2]), np.eye(3)], means=0, start=[1, 2, 3], labels=[0, 1]
-    )
+    built = Instance.from_covariances([np.diag([1, 3, 2]), np.eye(3)], means=0, start=[1, 2, 3], labels=[0, 1])
     assert built.eigenvalues.tolist() == [[1, 3, 2], [1, 1, 1]]
     assert built.start.tolist() == [1, 2, 3]
     assert Instance.from_covariances(np.eye(2), means=0, labels=[-1, 1]).classes == 2

@@ -181,12 +181,7 @@ def test_parameters_are_the_radius_the_ridge_and_the_sorted_others(
 def test_models_have_one_canonical_text_exactly_when_they_are_equal() -> None:
     losses = [Loss("(r - y)**2/2"), Loss("Abs(r - y)")]
     targets: list[Target] = [Labels(), Teacher("r_star"), RandomLabels("r_star")]
-    models = [
-        Model(f, target, adversary)
-        for f in losses
-        for target in targets
-        for adversary in (None, L2Adversary())
-    ]
+    models = [Model(f, target, adversary) for f in losses for target in targets for adversary in (None, L2Adversary())]
     assert len({model.canonical() for model in models}) == len(set(models)) == 12
     again = Model(Loss("( r-y )**2 / 2"), Labels())
     assert again == models[0]

@@ -211,9 +211,7 @@ def test_kinks_are_split_at(b: float) -> None:
     density = math.exp(-b * b / 2) / math.sqrt(2 * math.pi)
     exact = 2 * density + b * (2 * float(ndtr(b)) - 1)
     assert integral(lambda z: np.abs(z - b), panels([b])) == pytest.approx(exact, rel=1e-14)
-    assert integral(lambda z: (z < b) * 1.0, panels([b])) == pytest.approx(
-        float(ndtr(b)), rel=1e-14, abs=1e-30
-    )
+    assert integral(lambda z: (z < b) * 1.0, panels([b])) == pytest.approx(float(ndtr(b)), rel=1e-14, abs=1e-30)
     # A tail alone: relative to itself, down to what the window holds.
     if -9 <= b <= 0:
         assert integral(lambda z: (z < b) * 1.0, panels([b])) == pytest.approx(float(ndtr(b)), rel=1e-11)
@@ -275,9 +273,7 @@ def test_erf_breakpoints_agree_with_c(compiled: Compiled) -> None:
 anything = st.one_of(
     st.floats(-15, 15), st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -0.0, 1e308, 13.0]), st.floats()
 )
-layers = st.lists(
-    st.tuples(anything, st.one_of(st.floats(-16, 3).map(lambda e: 10.0**e), anything)), max_size=4
-)
+layers = st.lists(st.tuples(anything, st.one_of(st.floats(-16, 3).map(lambda e: 10.0**e), anything)), max_size=4)
 
 
 @settings(max_examples=300, deadline=None)

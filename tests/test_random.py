@@ -89,9 +89,7 @@ class Compiled:
 
     library: ctypes.CDLL
 
-    def _draw(
-        self, name: str, seed: int, run: int, purpose: int, draws: int, out: NDArray[np.generic]
-    ) -> None:
+    def _draw(self, name: str, seed: int, run: int, purpose: int, draws: int, out: NDArray[np.generic]) -> None:
         call = getattr(self.library, name)
         call.argtypes = [ctypes.c_uint64] * 3 + [ctypes.c_int64, ctypes.c_void_p]
         call(seed, run, purpose, draws, out.ctypes.data)
@@ -319,10 +317,7 @@ def test_runs_seeds_and_purposes_are_uncorrelated(compiled: Compiled) -> None:
 def test_no_word_of_one_stream_is_met_in_another(compiled: Compiled) -> None:
     # Streams that overlapped, or lanes a few steps apart, share words; 2^20 random ones do not (3e-8).
     streams = [
-        compiled.words(2**11, seed, run, purpose)
-        for seed in range(4)
-        for run in range(8)
-        for purpose in range(2)
+        compiled.words(2**11, seed, run, purpose) for seed in range(4) for run in range(8) for purpose in range(2)
     ]
     words = np.concatenate(streams).ravel()
     assert len(np.unique(words)) == len(words)

@@ -133,9 +133,7 @@ def test_stein_and_point_masses_agree(model: ReferenceModel, y: float | None) ->
         stein = coefficients(model, *state, y, second="stein")
         spread = math.sqrt(ScoreLaw.from_moments(*state[:3], *state[4:]).Q_perp)
         for name, unit in (("B", spread), ("D", math.sqrt(state[5]))):
-            assert stein[name] == pytest.approx(
-                masses[name], rel=1e-11, abs=1e-13 * masses["abs_A"] / unit
-            ), name
+            assert stein[name] == pytest.approx(masses[name], rel=1e-11, abs=1e-13 * masses["abs_A"] / unit), name
 
 
 @pytest.mark.parametrize(
@@ -279,9 +277,7 @@ def constant(gamma: float) -> Callable[[float], float]:
 def test_the_floor_of_noisy_least_squares() -> None:
     """R(oo) - sigma^2 / 2 = gamma lbar sigma^2 / (2 (2 - gamma lbar)), lbar the mean eigenvalue."""
     gamma, sigma, mean = 0.6, 0.5, 0.3 * 2.0 + 0.7 * 0.5
-    risk = solve_reference(least_squares(sigma=sigma), TWO_MODES, constant(gamma), [120.0])[
-        "adversarial_risk"
-    ]
+    risk = solve_reference(least_squares(sigma=sigma), TWO_MODES, constant(gamma), [120.0])["adversarial_risk"]
     floor = gamma * mean * sigma**2 / (2 * (2 - gamma * mean))
     assert risk[0] - sigma**2 / 2 == pytest.approx(floor, rel=1e-9)
 
@@ -349,9 +345,7 @@ SGD_MODELS = [
 
 
 @pytest.mark.parametrize(("model", "labels"), SGD_MODELS, ids=[m.name for m, _ in SGD_MODELS])
-def test_the_risk_changes_along_the_flow_as_theory_says(
-    model: ReferenceModel, labels: list[float] | None
-) -> None:
+def test_the_risk_changes_along_the_flow_as_theory_says(model: ReferenceModel, labels: list[float] | None) -> None:
     """d(R + tau n^2 / 2)/dt = -gamma S + gamma^2 W, at every gamma, hence two identities."""
     instance = two_classes(labels)
     rng = np.random.default_rng(4)
@@ -510,8 +504,6 @@ def test_streaming_sgd_follows_the_reference(
     assert max(map(abs, scores.values())) < CRITICAL, scores
     if model.name == "huber":  # and the test can tell: without the point mass of the sup's kink in B
         whole = reference._breaks
-        monkeypatch.setattr(
-            reference, "_breaks", lambda *key: tuple(replace(b, jump=0.0) for b in whole(*key))
-        )
+        monkeypatch.setattr(reference, "_breaks", lambda *key: tuple(replace(b, jump=0.0) for b in whole(*key)))
         wrong = deviations(solve_reference(model, instance, constant(GAMMA), [0.0, HORIZON]), ensembles)
         assert max(map(abs, wrong.values())) > 2 * CRITICAL, wrong

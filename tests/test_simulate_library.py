@@ -181,9 +181,7 @@ class Kernel:
     def replay(self, seed: int, run: int, modes: int, steps: int) -> tuple[Array, Array]:
         z, chances = np.empty((steps, modes)), np.empty((steps, 3))
         call = self.library.test_replay
-        call.argtypes = [ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int64, ctypes.c_int64] + [
-            ctypes.c_void_p
-        ] * 2
+        call.argtypes = [ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int64, ctypes.c_int64] + [ctypes.c_void_p] * 2
         call(seed, run, modes, steps, z.ctypes.data, chances.ctypes.data)
         return z, chances
 
@@ -242,9 +240,7 @@ def mixture(d: int, *, K: int = 2, M: int = 1, seed: int = 0, **changes: Any) ->
 
 
 @pytest.mark.parametrize("compiler", ["cc", "gcc", "clang"])
-@pytest.mark.parametrize(
-    "loss", [LOSS, LOSS_WITHOUT_PARAMETERS], ids=["with_parameters", "without_parameters"]
-)
+@pytest.mark.parametrize("loss", [LOSS, LOSS_WITHOUT_PARAMETERS], ids=["with_parameters", "without_parameters"])
 def test_headers_compile_without_a_warning(compiler: str, loss: str, tmp_path: Path) -> None:
     for flags in ([], EXACT, FAST):
         compile_c(compiler, source(loss), tmp_path / "kernel.so", "-shared", "-fPIC", *flags)
@@ -374,9 +370,7 @@ def test_summaries_of_the_start_are_those_of_the_definition(kernel: Kernel) -> N
 
 
 @pytest.mark.parametrize("backend", ["c", "numpy"])
-def test_mean_distance_to_the_teacher_is_exact_for_noiseless_least_squares(
-    kernel: Kernel, backend: str
-) -> None:
+def test_mean_distance_to_the_teacher_is_exact_for_noiseless_least_squares(kernel: Kernel, backend: str) -> None:
     # x ~ N(0, I): E |X - X*|^2 is multiplied by 1 - 2 g/d + g^2 (d + 2)/d^2 at each step.
     d, gamma, runs = 50, 0.6, 2000
     problem = mixture(
@@ -419,9 +413,7 @@ def test_a_run_is_the_same_bits_in_whatever_call(kernel: Kernel) -> None:
     problem = mixture(37, K=3, M=2, runs=7)
     for run in simulators(kernel):
         whole = run(problem)
-        parts = [
-            run(replace(problem, first_run=first, runs=runs)) for first, runs in ((0, 1), (1, 4), (5, 2))
-        ]
+        parts = [run(replace(problem, first_run=first, runs=runs)) for first, runs in ((0, 1), (1, 4), (5, 2))]
         np.testing.assert_array_equal(whole, np.concatenate(parts))
         assert len(np.unique(whole[:, 0, -1, 0])) == 7
         assert (run(replace(problem, seed=1))[:, :, -1, 0] != whole[:, :, -1, 0]).all()
