@@ -275,11 +275,7 @@ class SpectrumTable(InstanceTable):
         # Labels need no teacher: there is one only if the file describes it.
         if not model.has_teacher and not {"teacher", "teacher_norm"} & set(given):
             given["teacher"] = None
-        return self._built(self.dimension, given)
-
-    def _built(self, dimension: float, given: dict[str, Any]) -> Instance:
-        instance = getattr(Instance, str(self.name))(dimension, **given)
-        assert isinstance(instance, Instance)
+        instance: Instance = getattr(Instance, str(self.name))(self.dimension, **given)
         return instance
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import time
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pytest
-import reference
-from importlib import resources
 
+import reference
 from sgdlimit.derive import Constant, Labels, derive
 from sgdlimit.runtime.compiler import find_compiler
 from sgdlimit.runtime.evidence import gather

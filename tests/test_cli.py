@@ -295,9 +295,9 @@ REFUSED = [
     (["verify", "least-squares", "--budget", "-1"], 2, "budget"),
     (["generate", "least-squares", "--out", "a_file"], 2, "a_file: it is a file, not a folder"),
     (["generate", "least-squares", "--out", "a_file/folder"], 2, "a_file/folder: cannot be written"),
-    (["solve", "least-squares", "--gamma", "5", "--backend", "numpy"], 3, "diverged at t = "),
-    (["simulate", "least-squares", "--gamma", "9", "--backend", "numpy"], 3, "diverged at t = "),
-    (["verify", "least-squares", "--gamma", "9", "--backend", "numpy"], 3, "diverged at t = "),
+    (["solve", "least-squares", "--gamma", "5"], 3, "diverged at t = "),
+    (["simulate", "least-squares", "--gamma", "9"], 3, "diverged at t = "),
+    (["verify", "least-squares", "--gamma", "9"], 3, "diverged at t = "),
 ]
 
 
@@ -306,7 +306,8 @@ def test_bad_input_is_one_line_and_a_code_and_nothing_written(
     run: Run, arguments: list[str], code: int, message: str
 ) -> None:
     Path("a_file").write_text("")
-    shown = run(*arguments)
+    backend = [] if arguments[0] == "generate" else ["--backend", "numpy"]  # or a note may stand before the error
+    shown = run(*arguments, *backend)
     assert shown.code == code
     assert shown.out == ""
     assert shown.err.startswith("error: ")
