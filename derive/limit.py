@@ -56,6 +56,21 @@ def over_classes(name: str) -> sp.Sum:
     return sp.Sum(p * sp.IndexedBase(name)[i], (i, 1, K))
 
 
+STATISTICS = (
+    "adversarial_risk",
+    "clean_risk",
+    "clean_error",
+    "robust_error",
+    "norm2",
+    "overlap",
+    "cosine",
+    "distance2",
+    "learning_rate",
+    "effective_ridge",
+)
+"""Names of the standard statistics."""
+
+
 # What the coefficients and statistics are functions of (§2, §3). Sums of terms of one sign wherever a difference would
 # cancel: `Q_perp = Q − c²/Q*` and `s² = Q − 2c + Q*` are never formed.
 SUMMARY: tuple[Definition, ...] = (
@@ -216,6 +231,7 @@ def derive(
     >>> limit.coefficients["F"]
     epsilon**2*n + epsilon*mean*erf(sqrt(2)*mean/(2*s)) + sqrt(2)*epsilon*s*exp(-mean**2/(2*s**2))/sqrt(pi)
     """
+    check_names(statistics or {})
     loss = to_sympy(model.loss.text, "loss")
     attacked = standard(loss) if model.adversary is None else adversarial(loss)
     score = score_law(model, attacked.form)
@@ -270,6 +286,22 @@ def derive(
         rules=gather.rules,
         parameters=parameters_of(model, statistics),
     )
+
+
+def check_names(statistics: Mapping[str, Expectation | Formula]) -> None:
+    """Names of the user's statistics are plain and new.
+
+    Raises
+    ------
+    ModelError
+        For a name that is taken, or no name.
+    """
+    taken = {*COEFFICIENTS, "BD", *STATISTICS}
+    for name in statistics:
+        if not name.isidentifier() or not name.isascii():
+            raise ModelError("statistics", f"{name!r} is not a name", "use letters, digits and underscores")
+        if name in taken:
+            raise ModelError("statistics", f"{name!r} is one of sgdlimit's own", "choose another name")
 
 
 def parameters_of(model: Model, statistics: Mapping[str, Expectation | Formula] | None = None) -> tuple[str, ...]:

@@ -255,3 +255,9 @@ def test_documents_show_loss_coefficients_and_equations() -> None:
         ):
             assert part in text
     assert limit._repr_markdown_() == limit.markdown()
+
+
+@pytest.mark.parametrize("name", ["norm2", "R", "two words", "a,b", "ε"])
+def test_a_statistic_needs_a_plain_new_name(name: str) -> None:
+    with pytest.raises(ModelError, match="statistics"):
+        derive(Model(SQUARE, NOISY), {name: Expectation("(r - y)**2")})
