@@ -220,7 +220,8 @@ def _sign_labels(latent: Linear) -> Score:
         Definition(mean, m),
         Definition(s, deviation_of(Q_perp + beta**2 * Q_star)),
         Definition(rho, beta * root_Q_star / s),
-        Definition(rho_perp, sp.sqrt(Q_perp) / s),
+        # without a score (X = 0) the latent form keeps its whole variance
+        Definition(rho_perp, sp.Piecewise((sp.sqrt(Q_perp) / s, Q_perp + beta**2 * Q_star > TINY), (1, True))),
         Definition(latent_mean, a * m_star + b),
         Definition(latent_slope, a * root_Q_star * rho),
         Definition(latent_spread, deviation_of(a**2 * Q_star * rho_perp**2 + c**2)),

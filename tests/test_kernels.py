@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from models import CASES, Case
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 import reference
 from sgdlimit.codegen import emit
@@ -153,6 +154,23 @@ def test_the_right_hand_side_is_linear_in_the_coefficients_of_the_theory(backend
     terms = reference.mode_terms(model, reference.Modes.of(model, instance), x, v)
     assert np.allclose(dx, -0.4 * (terms.drift + 0.2 * x), rtol=1e-12, atol=1e-14)
     assert np.allclose(dv, -2 * 0.4 * (terms.H + 0.2) * v + 0.16 * terms.G, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_at_the_origin_the_score_says_nothing_of_a_sign_label(backend: str) -> None:
+    """X = 0 (section 2): A = E f'(0; y), D = E[f'(0; y)(r* − m*)]/Q*, and a nearby iterate has nearly the same."""
+    kernel = load_kernel(CASES["adversarial logistic, sign teacher"].model, backend=backend)
+    m_star, Q_star = 0.3, 0.7
+    root = np.sqrt(Q_star)
+    for size in (0.0, 1e-160, 1e-12):
+        law = reference.ScoreLaw(0.0, m_star, Q_star, 0.0, -1.0, size**2, (0.0, -m_star))
+        got = kernel.evaluate_coefficients(score_of(kernel, law, size), 0.0, np.array([RADIUS, 0.0]))
+        R, A, B, D, F, _ = got
+        assert pytest.approx(np.log(2), rel=1e-9) == R
+        assert pytest.approx(-0.5 * (2 * ndtr(m_star / root) - 1), rel=1e-9) == A
+        assert pytest.approx(0.25, rel=1e-9) == B
+        assert pytest.approx(-np.exp(-(m_star**2) / (2 * Q_star)) / np.sqrt(2 * np.pi * Q_star), rel=1e-9) == D
+        assert pytest.approx(RADIUS / 2, rel=1e-9) == F
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

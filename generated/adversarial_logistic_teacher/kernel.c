@@ -244,7 +244,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double mean = m;
   const double s = sqrt(fmax(1e-300, Q_perp + Q_star*(beta*beta)));
   const double rho = sqrt(Q_star)*beta/s;
-  const double rho_perp = sqrt(Q_perp)/s;
+  const double rho_perp = ((Q_perp + Q_star*(beta*beta)) > 1e-300 ? sqrt(Q_perp)/s : 1.0);
   const double latent_mean = m_star;
   const double latent_slope = sqrt(Q_star)*rho;
   const double latent_spread = sqrt(fmax(1e-300, Q_star*(rho_perp*rho_perp)));
@@ -333,7 +333,7 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double mean = m;
   const double s = sqrt(fmax(1e-300, Q_perp + Q_star*(beta*beta)));
   const double rho = sqrt(Q_star)*beta/s;
-  const double rho_perp = sqrt(Q_perp)/s;
+  const double rho_perp = ((Q_perp + Q_star*(beta*beta)) > 1e-300 ? sqrt(Q_perp)/s : 1.0);
   const double latent_mean = m_star;
   const double latent_slope = sqrt(Q_star)*rho;
   const double latent_spread = sqrt(fmax(1e-300, Q_star*(rho_perp*rho_perp)));
@@ -446,7 +446,7 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   const double mean = m;
   const double s = sqrt(fmax(1e-300, Q_perp + Q_star*(beta*beta)));
   const double rho = sqrt(Q_star)*beta/s;
-  const double rho_perp = sqrt(Q_perp)/s;
+  const double rho_perp = ((Q_perp + Q_star*(beta*beta)) > 1e-300 ? sqrt(Q_perp)/s : 1.0);
   const double latent_mean = m_star;
   const double latent_slope = sqrt(Q_star)*rho;
   const double latent_spread = sqrt(fmax(1e-300, Q_star*(rho_perp*rho_perp)));

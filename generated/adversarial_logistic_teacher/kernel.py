@@ -392,7 +392,7 @@ def rate_coefficients(score, y, par):
     mean = m
     s = np.sqrt(np.maximum(1e-300, Q_perp + Q_star*(beta*beta)))
     rho = np.sqrt(Q_star)*beta/s
-    rho_perp = np.sqrt(Q_perp)/s
+    rho_perp = np.where((Q_perp + Q_star*(beta*beta)) > 1e-300, np.sqrt(Q_perp)/s, 1.0)
     latent_mean = m_star
     latent_slope = np.sqrt(Q_star)*rho
     latent_spread = np.sqrt(np.maximum(1e-300, Q_star*(rho_perp*rho_perp)))
@@ -434,7 +434,7 @@ def statistic_coefficients(score, y, par):
     mean = m
     s = np.sqrt(np.maximum(1e-300, Q_perp + Q_star*(beta*beta)))
     rho = np.sqrt(Q_star)*beta/s
-    rho_perp = np.sqrt(Q_perp)/s
+    rho_perp = np.where((Q_perp + Q_star*(beta*beta)) > 1e-300, np.sqrt(Q_perp)/s, 1.0)
     latent_mean = m_star
     latent_slope = np.sqrt(Q_star)*rho
     latent_spread = np.sqrt(np.maximum(1e-300, Q_star*(rho_perp*rho_perp)))
@@ -482,7 +482,7 @@ def all_coefficients(score, y, par):
     mean = m
     s = np.sqrt(np.maximum(1e-300, Q_perp + Q_star*(beta*beta)))
     rho = np.sqrt(Q_star)*beta/s
-    rho_perp = np.sqrt(Q_perp)/s
+    rho_perp = np.where((Q_perp + Q_star*(beta*beta)) > 1e-300, np.sqrt(Q_perp)/s, 1.0)
     latent_mean = m_star
     latent_slope = np.sqrt(Q_star)*rho
     latent_spread = np.sqrt(np.maximum(1e-300, Q_star*(rho_perp*rho_perp)))
