@@ -41,7 +41,7 @@ from sgdlimit.runtime.verdict import allot
 Array = NDArray[np.float64]
 Progress = Callable[[int, int], None]
 
-DEFAULT_BUDGET: Mapping[str, float] = {"c": 1.5e10, "numpy": 5e9}
+DEFAULT_BUDGET: Mapping[str, float] = {"c": 1e10, "numpy": 5e9}
 """Coordinate-steps, by backend."""
 DEFAULT_TIMES = 12
 SMALLEST_DIMENSION = 100
@@ -144,7 +144,7 @@ def gather(
         Three or more, increasing, multiples of the first; the smallest admissible one from 100 on, its double and its
         quadruple unless given.
     budget : float, optional
-        Coordinate-steps to spend on ensembles: 1.5e10 with C, 5e9 with NumPy, unless given.
+        Coordinate-steps to spend on ensembles: 1e10 with C, 5e9 with NumPy, unless given.
     seed : int
     threads : int, optional
         As many as there are cores unless given; the result does not depend on it.

@@ -163,15 +163,26 @@ def finite_size_allowance(fit: Extrapolation) -> Array:
     >>> d = np.array([100.0, 200.0, 400.0])
     >>> means = np.stack([2 + 3 / d, 2 + 1 / d], axis=-1)
     >>> fit = extrapolate((100, 200, 400), means, np.zeros_like(means), (400, 100, 100))
-    >>> allowed = finite_size_allowance(fit)
-    >>> bool(np.allclose(allowed, fit.leak * 3 * 100))
+    >>> bool(np.allclose(finite_size_allowance(fit), fit.leak * 3 * 100))
     True
     """
-    expected = (np.abs(fit.slope) + fit.slope_error).max(axis=-1, keepdims=True) * fit.smallest
-    measured = np.abs(fit.curvature)
-    significant = measured > SIGNIFICANT * fit.curvature_error
-    larger = np.where(significant, measured, 0.0).max(axis=-1, keepdims=True)
-    return np.asarray(np.broadcast_to(fit.leak * np.maximum(expected, larger), np.shape(fit.value)))
+    return _shift(fit, np.abs(fit.slope) + fit.slope_error, np.abs(fit.curvature))
+
+
+def firm_allowance(fit: Extrapolation) -> Array:
+    """The part of :func:`finite_size_allowance` that no number of runs would reduce."""
+    return _shift(
+        fit,
+        np.maximum(np.abs(fit.slope) - 2 * fit.slope_error, 0),
+        np.maximum(np.abs(fit.curvature) - SIGNIFICANT * fit.curvature_error, 0),
+    )
+
+
+def _shift(fit: Extrapolation, slope: Array, curvature: Array) -> Array:
+    expected = slope.max(axis=-1, keepdims=True) * fit.smallest
+    significant = np.abs(fit.curvature) > SIGNIFICANT * fit.curvature_error
+    measured = np.where(significant, curvature, 0.0).max(axis=-1, keepdims=True)
+    return np.asarray(np.broadcast_to(fit.leak * np.maximum(expected, measured), np.shape(fit.value)))
 
 
 # ── The verdict ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -199,6 +210,8 @@ class Comparison:
         What the resolution is a fraction of.
     time : float
         Time of the comparison.
+    firm : float
+        The part of ``allowance`` that more runs would not reduce.
     """
 
     part: str
@@ -211,6 +224,7 @@ class Comparison:
     allowance: float
     scale: float
     time: float = math.nan
+    firm: float = 0.0
 
     @property
     def deviation(self) -> float:
@@ -277,10 +291,10 @@ class Judgement:
     @property
     def factor(self) -> float:
         """How many times the runs (or samples) would give the resolution; inf if none would."""
-        room = self.resolution - self.comparison.allowance
         if self.resolved:
             return 1.0
-        return (self.critical * self.comparison.error / room) ** 2 if room > 0 else math.inf
+        room = self.resolution - self.comparison.firm
+        return ((self.half_width - self.comparison.firm) / room) ** 2 if room > 0 else math.inf
 
     @property
     def severity(self) -> float:

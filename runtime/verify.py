@@ -34,6 +34,7 @@ from sgdlimit.runtime.verdict import (
     decide,
     extrapolate,
     finite_size_allowance,
+    firm_allowance,
     judge_all,
 )
 
@@ -259,7 +260,7 @@ def compare_trajectories(
 ) -> list[Comparison]:
     """The extrapolated ensembles against the limit, at every time of the evidence."""
     at = np.searchsorted(trajectory.times, evidence.times)
-    allowances = finite_size_allowance(fit)
+    allowances, firm = finite_size_allowance(fit), firm_allowance(fit)
     compared = []
     for s, name in enumerate(names):
         scale = scale_of(name, trajectory)
@@ -277,6 +278,7 @@ def compare_trajectories(
                     allowance=float(allowances[s, t]) + _ROUNDING * (abs(expected) + scale),
                     scale=scale,
                     time=float(time),
+                    firm=float(firm[s, t]),
                 )
             )
     return compared
@@ -330,7 +332,7 @@ def verify(
         Three or more, increasing, multiples of the first; the smallest admissible one from 100 on, its double and its
         quadruple unless given.
     budget : float, optional
-        Coordinate-steps to spend: 1.5e10 with C, 5e9 with NumPy, unless given.
+        Coordinate-steps to spend: 1e10 with C, 5e9 with NumPy, unless given.
     resolution : float
         Half-width asked of every interval, as a fraction of the statistic's range along the trajectory (or of a tenth
         of its size where it hardly moves).

@@ -1,0 +1,1 @@
+"""Spec files of the models that come with sgdlimit; `sgdlimit catalogue` lists them."""
