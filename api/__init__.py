@@ -47,11 +47,11 @@ if TYPE_CHECKING:
     from sgdlimit.runtime.ensemble import Ensemble
     from sgdlimit.runtime.instance import Instance
     from sgdlimit.runtime.kernel import NoCompilerWarning, load_kernel
-    from sgdlimit.runtime.simulate import simulate
-    from sgdlimit.runtime.solve import solve
+    from sgdlimit.runtime.simulator import simulate
+    from sgdlimit.runtime.solver import solve
     from sgdlimit.runtime.spec import Spec, catalogue, load_spec
     from sgdlimit.runtime.trajectory import State, Trajectory
-    from sgdlimit.runtime.verify import Verification, verify
+    from sgdlimit.runtime.verification import Verification, verify
 
     __version__: str
 
@@ -104,11 +104,11 @@ _MODULES = {
     "sgdlimit.runtime.ensemble": "Ensemble",
     "sgdlimit.runtime.instance": "Instance",
     "sgdlimit.runtime.kernel": "NoCompilerWarning load_kernel",
-    "sgdlimit.runtime.simulate": "simulate",
-    "sgdlimit.runtime.solve": "solve",
+    "sgdlimit.runtime.simulator": "simulate",
+    "sgdlimit.runtime.solver": "solve",
     "sgdlimit.runtime.spec": "Spec catalogue load_spec",
     "sgdlimit.runtime.trajectory": "State Trajectory",
-    "sgdlimit.runtime.verify": "Verification verify",
+    "sgdlimit.runtime.verification": "Verification verify",
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 

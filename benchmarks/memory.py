@@ -52,7 +52,7 @@ def peak_of(backend: str, d: int, horizon: float) -> int:
 
     from benchmarks.problem import MODEL, PARAMETERS, SCHEDULE, instance
     from sgdlimit.runtime.kernel import load_kernel
-    from sgdlimit.runtime.simulate import simulate
+    from sgdlimit.runtime.simulator import simulate
 
     kernel = load_kernel(MODEL, backend=backend)
 

@@ -26,7 +26,7 @@ from sgdlimit.runtime.cli import main
 sys.exit(main())
 """
 _CALL = f"""
-from sgdlimit.runtime.solve import solve
+from sgdlimit.runtime.solver import solve
 from sgdlimit.runtime.spec import load_spec
 solve(**load_spec({MODEL!r}).arguments)
 """

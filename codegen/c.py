@@ -28,7 +28,7 @@ from sgdlimit.codegen.language import (
     Statement,
     Tails,
 )
-from sgdlimit.derive.symbols import Parameter
+from sgdlimit.derive.symbols import Parameter, epsilon, tau
 
 _HELPERS = {
     "square": "static inline double square(double x) { return x * x; }",
@@ -72,148 +72,16 @@ _HELPERS = {
     "static inline double normal_cdf(double x) { return 0.5 * erfc(-0.7071067811865476 * x); }",
 }
 
-# Names that a user's parameter must not take over in the emitted text.
-_TAKEN = frozenset(
-    [
-        "auto",
-        "break",
-        "case",
-        "char",
-        "const",
-        "continue",
-        "default",
-        "do",
-        "double",
-        "else",
-        "enum",
-        "extern",
-        "float",
-        "for",
-        "goto",
-        "if",
-        "inline",
-        "int",
-        "long",
-        "register",
-        "restrict",
-        "return",
-        "short",
-        "signed",
-        "sizeof",
-        "static",
-        "struct",
-        "switch",
-        "typedef",
-        "union",
-        "unsigned",
-        "void",
-        "volatile",
-        "while",
-        "main",
-        "p",
-        "k",
-        "i",
-        "j",
-        "q",
-        "x",
-        "v",
-        "z",
-        "n",
-        "y",
-        "r",
-        "u",
-        "m",
-        "dm",
-        "s",
-        "par",
-        "stride",
-        "weight",
-        "weights",
-        "label",
-        "r_star",
-        "xi",
-        "uniform",
-        "mean",
-        "beta",
-        "beta1",
-        "Q",
-        "Q_perp",
-        "Q_star",
-        "m_star",
-        "mu",
-        "lam",
-        "omega",
-        "x_star",
-        "rho",
-        "rho_perp",
-        "latent_mean",
-        "latent_slope",
-        "latent_spread",
-        "s_latent",
-        "s_given",
-        "mean_given",
-        "s_score",
-        "norm2",
-        "inverse_norm",
-        "teacher_norm2",
-        "probability",
-        "gamma",
-        "t",
-        "d",
-        "A",
-        "B",
-        "D",
-        "F",
-        "I",
-        "R",
-        "BD",
-        "K",
-        "N",
-        "P_plus",
-        "P_minus",
-        "score",
-        "exp",
-        "log",
-        "sqrt",
-        "sin",
-        "cos",
-        "tan",
-        "atan",
-        "sinh",
-        "cosh",
-        "tanh",
-        "erf",
-        "erfc",
-        "fabs",
-        "fmax",
-        "fmin",
-        "pow",
-        "square",
-        "softplus",
-        "sigmoid",
-        "normal_cdf",
-        "gradient",
-        "target",
-        "ridge",
-        "rates",
-        "statistics",
-        "constants",
-    ]
-)
-_TAKEN_FORM = re.compile(
-    r"^([cgws]\d+|M\d+_\d+|tails_\d+|gap\d+|away\d+|sigma\d+[pm]?|side\d+[pm]?|(J|mean|sum|sgdlimit|SGDLIMIT)_.*|_.*)$"
-)
-
 
 def parameter_name(name: str) -> str:
-    """A user's parameter as an identifier: its own name, with an underscore behind it where the file needs that
-    name."""
-    return f"{name}_" if name in _TAKEN or _TAKEN_FORM.match(name) else name
+    """A parameter as an identifier. The prefix is used by nothing else, so that any name is free to be a parameter's."""
+    return f"p_{name}"
 
 
 def scalar_name(symbol: sp.Symbol) -> str:
     """Text of a scalar."""
-    return parameter_name(symbol.name) if isinstance(symbol, Parameter) else symbol.name
+    named = isinstance(symbol, Parameter) or symbol in (epsilon, tau)
+    return parameter_name(symbol.name) if named else str(symbol.name)
 
 
 def mode_element(e: sp.Expr) -> str:
@@ -409,7 +277,7 @@ class CEmitter:
         return [
             f"const double {identifier} = par[{index} * stride];"
             for index, name in enumerate(self.kernel.parameters)
-            if mentions(text, identifier := parameter_identifier(name))
+            if mentions(text, identifier := parameter_name(name))
         ]
 
     def sample_function(
@@ -515,11 +383,9 @@ class CEmitter:
 
     def _iterate_parameters(self, text: str) -> list[str]:
         """Parameters that stand outside the loop over classes (the ridge): those of the first class."""
-        wanted = [
-            (k, name) for k, name in enumerate(self.kernel.parameters) if mentions(text, parameter_identifier(name))
-        ]
+        wanted = [(k, name) for k, name in enumerate(self.kernel.parameters) if mentions(text, parameter_name(name))]
         return [
-            f"const double {parameter_identifier(name)} = p->parameters[(iterate * {len(self.kernel.parameters)} + {k}) * p->classes];"
+            f"const double {parameter_name(name)} = p->parameters[(iterate * {len(self.kernel.parameters)} + {k}) * p->classes];"
             for k, name in wanted
         ]
 
@@ -570,7 +436,7 @@ class CEmitter:
             *(f" * {line}" for line in kernel.about),
             " */",
             "",
-            f"enum {{ PARAMETERS = {len(kernel.parameters)}, STATISTICS = {len(kernel.statistics)} }};",
+            f"enum {{ PARAMETERS = {len(kernel.parameters)}, STATISTICS = {len(kernel.statistics)}, JUDGED_STATISTICS = {kernel.judged} }};",
             "",
             "static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t);",
             "",
@@ -700,10 +566,6 @@ int32_t sgdlimit_rhs(const sgdlimit_problem *p, int64_t iterate, double t, const
 
 int64_t sgdlimit_constants_count(const sgdlimit_problem *p) {{ return constants_count(p); }}
 """
-
-
-def parameter_identifier(name: str) -> str:
-    return name if name in ("epsilon", "tau") else parameter_name(name)
 
 
 def mentions(text: str, name: str) -> bool:

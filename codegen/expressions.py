@@ -81,6 +81,10 @@ class ExpressionPrinter:
             return self._sign(self(e.args[0])), _ATOM
         if isinstance(e, (sp.Max, sp.Min)):
             return self._extremum(e), _ATOM
+        if isinstance(e, sp.Heaviside):
+            x = self._at_least(e.args[0], _PRODUCT)
+            half = self._choose(f"{x} < 0", self._literal(0.0), self._literal(0.5))
+            return self._choose(f"{x} > 0", self._literal(1.0), half), _ATOM
         if type(e) in self.functions:
             name = self.functions[type(e)]
             self.used.add(name)
@@ -148,7 +152,12 @@ class ExpressionPrinter:
     def _condition(self, e: sp.Basic) -> str:
         if isinstance(e, Relational) and e.rel_op in ("<", "<=", ">", ">=", "==", "!="):
             return f"{self._at_least(e.lhs, _PRODUCT)} {e.rel_op} {self._at_least(e.rhs, _PRODUCT)}"
+        if isinstance(e, (sp.And, sp.Or)):
+            joined = self._and if isinstance(e, sp.And) else self._or
+            return joined.join(f"({self._condition(a)})" for a in sorted(e.args, key=sp.default_sort_key))
         raise UnknownNodeError(f"{type(e).__name__} as a condition")
+
+    _and, _or = " && ", " || "
 
     _sqrt = "sqrt"
 
@@ -243,6 +252,7 @@ class NumpyExpressions(ExpressionPrinter):
         Tanh: "np.tanh",
     }
     _sqrt = "np.sqrt"
+    _and, _or = " & ", " | "
 
     def _not_a_number(self) -> str:
         return "np.nan"

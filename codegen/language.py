@@ -125,6 +125,8 @@ class Kernel:
         Of one sample; of the step.
     positive : tuple of str
         Expressions in the parameters that the derivation took to be positive.
+    judged : int
+        How many statistics, from the first, tell a divergence.
     """
 
     about: tuple[str, ...]
@@ -146,3 +148,4 @@ class Kernel:
     ridge: Function
     learning_rate: Function
     positive: tuple[str, ...] = ()
+    judged: int = 0

@@ -104,6 +104,7 @@ def lower(limit: Limit, schedule: Schedule | None = None) -> Kernel:
         label=_scalars([], {"y": limit.label}),
         ridge=_scalars([], {"tau": symbols.tau}),
         learning_rate=_scalars([], {"gamma": to_sympy(schedule.text, "schedule")} if schedule else {}),
+        judged=tuple(limit.statistics).index("learning_rate"),
         positive=tuple(str(a.lhs) for a in limit.adversarial_loss.assumptions),
     )
 

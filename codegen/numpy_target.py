@@ -14,7 +14,7 @@ from importlib import resources
 import sympy as sp
 
 from sgdlimit.codegen import FORMAT
-from sgdlimit.codegen.c import mentions, parameter_identifier, scalar_name
+from sgdlimit.codegen.c import mentions, parameter_name, scalar_name
 from sgdlimit.codegen.expressions import NumpyExpressions, UnknownNodeError
 from sgdlimit.codegen.language import (
     Accumulate,
@@ -195,14 +195,14 @@ class NumpyEmitter:
         return [
             f"{identifier} = par[{index}]"
             for index, name in enumerate(self.kernel.parameters)
-            if mentions(text, identifier := parameter_identifier(name))
+            if mentions(text, identifier := parameter_name(name))
         ]
 
     def _iterate_parameters(self, text: str) -> list[str]:
         return [
             f"{identifier} = problem.parameters[iterate, {index}, 0]"
             for index, name in enumerate(self.kernel.parameters)
-            if mentions(text, identifier := parameter_identifier(name))
+            if mentions(text, identifier := parameter_name(name))
         ]
 
     def _constant_reads(self, text: str, with_class: bool) -> list[str]:
@@ -295,9 +295,9 @@ class NumpyEmitter:
             value = self.text(kernel.learning_rate.results[0].expression)
             text = "\n".join([*body, value])
             reads = [
-                f"{parameter_identifier(name)} = problem.step_arguments[iterate, {index}]"
+                f"{parameter_name(name)} = problem.step_arguments[iterate, {index}]"
                 for index, name in enumerate(kernel.schedule_parameters)
-                if mentions(text, parameter_identifier(name))
+                if mentions(text, parameter_name(name))
             ]
             lines += [
                 "    if problem.step_kind == StepKind.SCHEDULE:",
@@ -377,7 +377,7 @@ class NumpyEmitter:
             *("\n".join(function) for function in functions),
             "# ---- The solver and the simulation " + "-" * 78,
             *rest,
-            _ENTRY,
+            _ENTRY.format(judged=kernel.judged),
         ]
         return "\n\n\n".join(section.strip("\n") for section in sections) + "\n"
 
@@ -385,7 +385,7 @@ class NumpyEmitter:
 _ENTRY = '''\
 def solve_problem(problem, modes=False):
     """Solve the mode equations of a Problem; see `solve`."""
-    return solve(problem, constants, rates, learning_rate, statistics, len(STATISTICS), modes=modes)
+    return solve(problem, constants, rates, learning_rate, statistics, len(STATISTICS), {judged}, modes=modes)
 
 
 def simulate_problem(problem):

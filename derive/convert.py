@@ -111,7 +111,8 @@ def _convert(node: Expression) -> sp.Expr:
                 ">": sp.StrictGreaterThan,
                 ">=": sp.GreaterThan,
             }
-            return relation[operator](_convert(left), _convert(right))
+            # against 0, so that r < y is seen to depend on r - y alone
+            return relation[operator](sp.expand(_convert(left) - _convert(right)), 0)
         case Conditional(branches):
             return sp.Piecewise(*((_convert(value), _condition(condition)) for value, condition in branches))
     raise AssertionError(f"no conversion for {node!r}")

@@ -355,7 +355,7 @@ def _statistics(
         "cosine": sp.Piecewise((overlap / sp.sqrt(NORM2 * TEACHER_NORM2), NORM2 * TEACHER_NORM2 > 0), (0, True)),
         "distance2": over_modes((x - x_star) ** 2 + v),
         "learning_rate": symbols.gamma,
-        "effective_ridge": sp.Piecewise((ridge / mean_B, n > 0), (sp.nan, True)),
+        "effective_ridge": sp.Piecewise((ridge / mean_B, n * mean_B > 0), (sp.nan, True)),
     }
     for name, formula in formulas.items():
         unknown = sorted(str(e) for e in formula.free_symbols if str(e) not in named and str(e) not in model.parameters)

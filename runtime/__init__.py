@@ -1,0 +1,56 @@
+"""Instances, solver, simulator and verification: everything that computes with numbers.
+
+The public names are imported from where they live when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sgdlimit.derive.model import Constant, Schedule
+    from sgdlimit.runtime.ensemble import Ensemble
+    from sgdlimit.runtime.instance import Instance
+    from sgdlimit.runtime.kernel import NoCompilerWarning, load_kernel
+    from sgdlimit.runtime.simulator import simulate
+    from sgdlimit.runtime.solver import solve
+    from sgdlimit.runtime.spec import Spec, load_spec
+    from sgdlimit.runtime.trajectory import State, Trajectory
+    from sgdlimit.runtime.verification import Verification, verify
+
+_MODULES = {
+    "sgdlimit.derive.model": "Constant Schedule",
+    "sgdlimit.runtime.ensemble": "Ensemble",
+    "sgdlimit.runtime.instance": "Instance",
+    "sgdlimit.runtime.kernel": "NoCompilerWarning load_kernel",
+    "sgdlimit.runtime.simulator": "simulate",
+    "sgdlimit.runtime.solver": "solve",
+    "sgdlimit.runtime.spec": "Spec load_spec",
+    "sgdlimit.runtime.trajectory": "State Trajectory",
+    "sgdlimit.runtime.verification": "Verification verify",
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
+
+__all__ = [
+    "Constant",
+    "Ensemble",
+    "Instance",
+    "NoCompilerWarning",
+    "Schedule",
+    "Spec",
+    "State",
+    "Trajectory",
+    "Verification",
+    "load_kernel",
+    "load_spec",
+    "simulate",
+    "solve",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -28,7 +28,7 @@ from sgdlimit.derive.errors import Diverged, InputError, SgdlimitError, SpecErro
 if TYPE_CHECKING:
     from sgdlimit.runtime.spec import Equations, Spec
     from sgdlimit.runtime.verdict import Judgement
-    from sgdlimit.runtime.verify import Verification
+    from sgdlimit.runtime.verification import Verification
 
 DONE, FAILED, BAD_INPUT, DIVERGED, INCONCLUSIVE, INTERNAL = range(6)
 INTERRUPTED = 130
@@ -246,7 +246,7 @@ def solve(
     Prints some of its points; --out writes them all.
     """
     from sgdlimit.runtime.output import CURVES, about, check_output, plain, save_curves
-    from sgdlimit.runtime.solve import solve as run
+    from sgdlimit.runtime.solver import solve as run
 
     loaded = _load(spec, set_, gamma=gamma, horizon=horizon, rtol=rtol)
     if out is not None:
@@ -286,7 +286,7 @@ def simulate(
     Prints means over the runs with standard errors; --out writes every run.
     """
     from sgdlimit.runtime.output import CURVES, about, check_output, plain, save_curves
-    from sgdlimit.runtime.simulate import simulate as run
+    from sgdlimit.runtime.simulator import simulate as run
 
     loaded = _load(spec, set_, gamma=gamma, horizon=horizon)
     if out is not None:
@@ -337,7 +337,7 @@ def verify(
     Exit code 0: passed; 1: failed, the equations are not those of SGD; 4: inconclusive, more simulation would decide.
     """
     from sgdlimit.runtime.output import FIGURES, PAGES, check_output, written
-    from sgdlimit.runtime.verify import verify as run
+    from sgdlimit.runtime.verification import verify as run
 
     loaded = _load(spec, set_, gamma=gamma, horizon=horizon)
     for path, endings in ((report, PAGES), (figure, FIGURES)):

@@ -93,7 +93,7 @@ def load_library(source: str, compiler: Compiler) -> ctypes.CDLL:
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="sgdlimit-") as temporary:
             return _load(_build(source, compiler, Path(temporary) / "kernel.so"))
-    key = _digest(source, *compiler.command, compiler.version, *compiler.flags, _cpu())
+    key = _digest(source, *compiler.command, compiler.version, *_BASE, *compiler.flags, _cpu())
     path = folder / "kernels" / f"{key}.so"
     if _is_whole(path):
         with contextlib.suppress(BackendError):
@@ -107,22 +107,31 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BackendError(
-            f"the cache folder {folder} cannot be made ({error.strerror}); set SGDLIMIT_CACHE to one that can, or to 0"
-        ) from None
+        raise _unwritable(folder, error) from None
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise _unwritable(path.parent, error) from None
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
         os.replace(name, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(name)
+        if isinstance(error, OSError):
+            raise _unwritable(path.parent, error) from None
         raise
+
+
+def _unwritable(folder: Path, error: OSError) -> BackendError:
+    return BackendError(
+        f"the cache folder {folder} cannot be written ({error.strerror}); set SGDLIMIT_CACHE to one that can, or to 0"
+    )
 
 
 def _build(source: str, compiler: Compiler, path: Path) -> Path:
@@ -160,7 +169,7 @@ def _is_whole(path: Path) -> bool:
 def _probed_flags(command: tuple[str, ...], version: str) -> tuple[str, ...]:
     """The wanted flags that the compiler takes without a word; remembered in the cache."""
     folder = cache_folder()
-    memory = None if folder is None else folder / "flags" / _digest(*command, version, _cpu())
+    memory = None if folder is None else folder / "flags" / _digest(*command, version, *_BASE, *_WANTED, _cpu())
     if memory is not None:
         with contextlib.suppress(OSError):
             return tuple(memory.read_text().split())

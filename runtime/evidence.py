@@ -34,7 +34,7 @@ from sgdlimit.runtime.scores import (
     score_statistics,
     with_ingredients,
 )
-from sgdlimit.runtime.simulate import run_all
+from sgdlimit.runtime.simulator import run_all
 from sgdlimit.runtime.spectra import rational_shares
 from sgdlimit.runtime.verdict import allot
 
@@ -137,7 +137,7 @@ def gather(
     Parameters
     ----------
     model, instance, schedule, parameters, horizon, backend, statistics, kernel
-        As in :func:`sgdlimit.runtime.solve.solve`.
+        As in :func:`sgdlimit.runtime.solver.solve`.
     times : array_like, optional
         Rounded to multiples of the inverse of the smallest dimension; 12 of them evenly up to the horizon unless given.
     dimensions : sequence of int, optional

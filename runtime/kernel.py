@@ -172,6 +172,8 @@ def _source(
     model: Model, statistics: Statistics | None, schedule: Schedule | None, target: str, limit: Limit | None
 ) -> str:
     if limit is not None:
+        if statistics:
+            raise InputError("statistics", "a limit already has its own", "give them to derive()")
         from sgdlimit.codegen import emit
 
         return emit(limit, target, schedule)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from sgdlimit.runtime.verify import Verification
+    from sgdlimit.runtime.verification import Verification
 
 LABELS = {
     "adversarial_risk": "adversarial risk",

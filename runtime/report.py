@@ -9,11 +9,11 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from sgdlimit.runtime.picture import CLAIMS, LABELS, png
-from sgdlimit.runtime.verify import TABLE_HEAD, table_row
+from sgdlimit.runtime.verification import TABLE_HEAD, table_row
 
 if TYPE_CHECKING:
     from sgdlimit.runtime.verdict import Judgement
-    from sgdlimit.runtime.verify import Verification
+    from sgdlimit.runtime.verification import Verification
 
 
 # ── Words ───────────────────────────────────────────────────────────────────────────────────────────────────

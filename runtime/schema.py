@@ -433,7 +433,7 @@ class SimulateTable(Table):
 
 
 class VerifyTable(Table):
-    """``[verify]``; what is left out takes the default of :func:`sgdlimit.runtime.verify.verify`."""
+    """``[verify]``; what is left out takes the default of :func:`sgdlimit.runtime.verification.verify`."""
 
     dimensions: list[Count] | None = None
     budget: Positive | None = None

@@ -33,7 +33,7 @@ A whole file, with everything that has no default and most of what has one:
     horizon = 10.0
 
     [statistics]
-    margin = {expectation = "y*r"}               # or {formula = "adversarial_risk - clean_risk"}
+    gap = {formula = "adversarial_risk - clean_risk"}   # or {expectation = "Abs(r - y)"}
 
     [simulate]
     runs = 32

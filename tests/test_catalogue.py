@@ -15,9 +15,9 @@ from sgdlimit.runtime.compiler import find_compiler
 from sgdlimit.runtime.evidence import gather
 from sgdlimit.runtime.generate import generated_files
 from sgdlimit.runtime.kernel import load_kernel
-from sgdlimit.runtime.solve import solve
+from sgdlimit.runtime.solver import solve
 from sgdlimit.runtime.spec import Spec, catalogue, load_equations, load_spec
-from sgdlimit.runtime.verify import judge
+from sgdlimit.runtime.verification import judge
 
 NAMES = tuple(catalogue())
 needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler")

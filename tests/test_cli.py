@@ -21,8 +21,8 @@ from sgdlimit.derive.errors import InputError
 from sgdlimit.runtime import cli, generate, output
 from sgdlimit.runtime.compiler import find_compiler
 from sgdlimit.runtime.kernel import kernel_text
-from sgdlimit.runtime.simulate import simulate
-from sgdlimit.runtime.solve import solve
+from sgdlimit.runtime.simulator import simulate
+from sgdlimit.runtime.solver import solve
 from sgdlimit.runtime.spec import catalogue, catalogue_text, load_equations, load_spec
 
 needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler")
@@ -194,7 +194,7 @@ def test_verify_without_enough_simulation_is_inconclusive(run: Run) -> None:
 
 
 def test_a_failed_verification_has_a_code_of_its_own(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sgdlimit.runtime import verify as module
+    from sgdlimit.runtime import verification as module
 
     evidence = SimpleNamespace(backend="numpy")
     failed = SimpleNamespace(verdict="failed", table=lambda: "table", summary=lambda: "summary", evidence=evidence)
@@ -337,7 +337,7 @@ def test_json_errors_are_an_object_too(run: Run, command: str) -> None:
 
 
 def test_a_fault_of_our_own_is_told_apart_and_traced_on_request(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sgdlimit.runtime import solve as module
+    from sgdlimit.runtime import solver as module
 
     def break_down(**_: object) -> None:
         raise ZeroDivisionError("a fault")
@@ -387,7 +387,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
 
 
 def test_an_unwritable_folder_is_refused_before_the_work(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sgdlimit.runtime import solve as module
+    from sgdlimit.runtime import solver as module
 
     monkeypatch.setattr(module, "solve", lambda **_: pytest.fail("it was computed"))
     monkeypatch.setattr(os, "access", lambda *_: False)

@@ -17,7 +17,7 @@ from sgdlimit.derive.errors import BackendError, InputError
 from sgdlimit.runtime.compiler import Compiler, find_compiler, load_library
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import NoCompilerWarning, load_kernel
-from sgdlimit.runtime.solve import solve
+from sgdlimit.runtime.solver import solve
 
 needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler")
 MODEL = CASES["adversarial least squares"].model
@@ -114,7 +114,7 @@ def test_a_warm_solve_imports_neither_sympy_nor_scipy_nor_matplotlib(own_cache: 
         "import sys\n"
         "from sgdlimit.derive import Constant, L2Adversary, Loss, Model, Teacher\n"
         "from sgdlimit.runtime.instance import Instance\n"
-        "from sgdlimit.runtime.solve import solve\n"
+        "from sgdlimit.runtime.solver import solve\n"
         "model = Model(Loss('(r - y)**2/2'), Teacher('r_star + sigma*xi'), L2Adversary())\n"
         "solve(model, Instance.isotropic(5), Constant(0.5), {'epsilon': 0.3, 'sigma': 0.5}, 2.0, backend='c')\n"
         "print(sorted({'sympy', 'scipy', 'matplotlib', 'pydantic'} & set(sys.modules)))\n"

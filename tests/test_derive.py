@@ -233,7 +233,7 @@ def test_names_of_the_engine_are_free_for_parameters() -> None:
     scale, noise = sym.parameter("s"), sym.parameter("m")
     assert sp.expand(limit.coefficients["R"] - scale * (m_u**2 + s**2) / 2) == 0
     assert limit.definitions[1].expression.has(noise)
-    assert "const double s_ = par[2 * stride];" in emit(limit, "c")
+    assert "const double p_s = par[2 * stride];" in emit(limit, "c")
 
 
 def test_a_formula_of_an_unknown_name_is_refused() -> None:

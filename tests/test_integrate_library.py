@@ -166,7 +166,9 @@ TITLE = '#pragma GCC diagnostic ignored "-Wunknown-pragmas"'
 
 def source(*parts: str) -> str:
     problem, integrator = ((FOLDER / f"{name}.h").read_text(encoding="utf-8") for name in ("problem", "integrate"))
-    return "\n".join([TITLE, problem, "enum { STATISTICS = 4 };", integrator, LOSS, *parts])
+    return "\n".join(
+        [TITLE, problem, "enum { STATISTICS = 4, JUDGED_STATISTICS = STATISTICS };", integrator, LOSS, *parts]
+    )
 
 
 # --------------------------------------------------------------------------------- the loss, in NumPy

@@ -10,8 +10,8 @@ from sgdlimit.derive import Constant, Expectation, Schedule
 from sgdlimit.derive.errors import Diverged, InputError, InstanceError
 from sgdlimit.runtime.compiler import find_compiler
 from sgdlimit.runtime.instance import Instance
-from sgdlimit.runtime.simulate import simulate
-from sgdlimit.runtime.solve import solve
+from sgdlimit.runtime.simulator import simulate
+from sgdlimit.runtime.solver import solve
 
 needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler")
 BACKENDS = [pytest.param("c", marks=needs_compiler), "numpy"]

@@ -14,7 +14,7 @@ from sgdlimit.derive import Constant, Expectation, Formula, Loss, Model, Schedul
 from sgdlimit.derive.errors import Diverged, InputError, InstanceError, ParameterError
 from sgdlimit.runtime.compiler import find_compiler
 from sgdlimit.runtime.instance import Instance
-from sgdlimit.runtime.solve import solve
+from sgdlimit.runtime.solver import solve
 
 needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler")
 BACKENDS = [pytest.param("c", marks=needs_compiler), "numpy"]
@@ -24,7 +24,7 @@ ADVERSARIAL = CASES["adversarial least squares"].model
 LOGISTIC = CASES["adversarial logistic, labels"].model
 
 
-@pytest.mark.parametrize("module", ["evaluate", "kernel", "solve", "simulate", "trajectory", "ensemble", "compiler"])
+@pytest.mark.parametrize("module", ["evaluate", "kernel", "solver", "simulator", "trajectory", "ensemble", "compiler"])
 def test_docstrings_run(module: str) -> None:
     assert doctest.testmod(importlib.import_module(f"sgdlimit.runtime.{module}")).failed == 0
 

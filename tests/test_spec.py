@@ -16,7 +16,7 @@ from sgdlimit.derive.errors import ExpressionError, InputError, InstanceError, M
 from sgdlimit.runtime import schema, spec
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import load_kernel
-from sgdlimit.runtime.solve import solve
+from sgdlimit.runtime.solver import solve
 from sgdlimit.runtime.spec import catalogue, load_equations, load_spec
 
 CATALOGUE = [

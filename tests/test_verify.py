@@ -30,7 +30,7 @@ from sgdlimit.runtime.verdict import (
     finite_size_allowance,
     judge_all,
 )
-from sgdlimit.runtime.verify import Verification, judge, verify
+from sgdlimit.runtime.verification import Verification, judge, verify
 
 BACKEND = "numpy" if find_compiler() is None else "c"
 BUDGET = {"c": 1e9, "numpy": 1e8}[BACKEND]  # coordinate-steps

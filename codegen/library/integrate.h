@@ -11,7 +11,8 @@
  * Dormand-Prince 8(5,3) was tried: at equal error it needs as many evaluations for 1e-8, and its estimate, unlike this
  * one, promises ten to a hundred times more than it holds.
  *
- * The loss enters through these alone, and through STATISTICS, how many numbers `statistics` writes. */
+ * The loss enters through these alone, and through STATISTICS, how many numbers `statistics` writes, of which the first
+ * JUDGED_STATISTICS tell a divergence (a learning rate or a ridge may be large without one). */
 #include <float.h>
 
 static int64_t constants_count(const sgdlimit_problem *p);
@@ -194,7 +195,7 @@ static int32_t record(integration *g, int64_t output, const double *y) {
   if (p->mean) memcpy(p->mean + at * N, g->x, (size_t)N * sizeof(double));
   if (p->variance) memcpy(p->variance + at * N, y + N, (size_t)N * sizeof(double));
   statistics(p, g->constants, g->iterate, p->times[output], g->x, y + N, out);
-  for (int64_t i = 0; i < STATISTICS; i++)
+  for (int64_t i = 0; i < JUDGED_STATISTICS; i++)
     if (!isnan(g->bound[i]) && !(isfinite(out[i]) && out[i] <= g->bound[i])) return SGDLIMIT_DIVERGED;
   if (p->progress) *p->progress = at + 1;
   return SGDLIMIT_OK;

@@ -118,6 +118,7 @@ class _Integration:
     learning_rate: LearningRate
     statistics: Statistics
     iterate: int
+    judged: int
     weightings: Array  # [1 + K, N]: 1, then the eigenvalues of each class
     teacher2: Array  # [1 + K]: sums of W X*²
     values: Array  # out, [T, S]
@@ -206,6 +207,7 @@ class _Integration:
             raise _Stopped(Status.DIVERGED)
         norm2_bound = 1e6 * max(norm2, 1.0)
         bound = 1e6 * np.maximum(self.describe(p.start_time, state), 1)  # NaN stays
+        bound[self.judged :] = np.nan
 
         s, h, last_error, growth, output = 0.0, self.first_step(state), 1.0, 10.0, 0
         while output < len(clocks) and clocks[output] <= 0:
@@ -281,6 +283,7 @@ def solve(
     learning_rate: LearningRate,
     statistics: Statistics,
     n_statistics: int,
+    n_judged: int | None = None,
     *,
     modes: bool = False,
 ) -> Solution:
@@ -301,6 +304,9 @@ def solve(
         ``statistics(problem, k, iterate, t, x, v) -> array [S]``.
     n_statistics : int
         S, how many numbers ``statistics`` returns.
+    n_judged : int, optional
+        How many of them, from the first, tell a divergence (a learning rate or a ridge may be large without one); all
+        unless given.
     modes : bool
         Whether to keep ``x`` and ``v`` at all output times.
 
@@ -358,6 +364,7 @@ def solve(
             learning_rate=learning_rate,
             statistics=statistics,
             iterate=m,
+            judged=n_statistics if n_judged is None else n_judged,
             weightings=weightings,
             teacher2=weightings @ problem.teacher**2,
             values=values[m],

@@ -112,7 +112,7 @@ static inline double square(double x) { return x * x; }
  * adversary  l2 ball of radius epsilon
  */
 
-enum { PARAMETERS = 4, STATISTICS = 8 };
+enum { PARAMETERS = 4, STATISTICS = 8, JUDGED_STATISTICS = 6 };
 
 static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t);
 
@@ -181,17 +181,17 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double dm = w->dm;
   const double beta1 = w->beta1;
   const double Q_perp = w->Q_perp;
-  const double epsilon = par[0 * stride];
-  const double delta = par[2 * stride];
-  const double sigma = par[3 * stride];
+  const double p_epsilon = par[0 * stride];
+  const double p_delta = par[2 * stride];
+  const double p_sigma = par[3 * stride];
   const double mean = dm;
-  const double s = sqrt(fmax(1e-300, sigma*sigma + Q_perp + Q_star*(beta1*beta1)));
+  const double s = sqrt(fmax(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)));
   const double gap1 = fabs(mean)/s;
   const double away1 = (-mean > 0 ? 1.0 : -1.0);
-  const double gap2 = fabs(-delta + epsilon*n + mean)/s;
-  const double away2 = ((delta - epsilon*n - mean) > 0 ? 1.0 : -1.0);
-  const double gap3 = fabs(delta - epsilon*n + mean)/s;
-  const double away3 = ((-delta + epsilon*n - mean) > 0 ? 1.0 : -1.0);
+  const double gap2 = fabs(-p_delta + p_epsilon*n + mean)/s;
+  const double away2 = ((p_delta - p_epsilon*n - mean) > 0 ? 1.0 : -1.0);
+  const double gap3 = fabs(p_delta - p_epsilon*n + mean)/s;
+  const double away3 = ((-p_delta + p_epsilon*n - mean) > 0 ? 1.0 : -1.0);
   double tails_1[2];
   sgdlimit_tail_moments(gap1, 1, tails_1);
   const double M0_1 = tails_1[0];
@@ -206,27 +206,27 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double M0_3 = tails_3[0];
   const double M1_3 = tails_3[1];
   const double M2_3 = tails_3[2];
-  const double c1 = epsilon*n;
-  const double c2 = ((delta - c1) > 0 ? 1.0 : -1.0);
+  const double c1 = p_epsilon*n;
+  const double c2 = ((p_delta - c1) > 0 ? 1.0 : -1.0);
   const double c3 = (c2 > 0 ? 1.0 : 0.0);
   const double c4 = c3*s;
   const double c5 = M1_3*c4;
   const double c6 = M1_2*c4;
   const double c7 = 2.0*c1;
   const double c8 = M0_1*away1;
-  const double c9 = 2.0*delta;
+  const double c9 = 2.0*p_delta;
   const double c10 = -away1;
   const double c11 = c1 + mean;
   const double c12 = -away3;
   const double c13 = c1 - mean;
   const double c14 = s*s;
   const double c15 = M1_1*s;
-  const double c16 = delta*epsilon;
+  const double c16 = p_delta*p_epsilon;
   const double c17 = c9*s;
-  const double c18 = delta*delta;
-  *out_A = c5 - c6 + (c10 > 0 ? (away2 > 0 ? c11 : delta) : (c12 > 0 ? -c13 : -delta)) + (c2 > 0 ? c7*c8 : c8*c9);
+  const double c18 = p_delta*p_delta;
+  *out_A = c5 - c6 + (c10 > 0 ? (away2 > 0 ? c11 : p_delta) : (c12 > 0 ? -c13 : -p_delta)) + (c2 > 0 ? c7*c8 : c8*c9);
   *out_B = -M0_2*away2*c3 + M0_3*away3*c3 + (c10 > 0 ? (away2 > 0 ? 1.0 : 0.0) : (c12 > 0 ? 1.0 : 0.0)) + 0.3989422804014327*exp(-0.5*(mean*mean)/c14)*(c2 > 0 ? c7 : c9)/s;
-  *out_F = -c5*epsilon - c6*epsilon + (c10 > 0 ? (away2 > 0 ? c11*epsilon : c16) : (c12 > 0 ? c13*epsilon : c16)) + (c2 > 0 ? 2.0*c15*epsilon : 0.0);
+  *out_F = -c5*p_epsilon - c6*p_epsilon + (c10 > 0 ? (away2 > 0 ? c11*p_epsilon : c16) : (c12 > 0 ? c13*p_epsilon : c16)) + (c2 > 0 ? 2.0*c15*p_epsilon : 0.0);
   *out_I = -c3*(M1_2*c17 + M2_2*away2*c14) + c3*(-M1_3*c17 + M2_3*away3*c14) + (c10 > 0 ? (away2 > 0 ? c11*c11 + c14 : c18) : (c12 > 0 ? c13*c13 + c14 : c18)) + (c2 > 0 ? 4.0*c1*c15 : 0.0);
   *out_BD = 0.0;
 }
@@ -240,21 +240,21 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double dm = w->dm;
   const double beta1 = w->beta1;
   const double Q_perp = w->Q_perp;
-  const double epsilon = par[0 * stride];
-  const double delta = par[2 * stride];
-  const double sigma = par[3 * stride];
+  const double p_epsilon = par[0 * stride];
+  const double p_delta = par[2 * stride];
+  const double p_sigma = par[3 * stride];
   const double mean = dm;
-  const double s = sqrt(fmax(1e-300, sigma*sigma + Q_perp + Q_star*(beta1*beta1)));
+  const double s = sqrt(fmax(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)));
   const double gap1 = fabs(mean)/s;
   const double away1 = (-mean > 0 ? 1.0 : -1.0);
-  const double gap2 = fabs(-delta + epsilon*n + mean)/s;
-  const double away2 = ((delta - epsilon*n - mean) > 0 ? 1.0 : -1.0);
-  const double gap3 = fabs(delta - epsilon*n + mean)/s;
-  const double away3 = ((-delta + epsilon*n - mean) > 0 ? 1.0 : -1.0);
-  const double gap4 = fabs(delta - mean)/s;
-  const double away4 = ((delta - mean) > 0 ? 1.0 : -1.0);
-  const double gap5 = fabs(delta + mean)/s;
-  const double away5 = ((-delta - mean) > 0 ? 1.0 : -1.0);
+  const double gap2 = fabs(-p_delta + p_epsilon*n + mean)/s;
+  const double away2 = ((p_delta - p_epsilon*n - mean) > 0 ? 1.0 : -1.0);
+  const double gap3 = fabs(p_delta - p_epsilon*n + mean)/s;
+  const double away3 = ((-p_delta + p_epsilon*n - mean) > 0 ? 1.0 : -1.0);
+  const double gap4 = fabs(p_delta - mean)/s;
+  const double away4 = ((p_delta - mean) > 0 ? 1.0 : -1.0);
+  const double gap5 = fabs(p_delta + mean)/s;
+  const double away5 = ((-p_delta - mean) > 0 ? 1.0 : -1.0);
   double tails_1[3];
   sgdlimit_tail_moments(gap2, 2, tails_1);
   const double M0_1 = tails_1[0];
@@ -276,30 +276,30 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double M2_5 = tails_5[2];
   const double c1 = s*s;
   const double c2 = 0.5*c1;
-  const double c3 = epsilon*n;
-  const double c4 = ((delta - c3) > 0 ? 1.0 : -1.0);
+  const double c3 = p_epsilon*n;
+  const double c4 = ((p_delta - c3) > 0 ? 1.0 : -1.0);
   const double c5 = (c4 > 0 ? 1.0 : 0.0);
   const double c6 = away2*c5;
   const double c7 = away3*c5;
   const double c8 = 2.0*c3;
   const double c9 = M1_3*s;
-  const double c10 = 2.0*delta;
+  const double c10 = 2.0*p_delta;
   const double c11 = c10*c9;
   const double c12 = -away1;
   const double c13 = c3 + mean;
-  const double c14 = 0.5*(delta*delta);
+  const double c14 = 0.5*(p_delta*p_delta);
   const double c15 = -away3;
   const double c16 = c3 - mean;
   const double c17 = 0.5*(mean*mean);
-  const double c18 = c5*epsilon*s;
-  const double c19 = delta*epsilon;
-  const double c20 = (delta > 0 ? 1.0 : -1.0);
+  const double c18 = c5*p_epsilon*s;
+  const double c19 = p_delta*p_epsilon;
+  const double c20 = (p_delta > 0 ? 1.0 : -1.0);
   const double c21 = c2*(c20 > 0 ? 1.0 : 0.0);
   const double c22 = c17 + c2;
-  const double c23 = delta*mean;
-  *out_R = -M2_1*c2*c6 + M2_2*c2*c7 + (c12 > 0 ? (away2 > 0 ? 0.5*(c13*c13) + c2 : delta*c13 - c14) : (c15 > 0 ? 0.5*(c16*c16) + c2 : delta*c16 - c14)) + (c4 > 0 ? c8*c9 : c11);
+  const double c23 = p_delta*mean;
+  *out_R = -M2_1*c2*c6 + M2_2*c2*c7 + (c12 > 0 ? (away2 > 0 ? 0.5*(c13*c13) + c2 : p_delta*c13 - c14) : (c15 > 0 ? 0.5*(c16*c16) + c2 : p_delta*c16 - c14)) + (c4 > 0 ? c8*c9 : c11);
   *out_B = -M0_1*c6 + M0_2*c7 + (c12 > 0 ? (away2 > 0 ? 1.0 : 0.0) : (c15 > 0 ? 1.0 : 0.0)) + 0.3989422804014327*exp(-c17/c1)*(c4 > 0 ? c8 : c10)/s;
-  *out_F = -M1_1*c18 - M1_2*c18 + (c12 > 0 ? (away2 > 0 ? c13*epsilon : c19) : (c15 > 0 ? c16*epsilon : c19)) + (c4 > 0 ? 2.0*c9*epsilon : 0.0);
+  *out_F = -M1_1*c18 - M1_2*c18 + (c12 > 0 ? (away2 > 0 ? c13*p_epsilon : c19) : (c15 > 0 ? c16*p_epsilon : c19)) + (c4 > 0 ? 2.0*c9*p_epsilon : 0.0);
   *out_clean_risk = -M2_4*away4*c21 + M2_5*away5*c21 + (c12 > 0 ? (away4 > 0 ? c22 : -c14 + c23) : (-away5 > 0 ? c22 : -c14 - c23)) + (c20 > 0 ? 0.0 : c11);
 }
 
@@ -312,17 +312,17 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   const double dm = w->dm;
   const double beta1 = w->beta1;
   const double Q_perp = w->Q_perp;
-  const double epsilon = par[0 * stride];
-  const double delta = par[2 * stride];
-  const double sigma = par[3 * stride];
+  const double p_epsilon = par[0 * stride];
+  const double p_delta = par[2 * stride];
+  const double p_sigma = par[3 * stride];
   const double mean = dm;
-  const double s = sqrt(fmax(1e-300, sigma*sigma + Q_perp + Q_star*(beta1*beta1)));
+  const double s = sqrt(fmax(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)));
   const double gap1 = fabs(mean)/s;
   const double away1 = (-mean > 0 ? 1.0 : -1.0);
-  const double gap2 = fabs(-delta + epsilon*n + mean)/s;
-  const double away2 = ((delta - epsilon*n - mean) > 0 ? 1.0 : -1.0);
-  const double gap3 = fabs(delta - epsilon*n + mean)/s;
-  const double away3 = ((-delta + epsilon*n - mean) > 0 ? 1.0 : -1.0);
+  const double gap2 = fabs(-p_delta + p_epsilon*n + mean)/s;
+  const double away2 = ((p_delta - p_epsilon*n - mean) > 0 ? 1.0 : -1.0);
+  const double gap3 = fabs(p_delta - p_epsilon*n + mean)/s;
+  const double away3 = ((-p_delta + p_epsilon*n - mean) > 0 ? 1.0 : -1.0);
   double tails_1[2];
   sgdlimit_tail_moments(gap1, 1, tails_1);
   const double M0_1 = tails_1[0];
@@ -339,18 +339,18 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   const double M2_3 = tails_3[2];
   const double c1 = s*s;
   const double c2 = 0.5*c1;
-  const double c3 = epsilon*n;
-  const double c4 = ((delta - c3) > 0 ? 1.0 : -1.0);
+  const double c3 = p_epsilon*n;
+  const double c4 = ((p_delta - c3) > 0 ? 1.0 : -1.0);
   const double c5 = (c4 > 0 ? 1.0 : 0.0);
   const double c6 = away2*c5;
   const double c7 = away3*c5;
   const double c8 = 2.0*c3;
   const double c9 = M1_1*s;
-  const double c10 = 2.0*delta;
+  const double c10 = 2.0*p_delta;
   const double c11 = -away1;
   const double c12 = c3 + mean;
   const double c13 = c12*c12;
-  const double c14 = delta*delta;
+  const double c14 = p_delta*p_delta;
   const double c15 = 0.5*c14;
   const double c16 = -away3;
   const double c17 = c3 - mean;
@@ -360,13 +360,13 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   const double c21 = M1_2*c19;
   const double c22 = M0_1*away1;
   const double c23 = -M0_2*c6 + M0_3*c7 + (c11 > 0 ? (away2 > 0 ? 1.0 : 0.0) : (c16 > 0 ? 1.0 : 0.0)) + 0.3989422804014327*exp(-0.5*(mean*mean)/c1)*(c4 > 0 ? c8 : c10)/s;
-  const double c24 = delta*epsilon;
+  const double c24 = p_delta*p_epsilon;
   const double c25 = c10*s;
-  *out_R = -M2_2*c2*c6 + M2_3*c2*c7 + (c11 > 0 ? (away2 > 0 ? 0.5*c13 + c2 : delta*c12 - c15) : (c16 > 0 ? 0.5*c18 + c2 : delta*c17 - c15)) + (c4 > 0 ? c8*c9 : c10*c9);
-  *out_A = c20 - c21 + (c11 > 0 ? (away2 > 0 ? c12 : delta) : (c16 > 0 ? -c17 : -delta)) + (c4 > 0 ? c22*c8 : c10*c22);
+  *out_R = -M2_2*c2*c6 + M2_3*c2*c7 + (c11 > 0 ? (away2 > 0 ? 0.5*c13 + c2 : p_delta*c12 - c15) : (c16 > 0 ? 0.5*c18 + c2 : p_delta*c17 - c15)) + (c4 > 0 ? c8*c9 : c10*c9);
+  *out_A = c20 - c21 + (c11 > 0 ? (away2 > 0 ? c12 : p_delta) : (c16 > 0 ? -c17 : -p_delta)) + (c4 > 0 ? c22*c8 : c10*c22);
   *out_B = c23;
   *out_D = -c23;
-  *out_F = -c20*epsilon - c21*epsilon + (c11 > 0 ? (away2 > 0 ? c12*epsilon : c24) : (c16 > 0 ? c17*epsilon : c24)) + (c4 > 0 ? 2.0*c9*epsilon : 0.0);
+  *out_F = -c20*p_epsilon - c21*p_epsilon + (c11 > 0 ? (away2 > 0 ? c12*p_epsilon : c24) : (c16 > 0 ? c17*p_epsilon : c24)) + (c4 > 0 ? 2.0*c9*p_epsilon : 0.0);
   *out_I = -c5*(M1_2*c25 + M2_2*away2*c1) + c5*(-M1_3*c25 + M2_3*away3*c1) + (c11 > 0 ? (away2 > 0 ? c1 + c13 : c14) : (c16 > 0 ? c1 + c18 : c14)) + (c4 > 0 ? 4.0*c3*c9 : 0.0);
 }
 
@@ -375,7 +375,7 @@ static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, c
                   double *offset, double *slope, double *noise) {
   const double *x_star = p->teacher;
   const double *omega = p->weights;
-  const double tau = p->parameters[(iterate * 4 + 1) * p->classes];
+  const double p_tau = p->parameters[(iterate * 4 + 1) * p->classes];
   for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;
   double norm2 = 0;
   #pragma omp simd reduction(+ : norm2)
@@ -406,7 +406,7 @@ static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, c
     }
     mean_F += F*probability;
   }
-  const double s1 = -tau;
+  const double s1 = -p_tau;
   const double s2 = -inverse_norm*mean_F;
   #pragma omp simd
   for (int64_t j = 0; j < p->modes; j++) {
@@ -421,7 +421,7 @@ static void statistics(const sgdlimit_problem *p, const double *k, int64_t itera
                        const double *v, double *out) {
   const double *x_star = p->teacher;
   const double teacher_norm2 = k[0];
-  const double tau = p->parameters[(iterate * 4 + 1) * p->classes];
+  const double p_tau = p->parameters[(iterate * 4 + 1) * p->classes];
   const double gamma = learning_rate(p, iterate, t);
   double norm2 = 0, sum_overlap = 0, sum_distance2 = 0;
   #pragma omp simd reduction(+ : norm2, sum_overlap, sum_distance2)
@@ -452,7 +452,7 @@ static void statistics(const sgdlimit_problem *p, const double *k, int64_t itera
   out[4] = (norm2*teacher_norm2 > 0.0 ? sum_overlap/(sqrt(norm2)*sqrt(teacher_norm2)) : 0.0);
   out[5] = sum_distance2;
   out[6] = gamma;
-  out[7] = (n > 0.0 ? (inverse_norm*mean_F + tau)/mean_B : NAN);
+  out[7] = (mean_B*n > 0.0 ? (inverse_norm*mean_F + p_tau)/mean_B : NAN);
 }
 
 static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t) {
@@ -462,26 +462,26 @@ static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t
 
 /* d f_adv/dr and d f_adv/dn at one sample. */
 static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn) {
-  const double epsilon = par[0 * stride];
-  const double delta = par[2 * stride];
+  const double p_epsilon = par[0 * stride];
+  const double p_delta = par[2 * stride];
   const double sigma0 = ((r - y) > 0 ? 1.0 : -1.0);
-  const double sigma1 = ((delta - epsilon*n - sigma0*(r - y)) > 0 ? 1.0 : -1.0);
-  const double c1 = epsilon*n + sigma0*(r - y);
-  *dr = (sigma1 > 0 ? c1*sigma0 : delta*sigma0);
-  *dn = (sigma1 > 0 ? c1*epsilon : delta*epsilon);
+  const double sigma1 = ((p_delta - p_epsilon*n - sigma0*(r - y)) > 0 ? 1.0 : -1.0);
+  const double c1 = p_epsilon*n + sigma0*(r - y);
+  *dr = (sigma1 > 0 ? c1*sigma0 : p_delta*sigma0);
+  *dn = (sigma1 > 0 ? c1*p_epsilon : p_delta*p_epsilon);
 }
 
 /* The label of one sample. */
 static inline double target(double y, double r_star, double xi, double uniform, const double *par, int64_t stride) {
   (void)y;
   (void)uniform;
-  const double sigma = par[3 * stride];
-  return sigma*xi + r_star;
+  const double p_sigma = par[3 * stride];
+  return p_sigma*xi + r_star;
 }
 
 static inline double ridge(const double *par, int64_t stride) {
-  const double tau = par[1 * stride];
-  return tau;
+  const double p_tau = par[1 * stride];
+  return p_tau;
 }
 
 /* ---- The mode equations, solved --------------------------------------------------------------------------------
@@ -497,7 +497,8 @@ static inline double ridge(const double *par, int64_t stride) {
  * Dormand-Prince 8(5,3) was tried: at equal error it needs as many evaluations for 1e-8, and its estimate, unlike this
  * one, promises ten to a hundred times more than it holds.
  *
- * The loss enters through these alone, and through STATISTICS, how many numbers `statistics` writes. */
+ * The loss enters through these alone, and through STATISTICS, how many numbers `statistics` writes, of which the first
+ * JUDGED_STATISTICS tell a divergence (a learning rate or a ridge may be large without one). */
 #include <float.h>
 
 static int64_t constants_count(const sgdlimit_problem *p);
@@ -680,7 +681,7 @@ static int32_t record(integration *g, int64_t output, const double *y) {
   if (p->mean) memcpy(p->mean + at * N, g->x, (size_t)N * sizeof(double));
   if (p->variance) memcpy(p->variance + at * N, y + N, (size_t)N * sizeof(double));
   statistics(p, g->constants, g->iterate, p->times[output], g->x, y + N, out);
-  for (int64_t i = 0; i < STATISTICS; i++)
+  for (int64_t i = 0; i < JUDGED_STATISTICS; i++)
     if (!isnan(g->bound[i]) && !(isfinite(out[i]) && out[i] <= g->bound[i])) return SGDLIMIT_DIVERGED;
   if (p->progress) *p->progress = at + 1;
   return SGDLIMIT_OK;

@@ -304,17 +304,17 @@ def rate_coefficients(score, y, par):
     dm = score[2]
     beta1 = score[3]
     Q_perp = score[4]
-    epsilon = par[0]
-    delta = par[2]
-    sigma = par[3]
+    p_epsilon = par[0]
+    p_delta = par[2]
+    p_sigma = par[3]
     mean = dm
-    s = np.sqrt(np.maximum(1e-300, sigma*sigma + Q_perp + Q_star*(beta1*beta1)))
+    s = np.sqrt(np.maximum(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)))
     gap1 = np.abs(mean)/s
     away1 = np.where(-mean > 0, 1.0, -1.0)
-    gap2 = np.abs(-delta + epsilon*n + mean)/s
-    away2 = np.where((delta - epsilon*n - mean) > 0, 1.0, -1.0)
-    gap3 = np.abs(delta - epsilon*n + mean)/s
-    away3 = np.where((-delta + epsilon*n - mean) > 0, 1.0, -1.0)
+    gap2 = np.abs(-p_delta + p_epsilon*n + mean)/s
+    away2 = np.where((p_delta - p_epsilon*n - mean) > 0, 1.0, -1.0)
+    gap3 = np.abs(p_delta - p_epsilon*n + mean)/s
+    away3 = np.where((-p_delta + p_epsilon*n - mean) > 0, 1.0, -1.0)
     tails_1 = tail_moments(float(gap1), 1)
     M0_1 = tails_1[0]
     M1_1 = tails_1[1]
@@ -326,25 +326,25 @@ def rate_coefficients(score, y, par):
     M0_3 = tails_3[0]
     M1_3 = tails_3[1]
     M2_3 = tails_3[2]
-    c1 = epsilon*n
-    c2 = np.where((delta - c1) > 0, 1.0, -1.0)
+    c1 = p_epsilon*n
+    c2 = np.where((p_delta - c1) > 0, 1.0, -1.0)
     c3 = np.where(c2 > 0, 1.0, 0.0)
     c4 = c3*s
     c5 = M1_3*c4
     c6 = M1_2*c4
     c7 = 2.0*c1
     c8 = M0_1*away1
-    c9 = 2.0*delta
+    c9 = 2.0*p_delta
     c10 = -away1
     c11 = c1 + mean
     c12 = -away3
     c13 = c1 - mean
     c14 = s*s
     c15 = M1_1*s
-    c16 = delta*epsilon
+    c16 = p_delta*p_epsilon
     c17 = c9*s
-    c18 = delta*delta
-    return c5 - c6 + np.where(c10 > 0, np.where(away2 > 0, c11, delta), np.where(c12 > 0, -c13, -delta)) + np.where(c2 > 0, c7*c8, c8*c9), -M0_2*away2*c3 + M0_3*away3*c3 + np.where(c10 > 0, np.where(away2 > 0, 1.0, 0.0), np.where(c12 > 0, 1.0, 0.0)) + 0.3989422804014327*np.exp(-0.5*(mean*mean)/c14)*np.where(c2 > 0, c7, c9)/s, -c5*epsilon - c6*epsilon + np.where(c10 > 0, np.where(away2 > 0, c11*epsilon, c16), np.where(c12 > 0, c13*epsilon, c16)) + np.where(c2 > 0, 2.0*c15*epsilon, 0.0), -c3*(M1_2*c17 + M2_2*away2*c14) + c3*(-M1_3*c17 + M2_3*away3*c14) + np.where(c10 > 0, np.where(away2 > 0, c11*c11 + c14, c18), np.where(c12 > 0, c13*c13 + c14, c18)) + np.where(c2 > 0, 4.0*c1*c15, 0.0), 0.0
+    c18 = p_delta*p_delta
+    return c5 - c6 + np.where(c10 > 0, np.where(away2 > 0, c11, p_delta), np.where(c12 > 0, -c13, -p_delta)) + np.where(c2 > 0, c7*c8, c8*c9), -M0_2*away2*c3 + M0_3*away3*c3 + np.where(c10 > 0, np.where(away2 > 0, 1.0, 0.0), np.where(c12 > 0, 1.0, 0.0)) + 0.3989422804014327*np.exp(-0.5*(mean*mean)/c14)*np.where(c2 > 0, c7, c9)/s, -c5*p_epsilon - c6*p_epsilon + np.where(c10 > 0, np.where(away2 > 0, c11*p_epsilon, c16), np.where(c12 > 0, c13*p_epsilon, c16)) + np.where(c2 > 0, 2.0*c15*p_epsilon, 0.0), -c3*(M1_2*c17 + M2_2*away2*c14) + c3*(-M1_3*c17 + M2_3*away3*c14) + np.where(c10 > 0, np.where(away2 > 0, c11*c11 + c14, c18), np.where(c12 > 0, c13*c13 + c14, c18)) + np.where(c2 > 0, 4.0*c1*c15, 0.0), 0.0
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
@@ -355,21 +355,21 @@ def statistic_coefficients(score, y, par):
     dm = score[2]
     beta1 = score[3]
     Q_perp = score[4]
-    epsilon = par[0]
-    delta = par[2]
-    sigma = par[3]
+    p_epsilon = par[0]
+    p_delta = par[2]
+    p_sigma = par[3]
     mean = dm
-    s = np.sqrt(np.maximum(1e-300, sigma*sigma + Q_perp + Q_star*(beta1*beta1)))
+    s = np.sqrt(np.maximum(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)))
     gap1 = np.abs(mean)/s
     away1 = np.where(-mean > 0, 1.0, -1.0)
-    gap2 = np.abs(-delta + epsilon*n + mean)/s
-    away2 = np.where((delta - epsilon*n - mean) > 0, 1.0, -1.0)
-    gap3 = np.abs(delta - epsilon*n + mean)/s
-    away3 = np.where((-delta + epsilon*n - mean) > 0, 1.0, -1.0)
-    gap4 = np.abs(delta - mean)/s
-    away4 = np.where((delta - mean) > 0, 1.0, -1.0)
-    gap5 = np.abs(delta + mean)/s
-    away5 = np.where((-delta - mean) > 0, 1.0, -1.0)
+    gap2 = np.abs(-p_delta + p_epsilon*n + mean)/s
+    away2 = np.where((p_delta - p_epsilon*n - mean) > 0, 1.0, -1.0)
+    gap3 = np.abs(p_delta - p_epsilon*n + mean)/s
+    away3 = np.where((-p_delta + p_epsilon*n - mean) > 0, 1.0, -1.0)
+    gap4 = np.abs(p_delta - mean)/s
+    away4 = np.where((p_delta - mean) > 0, 1.0, -1.0)
+    gap5 = np.abs(p_delta + mean)/s
+    away5 = np.where((-p_delta - mean) > 0, 1.0, -1.0)
     tails_1 = tail_moments(float(gap2), 2)
     M0_1 = tails_1[0]
     M1_1 = tails_1[1]
@@ -386,28 +386,28 @@ def statistic_coefficients(score, y, par):
     M2_5 = tails_5[2]
     c1 = s*s
     c2 = 0.5*c1
-    c3 = epsilon*n
-    c4 = np.where((delta - c3) > 0, 1.0, -1.0)
+    c3 = p_epsilon*n
+    c4 = np.where((p_delta - c3) > 0, 1.0, -1.0)
     c5 = np.where(c4 > 0, 1.0, 0.0)
     c6 = away2*c5
     c7 = away3*c5
     c8 = 2.0*c3
     c9 = M1_3*s
-    c10 = 2.0*delta
+    c10 = 2.0*p_delta
     c11 = c10*c9
     c12 = -away1
     c13 = c3 + mean
-    c14 = 0.5*(delta*delta)
+    c14 = 0.5*(p_delta*p_delta)
     c15 = -away3
     c16 = c3 - mean
     c17 = 0.5*(mean*mean)
-    c18 = c5*epsilon*s
-    c19 = delta*epsilon
-    c20 = np.where(delta > 0, 1.0, -1.0)
+    c18 = c5*p_epsilon*s
+    c19 = p_delta*p_epsilon
+    c20 = np.where(p_delta > 0, 1.0, -1.0)
     c21 = c2*np.where(c20 > 0, 1.0, 0.0)
     c22 = c17 + c2
-    c23 = delta*mean
-    return -M2_1*c2*c6 + M2_2*c2*c7 + np.where(c12 > 0, np.where(away2 > 0, 0.5*(c13*c13) + c2, delta*c13 - c14), np.where(c15 > 0, 0.5*(c16*c16) + c2, delta*c16 - c14)) + np.where(c4 > 0, c8*c9, c11), -M0_1*c6 + M0_2*c7 + np.where(c12 > 0, np.where(away2 > 0, 1.0, 0.0), np.where(c15 > 0, 1.0, 0.0)) + 0.3989422804014327*np.exp(-c17/c1)*np.where(c4 > 0, c8, c10)/s, -M1_1*c18 - M1_2*c18 + np.where(c12 > 0, np.where(away2 > 0, c13*epsilon, c19), np.where(c15 > 0, c16*epsilon, c19)) + np.where(c4 > 0, 2.0*c9*epsilon, 0.0), -M2_4*away4*c21 + M2_5*away5*c21 + np.where(c12 > 0, np.where(away4 > 0, c22, -c14 + c23), np.where(-away5 > 0, c22, -c14 - c23)) + np.where(c20 > 0, 0.0, c11)
+    c23 = p_delta*mean
+    return -M2_1*c2*c6 + M2_2*c2*c7 + np.where(c12 > 0, np.where(away2 > 0, 0.5*(c13*c13) + c2, p_delta*c13 - c14), np.where(c15 > 0, 0.5*(c16*c16) + c2, p_delta*c16 - c14)) + np.where(c4 > 0, c8*c9, c11), -M0_1*c6 + M0_2*c7 + np.where(c12 > 0, np.where(away2 > 0, 1.0, 0.0), np.where(c15 > 0, 1.0, 0.0)) + 0.3989422804014327*np.exp(-c17/c1)*np.where(c4 > 0, c8, c10)/s, -M1_1*c18 - M1_2*c18 + np.where(c12 > 0, np.where(away2 > 0, c13*p_epsilon, c19), np.where(c15 > 0, c16*p_epsilon, c19)) + np.where(c4 > 0, 2.0*c9*p_epsilon, 0.0), -M2_4*away4*c21 + M2_5*away5*c21 + np.where(c12 > 0, np.where(away4 > 0, c22, -c14 + c23), np.where(-away5 > 0, c22, -c14 - c23)) + np.where(c20 > 0, 0.0, c11)
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
@@ -418,17 +418,17 @@ def all_coefficients(score, y, par):
     dm = score[2]
     beta1 = score[3]
     Q_perp = score[4]
-    epsilon = par[0]
-    delta = par[2]
-    sigma = par[3]
+    p_epsilon = par[0]
+    p_delta = par[2]
+    p_sigma = par[3]
     mean = dm
-    s = np.sqrt(np.maximum(1e-300, sigma*sigma + Q_perp + Q_star*(beta1*beta1)))
+    s = np.sqrt(np.maximum(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)))
     gap1 = np.abs(mean)/s
     away1 = np.where(-mean > 0, 1.0, -1.0)
-    gap2 = np.abs(-delta + epsilon*n + mean)/s
-    away2 = np.where((delta - epsilon*n - mean) > 0, 1.0, -1.0)
-    gap3 = np.abs(delta - epsilon*n + mean)/s
-    away3 = np.where((-delta + epsilon*n - mean) > 0, 1.0, -1.0)
+    gap2 = np.abs(-p_delta + p_epsilon*n + mean)/s
+    away2 = np.where((p_delta - p_epsilon*n - mean) > 0, 1.0, -1.0)
+    gap3 = np.abs(p_delta - p_epsilon*n + mean)/s
+    away3 = np.where((-p_delta + p_epsilon*n - mean) > 0, 1.0, -1.0)
     tails_1 = tail_moments(float(gap1), 1)
     M0_1 = tails_1[0]
     M1_1 = tails_1[1]
@@ -442,18 +442,18 @@ def all_coefficients(score, y, par):
     M2_3 = tails_3[2]
     c1 = s*s
     c2 = 0.5*c1
-    c3 = epsilon*n
-    c4 = np.where((delta - c3) > 0, 1.0, -1.0)
+    c3 = p_epsilon*n
+    c4 = np.where((p_delta - c3) > 0, 1.0, -1.0)
     c5 = np.where(c4 > 0, 1.0, 0.0)
     c6 = away2*c5
     c7 = away3*c5
     c8 = 2.0*c3
     c9 = M1_1*s
-    c10 = 2.0*delta
+    c10 = 2.0*p_delta
     c11 = -away1
     c12 = c3 + mean
     c13 = c12*c12
-    c14 = delta*delta
+    c14 = p_delta*p_delta
     c15 = 0.5*c14
     c16 = -away3
     c17 = c3 - mean
@@ -463,9 +463,9 @@ def all_coefficients(score, y, par):
     c21 = M1_2*c19
     c22 = M0_1*away1
     c23 = -M0_2*c6 + M0_3*c7 + np.where(c11 > 0, np.where(away2 > 0, 1.0, 0.0), np.where(c16 > 0, 1.0, 0.0)) + 0.3989422804014327*np.exp(-0.5*(mean*mean)/c1)*np.where(c4 > 0, c8, c10)/s
-    c24 = delta*epsilon
+    c24 = p_delta*p_epsilon
     c25 = c10*s
-    return -M2_2*c2*c6 + M2_3*c2*c7 + np.where(c11 > 0, np.where(away2 > 0, 0.5*c13 + c2, delta*c12 - c15), np.where(c16 > 0, 0.5*c18 + c2, delta*c17 - c15)) + np.where(c4 > 0, c8*c9, c10*c9), c20 - c21 + np.where(c11 > 0, np.where(away2 > 0, c12, delta), np.where(c16 > 0, -c17, -delta)) + np.where(c4 > 0, c22*c8, c10*c22), c23, -c23, -c20*epsilon - c21*epsilon + np.where(c11 > 0, np.where(away2 > 0, c12*epsilon, c24), np.where(c16 > 0, c17*epsilon, c24)) + np.where(c4 > 0, 2.0*c9*epsilon, 0.0), -c5*(M1_2*c25 + M2_2*away2*c1) + c5*(-M1_3*c25 + M2_3*away3*c1) + np.where(c11 > 0, np.where(away2 > 0, c1 + c13, c14), np.where(c16 > 0, c1 + c18, c14)) + np.where(c4 > 0, 4.0*c3*c9, 0.0)
+    return -M2_2*c2*c6 + M2_3*c2*c7 + np.where(c11 > 0, np.where(away2 > 0, 0.5*c13 + c2, p_delta*c12 - c15), np.where(c16 > 0, 0.5*c18 + c2, p_delta*c17 - c15)) + np.where(c4 > 0, c8*c9, c10*c9), c20 - c21 + np.where(c11 > 0, np.where(away2 > 0, c12, p_delta), np.where(c16 > 0, -c17, -p_delta)) + np.where(c4 > 0, c22*c8, c10*c22), c23, -c23, -c20*p_epsilon - c21*p_epsilon + np.where(c11 > 0, np.where(away2 > 0, c12*p_epsilon, c24), np.where(c16 > 0, c17*p_epsilon, c24)) + np.where(c4 > 0, 2.0*c9*p_epsilon, 0.0), -c5*(M1_2*c25 + M2_2*away2*c1) + c5*(-M1_3*c25 + M2_3*away3*c1) + np.where(c11 > 0, np.where(away2 > 0, c1 + c13, c14), np.where(c16 > 0, c1 + c18, c14)) + np.where(c4 > 0, 4.0*c3*c9, 0.0)
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
@@ -473,7 +473,7 @@ def rates(problem, k, iterate, x, v):
     """dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)), dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j."""
     x_star = problem.teacher
     omega = problem.weights
-    tau = problem.parameters[iterate, 1, 0]
+    p_tau = problem.parameters[iterate, 1, 0]
     offset, slope, noise = np.zeros((3, problem.modes))
     norm2 = np.sum(v + x*x)
     n = np.sqrt(norm2)
@@ -494,7 +494,7 @@ def rates(problem, k, iterate, x, v):
         slope += w3*lam
         noise += w4*lam
         mean_F += F*probability
-    s1 = -tau
+    s1 = -p_tau
     s2 = -inverse_norm*mean_F
     offset[:] = s1*x_star + s2*x_star - offset
     slope[:] = s1 + s2 - slope
@@ -507,7 +507,7 @@ def statistics(problem, k, iterate, t, x, v):
     """The statistics, in the order of STATISTICS."""
     x_star = problem.teacher
     teacher_norm2 = k[0]
-    tau = problem.parameters[iterate, 1, 0]
+    p_tau = problem.parameters[iterate, 1, 0]
     gamma = learning_rate(problem, iterate, t)
     norm2 = np.sum(v + x*x)
     sum_overlap = np.sum(x*x_star)
@@ -535,7 +535,7 @@ def statistics(problem, k, iterate, t, x, v):
         np.where(norm2*teacher_norm2 > 0.0, sum_overlap/(np.sqrt(norm2)*np.sqrt(teacher_norm2)), 0.0),  # cosine
         sum_distance2,  # distance2
         gamma,  # learning_rate
-        np.where(n > 0.0, (inverse_norm*mean_F + tau)/mean_B, np.nan),  # effective_ridge
+        np.where(mean_B*n > 0.0, (inverse_norm*mean_F + p_tau)/mean_B, np.nan),  # effective_ridge
     ])
 
 
@@ -546,24 +546,24 @@ def learning_rate(problem, iterate, t):
 
 def gradient(r, n, y, par):
     """d f_adv/dr and d f_adv/dn at samples."""
-    epsilon = par[0]
-    delta = par[2]
+    p_epsilon = par[0]
+    p_delta = par[2]
     sigma0 = np.where((r - y) > 0, 1.0, -1.0)
-    sigma1 = np.where((delta - epsilon*n - sigma0*(r - y)) > 0, 1.0, -1.0)
-    c1 = epsilon*n + sigma0*(r - y)
-    return np.where(sigma1 > 0, c1*sigma0, delta*sigma0), np.where(sigma1 > 0, c1*epsilon, delta*epsilon)
+    sigma1 = np.where((p_delta - p_epsilon*n - sigma0*(r - y)) > 0, 1.0, -1.0)
+    c1 = p_epsilon*n + sigma0*(r - y)
+    return np.where(sigma1 > 0, c1*sigma0, p_delta*sigma0), np.where(sigma1 > 0, c1*p_epsilon, p_delta*p_epsilon)
 
 
 def target(y, r_star, xi, uniform, par):
     """Labels of samples."""
-    sigma = par[3]
-    return sigma*xi + r_star
+    p_sigma = par[3]
+    return p_sigma*xi + r_star
 
 
 def ridge(par):
     """tau."""
-    tau = par[1]
-    return tau
+    p_tau = par[1]
+    return p_tau
 
 
 # ---- The solver and the simulation ------------------------------------------------------------------------------
@@ -673,6 +673,7 @@ class _Integration:
     learning_rate: LearningRate
     statistics: Statistics
     iterate: int
+    judged: int
     weightings: Array  # [1 + K, N]: 1, then the eigenvalues of each class
     teacher2: Array  # [1 + K]: sums of W X*²
     values: Array  # out, [T, S]
@@ -761,6 +762,7 @@ class _Integration:
             raise _Stopped(Status.DIVERGED)
         norm2_bound = 1e6 * max(norm2, 1.0)
         bound = 1e6 * np.maximum(self.describe(p.start_time, state), 1)  # NaN stays
+        bound[self.judged :] = np.nan
 
         s, h, last_error, growth, output = 0.0, self.first_step(state), 1.0, 10.0, 0
         while output < len(clocks) and clocks[output] <= 0:
@@ -836,6 +838,7 @@ def solve(
     learning_rate: LearningRate,
     statistics: Statistics,
     n_statistics: int,
+    n_judged: int | None = None,
     *,
     modes: bool = False,
 ) -> Solution:
@@ -856,6 +859,9 @@ def solve(
         ``statistics(problem, k, iterate, t, x, v) -> array [S]``.
     n_statistics : int
         S, how many numbers ``statistics`` returns.
+    n_judged : int, optional
+        How many of them, from the first, tell a divergence (a learning rate or a ridge may be large without one); all
+        unless given.
     modes : bool
         Whether to keep ``x`` and ``v`` at all output times.
 
@@ -913,6 +919,7 @@ def solve(
             learning_rate=learning_rate,
             statistics=statistics,
             iterate=m,
+            judged=n_statistics if n_judged is None else n_judged,
             weightings=weightings,
             teacher2=weightings @ problem.teacher**2,
             values=values[m],
@@ -1131,7 +1138,7 @@ def summarise(problem: Problem, iterates: Array) -> Array:
 
 def solve_problem(problem, modes=False):
     """Solve the mode equations of a Problem; see `solve`."""
-    return solve(problem, constants, rates, learning_rate, statistics, len(STATISTICS), modes=modes)
+    return solve(problem, constants, rates, learning_rate, statistics, len(STATISTICS), 6, modes=modes)
 
 
 def simulate_problem(problem):

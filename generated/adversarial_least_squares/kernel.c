@@ -81,7 +81,7 @@ static inline double square(double x) { return x * x; }
  * adversary  l2 ball of radius epsilon
  */
 
-enum { PARAMETERS = 3, STATISTICS = 8 };
+enum { PARAMETERS = 3, STATISTICS = 8, JUDGED_STATISTICS = 6 };
 
 static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t);
 
@@ -150,22 +150,22 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double dm = w->dm;
   const double beta1 = w->beta1;
   const double Q_perp = w->Q_perp;
-  const double epsilon = par[0 * stride];
-  const double sigma = par[2 * stride];
+  const double p_epsilon = par[0 * stride];
+  const double p_sigma = par[2 * stride];
   const double mean = dm;
-  const double s = sqrt(fmax(1e-300, sigma*sigma + Q_perp + Q_star*(beta1*beta1)));
+  const double s = sqrt(fmax(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)));
   const double c1 = 1.0/s;
-  const double c2 = epsilon*erf(0.7071067811865476*c1*mean);
+  const double c2 = p_epsilon*erf(0.7071067811865476*c1*mean);
   const double c3 = c2*n;
   const double c4 = mean*mean;
   const double c5 = s*s;
   const double c6 = exp(-0.5*c4/c5);
-  const double c7 = 0.7978845608028654*c6*epsilon;
-  const double c8 = epsilon*epsilon;
+  const double c7 = 0.7978845608028654*c6*p_epsilon;
+  const double c8 = p_epsilon*p_epsilon;
   *out_A = c3 + mean;
   *out_B = c1*c7*n + 1.0;
   *out_F = c2*mean + c7*s + c8*n;
-  *out_I = 2.0*c3*mean + c4 + c5 + 1.5957691216057308*c6*epsilon*n*s + c8*(n*n);
+  *out_I = 2.0*c3*mean + c4 + c5 + 1.5957691216057308*c6*p_epsilon*n*s + c8*(n*n);
   *out_BD = 0.0;
 }
 
@@ -178,16 +178,16 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double dm = w->dm;
   const double beta1 = w->beta1;
   const double Q_perp = w->Q_perp;
-  const double epsilon = par[0 * stride];
-  const double sigma = par[2 * stride];
+  const double p_epsilon = par[0 * stride];
+  const double p_sigma = par[2 * stride];
   const double mean = dm;
-  const double s = sqrt(fmax(1e-300, sigma*sigma + Q_perp + Q_star*(beta1*beta1)));
-  const double c1 = epsilon*epsilon;
+  const double s = sqrt(fmax(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)));
+  const double c1 = p_epsilon*p_epsilon;
   const double c2 = 1.0/s;
-  const double c3 = epsilon*mean*erf(0.7071067811865476*c2*mean);
+  const double c3 = p_epsilon*mean*erf(0.7071067811865476*c2*mean);
   const double c4 = s*s;
   const double c5 = 0.5*(mean*mean);
-  const double c6 = 0.7978845608028654*epsilon*exp(-c5/c4);
+  const double c6 = 0.7978845608028654*p_epsilon*exp(-c5/c4);
   const double c7 = c6*s;
   const double c8 = 0.5*c4 + c5;
   *out_R = 0.5*c1*(n*n) + c3*n + c7*n + c8;
@@ -205,21 +205,21 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   const double dm = w->dm;
   const double beta1 = w->beta1;
   const double Q_perp = w->Q_perp;
-  const double epsilon = par[0 * stride];
-  const double sigma = par[2 * stride];
+  const double p_epsilon = par[0 * stride];
+  const double p_sigma = par[2 * stride];
   const double mean = dm;
-  const double s = sqrt(fmax(1e-300, sigma*sigma + Q_perp + Q_star*(beta1*beta1)));
+  const double s = sqrt(fmax(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)));
   const double c1 = mean*mean;
   const double c2 = 0.5*c1;
   const double c3 = s*s;
-  const double c4 = epsilon*epsilon;
+  const double c4 = p_epsilon*p_epsilon;
   const double c5 = c4*(n*n);
   const double c6 = 1.0/s;
-  const double c7 = epsilon*erf(0.7071067811865476*c6*mean);
+  const double c7 = p_epsilon*erf(0.7071067811865476*c6*mean);
   const double c8 = c7*n;
   const double c9 = c8*mean;
   const double c10 = exp(-c2/c3);
-  const double c11 = 0.7978845608028654*c10*epsilon;
+  const double c11 = 0.7978845608028654*c10*p_epsilon;
   const double c12 = c11*s;
   const double c13 = c11*c6*n + 1.0;
   *out_R = c12*n + c2 + 0.5*c3 + 0.5*c5 + c9;
@@ -227,7 +227,7 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   *out_B = c13;
   *out_D = -c13;
   *out_F = c12 + c4*n + c7*mean;
-  *out_I = c1 + 1.5957691216057308*c10*epsilon*n*s + c3 + c5 + 2.0*c9;
+  *out_I = c1 + 1.5957691216057308*c10*p_epsilon*n*s + c3 + c5 + 2.0*c9;
 }
 
 /* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j */
@@ -235,7 +235,7 @@ static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, c
                   double *offset, double *slope, double *noise) {
   const double *x_star = p->teacher;
   const double *omega = p->weights;
-  const double tau = p->parameters[(iterate * 3 + 1) * p->classes];
+  const double p_tau = p->parameters[(iterate * 3 + 1) * p->classes];
   for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;
   double norm2 = 0;
   #pragma omp simd reduction(+ : norm2)
@@ -266,7 +266,7 @@ static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, c
     }
     mean_F += F*probability;
   }
-  const double s1 = -tau;
+  const double s1 = -p_tau;
   const double s2 = -inverse_norm*mean_F;
   #pragma omp simd
   for (int64_t j = 0; j < p->modes; j++) {
@@ -281,7 +281,7 @@ static void statistics(const sgdlimit_problem *p, const double *k, int64_t itera
                        const double *v, double *out) {
   const double *x_star = p->teacher;
   const double teacher_norm2 = k[0];
-  const double tau = p->parameters[(iterate * 3 + 1) * p->classes];
+  const double p_tau = p->parameters[(iterate * 3 + 1) * p->classes];
   const double gamma = learning_rate(p, iterate, t);
   double norm2 = 0, sum_overlap = 0, sum_distance2 = 0;
   #pragma omp simd reduction(+ : norm2, sum_overlap, sum_distance2)
@@ -312,7 +312,7 @@ static void statistics(const sgdlimit_problem *p, const double *k, int64_t itera
   out[4] = (norm2*teacher_norm2 > 0.0 ? sum_overlap/(sqrt(norm2)*sqrt(teacher_norm2)) : 0.0);
   out[5] = sum_distance2;
   out[6] = gamma;
-  out[7] = (n > 0.0 ? (inverse_norm*mean_F + tau)/mean_B : NAN);
+  out[7] = (mean_B*n > 0.0 ? (inverse_norm*mean_F + p_tau)/mean_B : NAN);
 }
 
 static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t) {
@@ -322,24 +322,24 @@ static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t
 
 /* d f_adv/dr and d f_adv/dn at one sample. */
 static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn) {
-  const double epsilon = par[0 * stride];
+  const double p_epsilon = par[0 * stride];
   const double sigma0 = ((r - y) > 0 ? 1.0 : -1.0);
-  const double c1 = epsilon*sigma0;
+  const double c1 = p_epsilon*sigma0;
   *dr = c1*n + r - y;
-  *dn = c1*r - c1*y + (epsilon*epsilon)*n;
+  *dn = c1*r - c1*y + (p_epsilon*p_epsilon)*n;
 }
 
 /* The label of one sample. */
 static inline double target(double y, double r_star, double xi, double uniform, const double *par, int64_t stride) {
   (void)y;
   (void)uniform;
-  const double sigma = par[2 * stride];
-  return sigma*xi + r_star;
+  const double p_sigma = par[2 * stride];
+  return p_sigma*xi + r_star;
 }
 
 static inline double ridge(const double *par, int64_t stride) {
-  const double tau = par[1 * stride];
-  return tau;
+  const double p_tau = par[1 * stride];
+  return p_tau;
 }
 
 /* ---- The mode equations, solved --------------------------------------------------------------------------------
@@ -355,7 +355,8 @@ static inline double ridge(const double *par, int64_t stride) {
  * Dormand-Prince 8(5,3) was tried: at equal error it needs as many evaluations for 1e-8, and its estimate, unlike this
  * one, promises ten to a hundred times more than it holds.
  *
- * The loss enters through these alone, and through STATISTICS, how many numbers `statistics` writes. */
+ * The loss enters through these alone, and through STATISTICS, how many numbers `statistics` writes, of which the first
+ * JUDGED_STATISTICS tell a divergence (a learning rate or a ridge may be large without one). */
 #include <float.h>
 
 static int64_t constants_count(const sgdlimit_problem *p);
@@ -538,7 +539,7 @@ static int32_t record(integration *g, int64_t output, const double *y) {
   if (p->mean) memcpy(p->mean + at * N, g->x, (size_t)N * sizeof(double));
   if (p->variance) memcpy(p->variance + at * N, y + N, (size_t)N * sizeof(double));
   statistics(p, g->constants, g->iterate, p->times[output], g->x, y + N, out);
-  for (int64_t i = 0; i < STATISTICS; i++)
+  for (int64_t i = 0; i < JUDGED_STATISTICS; i++)
     if (!isnan(g->bound[i]) && !(isfinite(out[i]) && out[i] <= g->bound[i])) return SGDLIMIT_DIVERGED;
   if (p->progress) *p->progress = at + 1;
   return SGDLIMIT_OK;

@@ -257,19 +257,19 @@ def rate_coefficients(score, y, par):
     dm = score[2]
     beta1 = score[3]
     Q_perp = score[4]
-    epsilon = par[0]
-    sigma = par[2]
+    p_epsilon = par[0]
+    p_sigma = par[2]
     mean = dm
-    s = np.sqrt(np.maximum(1e-300, sigma*sigma + Q_perp + Q_star*(beta1*beta1)))
+    s = np.sqrt(np.maximum(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)))
     c1 = 1.0/s
-    c2 = epsilon*erf(0.7071067811865476*c1*mean)
+    c2 = p_epsilon*erf(0.7071067811865476*c1*mean)
     c3 = c2*n
     c4 = mean*mean
     c5 = s*s
     c6 = np.exp(-0.5*c4/c5)
-    c7 = 0.7978845608028654*c6*epsilon
-    c8 = epsilon*epsilon
-    return c3 + mean, c1*c7*n + 1.0, c2*mean + c7*s + c8*n, 2.0*c3*mean + c4 + c5 + 1.5957691216057308*c6*epsilon*n*s + c8*(n*n), 0.0
+    c7 = 0.7978845608028654*c6*p_epsilon
+    c8 = p_epsilon*p_epsilon
+    return c3 + mean, c1*c7*n + 1.0, c2*mean + c7*s + c8*n, 2.0*c3*mean + c4 + c5 + 1.5957691216057308*c6*p_epsilon*n*s + c8*(n*n), 0.0
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
@@ -280,16 +280,16 @@ def statistic_coefficients(score, y, par):
     dm = score[2]
     beta1 = score[3]
     Q_perp = score[4]
-    epsilon = par[0]
-    sigma = par[2]
+    p_epsilon = par[0]
+    p_sigma = par[2]
     mean = dm
-    s = np.sqrt(np.maximum(1e-300, sigma*sigma + Q_perp + Q_star*(beta1*beta1)))
-    c1 = epsilon*epsilon
+    s = np.sqrt(np.maximum(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)))
+    c1 = p_epsilon*p_epsilon
     c2 = 1.0/s
-    c3 = epsilon*mean*erf(0.7071067811865476*c2*mean)
+    c3 = p_epsilon*mean*erf(0.7071067811865476*c2*mean)
     c4 = s*s
     c5 = 0.5*(mean*mean)
-    c6 = 0.7978845608028654*epsilon*np.exp(-c5/c4)
+    c6 = 0.7978845608028654*p_epsilon*np.exp(-c5/c4)
     c7 = c6*s
     c8 = 0.5*c4 + c5
     return 0.5*c1*(n*n) + c3*n + c7*n + c8, c2*c6*n + 1.0, c1*n + c3 + c7, c8
@@ -303,24 +303,24 @@ def all_coefficients(score, y, par):
     dm = score[2]
     beta1 = score[3]
     Q_perp = score[4]
-    epsilon = par[0]
-    sigma = par[2]
+    p_epsilon = par[0]
+    p_sigma = par[2]
     mean = dm
-    s = np.sqrt(np.maximum(1e-300, sigma*sigma + Q_perp + Q_star*(beta1*beta1)))
+    s = np.sqrt(np.maximum(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)))
     c1 = mean*mean
     c2 = 0.5*c1
     c3 = s*s
-    c4 = epsilon*epsilon
+    c4 = p_epsilon*p_epsilon
     c5 = c4*(n*n)
     c6 = 1.0/s
-    c7 = epsilon*erf(0.7071067811865476*c6*mean)
+    c7 = p_epsilon*erf(0.7071067811865476*c6*mean)
     c8 = c7*n
     c9 = c8*mean
     c10 = np.exp(-c2/c3)
-    c11 = 0.7978845608028654*c10*epsilon
+    c11 = 0.7978845608028654*c10*p_epsilon
     c12 = c11*s
     c13 = c11*c6*n + 1.0
-    return c12*n + c2 + 0.5*c3 + 0.5*c5 + c9, c8 + mean, c13, -c13, c12 + c4*n + c7*mean, c1 + 1.5957691216057308*c10*epsilon*n*s + c3 + c5 + 2.0*c9
+    return c12*n + c2 + 0.5*c3 + 0.5*c5 + c9, c8 + mean, c13, -c13, c12 + c4*n + c7*mean, c1 + 1.5957691216057308*c10*p_epsilon*n*s + c3 + c5 + 2.0*c9
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
@@ -328,7 +328,7 @@ def rates(problem, k, iterate, x, v):
     """dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)), dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j."""
     x_star = problem.teacher
     omega = problem.weights
-    tau = problem.parameters[iterate, 1, 0]
+    p_tau = problem.parameters[iterate, 1, 0]
     offset, slope, noise = np.zeros((3, problem.modes))
     norm2 = np.sum(v + x*x)
     n = np.sqrt(norm2)
@@ -349,7 +349,7 @@ def rates(problem, k, iterate, x, v):
         slope += w3*lam
         noise += w4*lam
         mean_F += F*probability
-    s1 = -tau
+    s1 = -p_tau
     s2 = -inverse_norm*mean_F
     offset[:] = s1*x_star + s2*x_star - offset
     slope[:] = s1 + s2 - slope
@@ -362,7 +362,7 @@ def statistics(problem, k, iterate, t, x, v):
     """The statistics, in the order of STATISTICS."""
     x_star = problem.teacher
     teacher_norm2 = k[0]
-    tau = problem.parameters[iterate, 1, 0]
+    p_tau = problem.parameters[iterate, 1, 0]
     gamma = learning_rate(problem, iterate, t)
     norm2 = np.sum(v + x*x)
     sum_overlap = np.sum(x*x_star)
@@ -390,7 +390,7 @@ def statistics(problem, k, iterate, t, x, v):
         np.where(norm2*teacher_norm2 > 0.0, sum_overlap/(np.sqrt(norm2)*np.sqrt(teacher_norm2)), 0.0),  # cosine
         sum_distance2,  # distance2
         gamma,  # learning_rate
-        np.where(n > 0.0, (inverse_norm*mean_F + tau)/mean_B, np.nan),  # effective_ridge
+        np.where(mean_B*n > 0.0, (inverse_norm*mean_F + p_tau)/mean_B, np.nan),  # effective_ridge
     ])
 
 
@@ -401,22 +401,22 @@ def learning_rate(problem, iterate, t):
 
 def gradient(r, n, y, par):
     """d f_adv/dr and d f_adv/dn at samples."""
-    epsilon = par[0]
+    p_epsilon = par[0]
     sigma0 = np.where((r - y) > 0, 1.0, -1.0)
-    c1 = epsilon*sigma0
-    return c1*n + r - y, c1*r - c1*y + (epsilon*epsilon)*n
+    c1 = p_epsilon*sigma0
+    return c1*n + r - y, c1*r - c1*y + (p_epsilon*p_epsilon)*n
 
 
 def target(y, r_star, xi, uniform, par):
     """Labels of samples."""
-    sigma = par[2]
-    return sigma*xi + r_star
+    p_sigma = par[2]
+    return p_sigma*xi + r_star
 
 
 def ridge(par):
     """tau."""
-    tau = par[1]
-    return tau
+    p_tau = par[1]
+    return p_tau
 
 
 # ---- The solver and the simulation ------------------------------------------------------------------------------
@@ -526,6 +526,7 @@ class _Integration:
     learning_rate: LearningRate
     statistics: Statistics
     iterate: int
+    judged: int
     weightings: Array  # [1 + K, N]: 1, then the eigenvalues of each class
     teacher2: Array  # [1 + K]: sums of W X*²
     values: Array  # out, [T, S]
@@ -614,6 +615,7 @@ class _Integration:
             raise _Stopped(Status.DIVERGED)
         norm2_bound = 1e6 * max(norm2, 1.0)
         bound = 1e6 * np.maximum(self.describe(p.start_time, state), 1)  # NaN stays
+        bound[self.judged :] = np.nan
 
         s, h, last_error, growth, output = 0.0, self.first_step(state), 1.0, 10.0, 0
         while output < len(clocks) and clocks[output] <= 0:
@@ -689,6 +691,7 @@ def solve(
     learning_rate: LearningRate,
     statistics: Statistics,
     n_statistics: int,
+    n_judged: int | None = None,
     *,
     modes: bool = False,
 ) -> Solution:
@@ -709,6 +712,9 @@ def solve(
         ``statistics(problem, k, iterate, t, x, v) -> array [S]``.
     n_statistics : int
         S, how many numbers ``statistics`` returns.
+    n_judged : int, optional
+        How many of them, from the first, tell a divergence (a learning rate or a ridge may be large without one); all
+        unless given.
     modes : bool
         Whether to keep ``x`` and ``v`` at all output times.
 
@@ -766,6 +772,7 @@ def solve(
             learning_rate=learning_rate,
             statistics=statistics,
             iterate=m,
+            judged=n_statistics if n_judged is None else n_judged,
             weightings=weightings,
             teacher2=weightings @ problem.teacher**2,
             values=values[m],
@@ -984,7 +991,7 @@ def summarise(problem: Problem, iterates: Array) -> Array:
 
 def solve_problem(problem, modes=False):
     """Solve the mode equations of a Problem; see `solve`."""
-    return solve(problem, constants, rates, learning_rate, statistics, len(STATISTICS), modes=modes)
+    return solve(problem, constants, rates, learning_rate, statistics, len(STATISTICS), 6, modes=modes)
 
 
 def simulate_problem(problem):

@@ -167,7 +167,7 @@ static inline double normal_cdf(double x) { return 0.5 * erfc(-0.707106781186547
  * adversary  l2 ball of radius epsilon
  */
 
-enum { PARAMETERS = 2, STATISTICS = 10 };
+enum { PARAMETERS = 2, STATISTICS = 10, JUDGED_STATISTICS = 8 };
 
 static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t);
 
@@ -213,14 +213,14 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double n = w->n;
   const double m = w->m;
   const double Q = w->Q;
-  const double epsilon = par[0 * stride];
+  const double p_epsilon = par[0 * stride];
   const double mean = m;
   const double s = sqrt(fmax(1e-300, Q));
   double J_A = 0, J_B = 0, J_F = 0, J_I = 0;
   {
     const double *const breakpoints = NULL;
     const double locations[] = {
-        (epsilon*n*(double)((y > 0) - (y < 0)) - mean)/s,
+        (p_epsilon*n*(double)((y > 0) - (y < 0)) - mean)/s,
     };
     const double widths[] = {
         3.141592653589793/(s*fabs(y)),
@@ -233,7 +233,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double r = mean + s*z;
-        const double g1 = epsilon*(double)((y > 0) - (y < 0));
+        const double g1 = p_epsilon*(double)((y > 0) - (y < 0));
         const double g2 = y*(-g1*n + r);
         const double g3 = sigmoid(-g2);
         const double g4 = g3*y;
@@ -258,7 +258,7 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double n = w->n;
   const double m = w->m;
   const double Q = w->Q;
-  const double epsilon = par[0 * stride];
+  const double p_epsilon = par[0 * stride];
   const double mean = m;
   const double s = sqrt(fmax(1e-300, Q));
   const double s_score = sqrt(fmax(1e-300, Q));
@@ -266,7 +266,7 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   {
     const double *const breakpoints = NULL;
     const double locations[] = {
-        (epsilon*n*(double)((y > 0) - (y < 0)) - mean)/s,
+        (p_epsilon*n*(double)((y > 0) - (y < 0)) - mean)/s,
         -mean/s,
     };
     const double widths[] = {
@@ -281,7 +281,7 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double r = mean + s*z;
-        const double g1 = epsilon*(double)((y > 0) - (y < 0));
+        const double g1 = p_epsilon*(double)((y > 0) - (y < 0));
         const double g2 = y*(-g1*n + r);
         const double g3 = -g2;
         const double g4 = sigmoid(g3);
@@ -299,7 +299,7 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   *out_F = J_F;
   *out_clean_risk = J_clean_risk;
   *out_clean_error = normal_cdf(-c1*c2);
-  *out_robust_error = normal_cdf(c1*(-c2 + epsilon*n));
+  *out_robust_error = normal_cdf(c1*(-c2 + p_epsilon*n));
 }
 
 /* R, A, B, D, F, I of one class. */
@@ -308,14 +308,14 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   const double n = w->n;
   const double m = w->m;
   const double Q = w->Q;
-  const double epsilon = par[0 * stride];
+  const double p_epsilon = par[0 * stride];
   const double mean = m;
   const double s = sqrt(fmax(1e-300, Q));
   double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0;
   {
     const double *const breakpoints = NULL;
     const double locations[] = {
-        (epsilon*n*(double)((y > 0) - (y < 0)) - mean)/s,
+        (p_epsilon*n*(double)((y > 0) - (y < 0)) - mean)/s,
     };
     const double widths[] = {
         3.141592653589793/(s*fabs(y)),
@@ -328,7 +328,7 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double r = mean + s*z;
-        const double g1 = epsilon*(double)((y > 0) - (y < 0));
+        const double g1 = p_epsilon*(double)((y > 0) - (y < 0));
         const double g2 = y*(-g1*n + r);
         const double g3 = -g2;
         const double g4 = sigmoid(g3);
@@ -355,7 +355,7 @@ static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, c
                   double *offset, double *slope, double *noise) {
   const double *x_star = p->teacher;
   const double *omega = p->weights;
-  const double tau = p->parameters[(iterate * 2 + 1) * p->classes];
+  const double p_tau = p->parameters[(iterate * 2 + 1) * p->classes];
   for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;
   double norm2 = 0;
   #pragma omp simd reduction(+ : norm2)
@@ -386,7 +386,7 @@ static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, c
     }
     mean_F += F*probability;
   }
-  const double s1 = -tau;
+  const double s1 = -p_tau;
   const double s2 = -inverse_norm*mean_F;
   #pragma omp simd
   for (int64_t j = 0; j < p->modes; j++) {
@@ -401,7 +401,7 @@ static void statistics(const sgdlimit_problem *p, const double *k, int64_t itera
                        const double *v, double *out) {
   const double *x_star = p->teacher;
   const double teacher_norm2 = k[0];
-  const double tau = p->parameters[(iterate * 2 + 1) * p->classes];
+  const double p_tau = p->parameters[(iterate * 2 + 1) * p->classes];
   const double gamma = learning_rate(p, iterate, t);
   double norm2 = 0, sum_overlap = 0, sum_distance2 = 0;
   #pragma omp simd reduction(+ : norm2, sum_overlap, sum_distance2)
@@ -436,7 +436,7 @@ static void statistics(const sgdlimit_problem *p, const double *k, int64_t itera
   out[6] = (norm2*teacher_norm2 > 0.0 ? sum_overlap/(sqrt(norm2)*sqrt(teacher_norm2)) : 0.0);
   out[7] = sum_distance2;
   out[8] = gamma;
-  out[9] = (n > 0.0 ? (inverse_norm*mean_F + tau)/mean_B : NAN);
+  out[9] = (mean_B*n > 0.0 ? (inverse_norm*mean_F + p_tau)/mean_B : NAN);
 }
 
 static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t) {
@@ -446,8 +446,8 @@ static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t
 
 /* d f_adv/dr and d f_adv/dn at one sample. */
 static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn) {
-  const double epsilon = par[0 * stride];
-  const double c1 = epsilon*(double)((y > 0) - (y < 0));
+  const double p_epsilon = par[0 * stride];
+  const double c1 = p_epsilon*(double)((y > 0) - (y < 0));
   const double c2 = y*sigmoid(-y*(-c1*n + r));
   *dr = -c2;
   *dn = c1*c2;
@@ -464,8 +464,8 @@ static inline double target(double y, double r_star, double xi, double uniform, 
 }
 
 static inline double ridge(const double *par, int64_t stride) {
-  const double tau = par[1 * stride];
-  return tau;
+  const double p_tau = par[1 * stride];
+  return p_tau;
 }
 
 /* ---- The mode equations, solved --------------------------------------------------------------------------------
@@ -481,7 +481,8 @@ static inline double ridge(const double *par, int64_t stride) {
  * Dormand-Prince 8(5,3) was tried: at equal error it needs as many evaluations for 1e-8, and its estimate, unlike this
  * one, promises ten to a hundred times more than it holds.
  *
- * The loss enters through these alone, and through STATISTICS, how many numbers `statistics` writes. */
+ * The loss enters through these alone, and through STATISTICS, how many numbers `statistics` writes, of which the first
+ * JUDGED_STATISTICS tell a divergence (a learning rate or a ridge may be large without one). */
 #include <float.h>
 
 static int64_t constants_count(const sgdlimit_problem *p);
@@ -664,7 +665,7 @@ static int32_t record(integration *g, int64_t output, const double *y) {
   if (p->mean) memcpy(p->mean + at * N, g->x, (size_t)N * sizeof(double));
   if (p->variance) memcpy(p->variance + at * N, y + N, (size_t)N * sizeof(double));
   statistics(p, g->constants, g->iterate, p->times[output], g->x, y + N, out);
-  for (int64_t i = 0; i < STATISTICS; i++)
+  for (int64_t i = 0; i < JUDGED_STATISTICS; i++)
     if (!isnan(g->bound[i]) && !(isfinite(out[i]) && out[i] <= g->bound[i])) return SGDLIMIT_DIVERGED;
   if (p->progress) *p->progress = at + 1;
   return SGDLIMIT_OK;

@@ -167,7 +167,7 @@ static inline double normal_cdf(double x) { return 0.5 * erfc(-0.707106781186547
  * adversary  l2 ball of radius epsilon
  */
 
-enum { PARAMETERS = 2, STATISTICS = 10 };
+enum { PARAMETERS = 2, STATISTICS = 10, JUDGED_STATISTICS = 8 };
 
 static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t);
 
@@ -240,7 +240,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double m = w->m;
   const double beta = w->beta;
   const double Q_perp = w->Q_perp;
-  const double epsilon = par[0 * stride];
+  const double p_epsilon = par[0 * stride];
   const double mean = m;
   const double s = sqrt(fmax(1e-300, Q_perp + Q_star*(beta*beta)));
   const double rho = sqrt(Q_star)*beta/s;
@@ -257,8 +257,8 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         SGDLIMIT_ERF_BREAKPOINTS(-latent_mean/latent_slope, latent_spread/fabs(latent_slope)),
     };
     const double locations[] = {
-        (epsilon*n - mean)/s,
-        (-epsilon*n - mean)/s,
+        (p_epsilon*n - mean)/s,
+        (-p_epsilon*n - mean)/s,
     };
     const double widths[] = {
         3.141592653589793/s,
@@ -274,7 +274,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double r = mean + s*z;
         const double P_plus = normal_cdf((latent_mean + latent_slope*z)/latent_spread);
         const double P_minus = normal_cdf(-(latent_mean + latent_slope*z)/latent_spread);
-        const double g1 = epsilon*n;
+        const double g1 = p_epsilon*n;
         const double g2 = g1 + r;
         const double g3 = sigmoid(g2);
         const double g4 = P_minus*g3;
@@ -283,7 +283,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double g7 = P_plus*g6;
         J_A += weights[k] * (g4 - g7);
         J_B += weights[k] * (g4*sigmoid(-g2) + g7*sigmoid(-g5));
-        J_F += weights[k] * (epsilon*g4 + epsilon*g7);
+        J_F += weights[k] * (p_epsilon*g4 + p_epsilon*g7);
         J_I += weights[k] * (P_minus*(g3*g3) + P_plus*(g6*g6));
       }
     }
@@ -292,8 +292,8 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   {
     const double *const breakpoints = NULL;
     const double locations[] = {
-        (epsilon*n - mean_given)/s_given,
-        (-epsilon*n - mean_given)/s_given,
+        (p_epsilon*n - mean_given)/s_given,
+        (-p_epsilon*n - mean_given)/s_given,
     };
     const double widths[] = {
         3.141592653589793/s_given,
@@ -307,7 +307,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double r = mean_given + s_given*z;
-        const double g1 = epsilon*n;
+        const double g1 = p_epsilon*n;
         J_D += weights[k] * (-sigmoid(g1 - r) - sigmoid(g1 + r));
       }
     }
@@ -329,7 +329,7 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double m = w->m;
   const double beta = w->beta;
   const double Q_perp = w->Q_perp;
-  const double epsilon = par[0 * stride];
+  const double p_epsilon = par[0 * stride];
   const double mean = m;
   const double s = sqrt(fmax(1e-300, Q_perp + Q_star*(beta*beta)));
   const double rho = sqrt(Q_star)*beta/s;
@@ -343,8 +343,8 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
         SGDLIMIT_ERF_BREAKPOINTS(-latent_mean/latent_slope, latent_spread/fabs(latent_slope)),
     };
     const double locations[] = {
-        (epsilon*n - mean)/s,
-        (-epsilon*n - mean)/s,
+        (p_epsilon*n - mean)/s,
+        (-p_epsilon*n - mean)/s,
         -mean/s,
     };
     const double widths[] = {
@@ -362,7 +362,7 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
         const double r = mean + s*z;
         const double P_plus = normal_cdf((latent_mean + latent_slope*z)/latent_spread);
         const double P_minus = normal_cdf(-(latent_mean + latent_slope*z)/latent_spread);
-        const double g1 = epsilon*n;
+        const double g1 = p_epsilon*n;
         const double g2 = g1 + r;
         const double g3 = -r;
         const double g4 = g1 + g3;
@@ -370,7 +370,7 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
         const double g6 = P_plus*sigmoid(g4);
         J_R += weights[k] * (P_minus*softplus(g2) + P_plus*softplus(g4));
         J_B += weights[k] * (g5*sigmoid(-g2) + g6*sigmoid(-g4));
-        J_F += weights[k] * (epsilon*g5 + epsilon*g6);
+        J_F += weights[k] * (p_epsilon*g5 + p_epsilon*g6);
         J_clean_risk += weights[k] * (P_minus*softplus(r) + P_plus*softplus(g3));
       }
     }
@@ -402,8 +402,8 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   double J_robust_error = 0;
   {
     const double breakpoints[] = {
-        (epsilon*n - mean)/s,
-        (-epsilon*n - mean)/s,
+        (p_epsilon*n - mean)/s,
+        (-p_epsilon*n - mean)/s,
         SGDLIMIT_ERF_BREAKPOINTS(-latent_mean/latent_slope, latent_spread/fabs(latent_slope)),
     };
     const double *const locations = NULL;
@@ -416,8 +416,8 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double r = mean + s*z;
-        const double side1p = ((epsilon*n - r) > 0 ? 1.0 : -1.0);
-        const double side1m = ((epsilon*n + r) > 0 ? 1.0 : -1.0);
+        const double side1p = ((p_epsilon*n - r) > 0 ? 1.0 : -1.0);
+        const double side1m = ((p_epsilon*n + r) > 0 ? 1.0 : -1.0);
         const double P_plus = normal_cdf((latent_mean + latent_slope*z)/latent_spread);
         const double P_minus = normal_cdf(-(latent_mean + latent_slope*z)/latent_spread);
         J_robust_error += weights[k] * (P_minus*(side1m > 0 ? 1.0 : 0.0) + P_plus*(side1p > 0 ? 1.0 : 0.0));
@@ -442,7 +442,7 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   const double m = w->m;
   const double beta = w->beta;
   const double Q_perp = w->Q_perp;
-  const double epsilon = par[0 * stride];
+  const double p_epsilon = par[0 * stride];
   const double mean = m;
   const double s = sqrt(fmax(1e-300, Q_perp + Q_star*(beta*beta)));
   const double rho = sqrt(Q_star)*beta/s;
@@ -459,8 +459,8 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
         SGDLIMIT_ERF_BREAKPOINTS(-latent_mean/latent_slope, latent_spread/fabs(latent_slope)),
     };
     const double locations[] = {
-        (epsilon*n - mean)/s,
-        (-epsilon*n - mean)/s,
+        (p_epsilon*n - mean)/s,
+        (-p_epsilon*n - mean)/s,
     };
     const double widths[] = {
         3.141592653589793/s,
@@ -476,7 +476,7 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
         const double r = mean + s*z;
         const double P_plus = normal_cdf((latent_mean + latent_slope*z)/latent_spread);
         const double P_minus = normal_cdf(-(latent_mean + latent_slope*z)/latent_spread);
-        const double g1 = epsilon*n;
+        const double g1 = p_epsilon*n;
         const double g2 = g1 + r;
         const double g3 = g1 - r;
         const double g4 = sigmoid(g2);
@@ -486,7 +486,7 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
         J_R += weights[k] * (P_minus*softplus(g2) + P_plus*softplus(g3));
         J_A += weights[k] * (g5 - g7);
         J_B += weights[k] * (g5*sigmoid(-g2) + g7*sigmoid(-g3));
-        J_F += weights[k] * (epsilon*g5 + epsilon*g7);
+        J_F += weights[k] * (p_epsilon*g5 + p_epsilon*g7);
         J_I += weights[k] * (P_minus*(g4*g4) + P_plus*(g6*g6));
       }
     }
@@ -495,8 +495,8 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   {
     const double *const breakpoints = NULL;
     const double locations[] = {
-        (epsilon*n - mean_given)/s_given,
-        (-epsilon*n - mean_given)/s_given,
+        (p_epsilon*n - mean_given)/s_given,
+        (-p_epsilon*n - mean_given)/s_given,
     };
     const double widths[] = {
         3.141592653589793/s_given,
@@ -510,7 +510,7 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double r = mean_given + s_given*z;
-        const double g1 = epsilon*n;
+        const double g1 = p_epsilon*n;
         J_D += weights[k] * (-sigmoid(g1 - r) - sigmoid(g1 + r));
       }
     }
@@ -528,7 +528,7 @@ static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, c
                   double *offset, double *slope, double *noise) {
   const double *x_star = p->teacher;
   const double *omega = p->weights;
-  const double tau = p->parameters[(iterate * 2 + 1) * p->classes];
+  const double p_tau = p->parameters[(iterate * 2 + 1) * p->classes];
   for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;
   double norm2 = 0;
   #pragma omp simd reduction(+ : norm2)
@@ -559,7 +559,7 @@ static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, c
     }
     mean_F += F*probability;
   }
-  const double s1 = -tau;
+  const double s1 = -p_tau;
   const double s2 = -inverse_norm*mean_F;
   #pragma omp simd
   for (int64_t j = 0; j < p->modes; j++) {
@@ -574,7 +574,7 @@ static void statistics(const sgdlimit_problem *p, const double *k, int64_t itera
                        const double *v, double *out) {
   const double *x_star = p->teacher;
   const double teacher_norm2 = k[0];
-  const double tau = p->parameters[(iterate * 2 + 1) * p->classes];
+  const double p_tau = p->parameters[(iterate * 2 + 1) * p->classes];
   const double gamma = learning_rate(p, iterate, t);
   double norm2 = 0, sum_overlap = 0, sum_distance2 = 0;
   #pragma omp simd reduction(+ : norm2, sum_overlap, sum_distance2)
@@ -609,7 +609,7 @@ static void statistics(const sgdlimit_problem *p, const double *k, int64_t itera
   out[6] = (norm2*teacher_norm2 > 0.0 ? sum_overlap/(sqrt(norm2)*sqrt(teacher_norm2)) : 0.0);
   out[7] = sum_distance2;
   out[8] = gamma;
-  out[9] = (n > 0.0 ? (inverse_norm*mean_F + tau)/mean_B : NAN);
+  out[9] = (mean_B*n > 0.0 ? (inverse_norm*mean_F + p_tau)/mean_B : NAN);
 }
 
 static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t) {
@@ -619,8 +619,8 @@ static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t
 
 /* d f_adv/dr and d f_adv/dn at one sample. */
 static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn) {
-  const double epsilon = par[0 * stride];
-  const double c1 = epsilon*(double)((y > 0) - (y < 0));
+  const double p_epsilon = par[0 * stride];
+  const double c1 = p_epsilon*(double)((y > 0) - (y < 0));
   const double c2 = y*sigmoid(-y*(-c1*n + r));
   *dr = -c2;
   *dn = c1*c2;
@@ -637,8 +637,8 @@ static inline double target(double y, double r_star, double xi, double uniform, 
 }
 
 static inline double ridge(const double *par, int64_t stride) {
-  const double tau = par[1 * stride];
-  return tau;
+  const double p_tau = par[1 * stride];
+  return p_tau;
 }
 
 /* ---- The mode equations, solved --------------------------------------------------------------------------------
@@ -654,7 +654,8 @@ static inline double ridge(const double *par, int64_t stride) {
  * Dormand-Prince 8(5,3) was tried: at equal error it needs as many evaluations for 1e-8, and its estimate, unlike this
  * one, promises ten to a hundred times more than it holds.
  *
- * The loss enters through these alone, and through STATISTICS, how many numbers `statistics` writes. */
+ * The loss enters through these alone, and through STATISTICS, how many numbers `statistics` writes, of which the first
+ * JUDGED_STATISTICS tell a divergence (a learning rate or a ridge may be large without one). */
 #include <float.h>
 
 static int64_t constants_count(const sgdlimit_problem *p);
@@ -837,7 +838,7 @@ static int32_t record(integration *g, int64_t output, const double *y) {
   if (p->mean) memcpy(p->mean + at * N, g->x, (size_t)N * sizeof(double));
   if (p->variance) memcpy(p->variance + at * N, y + N, (size_t)N * sizeof(double));
   statistics(p, g->constants, g->iterate, p->times[output], g->x, y + N, out);
-  for (int64_t i = 0; i < STATISTICS; i++)
+  for (int64_t i = 0; i < JUDGED_STATISTICS; i++)
     if (!isnan(g->bound[i]) && !(isfinite(out[i]) && out[i] <= g->bound[i])) return SGDLIMIT_DIVERGED;
   if (p->progress) *p->progress = at + 1;
   return SGDLIMIT_OK;

@@ -388,7 +388,7 @@ def rate_coefficients(score, y, par):
     m = score[3]
     beta = score[4]
     Q_perp = score[5]
-    epsilon = par[0]
+    p_epsilon = par[0]
     mean = m
     s = np.sqrt(np.maximum(1e-300, Q_perp + Q_star*(beta*beta)))
     rho = np.sqrt(Q_star)*beta/s
@@ -399,11 +399,11 @@ def rate_coefficients(score, y, par):
     s_latent = np.sqrt(np.maximum(1e-300, Q_star))
     mean_given = -Q_star*beta*latent_mean/(s_latent*s_latent) + m
     s_given = np.sqrt(np.maximum(1e-300, Q_perp))
-    z, weights = nodes(panels([*erf_breakpoints(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))], [(epsilon*n - mean)/s, (-epsilon*n - mean)/s], [3.141592653589793/s, 3.141592653589793/s]))
+    z, weights = nodes(panels([*erf_breakpoints(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))], [(p_epsilon*n - mean)/s, (-p_epsilon*n - mean)/s], [3.141592653589793/s, 3.141592653589793/s]))
     r = mean + s*z
     P_plus = ndtr((latent_mean + latent_slope*z)/latent_spread)
     P_minus = ndtr(-(latent_mean + latent_slope*z)/latent_spread)
-    g1 = epsilon*n
+    g1 = p_epsilon*n
     g2 = g1 + r
     g3 = sigmoid(g2)
     g4 = P_minus*g3
@@ -412,11 +412,11 @@ def rate_coefficients(score, y, par):
     g7 = P_plus*g6
     J_A = np.sum(weights * (g4 - g7))
     J_B = np.sum(weights * (g4*sigmoid(-g2) + g7*sigmoid(-g5)))
-    J_F = np.sum(weights * (epsilon*g4 + epsilon*g7))
+    J_F = np.sum(weights * (p_epsilon*g4 + p_epsilon*g7))
     J_I = np.sum(weights * (P_minus*(g3*g3) + P_plus*(g6*g6)))
-    z, weights = nodes(panels([], [(epsilon*n - mean_given)/s_given, (-epsilon*n - mean_given)/s_given], [3.141592653589793/s_given, 3.141592653589793/s_given]))
+    z, weights = nodes(panels([], [(p_epsilon*n - mean_given)/s_given, (-p_epsilon*n - mean_given)/s_given], [3.141592653589793/s_given, 3.141592653589793/s_given]))
     r = mean_given + s_given*z
-    g1 = epsilon*n
+    g1 = p_epsilon*n
     J_D = np.sum(weights * (-sigmoid(g1 - r) - sigmoid(g1 + r)))
     return J_A, J_B, J_F, J_I, J_B + 0.3989422804014327*J_D*np.exp(-0.5*(m_star*m_star)/(s_latent*s_latent))/s_latent
 
@@ -430,7 +430,7 @@ def statistic_coefficients(score, y, par):
     m = score[3]
     beta = score[4]
     Q_perp = score[5]
-    epsilon = par[0]
+    p_epsilon = par[0]
     mean = m
     s = np.sqrt(np.maximum(1e-300, Q_perp + Q_star*(beta*beta)))
     rho = np.sqrt(Q_star)*beta/s
@@ -438,11 +438,11 @@ def statistic_coefficients(score, y, par):
     latent_mean = m_star
     latent_slope = np.sqrt(Q_star)*rho
     latent_spread = np.sqrt(np.maximum(1e-300, Q_star*(rho_perp*rho_perp)))
-    z, weights = nodes(panels([*erf_breakpoints(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))], [(epsilon*n - mean)/s, (-epsilon*n - mean)/s, -mean/s], [3.141592653589793/s, 3.141592653589793/s, 3.141592653589793/s]))
+    z, weights = nodes(panels([*erf_breakpoints(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))], [(p_epsilon*n - mean)/s, (-p_epsilon*n - mean)/s, -mean/s], [3.141592653589793/s, 3.141592653589793/s, 3.141592653589793/s]))
     r = mean + s*z
     P_plus = ndtr((latent_mean + latent_slope*z)/latent_spread)
     P_minus = ndtr(-(latent_mean + latent_slope*z)/latent_spread)
-    g1 = epsilon*n
+    g1 = p_epsilon*n
     g2 = g1 + r
     g3 = -r
     g4 = g1 + g3
@@ -450,7 +450,7 @@ def statistic_coefficients(score, y, par):
     g6 = P_plus*sigmoid(g4)
     J_R = np.sum(weights * (P_minus*softplus(g2) + P_plus*softplus(g4)))
     J_B = np.sum(weights * (g5*sigmoid(-g2) + g6*sigmoid(-g4)))
-    J_F = np.sum(weights * (epsilon*g5 + epsilon*g6))
+    J_F = np.sum(weights * (p_epsilon*g5 + p_epsilon*g6))
     J_clean_risk = np.sum(weights * (P_minus*softplus(r) + P_plus*softplus(g3)))
     z, weights = nodes(panels([-mean/s, *erf_breakpoints(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))], [], []))
     r = mean + s*z
@@ -459,10 +459,10 @@ def statistic_coefficients(score, y, par):
     P_plus = ndtr((latent_mean + latent_slope*z)/latent_spread)
     P_minus = ndtr(-(latent_mean + latent_slope*z)/latent_spread)
     J_clean_error = np.sum(weights * (P_minus*np.where(side1m > 0, 1.0, 0.0) + P_plus*np.where(side1p > 0, 1.0, 0.0)))
-    z, weights = nodes(panels([(epsilon*n - mean)/s, (-epsilon*n - mean)/s, *erf_breakpoints(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))], [], []))
+    z, weights = nodes(panels([(p_epsilon*n - mean)/s, (-p_epsilon*n - mean)/s, *erf_breakpoints(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))], [], []))
     r = mean + s*z
-    side1p = np.where((epsilon*n - r) > 0, 1.0, -1.0)
-    side1m = np.where((epsilon*n + r) > 0, 1.0, -1.0)
+    side1p = np.where((p_epsilon*n - r) > 0, 1.0, -1.0)
+    side1m = np.where((p_epsilon*n + r) > 0, 1.0, -1.0)
     P_plus = ndtr((latent_mean + latent_slope*z)/latent_spread)
     P_minus = ndtr(-(latent_mean + latent_slope*z)/latent_spread)
     J_robust_error = np.sum(weights * (P_minus*np.where(side1m > 0, 1.0, 0.0) + P_plus*np.where(side1p > 0, 1.0, 0.0)))
@@ -478,7 +478,7 @@ def all_coefficients(score, y, par):
     m = score[3]
     beta = score[4]
     Q_perp = score[5]
-    epsilon = par[0]
+    p_epsilon = par[0]
     mean = m
     s = np.sqrt(np.maximum(1e-300, Q_perp + Q_star*(beta*beta)))
     rho = np.sqrt(Q_star)*beta/s
@@ -489,11 +489,11 @@ def all_coefficients(score, y, par):
     s_latent = np.sqrt(np.maximum(1e-300, Q_star))
     mean_given = -Q_star*beta*latent_mean/(s_latent*s_latent) + m
     s_given = np.sqrt(np.maximum(1e-300, Q_perp))
-    z, weights = nodes(panels([*erf_breakpoints(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))], [(epsilon*n - mean)/s, (-epsilon*n - mean)/s], [3.141592653589793/s, 3.141592653589793/s]))
+    z, weights = nodes(panels([*erf_breakpoints(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))], [(p_epsilon*n - mean)/s, (-p_epsilon*n - mean)/s], [3.141592653589793/s, 3.141592653589793/s]))
     r = mean + s*z
     P_plus = ndtr((latent_mean + latent_slope*z)/latent_spread)
     P_minus = ndtr(-(latent_mean + latent_slope*z)/latent_spread)
-    g1 = epsilon*n
+    g1 = p_epsilon*n
     g2 = g1 + r
     g3 = g1 - r
     g4 = sigmoid(g2)
@@ -503,11 +503,11 @@ def all_coefficients(score, y, par):
     J_R = np.sum(weights * (P_minus*softplus(g2) + P_plus*softplus(g3)))
     J_A = np.sum(weights * (g5 - g7))
     J_B = np.sum(weights * (g5*sigmoid(-g2) + g7*sigmoid(-g3)))
-    J_F = np.sum(weights * (epsilon*g5 + epsilon*g7))
+    J_F = np.sum(weights * (p_epsilon*g5 + p_epsilon*g7))
     J_I = np.sum(weights * (P_minus*(g4*g4) + P_plus*(g6*g6)))
-    z, weights = nodes(panels([], [(epsilon*n - mean_given)/s_given, (-epsilon*n - mean_given)/s_given], [3.141592653589793/s_given, 3.141592653589793/s_given]))
+    z, weights = nodes(panels([], [(p_epsilon*n - mean_given)/s_given, (-p_epsilon*n - mean_given)/s_given], [3.141592653589793/s_given, 3.141592653589793/s_given]))
     r = mean_given + s_given*z
-    g1 = epsilon*n
+    g1 = p_epsilon*n
     J_D = np.sum(weights * (-sigmoid(g1 - r) - sigmoid(g1 + r)))
     return J_R, J_A, J_B, 0.3989422804014327*J_D*np.exp(-0.5*(m_star*m_star)/(s_latent*s_latent))/s_latent, J_F, J_I
 
@@ -517,7 +517,7 @@ def rates(problem, k, iterate, x, v):
     """dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)), dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j."""
     x_star = problem.teacher
     omega = problem.weights
-    tau = problem.parameters[iterate, 1, 0]
+    p_tau = problem.parameters[iterate, 1, 0]
     offset, slope, noise = np.zeros((3, problem.modes))
     norm2 = np.sum(v + x*x)
     n = np.sqrt(norm2)
@@ -538,7 +538,7 @@ def rates(problem, k, iterate, x, v):
         slope += w3*lam
         noise += w4*lam
         mean_F += F*probability
-    s1 = -tau
+    s1 = -p_tau
     s2 = -inverse_norm*mean_F
     offset[:] = s1*x_star + s2*x_star - offset
     slope[:] = s1 + s2 - slope
@@ -551,7 +551,7 @@ def statistics(problem, k, iterate, t, x, v):
     """The statistics, in the order of STATISTICS."""
     x_star = problem.teacher
     teacher_norm2 = k[0]
-    tau = problem.parameters[iterate, 1, 0]
+    p_tau = problem.parameters[iterate, 1, 0]
     gamma = learning_rate(problem, iterate, t)
     norm2 = np.sum(v + x*x)
     sum_overlap = np.sum(x*x_star)
@@ -585,7 +585,7 @@ def statistics(problem, k, iterate, t, x, v):
         np.where(norm2*teacher_norm2 > 0.0, sum_overlap/(np.sqrt(norm2)*np.sqrt(teacher_norm2)), 0.0),  # cosine
         sum_distance2,  # distance2
         gamma,  # learning_rate
-        np.where(n > 0.0, (inverse_norm*mean_F + tau)/mean_B, np.nan),  # effective_ridge
+        np.where(mean_B*n > 0.0, (inverse_norm*mean_F + p_tau)/mean_B, np.nan),  # effective_ridge
     ])
 
 
@@ -596,8 +596,8 @@ def learning_rate(problem, iterate, t):
 
 def gradient(r, n, y, par):
     """d f_adv/dr and d f_adv/dn at samples."""
-    epsilon = par[0]
-    c1 = epsilon*np.sign(y)
+    p_epsilon = par[0]
+    c1 = p_epsilon*np.sign(y)
     c2 = y*sigmoid(-y*(-c1*n + r))
     return -c2, c1*c2
 
@@ -609,8 +609,8 @@ def target(y, r_star, xi, uniform, par):
 
 def ridge(par):
     """tau."""
-    tau = par[1]
-    return tau
+    p_tau = par[1]
+    return p_tau
 
 
 # ---- The solver and the simulation ------------------------------------------------------------------------------
@@ -720,6 +720,7 @@ class _Integration:
     learning_rate: LearningRate
     statistics: Statistics
     iterate: int
+    judged: int
     weightings: Array  # [1 + K, N]: 1, then the eigenvalues of each class
     teacher2: Array  # [1 + K]: sums of W X*²
     values: Array  # out, [T, S]
@@ -808,6 +809,7 @@ class _Integration:
             raise _Stopped(Status.DIVERGED)
         norm2_bound = 1e6 * max(norm2, 1.0)
         bound = 1e6 * np.maximum(self.describe(p.start_time, state), 1)  # NaN stays
+        bound[self.judged :] = np.nan
 
         s, h, last_error, growth, output = 0.0, self.first_step(state), 1.0, 10.0, 0
         while output < len(clocks) and clocks[output] <= 0:
@@ -883,6 +885,7 @@ def solve(
     learning_rate: LearningRate,
     statistics: Statistics,
     n_statistics: int,
+    n_judged: int | None = None,
     *,
     modes: bool = False,
 ) -> Solution:
@@ -903,6 +906,9 @@ def solve(
         ``statistics(problem, k, iterate, t, x, v) -> array [S]``.
     n_statistics : int
         S, how many numbers ``statistics`` returns.
+    n_judged : int, optional
+        How many of them, from the first, tell a divergence (a learning rate or a ridge may be large without one); all
+        unless given.
     modes : bool
         Whether to keep ``x`` and ``v`` at all output times.
 
@@ -960,6 +966,7 @@ def solve(
             learning_rate=learning_rate,
             statistics=statistics,
             iterate=m,
+            judged=n_statistics if n_judged is None else n_judged,
             weightings=weightings,
             teacher2=weightings @ problem.teacher**2,
             values=values[m],
@@ -1178,7 +1185,7 @@ def summarise(problem: Problem, iterates: Array) -> Array:
 
 def solve_problem(problem, modes=False):
     """Solve the mode equations of a Problem; see `solve`."""
-    return solve(problem, constants, rates, learning_rate, statistics, len(STATISTICS), modes=modes)
+    return solve(problem, constants, rates, learning_rate, statistics, len(STATISTICS), 8, modes=modes)
 
 
 def simulate_problem(problem):

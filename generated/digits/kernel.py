@@ -374,12 +374,12 @@ def rate_coefficients(score, y, par):
     n = score[0]
     m = score[1]
     Q = score[2]
-    epsilon = par[0]
+    p_epsilon = par[0]
     mean = m
     s = np.sqrt(np.maximum(1e-300, Q))
-    z, weights = nodes(panels([], [(epsilon*n*np.sign(y) - mean)/s], [3.141592653589793/(s*np.abs(y))]))
+    z, weights = nodes(panels([], [(p_epsilon*n*np.sign(y) - mean)/s], [3.141592653589793/(s*np.abs(y))]))
     r = mean + s*z
-    g1 = epsilon*np.sign(y)
+    g1 = p_epsilon*np.sign(y)
     g2 = y*(-g1*n + r)
     g3 = sigmoid(-g2)
     g4 = g3*y
@@ -397,13 +397,13 @@ def statistic_coefficients(score, y, par):
     n = score[0]
     m = score[1]
     Q = score[2]
-    epsilon = par[0]
+    p_epsilon = par[0]
     mean = m
     s = np.sqrt(np.maximum(1e-300, Q))
     s_score = np.sqrt(np.maximum(1e-300, Q))
-    z, weights = nodes(panels([], [(epsilon*n*np.sign(y) - mean)/s, -mean/s], [3.141592653589793/(s*np.abs(y)), 3.141592653589793/(s*np.abs(y))]))
+    z, weights = nodes(panels([], [(p_epsilon*n*np.sign(y) - mean)/s, -mean/s], [3.141592653589793/(s*np.abs(y)), 3.141592653589793/(s*np.abs(y))]))
     r = mean + s*z
-    g1 = epsilon*np.sign(y)
+    g1 = p_epsilon*np.sign(y)
     g2 = y*(-g1*n + r)
     g3 = -g2
     g4 = sigmoid(g3)
@@ -413,7 +413,7 @@ def statistic_coefficients(score, y, par):
     J_clean_risk = np.sum(weights * (softplus(-r*y)))
     c1 = 1.0/s_score
     c2 = m*np.sign(y)
-    return J_R, J_B, J_F, J_clean_risk, ndtr(-c1*c2), ndtr(c1*(-c2 + epsilon*n))
+    return J_R, J_B, J_F, J_clean_risk, ndtr(-c1*c2), ndtr(c1*(-c2 + p_epsilon*n))
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
@@ -422,12 +422,12 @@ def all_coefficients(score, y, par):
     n = score[0]
     m = score[1]
     Q = score[2]
-    epsilon = par[0]
+    p_epsilon = par[0]
     mean = m
     s = np.sqrt(np.maximum(1e-300, Q))
-    z, weights = nodes(panels([], [(epsilon*n*np.sign(y) - mean)/s], [3.141592653589793/(s*np.abs(y))]))
+    z, weights = nodes(panels([], [(p_epsilon*n*np.sign(y) - mean)/s], [3.141592653589793/(s*np.abs(y))]))
     r = mean + s*z
-    g1 = epsilon*np.sign(y)
+    g1 = p_epsilon*np.sign(y)
     g2 = y*(-g1*n + r)
     g3 = -g2
     g4 = sigmoid(g3)
@@ -446,7 +446,7 @@ def rates(problem, k, iterate, x, v):
     """dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)), dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j."""
     x_star = problem.teacher
     omega = problem.weights
-    tau = problem.parameters[iterate, 1, 0]
+    p_tau = problem.parameters[iterate, 1, 0]
     offset, slope, noise = np.zeros((3, problem.modes))
     norm2 = np.sum(v + x*x)
     n = np.sqrt(norm2)
@@ -467,7 +467,7 @@ def rates(problem, k, iterate, x, v):
         slope += w3*lam
         noise += w4*lam
         mean_F += F*probability
-    s1 = -tau
+    s1 = -p_tau
     s2 = -inverse_norm*mean_F
     offset[:] = s1*x_star + s2*x_star - offset
     slope[:] = s1 + s2 - slope
@@ -480,7 +480,7 @@ def statistics(problem, k, iterate, t, x, v):
     """The statistics, in the order of STATISTICS."""
     x_star = problem.teacher
     teacher_norm2 = k[0]
-    tau = problem.parameters[iterate, 1, 0]
+    p_tau = problem.parameters[iterate, 1, 0]
     gamma = learning_rate(problem, iterate, t)
     norm2 = np.sum(v + x*x)
     sum_overlap = np.sum(x*x_star)
@@ -514,7 +514,7 @@ def statistics(problem, k, iterate, t, x, v):
         np.where(norm2*teacher_norm2 > 0.0, sum_overlap/(np.sqrt(norm2)*np.sqrt(teacher_norm2)), 0.0),  # cosine
         sum_distance2,  # distance2
         gamma,  # learning_rate
-        np.where(n > 0.0, (inverse_norm*mean_F + tau)/mean_B, np.nan),  # effective_ridge
+        np.where(mean_B*n > 0.0, (inverse_norm*mean_F + p_tau)/mean_B, np.nan),  # effective_ridge
     ])
 
 
@@ -525,8 +525,8 @@ def learning_rate(problem, iterate, t):
 
 def gradient(r, n, y, par):
     """d f_adv/dr and d f_adv/dn at samples."""
-    epsilon = par[0]
-    c1 = epsilon*np.sign(y)
+    p_epsilon = par[0]
+    c1 = p_epsilon*np.sign(y)
     c2 = y*sigmoid(-y*(-c1*n + r))
     return -c2, c1*c2
 
@@ -538,8 +538,8 @@ def target(y, r_star, xi, uniform, par):
 
 def ridge(par):
     """tau."""
-    tau = par[1]
-    return tau
+    p_tau = par[1]
+    return p_tau
 
 
 # ---- The solver and the simulation ------------------------------------------------------------------------------
@@ -649,6 +649,7 @@ class _Integration:
     learning_rate: LearningRate
     statistics: Statistics
     iterate: int
+    judged: int
     weightings: Array  # [1 + K, N]: 1, then the eigenvalues of each class
     teacher2: Array  # [1 + K]: sums of W X*²
     values: Array  # out, [T, S]
@@ -737,6 +738,7 @@ class _Integration:
             raise _Stopped(Status.DIVERGED)
         norm2_bound = 1e6 * max(norm2, 1.0)
         bound = 1e6 * np.maximum(self.describe(p.start_time, state), 1)  # NaN stays
+        bound[self.judged :] = np.nan
 
         s, h, last_error, growth, output = 0.0, self.first_step(state), 1.0, 10.0, 0
         while output < len(clocks) and clocks[output] <= 0:
@@ -812,6 +814,7 @@ def solve(
     learning_rate: LearningRate,
     statistics: Statistics,
     n_statistics: int,
+    n_judged: int | None = None,
     *,
     modes: bool = False,
 ) -> Solution:
@@ -832,6 +835,9 @@ def solve(
         ``statistics(problem, k, iterate, t, x, v) -> array [S]``.
     n_statistics : int
         S, how many numbers ``statistics`` returns.
+    n_judged : int, optional
+        How many of them, from the first, tell a divergence (a learning rate or a ridge may be large without one); all
+        unless given.
     modes : bool
         Whether to keep ``x`` and ``v`` at all output times.
 
@@ -889,6 +895,7 @@ def solve(
             learning_rate=learning_rate,
             statistics=statistics,
             iterate=m,
+            judged=n_statistics if n_judged is None else n_judged,
             weightings=weightings,
             teacher2=weightings @ problem.teacher**2,
             values=values[m],
@@ -1107,7 +1114,7 @@ def summarise(problem: Problem, iterates: Array) -> Array:
 
 def solve_problem(problem, modes=False):
     """Solve the mode equations of a Problem; see `solve`."""
-    return solve(problem, constants, rates, learning_rate, statistics, len(STATISTICS), modes=modes)
+    return solve(problem, constants, rates, learning_rate, statistics, len(STATISTICS), 8, modes=modes)
 
 
 def simulate_problem(problem):

@@ -81,7 +81,7 @@ static inline double square(double x) { return x * x; }
  * adversary  none
  */
 
-enum { PARAMETERS = 2, STATISTICS = 8 };
+enum { PARAMETERS = 2, STATISTICS = 8, JUDGED_STATISTICS = 6 };
 
 static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t);
 
@@ -149,9 +149,9 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double dm = w->dm;
   const double beta1 = w->beta1;
   const double Q_perp = w->Q_perp;
-  const double sigma = par[1 * stride];
+  const double p_sigma = par[1 * stride];
   const double mean = dm;
-  const double s = sqrt(fmax(1e-300, sigma*sigma + Q_perp + Q_star*(beta1*beta1)));
+  const double s = sqrt(fmax(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)));
   *out_A = mean;
   *out_B = 1.0;
   *out_F = 0.0;
@@ -167,9 +167,9 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double dm = w->dm;
   const double beta1 = w->beta1;
   const double Q_perp = w->Q_perp;
-  const double sigma = par[1 * stride];
+  const double p_sigma = par[1 * stride];
   const double mean = dm;
-  const double s = sqrt(fmax(1e-300, sigma*sigma + Q_perp + Q_star*(beta1*beta1)));
+  const double s = sqrt(fmax(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)));
   const double c1 = 0.5*(mean*mean) + 0.5*(s*s);
   *out_R = c1;
   *out_B = 1.0;
@@ -185,9 +185,9 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   const double dm = w->dm;
   const double beta1 = w->beta1;
   const double Q_perp = w->Q_perp;
-  const double sigma = par[1 * stride];
+  const double p_sigma = par[1 * stride];
   const double mean = dm;
-  const double s = sqrt(fmax(1e-300, sigma*sigma + Q_perp + Q_star*(beta1*beta1)));
+  const double s = sqrt(fmax(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)));
   const double c1 = mean*mean;
   const double c2 = s*s;
   *out_R = 0.5*c1 + 0.5*c2;
@@ -203,7 +203,7 @@ static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, c
                   double *offset, double *slope, double *noise) {
   const double *x_star = p->teacher;
   const double *omega = p->weights;
-  const double tau = p->parameters[(iterate * 2 + 0) * p->classes];
+  const double p_tau = p->parameters[(iterate * 2 + 0) * p->classes];
   for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;
   double norm2 = 0;
   #pragma omp simd reduction(+ : norm2)
@@ -234,7 +234,7 @@ static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, c
     }
     mean_F += F*probability;
   }
-  const double s1 = -tau;
+  const double s1 = -p_tau;
   const double s2 = -inverse_norm*mean_F;
   #pragma omp simd
   for (int64_t j = 0; j < p->modes; j++) {
@@ -249,7 +249,7 @@ static void statistics(const sgdlimit_problem *p, const double *k, int64_t itera
                        const double *v, double *out) {
   const double *x_star = p->teacher;
   const double teacher_norm2 = k[0];
-  const double tau = p->parameters[(iterate * 2 + 0) * p->classes];
+  const double p_tau = p->parameters[(iterate * 2 + 0) * p->classes];
   const double gamma = learning_rate(p, iterate, t);
   double norm2 = 0, sum_overlap = 0, sum_distance2 = 0;
   #pragma omp simd reduction(+ : norm2, sum_overlap, sum_distance2)
@@ -280,7 +280,7 @@ static void statistics(const sgdlimit_problem *p, const double *k, int64_t itera
   out[4] = (norm2*teacher_norm2 > 0.0 ? sum_overlap/(sqrt(norm2)*sqrt(teacher_norm2)) : 0.0);
   out[5] = sum_distance2;
   out[6] = gamma;
-  out[7] = (n > 0.0 ? (inverse_norm*mean_F + tau)/mean_B : NAN);
+  out[7] = (mean_B*n > 0.0 ? (inverse_norm*mean_F + p_tau)/mean_B : NAN);
 }
 
 static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t) {
@@ -301,13 +301,13 @@ static inline void gradient(double r, double n, double y, const double *par, int
 static inline double target(double y, double r_star, double xi, double uniform, const double *par, int64_t stride) {
   (void)y;
   (void)uniform;
-  const double sigma = par[1 * stride];
-  return sigma*xi + r_star;
+  const double p_sigma = par[1 * stride];
+  return p_sigma*xi + r_star;
 }
 
 static inline double ridge(const double *par, int64_t stride) {
-  const double tau = par[0 * stride];
-  return tau;
+  const double p_tau = par[0 * stride];
+  return p_tau;
 }
 
 /* ---- The mode equations, solved --------------------------------------------------------------------------------
@@ -323,7 +323,8 @@ static inline double ridge(const double *par, int64_t stride) {
  * Dormand-Prince 8(5,3) was tried: at equal error it needs as many evaluations for 1e-8, and its estimate, unlike this
  * one, promises ten to a hundred times more than it holds.
  *
- * The loss enters through these alone, and through STATISTICS, how many numbers `statistics` writes. */
+ * The loss enters through these alone, and through STATISTICS, how many numbers `statistics` writes, of which the first
+ * JUDGED_STATISTICS tell a divergence (a learning rate or a ridge may be large without one). */
 #include <float.h>
 
 static int64_t constants_count(const sgdlimit_problem *p);
@@ -506,7 +507,7 @@ static int32_t record(integration *g, int64_t output, const double *y) {
   if (p->mean) memcpy(p->mean + at * N, g->x, (size_t)N * sizeof(double));
   if (p->variance) memcpy(p->variance + at * N, y + N, (size_t)N * sizeof(double));
   statistics(p, g->constants, g->iterate, p->times[output], g->x, y + N, out);
-  for (int64_t i = 0; i < STATISTICS; i++)
+  for (int64_t i = 0; i < JUDGED_STATISTICS; i++)
     if (!isnan(g->bound[i]) && !(isfinite(out[i]) && out[i] <= g->bound[i])) return SGDLIMIT_DIVERGED;
   if (p->progress) *p->progress = at + 1;
   return SGDLIMIT_OK;

@@ -255,9 +255,9 @@ def rate_coefficients(score, y, par):
     dm = score[1]
     beta1 = score[2]
     Q_perp = score[3]
-    sigma = par[1]
+    p_sigma = par[1]
     mean = dm
-    s = np.sqrt(np.maximum(1e-300, sigma*sigma + Q_perp + Q_star*(beta1*beta1)))
+    s = np.sqrt(np.maximum(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)))
     return mean, 1.0, 0.0, mean*mean + s*s, 0.0
 
 
@@ -268,9 +268,9 @@ def statistic_coefficients(score, y, par):
     dm = score[1]
     beta1 = score[2]
     Q_perp = score[3]
-    sigma = par[1]
+    p_sigma = par[1]
     mean = dm
-    s = np.sqrt(np.maximum(1e-300, sigma*sigma + Q_perp + Q_star*(beta1*beta1)))
+    s = np.sqrt(np.maximum(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)))
     c1 = 0.5*(mean*mean) + 0.5*(s*s)
     return c1, 1.0, 0.0, c1
 
@@ -282,9 +282,9 @@ def all_coefficients(score, y, par):
     dm = score[1]
     beta1 = score[2]
     Q_perp = score[3]
-    sigma = par[1]
+    p_sigma = par[1]
     mean = dm
-    s = np.sqrt(np.maximum(1e-300, sigma*sigma + Q_perp + Q_star*(beta1*beta1)))
+    s = np.sqrt(np.maximum(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)))
     c1 = mean*mean
     c2 = s*s
     return 0.5*c1 + 0.5*c2, mean, 1.0, -1.0, 0.0, c1 + c2
@@ -295,7 +295,7 @@ def rates(problem, k, iterate, x, v):
     """dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)), dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j."""
     x_star = problem.teacher
     omega = problem.weights
-    tau = problem.parameters[iterate, 0, 0]
+    p_tau = problem.parameters[iterate, 0, 0]
     offset, slope, noise = np.zeros((3, problem.modes))
     norm2 = np.sum(v + x*x)
     n = np.sqrt(norm2)
@@ -316,7 +316,7 @@ def rates(problem, k, iterate, x, v):
         slope += w3*lam
         noise += w4*lam
         mean_F += F*probability
-    s1 = -tau
+    s1 = -p_tau
     s2 = -inverse_norm*mean_F
     offset[:] = s1*x_star + s2*x_star - offset
     slope[:] = s1 + s2 - slope
@@ -329,7 +329,7 @@ def statistics(problem, k, iterate, t, x, v):
     """The statistics, in the order of STATISTICS."""
     x_star = problem.teacher
     teacher_norm2 = k[0]
-    tau = problem.parameters[iterate, 0, 0]
+    p_tau = problem.parameters[iterate, 0, 0]
     gamma = learning_rate(problem, iterate, t)
     norm2 = np.sum(v + x*x)
     sum_overlap = np.sum(x*x_star)
@@ -357,7 +357,7 @@ def statistics(problem, k, iterate, t, x, v):
         np.where(norm2*teacher_norm2 > 0.0, sum_overlap/(np.sqrt(norm2)*np.sqrt(teacher_norm2)), 0.0),  # cosine
         sum_distance2,  # distance2
         gamma,  # learning_rate
-        np.where(n > 0.0, (inverse_norm*mean_F + tau)/mean_B, np.nan),  # effective_ridge
+        np.where(mean_B*n > 0.0, (inverse_norm*mean_F + p_tau)/mean_B, np.nan),  # effective_ridge
     ])
 
 
@@ -373,14 +373,14 @@ def gradient(r, n, y, par):
 
 def target(y, r_star, xi, uniform, par):
     """Labels of samples."""
-    sigma = par[1]
-    return sigma*xi + r_star
+    p_sigma = par[1]
+    return p_sigma*xi + r_star
 
 
 def ridge(par):
     """tau."""
-    tau = par[0]
-    return tau
+    p_tau = par[0]
+    return p_tau
 
 
 # ---- The solver and the simulation ------------------------------------------------------------------------------
@@ -490,6 +490,7 @@ class _Integration:
     learning_rate: LearningRate
     statistics: Statistics
     iterate: int
+    judged: int
     weightings: Array  # [1 + K, N]: 1, then the eigenvalues of each class
     teacher2: Array  # [1 + K]: sums of W X*²
     values: Array  # out, [T, S]
@@ -578,6 +579,7 @@ class _Integration:
             raise _Stopped(Status.DIVERGED)
         norm2_bound = 1e6 * max(norm2, 1.0)
         bound = 1e6 * np.maximum(self.describe(p.start_time, state), 1)  # NaN stays
+        bound[self.judged :] = np.nan
 
         s, h, last_error, growth, output = 0.0, self.first_step(state), 1.0, 10.0, 0
         while output < len(clocks) and clocks[output] <= 0:
@@ -653,6 +655,7 @@ def solve(
     learning_rate: LearningRate,
     statistics: Statistics,
     n_statistics: int,
+    n_judged: int | None = None,
     *,
     modes: bool = False,
 ) -> Solution:
@@ -673,6 +676,9 @@ def solve(
         ``statistics(problem, k, iterate, t, x, v) -> array [S]``.
     n_statistics : int
         S, how many numbers ``statistics`` returns.
+    n_judged : int, optional
+        How many of them, from the first, tell a divergence (a learning rate or a ridge may be large without one); all
+        unless given.
     modes : bool
         Whether to keep ``x`` and ``v`` at all output times.
 
@@ -730,6 +736,7 @@ def solve(
             learning_rate=learning_rate,
             statistics=statistics,
             iterate=m,
+            judged=n_statistics if n_judged is None else n_judged,
             weightings=weightings,
             teacher2=weightings @ problem.teacher**2,
             values=values[m],
@@ -948,7 +955,7 @@ def summarise(problem: Problem, iterates: Array) -> Array:
 
 def solve_problem(problem, modes=False):
     """Solve the mode equations of a Problem; see `solve`."""
-    return solve(problem, constants, rates, learning_rate, statistics, len(STATISTICS), modes=modes)
+    return solve(problem, constants, rates, learning_rate, statistics, len(STATISTICS), 6, modes=modes)
 
 
 def simulate_problem(problem):

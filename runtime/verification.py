@@ -25,7 +25,7 @@ from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel, Statistics, load_kernel
 from sgdlimit.runtime.one_step import compare_steps
 from sgdlimit.runtime.problem import Parameters, StepSize
-from sgdlimit.runtime.solve import solve
+from sgdlimit.runtime.solver import solve
 from sgdlimit.runtime.trajectory import Trajectory
 from sgdlimit.runtime.verdict import (
     Comparison,
@@ -325,7 +325,7 @@ def verify(
     Parameters
     ----------
     model, instance, schedule, parameters, horizon, backend, statistics, kernel
-        As in :func:`sgdlimit.runtime.solve.solve`.
+        As in :func:`sgdlimit.runtime.solver.solve`.
     times : array_like, optional
         Where to compare: rounded to multiples of the inverse of the smallest dimension; 12 evenly unless given.
     dimensions : sequence of int, optional

@@ -54,7 +54,7 @@ def simulate(
     instance : Instance
         Of finite dimension, one mode a coordinate: ``instance.at_dimension(d)`` makes it so.
     schedule, parameters, horizon, times, backend, statistics, kernel
-        As in :func:`sgdlimit.runtime.solve.solve`. Times are rounded to whole steps; the ensemble has the exact ones.
+        As in :func:`sgdlimit.runtime.solver.solve`. Times are rounded to whole steps; the ensemble has the exact ones.
         51 output times unless given.
     runs : int
         Independent runs, from the instance's start.
@@ -135,6 +135,7 @@ def simulate(
         draws=draws,
         seed=int(seed),
         first_run=first_run,
+        threads=threads or os.cpu_count() or 1,
     )
     return Ensemble(chosen, values, int(seed), model, instance, schedule, given, kernel.backend)
 
