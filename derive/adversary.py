@@ -14,6 +14,8 @@ import sympy as sp
 
 from sgdlimit.derive.convert import Switch, Switched, reduce_squares, switched
 from sgdlimit.derive.errors import DerivationError
+from sgdlimit.derive.expectation import jumps
+from sgdlimit.derive.functions import Branch
 from sgdlimit.derive.symbols import epsilon, n, r, y
 
 KAPPA = epsilon * n
@@ -73,6 +75,35 @@ def form_of(loss: sp.Expr) -> str:
     if not loss.subs(r, probe / y).has(y):
         return "margin"
     return "general"
+
+
+def check_continuity(loss: sp.Expr) -> None:
+    """Refuse a loss that jumps in ``r``.
+
+    Raises
+    ------
+    DerivationError
+        Says where: the gradient is undefined there, and no slope away from the jump tells of it.
+
+    Examples
+    --------
+    >>> check_continuity(sp.Abs(r - y))
+    >>> check_continuity(sp.Heaviside(r - y))
+    Traceback (most recent call last):
+    sgdlimit.derive.errors.DerivationError: loss: Heaviside(r - y) jumps by 1 at r = y; a loss must be continuous in r
+    """
+    for jump, point in jumps(switched(loss, r), r):
+        if not _vanishes(jump):
+            raise DerivationError("loss", f"{loss} jumps by {jump} at r = {point}", "a loss must be continuous in r")
+
+
+def _vanishes(jump: sp.Expr) -> bool:
+    """Zero whichever way its branches go."""
+    if isinstance(jump, Branch):
+        return all(_vanishes(e) for e in jump.args[1:])
+    if isinstance(jump, sp.Mul):
+        return any(_vanishes(e) for e in jump.args)
+    return bool(sp.expand(jump) == 0)
 
 
 def standard(loss: sp.Expr) -> AdversarialLoss:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import sympy as sp
 
 from sgdlimit.derive import symbols
-from sgdlimit.derive.adversary import AdversarialLoss, adversarial, standard
+from sgdlimit.derive.adversary import AdversarialLoss, adversarial, check_continuity, standard
 from sgdlimit.derive.convert import Switched, reduce_squares, to_sympy
 from sgdlimit.derive.dynamics import ModeEquations, mode_equations
 from sgdlimit.derive.errors import ModelError
@@ -233,6 +233,7 @@ def derive(
     """
     check_names(statistics or {})
     loss = to_sympy(model.loss.text, "loss")
+    check_continuity(loss)
     attacked = standard(loss) if model.adversary is None else adversarial(loss)
     score = score_law(model, attacked.form)
     gather = Expectations()

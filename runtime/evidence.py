@@ -23,7 +23,7 @@ from sgdlimit.runtime.evaluate import evaluate
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel, Statistics, load_kernel
 from sgdlimit.runtime.one_step import OneStep, learning_rate, observe_steps
-from sgdlimit.runtime.problem import Parameters, StepSize, build_problem, output_times
+from sgdlimit.runtime.problem import Parameters, StepSize, build_problem, check_counts, output_times
 from sgdlimit.runtime.scores import (
     DRAWS,
     ScoreProblem,
@@ -171,6 +171,7 @@ def gather(
     spend = DEFAULT_BUDGET[kernel.backend] if budget is None else float(budget)
     if not (math.isfinite(spend) and spend > 0):
         raise InputError("budget", f"{budget!r} is not a positive number of coordinate-steps", "give 1e10, say")
+    check_counts(seed, threads=threads)
     runs = allot(chosen, float(grid[-1]), spend)
     workers = threads or os.cpu_count() or 1
     steps = observe_steps(model, instances[0], schedule, given, float(grid[-1]), statistics=own, seed=seed)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sgdlimit.codegen.library.problem import Problem, StepKind
 from sgdlimit.derive.errors import InputError, InstanceError, ParameterError
 from sgdlimit.derive.expression import names, parse
-from sgdlimit.derive.model import Constant, Labels, Model, Schedule
+from sgdlimit.derive.model import Constant, Labels, Model, Schedule, Teacher
 from sgdlimit.runtime.evaluate import evaluate
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel
@@ -51,6 +51,8 @@ def build_problem(
     values = check_parameters(kernel, model, instance.classes, parameters)
     if not (math.isfinite(rtol) and 1e-13 <= rtol <= 1e-2):
         raise InputError("rtol", f"{rtol:g} is not between 1e-13 and 1e-2", "the default is 1e-8")
+    if start_mean is None:
+        check_start(model, instance, parameters)
     kind, arguments = step_arguments(kernel, schedule, parameters, float(times[-1]))
     mean = instance.start if start_mean is None else start_mean
     variance = np.zeros(instance.modes) if start_variance is None else start_variance
@@ -90,6 +92,45 @@ def check_target(model: Model, instance: Instance) -> None:
             f"the target {model.target!r} needs a teacher direction and the instance has none",
             "give teacher=[…]",
         )
+
+
+def check_start(model: Model, instance: Instance, parameters: Parameters) -> None:
+    """Refuse ``X = 0`` where the loss has a kink at ``r = 0``: every score is there, and no gradient is defined.
+
+    Raises
+    ------
+    InstanceError
+        Says where to start instead.
+    """
+    if np.any(instance.start) or (isinstance(model.target, Teacher) and "sign" not in model.target.text):
+        return
+    given = instance.labels if isinstance(model.target, Labels) else None
+    labels = np.array([-1.0, 1.0]) if given is None else given
+    values = {name: np.asarray(value, dtype=float).max() for name, value in parameters.items()}
+    loss, step = parse(model.loss.text), 1e-6
+    at = [evaluate(loss, {"tau": 0.0, **values, "r": r, "y": labels}) for r in (-step, 0.0, step)]
+    turn = np.abs(at[0] - 2 * at[1] + at[2]) / step  # the jump of the slope at a kink, of order 1e-6 without one
+    if np.any(turn > 1e-3 * (1 + np.abs(at[2] - at[0]) / step)):
+        raise InstanceError(
+            "start",
+            f"at X = 0 every score is 0, where the loss {model.loss.text} has a kink and no gradient",
+            "start a little away from 0",
+        )
+
+
+def check_counts(seed: int, **counts: int | None) -> None:
+    """A seed is a whole number of 64 bits; a count, where given, a positive whole number.
+
+    Raises
+    ------
+    InputError
+        Names the argument.
+    """
+    for name, count in counts.items():
+        if count is not None and (not isinstance(count, (int, np.integer)) or count < 1):
+            raise InputError(name, f"{count!r} is not a positive whole number", "give one")
+    if not (isinstance(seed, (int, np.integer)) and 0 <= seed < 2**64):
+        raise InputError("seed", f"{seed!r} is not a whole number between 0 and 2^64", "give one")
 
 
 def check_parameters(kernel: Kernel, model: Model, classes: int, parameters: Parameters) -> Array:

@@ -17,7 +17,7 @@ from sgdlimit.derive.model import Model, Schedule
 from sgdlimit.runtime.ensemble import Ensemble
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel, Statistics, load_kernel
-from sgdlimit.runtime.problem import Parameters, StepSize, build_problem, output_times
+from sgdlimit.runtime.problem import Parameters, StepSize, build_problem, check_counts, output_times
 
 Array = NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -97,11 +97,7 @@ def simulate(
 
     if precision != "float64":
         raise InputError("precision", f"{precision!r} is not available", "it is float64")
-    for name, count in (("runs", runs), ("threads", threads if threads is not None else 1), ("draws", draws)):
-        if not isinstance(count, (int, np.integer)) or count < 1:
-            raise InputError(name, f"{count!r} is not a positive whole number", "give one")
-    if not (isinstance(seed, (int, np.integer)) and 0 <= seed < 2**64):
-        raise InputError("seed", f"{seed!r} is not a whole number between 0 and 2^64", "give one")
+    check_counts(seed, runs=runs, threads=threads, draws=draws)
     if instance.dimension != instance.modes:
         raise InstanceError(
             "dimension",

@@ -208,8 +208,15 @@ def test_an_update_that_needs_an_unknown_moment_is_refused() -> None:
         (Model(SQUARE, Teacher("tanh(r_star) + xi")), "is not derived yet"),
         (Model(LOGISTIC, NOISY), "is not derived yet"),
         (Model(LOGISTIC, RandomLabels("1/(1 + exp(-r_star))")), "is not derived yet"),
-        (Model(Loss("Max((r - y)**2, r - y)"), NOISY, L2Adversary()), "neither even nor linear"),
+        (Model(Loss("Max((r - y)**2, r - y)"), NOISY, L2Adversary()), "not linear in r"),
         (Model(Loss("atan(r - y)"), NOISY), "no quadrature rule"),
+        (Model(Loss("Heaviside(y*r - 1)"), Labels(), L2Adversary()), "jumps by sign.y."),
+        (Model(Loss("sign(r - y)"), NOISY), "jumps by 2"),
+        (
+            Model(Loss("Piecewise(((r - y)**2, Abs(r - y) < 1), ((r - y)**2/9, True))"), NOISY, L2Adversary()),
+            "a loss must be continuous",
+        ),
+        (Model(Loss("Piecewise((5 + y - r, r - y < 0), (r - y, True))"), NOISY, L2Adversary()), "jumps by -5"),
     ],
 )
 def test_a_model_beyond_the_rules_is_a_typed_error(model: Model, fragment: str) -> None:
@@ -261,3 +268,13 @@ def test_documents_show_loss_coefficients_and_equations() -> None:
 def test_a_statistic_needs_a_plain_new_name(name: str) -> None:
     with pytest.raises(ModelError, match="statistics"):
         derive(Model(SQUARE, NOISY), {name: Expectation("(r - y)**2")})
+
+
+def test_a_condition_may_be_written_either_way_around() -> None:
+    """``r < y`` depends on r − y alone."""
+    models = [
+        Model(Loss(f"Piecewise((q*(y - r), {condition}), ((1 - q)*(r - y), True))"), NOISY, L2Adversary())
+        for condition in ("r < y", "r - y < 0")
+    ]
+    first, second = (derive(model) for model in models)
+    assert first.coefficients == second.coefficients

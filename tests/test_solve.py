@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from models import CASES
 
-from sgdlimit.derive import Constant, Expectation, Formula, Loss, Model, Schedule, Teacher
+from sgdlimit.derive import Constant, Expectation, Formula, Labels, Loss, Model, Schedule, Teacher
 from sgdlimit.derive.errors import Diverged, InputError, InstanceError, ParameterError
 from sgdlimit.runtime.compiler import find_compiler
 from sgdlimit.runtime.instance import Instance
@@ -198,6 +198,21 @@ def test_input_that_cannot_be_is_told_in_one_sentence(
     with pytest.raises(kind, match=fragment) as caught:
         solve(*arguments, backend="numpy")  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+def test_a_large_effective_ridge_is_no_divergence() -> None:
+    """Hinge from a small start: B is next to nothing, and F/(nB) beyond every bound."""
+    model = CASES["adversarial hinge, labels"].model
+    instance = Instance.isotropic(10, probabilities=[0.5, 0.5], labels=[-1, 1], mean_norm=0.5, start_norm=0.02)
+    curve = solve(model, instance, Constant(0.5), {"epsilon": 0.3}, horizon=3.0, backend="numpy")
+    assert np.isfinite(curve["adversarial_risk"]).all()
+
+
+def test_a_kink_where_the_start_is_leaves_no_direction() -> None:
+    model = Model(Loss("relu(-y*r)"), Labels())
+    instance = Instance.isotropic(10, probabilities=[0.5, 0.5], labels=[-1, 1], mean_norm=0.5)
+    with pytest.raises(InstanceError, match="start"):
+        solve(model, instance, Constant(0.5), {}, horizon=3.0, backend="numpy")
 
 
 def test_a_parameter_that_the_derivation_took_positive_is_held_to_it() -> None:
