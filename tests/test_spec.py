@@ -94,7 +94,7 @@ def test_the_whole_file_of_the_documentation_is_read_as_it_says(folder: Path) ->
     assert loaded.instance == Instance.power_law(100, exponent=0.5, mean_norm=1.0)
     assert loaded.schedule == Constant(0.5)
     assert (loaded.horizon, loaded.times, loaded.rtol, loaded.runs, loaded.seed) == (10.0, None, 1e-8, 32, 0)
-    assert loaded.statistics == {"margin": Expectation("y*r")}
+    assert loaded.statistics == {"gap": Formula("adversarial_risk - clean_risk")}
     assert loaded.verification == {"resolution": 0.01}
 
 
