@@ -1,8 +1,7 @@
 """C11 from a kernel: one short method a node.
 
-An emitted file stands alone. The loss-free library (problem, random numbers, quadrature, integrator, simulation)
-is pasted
-in as it is; what is particular to the model stands between, in the order in which a reader wants it.
+An emitted file stands alone. The loss-free library (problem, random numbers, quadrature, integrator, simulation) is
+pasted in as it is; what is particular to the model stands between, in the order in which a reader wants it.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from sgdlimit.codegen.expressions import CExpressions, UnknownNodeError
 from sgdlimit.codegen.language import (
     Accumulate,
     Call,
+    FindRoots,
     ForClasses,
     Function,
     Integrate,
@@ -89,6 +89,12 @@ def mode_element(e: sp.Expr) -> str:
     return f"{e.base}[j]" if isinstance(e, sp.Indexed) else scalar_name(e)
 
 
+# Pasted in where they are used, in this order.
+_LIBRARIES = ("quadrature.h", "tilt.h", "roots.h", "tails.h", "unscaled_tails.h")
+
+# as SGDLIMIT_MOST_ROOTS of roots.h
+_MOST_ROOTS = 8
+
 _ARRAYS = {
     "x_star": "const double *x_star = p->teacher;",
     "omega": "const double *omega = p->weights;",
@@ -103,8 +109,8 @@ class CEmitter:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.used: set[str] = set()
-        self.needs_quadrature = False
-        self.needs_tails = False
+        self.libraries: set[str] = set()
+        self.root_functions: dict[str, str] = {}
 
     # -- expressions
 
@@ -148,35 +154,20 @@ class CEmitter:
         ]
 
     def integrate(self, node: Integrate) -> list[str]:
-        self.needs_quadrature = True
-        breakpoints = [self.text(b) for b in node.breakpoints]
-        for location, width in node.steps:
-            breakpoints.append(f"SGDLIMIT_ERF_BREAKPOINTS({self.text(location)}, {self.text(width)})")
-        count = len(node.breakpoints) + 7 * len(node.steps)
-        poles = len(node.poles)
+        self.libraries.add("quadrature.h")
         names = [scalar_name(e.symbol) for e in node.integrals]
         body = [
             f"const double {node.variable} = nodes[k];",
-            *self.statements(node.definitions),
+            *self.statements(node.statements),
             *(
                 f"{name} += weights[k] * ({self.text(e.expression)});"
                 for name, e in zip(names, node.integrals, strict=True)
             ),
         ]
-
-        def array(name: str, values: list[str]) -> list[str]:
-            if not values:
-                return [f"const double *const {name} = NULL;"]
-            return [f"const double {name}[] = {{", *(f"    {value}," for value in values), "};"]
-
         return [
             f"double {', '.join(f'{name} = 0' for name in names)};",
             "{",
-            *_indent(array("breakpoints", breakpoints)),
-            *_indent(array("locations", [self.text(location) for location, _ in node.poles])),
-            *_indent(array("widths", [self.text(width) for _, width in node.poles])),
-            f"  double edges[SGDLIMIT_MAX_EDGES({count}, {poles})];",
-            f"  const int panels = sgdlimit_panels(breakpoints, {count}, locations, widths, {poles}, edges);",
+            *_indent(self._shape(node)),
             "  for (int q = 0; q < panels; q++) {",
             "    double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];",
             "    sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);",
@@ -187,13 +178,98 @@ class CEmitter:
             "}",
         ]
 
+    def _shape(self, node: Integrate) -> list[str]:
+        """Panels cut where formulas say; where roots are to be found, cut again with the roots found on those."""
+        more = {kind: _MOST_ROOTS * sum(r.kind == kind for r in node.roots) for kind in ("kink", "pole", "erf")}
+        arrays = {
+            "kink": ([self.text(e) for e in node.breakpoints], more["kink"]),
+            "pole": ([self.text(e) for e, _ in node.poles], more["pole"]),
+            "pole_width": ([self.text(e) for _, e in node.poles], more["pole"]),
+            "step": ([self.text(e) for e, _ in node.steps], more["erf"]),
+            "step_width": ([self.text(e) for _, e in node.steps], more["erf"]),
+        }
+        sizes = {name: len(values) + room for name, (values, room) in arrays.items()}
+        lines = [line for name, (values, room) in arrays.items() for line in _array(name, values, room)]
+        counts = ", ".join(str(len(arrays[name][0])) for name in ("kink", "pole", "step"))
+        given = ", ".join(name if sizes[name] else "NULL" for name in arrays)
+        changes = node.tilts or node.roots
+        lines += [
+            f"{'' if changes else 'const '}sgdlimit_shape shape = {{-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, {counts}, {given}}};",
+            *(f"sgdlimit_tilt({self.text(e)}, &shape.lower, &shape.upper);" for e in node.tilts),
+            f"double edges[SGDLIMIT_MAX_EDGES({sizes['kink']}, {sizes['pole']}, {sizes['step']})];",
+            f"{'' if node.roots else 'const '}int panels = sgdlimit_panels(&shape, edges);",
+        ]
+        if node.tilts:
+            self.libraries.add("tilt.h")
+        if node.roots:
+            self.libraries.add("roots.h")
+            lines += [line for roots in node.roots for line in self._find_roots(node.variable, roots)]
+            lines.append("panels = sgdlimit_panels(&shape, edges);")
+        return lines
+
+    def _find_roots(self, variable: sp.Symbol, node: FindRoots) -> list[str]:
+        function, arguments = self._root_function(variable, node)
+        at_root = [f"const double {variable} = roots[q];"]
+        shape = [*(line for let in node.lets for line in self.let(let))]
+        width = f"fabs(({self.text(node.width)})/({self.text(node.slope)}))"
+        if node.kind == "kink":
+            at_root += ["kink[shape.kinks++] = roots[q];"]
+        elif node.kind == "pole":
+            at_root += [*shape, "pole[shape.poles] = roots[q];", f"pole_width[shape.poles++] = {width};"]
+        else:
+            at_root += [*shape, "step[shape.steps] = roots[q];", f"step_width[shape.steps++] = {width};"]
+        if node.masses:
+            at_root += [
+                f"const double density = 0.3989422804014327 * exp(-0.5 * {variable} * {variable});",
+                *self.statements(node.mass_statements),
+                *(f"{scalar_name(e.symbol)} += density * ({self.text(e.expression)});" for e in node.masses),
+            ]
+        text = "\n".join(at_root[1:])
+        if not mentions(text, str(variable)):
+            at_root = at_root[1:]
+        given = ", ".join(arguments) or "0"
+        return [
+            "{",
+            f"  const double context[] = {{{given}}};",
+            "  double roots[SGDLIMIT_MOST_ROOTS];",
+            f"  const int found = sgdlimit_roots({function}, context, edges, panels, roots);",
+            "  for (int q = 0; q < found; q++) {",
+            *_indent(at_root, 2),
+            "  }",
+            "}",
+        ]
+
+    def _root_function(self, variable: sp.Symbol, node: FindRoots) -> tuple[str, list[str]]:
+        """Name of the C function whose roots are wanted (written once), and what its context holds."""
+        body = [line for let in node.lets for line in self.let(let)] + [f"return {self.text(node.argument)};"]
+        own = {let.symbol for let in node.lets} | {variable}
+        free = {s for e in (*(let.expression for let in node.lets), node.argument) for s in e.free_symbols} - own
+        given = sorted(scalar_name(s) for s in free)
+        lines = [
+            *([] if given else ["(void)context;"]),
+            *(f"const double {name} = context[{index}];" for index, name in enumerate(given)),
+            *([] if mentions("\n".join(body), str(variable)) else [f"(void){variable};"]),
+            *body,
+        ]
+        text = "\n".join(_indent(lines))
+        name = self.root_functions.setdefault(f"{variable}\n{text}", f"crossing{len(self.root_functions) + 1}")
+        return name, given
+
+    def root_function_texts(self) -> list[str]:
+        """The C functions whose roots are searched."""
+        return [
+            f"static double {name}(double {key.partition(chr(10))[0]}, const double *context) {{\n{key.partition(chr(10))[2]}\n}}\n"
+            for key, name in self.root_functions.items()
+        ]
+
     def tails(self, node: Tails) -> list[str]:
-        self.needs_tails = True
+        self.libraries |= {"tails.h"} if node.scaled else {"tails.h", "unscaled_tails.h"}
         order = max(k for k, _ in node.moments)
-        array = f"tails_{node.moments[0][1].name.partition('_')[2]}"
+        array = f"tails_{node.moments[0][1].name}"
+        function = "sgdlimit_scaled_tail_moments" if node.scaled else "sgdlimit_tail_moments"
         return [
             f"double {array}[{max(order, 1) + 1}];",
-            f"sgdlimit_tail_moments({self.text(node.argument)}, {order}, {array});",
+            f"{function}({self.text(node.argument)}, {order}, {array});",
             *(f"const double {symbol} = {array}[{k}];" for k, symbol in node.moments),
         ]
 
@@ -492,13 +568,11 @@ class CEmitter:
             self.used.add("mills")
         helpers = [_HELPERS[name] for name in _HELPERS if name in self.used]
         parts = [_title(kernel), _library("problem.h")]
-        if self.needs_quadrature:
-            parts.append(_library("quadrature.h"))
-        if self.needs_tails:
-            parts.append(_library("tails.h"))
+        parts += [_library(name) for name in _LIBRARIES if name in self.libraries]
         if helpers:
             parts.append("\n".join(helpers) + "\n")
         parts += [
+            *self.root_function_texts(),
             "\n".join(model) + "\n",
             _library("integrate.h"),
             _library("random.h"),
@@ -566,6 +640,15 @@ int32_t sgdlimit_rhs(const sgdlimit_problem *p, int64_t iterate, double t, const
 
 int64_t sgdlimit_constants_count(const sgdlimit_problem *p) {{ return constants_count(p); }}
 """
+
+
+def _array(name: str, values: list[str], room: int) -> list[str]:
+    """An array that holds some values and has room for more."""
+    if not values and not room:
+        return []
+    if not room:
+        return [f"const double {name}[] = {{", *(f"    {value}," for value in values), "};"]
+    return [f"double {name}[{len(values) + room}] = {{{', '.join(values) or '0'}}};"]
 
 
 def mentions(text: str, name: str) -> bool:

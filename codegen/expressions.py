@@ -13,7 +13,6 @@ from typing import ClassVar
 import sympy as sp
 from sympy.core.relational import Relational
 
-from sgdlimit.derive.expectation import Side
 from sgdlimit.derive.functions import (
     Branch,
     Hazard,
@@ -21,6 +20,7 @@ from sgdlimit.derive.functions import (
     LogCosh,
     LogNormalCdf,
     NormalCdf,
+    Side,
     Sigmoid,
     Softplus,
     Tanh,
@@ -190,6 +190,8 @@ class CExpressions(ExpressionPrinter):
         sp.sinh: "sinh",
         sp.cosh: "cosh",
         sp.tanh: "tanh",
+        sp.atanh: "atanh",
+        sp.asinh: "asinh",
         sp.erf: "erf",
         sp.erfc: "erfc",
         sp.Abs: "fabs",
@@ -239,6 +241,8 @@ class NumpyExpressions(ExpressionPrinter):
         sp.sinh: "np.sinh",
         sp.cosh: "np.cosh",
         sp.tanh: "np.tanh",
+        sp.atanh: "np.arctanh",
+        sp.asinh: "np.arcsinh",
         sp.erf: "erf",
         sp.erfc: "erfc",
         sp.Abs: "np.abs",

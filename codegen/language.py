@@ -1,14 +1,12 @@
 """The loop language between equations and source code.
 
-A kernel is a handful of functions; a function is a list of statements over scalars; the only loops are the ones
-that the
-mathematics has: over modes (:class:`Reduce`, :class:`Accumulate`, :class:`Map`), over classes (:class:`ForClasses`) and
-over the nodes of a quadrature (:class:`Integrate`). What does not depend on the mode is a :class:`Let`, so nothing
+A kernel is a handful of functions; a function is a list of statements over scalars; the only loops are the ones that
+the mathematics has: over modes (:class:`Reduce`, :class:`Accumulate`, :class:`Map`), over classes (:class:`ForClasses`)
+and over the nodes of a quadrature (:class:`Integrate`). What does not depend on the mode is a :class:`Let`, so nothing
 expensive can end up inside a loop over modes. Sizes are run-time arguments: nothing is unrolled over them.
 
-Expressions are SymPy's, over :class:`sympy.Symbol` for scalars and the indexed symbols of
-``sgdlimit.derive.symbols`` for
-arrays (``x[j]``, ``lam[i, j]``).
+Expressions are SymPy's, over :class:`sympy.Symbol` for scalars and the indexed symbols of ``sgdlimit.derive.symbols``
+for arrays (``x[j]``, ``lam[i, j]``).
 """
 
 from __future__ import annotations
@@ -34,28 +32,60 @@ class Reduce:
 
 
 @dataclass(frozen=True)
+class FindRoots:
+    """Sign changes of ``argument``, a function of the integration variable that no formula solves.
+
+    Parameters
+    ----------
+    lets : tuple of Let
+        What the argument is made of at each value of the variable.
+    argument, slope : sympy.Expr
+        The function and its derivative in the variable.
+    width : sympy.Expr
+        Of the layer at a root, in units of the argument.
+    kind : str
+        What a root is to the panels: ``kink``, ``pole`` or ``erf``.
+    mass_statements, masses : tuples
+        What is evaluated at every root, and added to the integrals with the density there.
+    """
+
+    lets: tuple[Let, ...]
+    argument: sp.Expr
+    slope: sp.Expr
+    width: sp.Expr
+    kind: str
+    mass_statements: tuple[Statement, ...] = ()
+    masses: tuple[Let, ...] = ()
+
+
+@dataclass(frozen=True)
 class Integrate:
     """Integrals against the standard normal density that share their nodes.
 
-    ``definitions`` are evaluated at every node in order; ``integrals`` are summed. ``breakpoints``, ``poles``
-    (location,
-    width) and ``steps`` (location, width) shape the panels and may depend on the state.
+    ``statements`` are run at every node in order, ``integrals`` are summed. ``breakpoints``, ``poles`` and ``steps``
+    (pairs of location and width) and ``roots`` shape the panels, ``tilts`` the window; all may depend on the state.
     """
 
     variable: sp.Symbol
     breakpoints: tuple[sp.Expr, ...]
     poles: tuple[tuple[sp.Expr, sp.Expr], ...]
     steps: tuple[tuple[sp.Expr, sp.Expr], ...]
-    definitions: tuple[Let, ...]
+    statements: tuple[Statement, ...]
     integrals: tuple[Let, ...]
+    tilts: tuple[sp.Expr, ...] = ()
+    roots: tuple[FindRoots, ...] = ()
 
 
 @dataclass(frozen=True)
 class Tails:
-    """Tail moments ``symbol = M_order(argument)`` at one place, which come out of one recursion."""
+    """Tail moments ``symbol = M_order(argument)`` at one place, which come out of one recursion.
+
+    Scaled ones are divided by the density at the place.
+    """
 
     argument: sp.Expr
     moments: tuple[tuple[int, sp.Symbol], ...]
+    scaled: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import sympy as sp
 from sgdlimit.codegen.language import (
     Accumulate,
     Call,
+    FindRoots,
     ForClasses,
     Function,
     Integrate,
@@ -26,10 +27,10 @@ from sgdlimit.codegen.language import (
 )
 from sgdlimit.derive import symbols
 from sgdlimit.derive.convert import to_sympy
-from sgdlimit.derive.expectation import Definition, Quadrature
-from sgdlimit.derive.functions import TailMoment
+from sgdlimit.derive.functions import ScaledTailMoment, TailMoment
 from sgdlimit.derive.limit import INVERSE_NORM, Limit
 from sgdlimit.derive.model import Schedule
+from sgdlimit.derive.quadrature import Crossing, Definition, PointMass, Quadrature
 from sgdlimit.derive.symbols import COEFFICIENTS, i, lam, mu, n, omega, p, v, x, x_star, y
 
 MODE_ARRAYS = (x, v, x_star, omega, lam, mu)
@@ -69,7 +70,7 @@ def lower(limit: Limit, schedule: Schedule | None = None) -> Kernel:
         "statistics": coefficients(statistic_names),
         "all": coefficients(COEFFICIENTS),
     }
-    leaves = {s for f in functions.values() for s in _free(f)}
+    leaves = {s for f in functions.values() for s in _free(f.statements, f.results)}
     score = tuple(d.symbol for d in limit.summary if d.symbol in leaves and (d.symbol in class_level or d.symbol == n))
     from_parameters = set(limit.parameters)
     unknown = {str(s) for s in leaves if s not in score and s != y and str(s) not in from_parameters}
@@ -158,15 +159,16 @@ def _with_inverse_norm(expression: sp.Expr) -> sp.Expr:
     return expression.subs(1 / n, INVERSE_NORM)
 
 
-def _free(function: Function) -> set[sp.Symbol]:
-    """Symbols that a function uses and does not define itself."""
+def _free(statements: Iterable[Statement], results: Iterable[Let] = ()) -> set[sp.Symbol]:
+    """Symbols that statements and results use and do not define themselves."""
     defined: set[sp.Symbol] = set()
     used: set[sp.Symbol] = set()
 
-    def use(expression: sp.Expr) -> None:
-        used.update(_dependencies(expression) - defined)
+    def use(*expressions: sp.Expr) -> None:
+        for expression in expressions:
+            used.update(_dependencies(expression) - defined)
 
-    for statement in function.statements:
+    for statement in statements:
         if isinstance(statement, Let):
             use(statement.expression)
             defined.add(statement.symbol)
@@ -174,18 +176,20 @@ def _free(function: Function) -> set[sp.Symbol]:
             use(statement.argument)
             defined.update(symbol for _, symbol in statement.moments)
         elif isinstance(statement, Integrate):
-            for pair in (*statement.poles, *statement.steps):
-                use(pair[0])
-                use(pair[1])
-            for point in statement.breakpoints:
-                use(point)
-            defined.add(statement.variable)
-            for let in (*statement.definitions, *statement.integrals):
-                use(let.expression)
-                defined.add(let.symbol)
-    for result in function.results:
-        use(result.expression)
+            used |= _free_of_integral(statement) - defined
+            defined.update(let.symbol for let in statement.integrals)
+    use(*(result.expression for result in results))
     return used
+
+
+def _free_of_integral(loop: Integrate) -> set[sp.Symbol]:
+    found = {s for e in (*loop.breakpoints, *loop.tilts) for s in _dependencies(e)}
+    found |= {s for pair in (*loop.poles, *loop.steps) for e in pair for s in _dependencies(e)}
+    for roots in loop.roots:
+        shape = [Let(sp.Symbol("at_root"), e) for e in (roots.argument, roots.slope, roots.width)]
+        found |= _free(roots.lets, shape) | _free(roots.mass_statements, roots.masses)
+    found |= _free(loop.statements, loop.integrals)
+    return found - {loop.variable}
 
 
 # --- pieces ---------------------------------------------------------------------------------------------------------
@@ -258,44 +262,97 @@ def _coefficient_function(limit: Limit, results: dict[str, sp.Expr]) -> Function
     """Definitions, integrals and closed forms of some coefficients of one class."""
     wanted = {s for e in results.values() for s in _dependencies(e)}
     integrals = [loop for q in limit.quadratures if (loop := _integrate(q, wanted)) is not None]
-    for loop in integrals:
-        wanted |= _free(Function((loop,)))
-    defined = {d.symbol: d for d in limit.definitions}
-    lets = [Let(s, defined[s].expression) for s in _ordered(wanted & set(defined), defined)]
     tails, without_tails = _take_tails(results)
     closed = _scalars([], without_tails)
-    return Function((*lets, *tails, *integrals, *closed.statements), closed.results)
+    rest = (*tails, *integrals, *closed.statements)
+    lets = _needed(limit.definitions, _free(rest, closed.results))
+    return Function((*lets, *rest), closed.results)
 
 
-def _take_tails(results: dict[str, sp.Expr]) -> tuple[list[Tails], dict[str, sp.Expr]]:
+def _needed(definitions: Sequence[Definition], wanted: set[sp.Symbol]) -> list[Let]:
+    """The definitions that are wanted, and those behind them, in their order."""
+    known = {d.symbol: d for d in definitions}
+    return [Let(s, known[s].expression) for s in _ordered(wanted & set(known), known)]
+
+
+def _take_tails(results: dict[str, sp.Expr], level: str = "") -> tuple[list[Tails], dict[str, sp.Expr]]:
     """Tail moments as symbols, those at one place together."""
-    atoms = sorted({e for r in results.values() for e in r.atoms(TailMoment)}, key=sp.default_sort_key)
-    places = list(dict.fromkeys(e.args[1] for e in atoms))
-    names = {e: sp.Symbol(f"M{e.args[0]}_{places.index(e.args[1]) + 1}", nonnegative=True) for e in atoms}
-    tails = [Tails(place, tuple((int(e.args[0]), names[e]) for e in atoms if e.args[1] == place)) for place in places]
+    atoms = sorted(
+        {e for r in results.values() for e in r.atoms(TailMoment, ScaledTailMoment)}, key=sp.default_sort_key
+    )
+    places = list(dict.fromkeys((e.func, e.args[1]) for e in atoms))
+    names = {}
+    for e in atoms:
+        letter = "M" if isinstance(e, TailMoment) else "W"
+        names[e] = sp.Symbol(f"{letter}{e.args[0]}_{places.index((e.func, e.args[1])) + 1}{level}", nonnegative=True)
+    tails = [
+        Tails(
+            place,
+            tuple((int(e.args[0]), names[e]) for e in atoms if (e.func, e.args[1]) == (kind, place)),
+            scaled=kind is ScaledTailMoment,
+        )
+        for kind, place in places
+    ]
     return tails, {name: r.xreplace(names) for name, r in results.items()}
 
 
-def _integrate(quadrature: Quadrature, wanted: set[sp.Symbol]) -> Integrate | None:
+def _integrate(quadrature: Quadrature, wanted: set[sp.Symbol], level: str = "") -> Integrate | None:
+    """The loop for the integrals that are wanted, with what they need at every node and no more."""
     chosen = [e for e in quadrature.integrands if e.symbol in wanted]
     if not chosen:
         return None
     layers = dict.fromkeys(layer for e in chosen for layer in e.layers)
-    shared, reduced = sp.cse(
-        [fold(e.expression) for e in chosen],
-        symbols=(sp.Symbol(f"g{k}", real=True) for k in range(1, 200)),
-        order="canonical",
+    statements, integrals = _at_nodes(quadrature, {e.symbol: e.expression for e in chosen}, level)
+    crossings = dict.fromkeys(c for e in chosen for c in e.crossings) | dict.fromkeys(
+        mass.crossing for e in chosen for mass in e.masses
     )
     return Integrate(
         variable=quadrature.variable,
         breakpoints=quadrature.breakpoints,
         poles=tuple((e.location, e.width) for e in layers if e.kind == "pole"),
         steps=tuple((e.location, e.width) for e in layers if e.kind == "erf"),
-        definitions=(
-            *(Let(d.symbol, d.expression) for d in quadrature.definitions),
-            *(Let(symbol, e) for symbol, e in shared),
+        statements=statements,
+        integrals=integrals,
+        tilts=quadrature.tilts,
+        roots=tuple(
+            _find_roots(quadrature, crossing, [(e.symbol, m) for e in chosen for m in e.masses], level)
+            for crossing in crossings
         ),
-        integrals=tuple(Let(e.symbol, value) for e, value in zip(chosen, reduced, strict=True)),
+    )
+
+
+def _at_nodes(
+    quadrature: Quadrature, results: dict[sp.Symbol, sp.Expr], level: str
+) -> tuple[tuple[Statement, ...], tuple[Let, ...]]:
+    """What some expressions need at a node of a quadrature, and the expressions after that."""
+    wanted = {s for e in results.values() for s in _dependencies(e)}
+    inner = [loop for q in quadrature.inner if (loop := _integrate(q, wanted, level + "i")) is not None]
+    tails, without_tails = _take_tails({str(s): e for s, e in results.items()}, level + "n")
+    shared, reduced = sp.cse(
+        [fold(e) for e in without_tails.values()],
+        symbols=(sp.Symbol(f"g{level}{k}", real=True) for k in range(1, 400)),
+        order="canonical",
+    )
+    lets = [Let(symbol, e) for symbol, e in shared]
+    integrals = tuple(Let(symbol, e) for symbol, e in zip(results, reduced, strict=True))
+    rest = (*tails, *inner, *lets)
+    return (*_needed(quadrature.definitions, _free(rest, integrals)), *rest), integrals
+
+
+def _find_roots(
+    quadrature: Quadrature, crossing: Crossing, masses: list[tuple[sp.Symbol, PointMass]], level: str
+) -> FindRoots:
+    shape = {s for e in (crossing.argument, crossing.slope, crossing.width) for s in _dependencies(e)}
+    own = {symbol: mass.weight for symbol, mass in masses if mass.crossing == crossing}
+    statements, weights = _at_nodes(quadrature, own, level) if own else ((), ())
+    return FindRoots(
+        lets=tuple(_needed(quadrature.definitions, shape)),
+        argument=fold(crossing.argument),
+        slope=fold(crossing.slope),
+        width=fold(crossing.width),
+        kind=crossing.kind,
+        mass_statements=statements,
+        masses=weights,
     )
 
 

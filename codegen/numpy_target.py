@@ -1,8 +1,7 @@
 """A NumPy module from a kernel: the same stages as :mod:`sgdlimit.codegen.c`, for a person to read and import.
 
-An emitted module needs NumPy alone (and ``scipy.special`` where a coefficient is an error function). Sums over
-modes and
-over quadrature nodes are array operations; classes are a loop.
+An emitted module needs NumPy alone (and ``scipy.special`` where a coefficient is an error function). Sums over modes and
+over quadrature nodes are array operations; classes, and the nodes of an outer quadrature, are a loop.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from sgdlimit.codegen.expressions import NumpyExpressions, UnknownNodeError
 from sgdlimit.codegen.language import (
     Accumulate,
     Call,
+    FindRoots,
     ForClasses,
     Function,
     Integrate,
@@ -122,22 +122,74 @@ class NumpyEmitter:
 
     def integrate(self, node: Integrate) -> list[str]:
         self.needs_quadrature = True
-        points = [self.text(b) for b in node.breakpoints]
-        points += [f"*erf_breakpoints({self.text(location)}, {self.text(width)})" for location, width in node.steps]
-        locations = ", ".join(self.text(location) for location, _ in node.poles)
-        widths = ", ".join(self.text(width) for _, width in node.poles)
+        shape = [
+            ", ".join(self.text(e) for e in node.breakpoints),
+            *(
+                ", ".join(f"({self.text(location)}, {self.text(width)})" for location, width in layers)
+                for layers in (node.poles, node.steps)
+            ),
+            ", ".join(self.text(e) for e in node.tilts),
+        ]
+        names = [scalar_name(e.symbol) for e in node.integrals]
+        values = [self.text(e.expression) for e in node.integrals]
+        z = str(node.variable)
+        nested = any(isinstance(e, Integrate) for e in node.statements)
+        masses = any(roots.masses for roots in node.roots)
+        lines = [f"{' = '.join(names)} = 0.0"] if nested or masses else []
+        if node.roots:
+            lines += [
+                f"shape_{z} = {', '.join(f'[{part}]' for part in shape)}",
+                f"edges_{z} = panels(*shape_{z})",
+                *(line for index, roots in enumerate(node.roots) for line in self._find_roots(z, roots, index)),
+                f"{z}, weights_{z} = nodes(panels(*shape_{z}))",
+            ]
+        else:
+            while len(shape) > 1 and not shape[-1]:
+                del shape[-1]
+            lines.append(f"{z}, weights_{z} = nodes(panels({', '.join(f'[{part}]' for part in shape)}))")
+        body = self.statements(node.statements)
+        if not nested:
+            sign = "+=" if masses else "="
+            sums = [f"{name} {sign} np.sum(weights_{z} * ({value}))" for name, value in zip(names, values, strict=True)]
+            return [*lines, *body, *sums]
         return [
-            f"{node.variable}, weights = nodes(panels([{', '.join(points)}], [{locations}], [{widths}]))",
-            *self.statements(node.definitions),
-            *(f"{scalar_name(e.symbol)} = np.sum(weights * ({self.text(e.expression)}))" for e in node.integrals),
+            *lines,
+            f"for {z}, weight_{z} in zip({z}, weights_{z}, strict=True):",
+            *_indent(body),
+            *_indent(f"{name} += weight_{z} * ({value})" for name, value in zip(names, values, strict=True)),
+        ]
+
+    def _find_roots(self, z: str, node: FindRoots, index: int) -> list[str]:
+        lets = [line for let in node.lets for line in self.let(let)]
+        function = f"crossing_{z}_{index}"
+        width = f"abs(({self.text(node.width)}) / ({self.text(node.slope)}))"
+        at_root: list[str] = []
+        if node.kind == "kink":
+            at_root += [f"shape_{z}[0].append({z})"]
+        elif node.kind == "pole":
+            at_root += [*lets, f"shape_{z}[1].append(({z}, {width}))"]
+        else:
+            at_root += [*lets, f"shape_{z}[2].append(({z}, {width}))"]
+        if node.masses:
+            at_root += [
+                f"density = np.exp(-0.5 * {z} * {z}) / np.sqrt(2 * np.pi)",
+                *self.statements(node.mass_statements),
+                *(f"{scalar_name(e.symbol)} += density * ({self.text(e.expression)})" for e in node.masses),
+            ]
+        return [
+            f"def {function}({z}):",
+            *_indent([*lets, f"return {self.text(node.argument)}"]),
+            f"for {z} in roots({function}, edges_{z}):",
+            *_indent(at_root),
         ]
 
     def tails(self, node: Tails) -> list[str]:
         self.needs_tails = True
         order = max(k for k, _ in node.moments)
-        array = f"tails_{node.moments[0][1].name.partition('_')[2]}"
+        array = f"tails_{node.moments[0][1].name}"
+        function = "scaled_tail_moments" if node.scaled else "tail_moments"
         return [
-            f"{array} = tail_moments(float({self.text(node.argument)}), {order})",
+            f"{array} = {function}({self.text(node.argument)}, {order})",
             *(f"{symbol} = {array}[{k}]" for k, symbol in node.moments),
         ]
 

@@ -14,8 +14,9 @@ import sympy as sp
 
 from sgdlimit.derive.convert import Switch, Switched, reduce_squares, switched
 from sgdlimit.derive.errors import DerivationError
-from sgdlimit.derive.expectation import jumps
-from sgdlimit.derive.functions import Branch
+from sgdlimit.derive.functions import Branch, NormalCdf, Sigmoid, Softplus, Tanh, textbook
+from sgdlimit.derive.kinks import every_root, jumps, patterns, unplaced
+from sgdlimit.derive.quadrature import TINY
 from sgdlimit.derive.symbols import epsilon, n, r, y
 
 KAPPA = epsilon * n
@@ -92,9 +93,16 @@ def check_continuity(loss: sp.Expr) -> None:
     Traceback (most recent call last):
     sgdlimit.derive.errors.DerivationError: loss: Heaviside(r - y) jumps by 1 at r = y; a loss must be continuous in r
     """
-    for jump, point in jumps(switched(loss, r), r):
-        if not _vanishes(jump):
-            raise DerivationError("loss", f"{loss} jumps by {jump} at r = {point}", "a loss must be continuous in r")
+    function = switched(loss, r)
+    for jump in jumps(function, r):
+        if not _vanishes(jump.size):
+            why = f"{loss} jumps by {jump.size} at r = {jump.point}"
+            raise DerivationError("loss", why, "a loss must be continuous in r")
+    for switch, size in unplaced(function, r):
+        # continuous where the kink's own argument divides what jumps
+        if sp.fraction(sp.cancel(size / switch.argument))[1].has(r):
+            why = f"{loss} jumps by {size} where {switch.argument} = 0"
+            raise DerivationError("loss", why, "a loss must be continuous in r")
 
 
 def _vanishes(jump: sp.Expr) -> bool:
@@ -123,35 +131,28 @@ def adversarial(loss: sp.Expr) -> AdversarialLoss:
     Raises
     ------
     DerivationError
-        Where neither of the two arguments below applies to the loss.
+        For a loss that cannot be shown to be quasi-convex and whose interior maxima cannot be listed.
     """
     form = form_of(loss)
+    found: AdversarialLoss | None = None
     if form == "residual":
         u = sp.Symbol("u", real=True)
-        phi = loss.subs(r, u + y)
-        return _even(loss) if sp.expand(phi.subs(u, -u) - phi) == 0 else _two_sided(loss, switched(phi, u), u)
-    if form == "margin":
-        return _margin(loss)
-    raise DerivationError(
-        "adversary",
-        f"the loss {loss} depends on r and y neither through r - y nor through y*r alone, "
-        "so the worst perturbation cannot be located yet",
-        "use a loss of r - y or of y*r, or train without an adversary",
-    )
+        phi = loss.subs(y, 0).subs(r, u)
+        even = sp.expand(phi.subs(u, -u) - phi) == 0
+        found = _even(loss) if even else _two_sided(loss, switched(phi, u), u)
+    elif form == "margin":
+        found = _margin(loss)
+    return found or _linked(loss, form) or _quasi_convex(loss, form) or _with_interior_maxima(loss, form)
 
 
-def _even(loss: sp.Expr) -> AdversarialLoss:
+def _even(loss: sp.Expr) -> AdversarialLoss | None:
+    """Even in the residual and growing with its size; None where that cannot be shown."""
     u = sp.Symbol("u", real=True)
-    phi = loss.subs(r, u + y)
+    phi = loss.subs(y, 0).subs(r, u)
     magnitude = sp.Symbol("u", nonnegative=True)
     assumptions = _sign_of_slope(switched(phi.subs(u, magnitude), magnitude), magnitude, +1)
     if assumptions is None:
-        raise DerivationError(
-            "adversary",
-            f"the loss {phi.subs(u, sp.Symbol('u'))} cannot be shown to grow with |u|, u = r - y: "
-            "it may have a maximum inside the ball",
-            "use a loss that is quasi-convex in r, or train without an adversary",
-        )
+        return None
     side = Switch(sp.Symbol("sigma0", real=True), r - y)
     worst = side.symbol * (r - y) + KAPPA  # |u| + ε n, at least 0
     inner = switched(phi.subs(u, magnitude), magnitude).substitute(magnitude, worst)
@@ -167,32 +168,22 @@ def _even(loss: sp.Expr) -> AdversarialLoss:
     )
 
 
-def _two_sided(loss: sp.Expr, phi: Switched, u: sp.Symbol) -> AdversarialLoss:
+def _two_sided(loss: sp.Expr, phi: Switched, u: sp.Symbol) -> AdversarialLoss | None:
     """Linear on either side of one kink: a linear equation gives the point where both endpoints lose the same."""
-    refusal = DerivationError(
-        "adversary",
-        f"as a function of u = r - y the loss {loss} is neither even nor linear on both sides of one kink, "
-        "so the point where the worst perturbation changes its sign cannot be located yet",
-        "use an even loss of r - y, or train without an adversary",
-    )
     if len(phi.switches) != 1 or not phi.switches[0].argument.is_polynomial(u):
-        raise refusal
+        return None
     (switch,) = phi.switches
     argument = sp.expand(switch.argument)
     rising = argument.coeff(u, 1)
     if sp.degree(argument, u) != 1 or rising not in (1, -1):
-        raise refusal
+        return None
     right, left = (phi.expression.subs(switch.symbol, side * rising) for side in (1, -1))
     slopes = [right.diff(u), -left.diff(u)]
     if any(not e.is_polynomial(u) or e.has(u) for e in slopes):
-        raise refusal
+        return None
     conditions = tuple(sp.expand(e) > 0 for e in slopes if not e.is_positive)
     if any(c in (False, sp.false) for c in conditions):
-        raise DerivationError(
-            "adversary",
-            f"the loss {loss} does not grow on both sides of its kink, so it has no worst finite perturbation there",
-            "use a loss that is quasi-convex in r",
-        )
+        return None
     (turn,) = sp.solve(right.subs(u, u + KAPPA) - left.subs(u, u - KAPPA), u)
     side = Switch(sp.Symbol("sigma0", real=True), r - y - sp.expand(turn))
     inner = switched(loss, r).substitute(r, r + side.symbol * KAPPA)
@@ -207,7 +198,8 @@ def _two_sided(loss: sp.Expr, phi: Switched, u: sp.Symbol) -> AdversarialLoss:
     )
 
 
-def _margin(loss: sp.Expr) -> AdversarialLoss:
+def _margin(loss: sp.Expr) -> AdversarialLoss | None:
+    """A monotone function of ``y r``; None where that cannot be shown."""
     margin = sp.Symbol("t", real=True)
     psi = loss.subs(r, margin / y)
     for slope, word in ((-1, "increase"), (+1, "decrease")):
@@ -223,12 +215,226 @@ def _margin(loss: sp.Expr) -> AdversarialLoss:
                 form="margin",
                 assumptions=assumptions,
             )
-    raise DerivationError(
-        "adversary",
-        f"as a function of the margin t = y*r the loss {psi} cannot be shown to be monotone, "
-        "so the worst perturbation cannot be located yet",
-        "use a monotone function of y*r, or train without an adversary",
+    return None
+
+
+# Where a link bends a residual: u = g(r) − y.
+_LINKS = (Tanh, Sigmoid, NormalCdf, Softplus, sp.erf, sp.atan, sp.exp, sp.Max)
+
+
+def _linked(loss: sp.Expr, form: str) -> AdversarialLoss | None:
+    """Even in ``g(r) − y`` for a monotone link ``g``, and growing with its size."""
+    t, w = sp.Symbol("t", real=True), sp.Symbol("u", nonnegative=True)
+    for atom in sorted(loss.atoms(*_LINKS), key=sp.default_sort_key):
+        outer = loss.subs(atom, t)
+        if not atom.has(r) or atom.has(y) or outer.has(r):
+            continue
+        link = switched(atom, r)
+        slopes = [_sign_of_slope(link, r, sign) for sign in (1, -1)]
+        phi = outer.subs(y, 0)
+        if slopes == [None, None] or sp.expand(outer.subs(t, t + y) - phi) != 0 or sp.expand(phi.subs(t, -t) - phi):
+            continue
+        growing = _sign_of_slope(switched(phi.subs(t, w), w), w, +1)
+        if growing is None:
+            continue
+        direction = 1 if slopes[0] is not None else -1
+        ends = [link.substitute(r, r + side * KAPPA) for side in (1, -1)]
+        renamed = [_rename(end, f"_{word}") for end, word in zip(ends, ("right", "left"), strict=True)]
+        # a flat piece of the link can tie the endpoints over a whole interval: there either will do, but one of them
+        balance = direction * (renamed[0].expression + renamed[1].expression - 2 * y) + (TINY if link.switches else 0)
+        side = Switch(sp.Symbol("sigma0", real=True), balance)
+        inner = switched(loss, r).substitute(r, r + side.symbol * KAPPA)
+        return AdversarialLoss(
+            function=Switched(inner.expression, (*renamed[0].switches, *renamed[1].switches, side, *inner.switches)),
+            case="link",
+            statement="f is even in g(r) − y, g monotone, and does not decrease with its size: quasi-convex in r. The "
+            "supremum is at the endpoint r ± ε n at which g is farther from y.",
+            perturbation=KAPPA * side.symbol,
+            form=form,
+            assumptions=tuple(dict.fromkeys((*(slopes[0] or slopes[1] or ()), *growing))),
+        )
+    return None
+
+
+def _rename(function: Switched, suffix: str) -> Switched:
+    return function.xreplace({w.symbol: sp.Symbol(w.symbol.name + suffix, real=True) for w in function.switches})
+
+
+# Where both endpoints lose the same, they are told apart by the slope between them; below this radius, which moves
+# that place by 1e-10 at most, rounding would hide the difference.
+LEAST_RADIUS = sp.Float("1e-5")
+
+
+def _endpoints(loss: sp.Expr) -> tuple[Switched, Switch]:
+    """``f`` at the endpoint that loses more, and the switch that says which it is (+1: ``r + ε n``)."""
+    right, left = (
+        _rename(switched(loss, r).substitute(r, r + side * sp.Max(KAPPA, LEAST_RADIUS)), f"_{word}")
+        for side, word in ((1, "right"), (-1, "left"))
     )
+    radius = sp.Symbol("kappa", positive=True)
+    balance = (right.expression - left.expression).subs(sp.Max(KAPPA, LEAST_RADIUS), radius)
+    balance = _without_positive_factors(balance).subs(radius, sp.Max(KAPPA, LEAST_RADIUS))
+    side = Switch(sp.Symbol("sigma0", real=True), balance)
+    inner = switched(loss, r).substitute(r, r + side.symbol * KAPPA)
+    before = (*right.switches, *left.switches) if right.switches else ()
+    return Switched(inner.expression, (*before, side, *inner.switches)), side
+
+
+def _without_positive_factors(expression: sp.Expr) -> sp.Expr:
+    """The same sign with less to compute."""
+    if not expression.is_polynomial(*expression.free_symbols):
+        return sp.expand(expression)
+    content, factors = sp.factor_list(expression)
+    result = sp.sign(content)
+    for factor, power in factors:
+        if not factor.is_positive:
+            result *= factor ** (2 - power % 2)
+    return result
+
+
+def _quasi_convex(loss: sp.Expr, form: str) -> AdversarialLoss | None:
+    """Convex or monotone in ``r``: the supremum is at an endpoint, and their difference says at which."""
+    function = switched(loss, r)
+    convex = _convexity(function)
+    if convex is None:
+        return None
+    worst, side = _endpoints(loss)
+    return AdversarialLoss(
+        function=worst,
+        case="convex",
+        statement="f is convex in r: the supremum is at the endpoint r ± ε n that loses more.",
+        perturbation=KAPPA * side.symbol,
+        form=form,
+        assumptions=convex,
+    )
+
+
+def _convexity(function: Switched) -> tuple[sp.Rel, ...] | None:
+    """Assumptions under which the function is convex in ``r``; None where it cannot be shown."""
+    slope = function.derive(r)
+    assumptions = _sign_of_slope(slope, r, +1)
+    if assumptions is None or any(True for _ in unplaced(slope, r)):
+        return None
+    positive = {a.lhs: sp.Symbol(str(a.lhs), positive=True) for a in assumptions}
+    more: list[sp.Rel] = []
+    for jump in jumps(slope, r):
+        size = jump.size.xreplace(positive)
+        if not _nonnegative(size):
+            own = sorted(size.free_symbols - {y}, key=str)
+            size = size.xreplace({q: sp.Symbol(str(q), positive=True) for q in own})
+            if not own or not _nonnegative(size):
+                return None
+            more += [q > 0 for q in own]
+    return tuple(dict.fromkeys((*assumptions, *more)))
+
+
+def _nonnegative(expression: sp.Expr) -> bool:
+    """Shown to be nonnegative, whichever way its branches go."""
+    if isinstance(expression, Branch):
+        return all(_nonnegative(e) for e in expression.args[1:])
+    if isinstance(expression, sp.Mul):
+        branches = [e for e in expression.args if isinstance(e, Branch)]
+        rest = sp.Mul(*(e for e in expression.args if not isinstance(e, Branch)))
+        if branches:
+            return bool(rest.is_nonnegative) and all(_nonnegative(e) for e in branches)
+    return bool(expression.is_nonnegative or sp.expand(expression).is_nonnegative)
+
+
+def _with_interior_maxima(loss: sp.Expr, form: str) -> AdversarialLoss:
+    """Every place where ``f`` may have a local maximum competes with the endpoints where it lies in the interval."""
+    places = _maxima(loss, form)
+    if places is None:
+        raise DerivationError(
+            "adversary",
+            f"the loss {loss} cannot be shown to be quasi-convex in r, and its interior maxima have neither a formula "
+            "nor, as it has parameters or depends on more than r - y, numbers",
+            "use a loss that is quasi-convex in r, one whose slope is a product of linear and quadratic factors, or "
+            "one of r - y without parameters",
+        )
+    worst, side = _endpoints(loss)
+    value, switches = worst.expression, list(worst.switches)
+    for k, place in enumerate(places):
+        inside = Switch(sp.Symbol(f"inside{k}", real=True), sp.expand(KAPPA**2 - (r - place) ** 2))
+        peak = loss.subs(r, place)
+        better = Switch(sp.Symbol(f"better{k}", real=True), peak - value)
+        switches += [inside, better]
+        value = Branch(inside.symbol, Branch(better.symbol, peak, value), value)
+    listed = ", ".join(f"r = {place}" for place in places)
+    return AdversarialLoss(
+        function=Switched(value, tuple(switches)),
+        case="interior maxima" if places else "endpoints",
+        statement=f"f may have local maxima at {listed}: each competes with the endpoints r ± ε n where it lies "
+        "between them, and there the loss does not change with r or n."
+        if places
+        else "f has no local maximum: the supremum is at the endpoint r ± ε n that loses more.",
+        perturbation=KAPPA * side.symbol,
+        form=form,
+    )
+
+
+def _maxima(loss: sp.Expr, form: str) -> tuple[sp.Expr, ...] | None:
+    """Places that include every interior local maximum in ``r``; None where they cannot be listed."""
+    function = switched(loss, r)
+    slope = function.derive(r)
+    found: dict[sp.Expr, None] = {}
+    for pattern in patterns(function.switches, slope.expression):
+        piece = sp.together(slope.expression.subs(pattern))
+        zeros = every_root(sp.fraction(piece)[0], r) if piece.has(r) else ()
+        if zeros is None:
+            return _numeric_maxima(loss) if form == "residual" else None
+        curvature = piece.diff(r)
+        for zero in zeros:
+            real = zero.replace(lambda e: e == sp.sqrt(e.args[0]) if e.args else False, _real_root)
+            if not _nonnegative(sp.expand(curvature.subs(r, zero))):
+                found[real] = None
+    for jump in jumps(slope, r):
+        if not _nonnegative(jump.size):
+            found[jump.point] = None
+    return None if any(True for _ in unplaced(slope, r)) else tuple(found)
+
+
+def _real_root(root: sp.Expr) -> sp.Expr:
+    """A root that may not exist, as a place that always does: one candidate more does no harm."""
+    inside = root.args[0]
+    return sp.sqrt(inside if inside.is_nonnegative else sp.Max(0, inside))
+
+
+_REACH, _SAMPLES = 40, 4001  # where maxima are looked for, in r − y
+_MOST_MAXIMA = 6
+
+
+def _numeric_maxima(loss: sp.Expr) -> tuple[sp.Expr, ...] | None:
+    """Local maxima of a function of ``u = r − y`` without parameters, found once; places in ``r``.
+
+    Raises
+    ------
+    DerivationError
+        Where there are too many: the function oscillates.
+    """
+    from scipy.optimize import brentq
+
+    phi = textbook(loss.subs(y, 0))
+    if phi.free_symbols != {r}:
+        return None
+    value = sp.lambdify(r, phi, "mpmath")
+    slope = sp.lambdify(r, textbook(loss.subs(y, 0).diff(r)), "mpmath")
+    grid = [-_REACH + 2 * _REACH * k / (_SAMPLES - 1) for k in range(_SAMPLES)]
+    heights = [float(value(u)) for u in grid]
+    peaks = [k for k in range(1, _SAMPLES - 1) if heights[k - 1] < heights[k] > heights[k + 1]]
+    if len(peaks) > _MOST_MAXIMA or any(abs(grid[k]) > 0.9 * _REACH for k in peaks):
+        some = ", ".join(f"{grid[k]:.3g}" for k in peaks[:6])
+        raise DerivationError(
+            "adversary",
+            f"the loss {loss} has local maxima at r - y = {some}, ...: more than can be listed",
+            "use a loss with a few of them",
+        )
+    places = []
+    for k in peaks:
+        left, right = grid[k - 1], grid[k + 1]
+        if slope(left) * slope(right) > 0:
+            return None
+        places.append(y + sp.Float(brentq(lambda u: float(slope(u)), left, right, xtol=1e-15, rtol=1e-15), 17))
+    return tuple(places)
 
 
 def _sign_of_slope(function: Switched, variable: sp.Symbol, sign: int) -> tuple[sp.Rel, ...] | None:

@@ -10,9 +10,10 @@ import sympy as sp
 from sympy.printing.latex import LatexPrinter
 
 from sgdlimit.derive import symbols
-from sgdlimit.derive.expectation import Definition, Quadrature, Side
+from sgdlimit.derive.functions import Side
 from sgdlimit.derive.limit import INVERSE_NORM, NORM2, TEACHER_NORM2, Limit
 from sgdlimit.derive.model import Labels, RandomLabels, Teacher
+from sgdlimit.derive.quadrature import Definition, Quadrature
 
 _NAMES = {
     "epsilon": r"\varepsilon",

@@ -198,6 +198,42 @@ class TailMoment(sp.Function):
         return body if exp is None else rf"\left({body}\right)^{{{exp}}}"
 
 
+class ScaledTailMoment(sp.Function):
+    """``M_k(h)/φ(h)``: a tail moment without the density, which meets an exponential that would overflow alone."""
+
+    nargs = 2
+    is_real = True
+    is_nonnegative = True
+
+    def rewrite_textbook(self) -> sp.Expr:
+        order, h = self.args
+        return TailMoment(order, h).rewrite_textbook() / normal_density(h)
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        order, h = (printer._print(a) for a in self.args)
+        body = rf"\frac{{M_{{{order}}}}}{{\varphi}}\left({h}\right)"
+        return body if exp is None else rf"\left({body}\right)^{{{exp}}}"
+
+
+class Side(sp.Function):
+    """+1 where its argument is positive, −1 elsewhere: the value of a switch."""
+
+    nargs = 1
+    is_real = True
+
+    @classmethod
+    def eval(cls, argument: sp.Expr) -> sp.Expr | None:
+        if argument.is_positive:
+            return sp.S.One
+        if argument.is_nonpositive:
+            return sp.S.NegativeOne
+        return None
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        body = rf"\operatorname{{sign}}\left({printer._print(self.args[0])}\right)"
+        return body if exp is None else f"{body}^{{{exp}}}"
+
+
 class Branch(sp.Function):
     """``plus`` where the switch is +1, ``minus`` where it is −1; differentiates branch by branch."""
 

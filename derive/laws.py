@@ -13,9 +13,11 @@ import sympy as sp
 
 from sgdlimit.derive.convert import Switched, switched, to_sympy
 from sgdlimit.derive.errors import DerivationError
-from sgdlimit.derive.expectation import Definition, Expectations, LabelBranch, Layer, ScoreLaw
-from sgdlimit.derive.functions import Branch, NormalCdf, normal_density
+from sgdlimit.derive.expectation import Expectations
+from sgdlimit.derive.functions import NormalCdf, normal_density
 from sgdlimit.derive.model import Labels, Model, RandomLabels, Teacher
+from sgdlimit.derive.nested import Latent, NestedForm
+from sgdlimit.derive.quadrature import TINY, Definition, LabelBranch, Layer, ScoreLaw
 from sgdlimit.derive.symbols import (
     Q,
     Q_perp,
@@ -23,6 +25,7 @@ from sgdlimit.derive.symbols import (
     beta,
     beta1,
     dm,
+    ell,
     m,
     m_star,
     mean,
@@ -34,33 +37,20 @@ from sgdlimit.derive.symbols import (
     z,
 )
 
-# A variance of exactly zero is met (a start at X = 0 or at X*). The floor keeps every ratio defined and lets
-# distribution functions and densities take their limits; it is far below anything a double can notice in a sum.
-TINY = sp.Float("1e-300")
-
 
 def deviation_of(variance: sp.Expr) -> sp.Expr:
     """``sqrt(max(variance, tiny))``."""
     return sp.sqrt(sp.Max(variance, TINY))
 
 
-@dataclass(frozen=True)
-class Linear:
-    """``slope·r* + noise·ξ + constant``."""
-
-    slope: sp.Expr
-    noise: sp.Expr
-    constant: sp.Expr
-
-
-def linear_form(expression: sp.Expr) -> Linear | None:
+def linear_form(expression: sp.Expr) -> Latent | None:
     """The expression as a linear form of ``r*`` and ``ξ``, or None."""
     if not expression.is_polynomial(r_star, xi):
         return None
     polynomial = sp.Poly(expression, r_star, xi)
     if polynomial.total_degree() > 1:
         return None
-    return Linear(polynomial.coeff_monomial(r_star), polynomial.coeff_monomial(xi), polynomial.coeff_monomial(1))
+    return Latent(polynomial.coeff_monomial(r_star), polynomial.coeff_monomial(xi), polynomial.coeff_monomial(1))
 
 
 @dataclass(frozen=True)
@@ -87,7 +77,7 @@ class Score:
     definitions: tuple[Definition, ...]
     residual: bool
     cross_slope: sp.Expr = sp.S.Zero
-    latent: Linear | None = None
+    latent: Latent | None = None
     has_classes: bool = False
     conditional: ScoreLaw | None = None
 
@@ -95,10 +85,18 @@ class Score:
         """The function of ``(r; y)`` as a function of the law's variable, one for each value of the label."""
         if self.residual:
             u = self.law.variable
-            return (function.map(lambda e: sp.expand(e.subs(r, u + y)) if not e.has(Branch) else e.subs(r, u + y)),)
+            return (function.substitute(y, sp.S.Zero).substitute(r, u),)
         return tuple(
             function if branch.label is None else function.substitute(y, branch.label) for branch in self.law.branches
         )
+
+    def expectation(self, name: str, function: Switched, gather: Expectations) -> sp.Expr:
+        """``E g`` of a function of ``(r, n; y)``."""
+        return gather.expect(name, self.branches_of(function), self.law)
+
+    def curvature(self, name: str, slope: Switched, gather: Expectations) -> sp.Expr:
+        """``E ∂_r g``, a jump of ``g`` as a point mass."""
+        return gather.expect_derivative(name, self.branches_of(slope), self.law)
 
     def cross(self, slope: Switched, B: sp.Expr, gather: Expectations) -> tuple[sp.Expr, sp.Expr]:
         """``(D, B + D)``.
@@ -141,8 +139,8 @@ class Score:
         )
         return gather.expect(name, sides, self.law)
 
-    def user_branches(self, statistic: sp.Expr, name: str) -> tuple[Switched, ...]:
-        """A user's expression in ``r, y, n`` as functions of the law's variable."""
+    def user_expectation(self, name: str, statistic: sp.Expr, gather: Expectations) -> sp.Expr:
+        """``E`` of a user's expression in ``r, y, n``."""
         function = switched(statistic, r, prefix="side")
         if self.residual:
             u = self.law.variable
@@ -152,16 +150,16 @@ class Score:
                     f"{statistic} is not a function of r - y, on which the loss depends alone",
                     "write it in r - y",
                 )
-        return self.branches_of(function)
+        return self.expectation(name, function, gather)
 
 
-def score_law(model: Model, form: str) -> Score:
-    """The law of the variable that a loss of this form depends on.
+def score_law(model: Model, form: str) -> Score | NestedForm:
+    """The law of the variable that a loss of this form depends on, and of its label.
 
     Raises
     ------
     DerivationError
-        For a target that is neither labels, nor a linear teacher under a loss of ``r − y``, nor the sign of one.
+        For a target in which noise stands both inside and outside a function.
     """
     target = model.target
     score_deviation = Definition(sp.Symbol("s_score", positive=True), deviation_of(Q))
@@ -179,14 +177,66 @@ def score_law(model: Model, form: str) -> Score:
         linear = linear_form(to_sympy(target.text, "teacher"))
         if linear is not None:
             return _residual(linear)
+    return nested_form(target, residual=form == "residual")
+
+
+def nested_form(target: Teacher | RandomLabels, residual: bool) -> NestedForm:
+    """The law of the score and a target that is a function of a second linear form.
+
+    Raises
+    ------
+    DerivationError
+        For a target in which noise stands both inside and outside a function.
+
+    Examples
+    --------
+    >>> form = nested_form(Teacher("tanh(2*r_star + xi) + 3"), residual=False)
+    >>> form.latent.slope, form.latent.noise, form.target.expression
+    (2, 1, Tanh(ell) + 3)
+    """
+    expression = to_sympy(target.text, "target")
+    plain = Latent(sp.S.One, sp.S.Zero, sp.S.Zero)
+    if isinstance(target, RandomLabels):
+        return NestedForm(plain, None, switched(expression.subs(r_star, ell), ell, prefix="side"), sp.S.Zero, False)
+    constant, rest = expression.as_independent(xi, as_Add=True)
+    added = linear_form(rest)
+    if added is not None:
+        function = constant.subs(r_star, ell)
+        return NestedForm(plain, switched(function, ell, prefix="side"), None, added.noise, residual)
+    forms = _forms_with_noise(expression)
+    if len(forms) == 1:
+        (form,) = forms
+        linear = linear_form(form)
+        assert linear is not None
+        function = expression.subs(form, ell)
+        if not function.has(r_star, xi):
+            return NestedForm(linear, switched(function, ell, prefix="side"), None, sp.S.Zero, residual)
     raise DerivationError(
-        "target",
-        f"the law of the score under {target!r} with a loss of form {form!r} is not derived yet",
-        "a linear teacher with a loss of r - y, the sign of a linear form, probit labels and class labels are",
+        "teacher",
+        f"{target.text} is neither a function of one linear form of r_star and xi nor a function of r_star with "
+        "noise added",
+        "write phi(a*r_star + c*xi + b) or phi(r_star) + c*xi",
     )
 
 
-def _residual(teacher: Linear) -> Score:
+def _forms_with_noise(expression: sp.Expr) -> list[sp.Expr]:
+    """The largest linear forms of ``r*`` and ``ξ`` in an expression that contain ``ξ``."""
+    found: dict[sp.Expr, None] = {}
+
+    def walk(e: sp.Expr) -> None:
+        if not e.has(xi):
+            return
+        if linear_form(e) is not None:
+            found[e] = None
+            return
+        for argument in e.args:
+            walk(argument)
+
+    walk(expression)
+    return list(found)
+
+
+def _residual(teacher: Latent) -> Score:
     u = sp.Symbol("u", real=True)
     if teacher.slope == 1:
         centre, shrink = dm, beta1
@@ -199,7 +249,7 @@ def _residual(teacher: Linear) -> Score:
     return Score(ScoreLaw(u, mean, s), definitions, residual=True, cross_slope=teacher.slope)
 
 
-def _latent(target: Teacher | RandomLabels) -> Linear | None:
+def _latent(target: Teacher | RandomLabels) -> Latent | None:
     """The linear form whose sign is the label: of a sign teacher, or of probit labels (whose noise is ``ξ``)."""
     expression = to_sympy(target.text, "target")
     if isinstance(target, Teacher):
@@ -207,7 +257,7 @@ def _latent(target: Teacher | RandomLabels) -> Linear | None:
     return linear_form(expression.args[0] + xi) if isinstance(expression, NormalCdf) else None
 
 
-def _sign_labels(latent: Linear) -> Score:
+def _sign_labels(latent: Latent) -> Score:
     """``y = sign(L)``, ``L = a r* + c ξ + b``: given ``r``, ``L`` is Gaussian with mean ``a(m* + √Q* ρ z) + b``."""
     a, c, b = latent.slope, latent.noise, latent.constant
     rho, rho_perp = sp.Symbol("rho", real=True), sp.Symbol("rho_perp", nonnegative=True)

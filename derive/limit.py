@@ -16,10 +16,11 @@ from sgdlimit.derive.adversary import AdversarialLoss, adversarial, check_contin
 from sgdlimit.derive.convert import Switched, reduce_squares, to_sympy
 from sgdlimit.derive.dynamics import ModeEquations, mode_equations
 from sgdlimit.derive.errors import ModelError
-from sgdlimit.derive.expectation import Definition, Expectations, Quadrature, Side
-from sgdlimit.derive.functions import Branch
+from sgdlimit.derive.expectation import Expectations
+from sgdlimit.derive.functions import Branch, Side
 from sgdlimit.derive.laws import score_law
 from sgdlimit.derive.model import Expectation, Formula, Labels, Model, RandomLabels, Teacher
+from sgdlimit.derive.quadrature import Definition, Quadrature
 from sgdlimit.derive.symbols import (
     COEFFICIENTS,
     B,
@@ -238,21 +239,18 @@ def derive(
     score = score_law(model, attacked.form)
     gather = Expectations()
 
-    def branches(function: Switched) -> tuple[Switched, ...]:
-        return score.branches_of(function)
-
-    slope = attacked.derivative_r
+    slope, slope_n = attacked.derivative_r, attacked.derivative_n
     coefficients = {
-        "R": gather.expect("R", branches(attacked.function), score.law),
-        "A": gather.expect("A", branches(slope), score.law),
-        "B": gather.expect_second_derivative("B", branches(slope), score.law),
-        "F": gather.expect("F", branches(attacked.derivative_n), score.law),
-        "I": gather.expect("I", tuple(_squared(g) for g in branches(slope)), score.law),
+        "R": score.expectation("R", attacked.function, gather),
+        "A": score.expectation("A", slope, gather),
+        "B": score.curvature("B", slope, gather),
+        "F": score.expectation("F", slope_n, gather),
+        "I": score.expectation("I", squared(slope), gather),
     }
     coefficients["D"], sum_BD = score.cross(slope, coefficients["B"], gather)
     coefficients = {name: coefficients[name] for name in COEFFICIENTS}
 
-    expectations = {"clean_risk": gather.expect("clean_risk", branches(standard(loss).function), score.law)}
+    expectations = {"clean_risk": score.expectation("clean_risk", standard(loss).function, gather)}
     if score.has_classes:
         margin = sp.sign(y) * r
         errors = (
@@ -267,9 +265,8 @@ def derive(
         if isinstance(statistic, Formula):
             formulas[name] = to_sympy(statistic.text, f"statistic {name}")
         else:
-            expectations[name] = gather.expect(
-                name, score.user_branches(to_sympy(statistic.text, f"statistic {name}"), name), score.law
-            )
+            expectation = to_sympy(statistic.text, f"statistic {name}")
+            expectations[name] = score.user_expectation(name, expectation, gather)
 
     return Limit(
         model=model,
@@ -312,7 +309,8 @@ def parameters_of(model: Model, statistics: Mapping[str, Expectation | Formula] 
     return (*model.parameters, *sorted(own - set(model.parameters) - named))
 
 
-def _squared(function: Switched) -> Switched:
+def squared(function: Switched) -> Switched:
+    """Its square, branch by branch."""
     e = function.expression
     if isinstance(e, Branch):
         switch, plus, minus = e.args

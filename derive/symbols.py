@@ -18,6 +18,12 @@ Q, Q_perp, Q_star = sp.symbols("Q Q_perp Q_star", nonnegative=True)
 z, mean = sp.symbols("z mean", real=True)
 s = sp.Symbol("s", positive=True)
 
+# Latent form of the target, ell = mean_ell + s_ell z_star, and the score given it (§2)
+ell, z_star, mean_ell, slope_given, mean_given, y_given, dy_given = sp.symbols(
+    "ell z_star mean_ell slope_given mean_given y_given dy_given", real=True
+)
+s_ell, s_given, s_noise = sp.symbols("s_ell s_given s_noise", positive=True)
+
 # Update of one coordinate (§1): iterate X, input a, ∂_r f_adv, ∂_n f_adv
 X, a, d_r, d_n = sp.symbols("X a d_r d_n", real=True)
 

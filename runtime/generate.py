@@ -119,13 +119,13 @@ def operations(function: Function) -> dict[str, int]:
     """Arithmetic operations and function calls as they stand in the text, by what they are repeated over.
 
     ``scalar``: once; ``class``: for each class; ``mode``: for each mode (in a loop over classes, of each class);
-    ``node``: for each node of the quadratures. Calls of other functions of the kernel are not followed.
+    ``node``: for each node of the quadratures; ``inner node``: for each node of those within them. Calls of other functions of the kernel are not followed.
     """
     import sympy as sp
 
     from sgdlimit.codegen.language import Accumulate, ForClasses, Integrate, Let, Map, Reduce
 
-    counts = {"scalar": 0, "class": 0, "mode": 0, "node": 0}
+    counts = {"scalar": 0, "class": 0, "mode": 0, "node": 0, "inner node": 0}
 
     def add(place: str, expressions: Iterable[sp.Expr], more: int = 0) -> None:
         counts[place] += sum(int(sp.count_ops(e)) + more for e in expressions)
@@ -144,8 +144,12 @@ def operations(function: Function) -> dict[str, int]:
                 case Integrate():
                     ends = [e for pair in (*statement.poles, *statement.steps) for e in pair]
                     add(place, [*statement.breakpoints, *ends])
-                    add("node", [let.expression for let in statement.definitions])
-                    add("node", [let.expression for let in statement.integrals], more=2)
+                    walk(statement.statements, "inner node" if place == "node" else "node")
+                    add(
+                        "inner node" if place == "node" else "node",
+                        [let.expression for let in statement.integrals],
+                        more=2,
+                    )
                 case ForClasses():
                     walk(statement.body, "class")
                     add("class", [let.expression for let in statement.totals], more=1)

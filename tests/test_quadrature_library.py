@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,13 +24,15 @@ from sgdlimit.codegen.library.quadrature import (
     NARROWEST_LAYER,
     POINTS,
     SAME_BREAKPOINT,
+    STEP_PANEL,
+    STEP_REACH,
     WINDOW,
-    erf_breakpoints,
     nodes,
     panels,
 )
 
 Array = NDArray[np.float64]
+Layers = Sequence[tuple[float, float]]
 DOUBLES = ctypes.POINTER(ctypes.c_double)
 HEADER = Path(library.__file__).with_name("quadrature.h").read_text(encoding="utf-8")
 
@@ -39,19 +41,17 @@ HARNESS = """
 #include <stdint.h>
 #include <stdlib.h>
 %s
-int test_panels(const double *b, int nb, const double *l, const double *w, int nl, double *edges);
-int test_panels(const double *b, int nb, const double *l, const double *w, int nl, double *edges) {
-  return sgdlimit_panels(b, nb, l, w, nl, edges);
+int test_panels(const double *b, int nb, const double *l, const double *w, int nl, const double *s, const double *v, int ns,
+                double *edges);
+int test_panels(const double *b, int nb, const double *l, const double *w, int nl, const double *s, const double *v, int ns,
+                double *edges) {
+  const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, nb, nl, ns, b, l, w, s, v};
+  return sgdlimit_panels(&shape, edges);
 }
 void test_nodes(double a, double b, double *z, double *weight);
 void test_nodes(double a, double b, double *z, double *weight) { sgdlimit_nodes(a, b, z, weight); }
-int test_capacity(int nb, int nl);
-int test_capacity(int nb, int nl) { return SGDLIMIT_MAX_EDGES(nb, nl); }
-void test_erf(double location, double width, double *breakpoints);
-void test_erf(double location, double width, double *breakpoints) {
-  const double seven[] = {SGDLIMIT_ERF_BREAKPOINTS(location, width)};
-  for (int i = 0; i < (int)(sizeof seven / sizeof *seven); i++) breakpoints[i] = seven[i];
-}
+int test_capacity(int kinks, int poles, int steps);
+int test_capacity(int kinks, int poles, int steps) { return SGDLIMIT_MAX_EDGES(kinks, poles, steps); }
 """
 
 
@@ -61,14 +61,15 @@ class Compiled:
 
     library: ctypes.CDLL
 
-    def capacity(self, breakpoints: int, layers: int) -> int:
-        return int(self.library.test_capacity(breakpoints, layers))
+    def capacity(self, kinks: int, poles: int, steps: int) -> int:
+        return int(self.library.test_capacity(kinks, poles, steps))
 
-    def panels(self, breakpoints: list[float], locations: list[float], widths: list[float]) -> Array:
-        edges = np.full(self.capacity(len(breakpoints), len(locations)), math.nan)
-        arrays = [(ctypes.c_double * len(a))(*a) for a in (breakpoints, locations, widths)]
+    def panels(self, kinks: list[float], poles: Layers = (), steps: Layers = ()) -> Array:
+        edges = np.full(self.capacity(len(kinks), len(poles), len(steps)), math.nan)
+        lists = [kinks, *([layer[k] for layer in layers] for layers in (poles, steps) for k in (0, 1))]
+        b, l, w, s, v = ((ctypes.c_double * len(a))(*a) for a in lists)
         count = self.library.test_panels(
-            arrays[0], len(breakpoints), arrays[1], arrays[2], len(locations), edges.ctypes.data_as(DOUBLES)
+            b, len(kinks), l, w, len(poles), s, v, len(steps), edges.ctypes.data_as(DOUBLES)
         )
         return edges[: count + 1]
 
@@ -79,11 +80,6 @@ class Compiled:
             a, b = ctypes.c_double(edges[i]), ctypes.c_double(edges[i + 1])
             self.library.test_nodes(a, b, z[i].ctypes.data_as(DOUBLES), weights[i].ctypes.data_as(DOUBLES))
         return z.ravel(), weights.ravel()
-
-    def erf_breakpoints(self, location: float, width: float) -> list[float]:
-        seven = (ctypes.c_double * 7)()
-        self.library.test_erf(ctypes.c_double(location), ctypes.c_double(width), seven)
-        return list(seven)
 
 
 @pytest.fixture(scope="module", params=["gcc", "clang"])
@@ -162,14 +158,14 @@ def test_logistic_integrands_are_right_at_every_mean_and_deviation(name: str) ->
     for m in MEANS:
         for s in DEVIATIONS:
             exact, scale = fine(lambda z, m=m, s=s: f(m + s * z), -m / s, pole / s)
-            value = integral(lambda z, m=m, s=s: f(m + s * z), panels([], [-m / s], [pole / s]))
+            value = integral(lambda z, m=m, s=s: f(m + s * z), panels([], [(-m / s, pole / s)]))
             worst = max(worst, abs(value - exact) / scale)
     assert worst <= 1e-12  # asked: 1e-11
 
 
 @pytest.mark.parametrize(("m", "s"), [(0.0, 1.5), (-3.0, 2.0), (1.0, 0.7), (10.0, 5.0), (-0.4, 100.0)])
 def test_logistic_integrands_agree_with_mpmath(m: float, s: float) -> None:
-    edges = panels([], [-m / s], [math.pi / s])
+    edges = panels([], [(-m / s, math.pi / s)])
     with mpmath.workdps(25):
         # Grown threefold a cut from the layer, so that mpmath converges on each piece.
         cuts = [mpmath.mpf(-m) / s + sign * mpmath.pi / s * 3**k for sign in (-1, 1) for k in range(8)]
@@ -184,7 +180,7 @@ def test_logistic_integrands_agree_with_mpmath(m: float, s: float) -> None:
 
 def test_few_nodes_suffice() -> None:
     def count(m: float, s: float, pole: float) -> int:
-        return POINTS * (len(panels([], [-m / s], [pole / s])) - 1)
+        return POINTS * (len(panels([], [(-m / s, pole / s)])) - 1)
 
     grid = np.linspace(-10, 10, 81)
     assert max(count(m, s, math.pi) for m in grid for s in (1e-6, 0.1, 0.5, 1.0)) <= 112
@@ -198,7 +194,7 @@ def test_two_layers_and_a_kink_are_right_together() -> None:
     def g(z: Array) -> Array:
         return np.logaddexp(0, np.abs(1 + 30 * z) + 2) + expit(1 + 30 * z - 2)
 
-    edges = panels([-1 / 30], [-3 / 30, 1 / 30, 1 / 30], [math.pi / 30] * 3)
+    edges = panels([-1 / 30], [(location / 30, math.pi / 30) for location in (-3, 1, 1)])
     finer = np.unique(np.concatenate([edges[:-1] + np.diff(edges) * q for q in np.linspace(0, 1, 6)]))
     assert integral(g, edges) == pytest.approx(integral(g, finer), rel=1e-14)
 
@@ -236,13 +232,14 @@ def test_breakpoints_may_be_anything() -> None:
     ],
 )
 def test_layer_of_a_vanishing_variance_is_none(compiled: Compiled, location: float, width: float) -> None:
-    assert np.array_equal(panels([0.5], [location], [width]), panels([0.5]))
-    assert np.array_equal(compiled.panels([0.5], [location], [width]), panels([0.5]))
+    for layers in ({"poles": [(location, width)]}, {"steps": [(location, width)]}):
+        assert np.array_equal(panels([0.5], **layers), panels([0.5]))
+        assert np.array_equal(compiled.panels([0.5], **layers), panels([0.5]))
 
 
 def test_layer_too_narrow_to_see_is_a_breakpoint() -> None:
-    assert np.array_equal(panels([], [0.7], [0.9e-12]), panels([0.7]))
-    step = integral(lambda z: expit((z - 0.7) / 1e-13), panels([], [0.7], [math.pi * 1e-13]))
+    assert np.array_equal(panels([], [(0.7, 0.9e-12)]), panels([0.7]))
+    step = integral(lambda z: expit((z - 0.7) / 1e-13), panels([], [(0.7, math.pi * 1e-13)]))
     assert step == pytest.approx(1 - float(ndtr(0.7)), rel=1e-12)
 
 
@@ -252,7 +249,7 @@ def test_layer_too_narrow_to_see_is_a_breakpoint() -> None:
 @pytest.mark.parametrize("width", [1e-9, 1e-4, 0.03, 0.1, 0.3, 1.0, 3.0, 100.0])
 @pytest.mark.parametrize("location", [-6.0, -1.3, 0.0, 0.4, 3.0, 11.0])
 def test_steep_normal_cdf_is_integrated(location: float, width: float) -> None:
-    edges = panels(erf_breakpoints(location, width))
+    edges = panels([], steps=[(location, width)])
     exact = float(ndtr(-location / math.hypot(1, width)))  # E Φ((z − l)/w) in closed form
     assert integral(lambda z: ndtr((z - location) / width), edges) == pytest.approx(exact, rel=1e-11)
     tilted = float(ndtr((2 - location) / math.hypot(1, width)))
@@ -260,12 +257,21 @@ def test_steep_normal_cdf_is_integrated(location: float, width: float) -> None:
     assert value == pytest.approx(tilted, rel=1e-11)
 
 
-def test_erf_breakpoints_agree_with_c(compiled: Compiled) -> None:
-    for location, width in [(0.3, 0.01), (-2.0, 5.0), (1.0, 0.0)]:
-        assert compiled.erf_breakpoints(location, width) == erf_breakpoints(location, width)
-    assert all(math.isnan(b) for b in compiled.erf_breakpoints(math.nan, math.inf))
-    assert np.array_equal(panels(erf_breakpoints(math.nan, math.inf)), panels([]))
-    assert np.array_equal(panels(erf_breakpoints(1.0, 0.0)), panels([1.0]))
+@pytest.mark.parametrize("width", [1e-6, 0.02, 0.3, 0.9, 2.0])
+@pytest.mark.parametrize("location", [-3.0, 0.0, 0.4, 2.0])
+def test_a_bump_is_integrated(location: float, width: float) -> None:
+    """``E exp(−(z − l)²/2w²)`` in closed form, and an odd one."""
+    edges = panels([], steps=[(location, width)])
+    total = math.hypot(1, width)
+    exact = width / total * math.exp(-((location / total) ** 2) / 2)
+    assert integral(lambda z: np.exp(-(((z - location) / width) ** 2) / 2), edges) == pytest.approx(exact, rel=1e-12)
+    first = integral(lambda z: (z - location) * np.exp(-(((z - location) / width) ** 2) / 2), edges)
+    assert first == pytest.approx(-exact * location * (width / total) ** 2, rel=1e-11, abs=1e-11 * width**2)
+
+
+def test_overlapping_steps_share_their_panels() -> None:
+    steps = [(0.1 * k, 0.2) for k in range(5)]
+    assert len(panels([], steps=steps)) <= len(panels([], steps=steps[:1])) + 6
 
 
 # --------------------------------------------------------------------------------- any problem
@@ -277,14 +283,13 @@ layers = st.lists(st.tuples(anything, st.one_of(st.floats(-16, 3).map(lambda e: 
 
 
 @settings(max_examples=300, deadline=None)
-@given(breakpoints=st.lists(anything, max_size=6), layers=layers)
+@given(kinks=st.lists(anything, max_size=6), poles=layers, steps=layers)
 def test_c_and_numpy_take_the_same_nodes_within_the_capacity(
-    compiled: Compiled, breakpoints: list[float], layers: list[tuple[float, float]]
+    compiled: Compiled, kinks: list[float], poles: Layers, steps: Layers
 ) -> None:
-    locations, widths = [location for location, _ in layers], [width for _, width in layers]
-    edges = panels(breakpoints, locations, widths)
-    in_c = compiled.panels(breakpoints, locations, widths)
-    assert len(edges) <= compiled.capacity(len(breakpoints), len(layers))
+    edges = panels(kinks, poles, steps)
+    in_c = compiled.panels(kinks, poles, steps)
+    assert len(edges) <= compiled.capacity(len(kinks), len(poles), len(steps))
     np.testing.assert_allclose(in_c, edges, rtol=1e-14, atol=1e-15)
     z, weights = nodes(edges)
     z_in_c, weights_in_c = compiled.nodes(edges)
@@ -293,25 +298,31 @@ def test_c_and_numpy_take_the_same_nodes_within_the_capacity(
 
 
 @settings(max_examples=300, deadline=None)
-@given(breakpoints=st.lists(anything, max_size=6), layers=layers)
-def test_panels_hold_what_they_promise(breakpoints: list[float], layers: list[tuple[float, float]]) -> None:
-    edges = panels(breakpoints, [location for location, _ in layers], [width for _, width in layers])
+@given(kinks=st.lists(anything, max_size=6), poles=layers, steps=layers)
+def test_panels_hold_what_they_promise(kinks: list[float], poles: Layers, steps: Layers) -> None:
+    edges = panels(kinks, poles, steps)
     lengths = np.diff(edges)
     assert edges[0] == -WINDOW
     assert edges[-1] == WINDOW
     assert np.all(lengths > 0)
     assert np.all(lengths <= LONGEST_PANEL * (1 + 1e-8))
-    kinks = breakpoints + [location for location, width in layers if width < NARROWEST_LAYER]
-    for kink in kinks:
+    for kink in kinks + [location for location, width in (*poles, *steps) if width < NARROWEST_LAYER]:
         if abs(kink) <= WINDOW:
             assert np.min(abs(edges - kink)) <= SAME_BREAKPOINT
-    for location, width in layers:
+    for location, width in poles:
         if math.isfinite(location) and NARROWEST_LAYER <= width < 1e100 and abs(location) < 1e100:
             summed = np.hypot(edges[:-1] - location, width) + np.hypot(edges[1:] - location, width)
             assert np.all(CLEARANCE * lengths <= summed * (1 + 1e-6) + 1e-14)
+    for location, width in steps:
+        if NARROWEST_LAYER <= width < LONGEST_PANEL:
+            reach = STEP_REACH * width - 1e-13
+            inside = (edges[1:] > location - reach) & (edges[:-1] < location + reach)
+            assert np.all(lengths[inside] <= STEP_PANEL * width * (1 + 1e-8) + 1e-13)
 
 
 def test_capacity_is_nearly_reached_by_the_narrowest_layers(compiled: Compiled) -> None:
     """The bound is not so loose that it would hide an error in its count."""
-    edges = compiled.panels([], [0.0], [NARROWEST_LAYER])
-    assert 50 <= len(edges) <= compiled.capacity(0, 1)
+    edges = compiled.panels([], [(0.0, NARROWEST_LAYER)])
+    assert 50 <= len(edges) <= compiled.capacity(0, 1, 0)
+    edges = compiled.panels([], [], [(0.0, 0.2)])
+    assert 12 <= len(edges) <= compiled.capacity(0, 0, 1)

@@ -6,7 +6,7 @@ The same nodes as ``quadrature.h``, by the same arithmetic; that file says why p
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,12 @@ LONGEST_PANEL = WINDOW / 3
 CLEARANCE = 2.0
 NARROWEST_LAYER = 1e-12  # below it a layer is a breakpoint: to the integrand it is a jump
 SAME_BREAKPOINT = 1e-14  # kinks this close are one: what differs is rounding
+STEP_REACH = 9.0  # an entire step is constant to rounding nine widths away,
+STEP_PANEL = 4.0  # and as smooth as the density itself on four
+FARTHEST_TILT = 40.0  # e^(40 z) moves the mass to where phi is e^-800: no sum meets it
 POINTS = 16
+ROOT_SAMPLES = 4  # of each panel
+MOST_ROOTS = 8
 
 _HALF_NODES = np.array(
     [
@@ -33,17 +38,24 @@ _HALF_WEIGHTS = np.array(
 
 
 def panels(
-    breakpoints: Iterable[float], locations: Iterable[float] = (), widths: Iterable[float] = ()
+    kinks: Iterable[float],
+    poles: Iterable[tuple[float, float]] = (),
+    steps: Iterable[tuple[float, float]] = (),
+    tilts: Iterable[float] = (),
 ) -> NDArray[np.float64]:
     """Cut the window ``[-13, 13]`` into panels, from left to right, each as long as it may be.
 
     Parameters
     ----------
-    breakpoints : iterable of float
+    kinks : iterable of float
         Where the integrand has a kink, in any order. One outside the window, infinite or NaN (the 0/0 of a
         vanishing variance) is none.
-    locations, widths : iterable of float
+    poles : iterable of (location, width)
         The integrand has poles at ``location ± i·width``. A pole that is not finite is none.
+    steps : iterable of (location, width)
+        The integrand is entire with a step (or bump) of that width there.
+    tilts : iterable of float
+        The integrand has a factor ``e^(rate z)``: the window follows the mass that it moves.
 
     Returns
     -------
@@ -55,24 +67,25 @@ def panels(
     The logistic function of ``m + s z`` has poles where ``m + s z = ±iπ``.
 
     >>> m, s = 0.5, 100.0
-    >>> z, weights = nodes(panels([], [-m / s], [math.pi / s]))
+    >>> z, weights = nodes(panels([], [(-m / s, math.pi / s)]))
     >>> len(z)
     240
     >>> round(float(weights @ (0.5 + 0.5 * np.tanh((m + s * z) / 2))), 9)
     0.501994375
     """
-    kinks = [float(b) for b in breakpoints]
-    layers = []
-    for location, width in zip(locations, widths, strict=True):
-        if width < NARROWEST_LAYER:
-            kinks.append(float(location))
-        else:
-            layers.append((float(location), float(width)))
-    edges = [-WINDOW]
-    while edges[-1] < WINDOW:
+    ends = [float(b) for b in kinks]
+    layers = [(float(location), float(width)) for location, width in poles]
+    bumps = [(float(location), float(width)) for location, width in steps]
+    ends += [location for location, width in (*layers, *bumps) if width < NARROWEST_LAYER]
+    layers = [(location, width) for location, width in layers if not width < NARROWEST_LAYER]
+    bumps = [(c, w) for c, w in bumps if w >= NARROWEST_LAYER and STEP_PANEL * w < LONGEST_PANEL]
+    ends += [location - STEP_REACH * width for location, width in bumps]
+    rates = [min(max(float(rate), -FARTHEST_TILT), FARTHEST_TILT) for rate in tilts]
+    edges, upper = [-WINDOW + min([0.0, *rates])], WINDOW + max([0.0, *rates])
+    while edges[-1] < upper:
         a = edges[-1]
-        end, length = WINDOW, LONGEST_PANEL
-        for kink in kinks:
+        end, length = upper, LONGEST_PANEL
+        for kink in ends:
             if a + SAME_BREAKPOINT < kink < end:
                 end = kink
         for location, width in layers:
@@ -81,6 +94,10 @@ def panels(
             longest = 2 * (CLEARANCE * distance - ahead) / (CLEARANCE * CLEARANCE - 1)
             if longest < length:
                 length = longest
+        for location, width in bumps:
+            inside = location - STEP_REACH * width <= a + SAME_BREAKPOINT and a < location + STEP_REACH * width
+            if inside and STEP_PANEL * width < length:
+                length = STEP_PANEL * width
         edges.append(end if end - a <= length * (1 + 1e-9) else a + length)
     return np.array(edges)
 
@@ -112,14 +129,40 @@ def nodes(edges: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.f
     return z, weights.ravel() * (0.3989422804014327 * np.exp(-z * z / 2))
 
 
-def erf_breakpoints(location: float, width: float) -> list[float]:
-    """Breakpoints of a steep ``Φ((z − location)/width)``.
+def roots(function: Callable[[NDArray[np.float64]], NDArray[np.float64]], edges: NDArray[np.float64]) -> list[float]:
+    """Sign changes of a continuous function on the panels, each looked at in a few places.
 
-    Three widths are a short panel of a function that is entire; nine widths away it is constant to rounding.
+    Parameters
+    ----------
+    function : callable
+        Of an array.
+    edges : array [panels + 1]
+        Ends of the panels.
+
+    Returns
+    -------
+    list of float
+        At most 8, from left to right, as close as doubles come.
 
     Examples
     --------
-    >>> erf_breakpoints(1.0, 0.5)
-    [-3.5, -2.0, -0.5, 1.0, 2.5, 4.0, 5.5]
+    >>> [round(x, 12) for x in roots(lambda z: np.tanh(z) - 0.5, panels([]))]
+    [0.549306144334]
     """
-    return [location + offset * width for offset in (-9, -6, -3, 0, 3, 6, 9)]
+    parts = np.arange(ROOT_SAMPLES) / ROOT_SAMPLES
+    places = np.append((edges[:-1, np.newaxis] + np.diff(edges)[:, np.newaxis] * parts).ravel(), edges[-1])
+    side = np.sign(np.broadcast_to(function(places), places.shape))
+    places, side = places[side != 0], side[side != 0]
+    changes = np.flatnonzero(side[:-1] * side[1:] < 0)[:MOST_ROOTS]
+    return [_bisect(function, float(places[k]), float(places[k + 1]), float(side[k])) for k in changes]
+
+
+def _bisect(
+    function: Callable[[NDArray[np.float64]], NDArray[np.float64]], left: float, right: float, side: float
+) -> float:
+    while left < (middle := (left + right) / 2) < right:
+        here = float(np.sign(np.broadcast_to(function(np.array([middle])), (1,))[0]))
+        if here == 0:
+            return float(middle)
+        left, right = (middle, right) if here == side else (left, middle)
+    return float(middle)

@@ -3,7 +3,7 @@
  *   target     Teacher('r_star + sigma*xi')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 1. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * Written by sgdlimit, generator format 2. To write it again: sgdlimit generate SPEC --out DIRECTORY
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */
 
@@ -78,17 +78,17 @@ typedef struct sgdlimit_outcome {
  * M_{k+1} = k M_{k-1} - h M_k with M_1 + h M_0 = phi(h), of which they are the smallest solution: forward, the recursion
  * loses digits the more the larger h is; backward (J. C. P. Miller) it gains them, the faster the larger h is. From
  * h = 3 on, 24 steps above the wanted order leave an error below 1e-15; below 3, the forward recursion loses at most
- * four digits at order 6. */
-static void sgdlimit_tail_moments(double h, int order, double *moments) {
-  const double density = 0.3989422804014327 * exp(-0.5 * h * h);   /* 1/sqrt(2 pi) */
-  if (!(density > 0)) {
-    for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] = 0;
+ * four digits at order 6. Divided by phi(h) they are moments that meet an exponential which would overflow alone. */
+static inline void sgdlimit_scaled_tail_moments(double h, int order, double *moments) {
+  if (h < 3) {
+    moments[0] = 1.2533141373155003 /* sqrt(pi/2) */ * exp(0.5 * h * h) * erfc(0.7071067811865476 * h);
+    moments[1] = 1 - h * moments[0];
+    for (int k = 1; k < order; k++) moments[k + 1] = k * moments[k - 1] - h * moments[k];
     return;
   }
-  if (h < 3) {
-    moments[0] = 0.5 * erfc(0.7071067811865476 * h);
-    moments[1] = density - h * moments[0];
-    for (int k = 1; k < order; k++) moments[k + 1] = k * moments[k - 1] - h * moments[k];
+  if (h > 1e9) {   /* the leading term of k!/h^(k+1) (1 - ...) is all that a double sees */
+    moments[0] = 1 / h;
+    for (int k = 0; k < (order > 1 ? order : 1); k++) moments[k + 1] = (k + 1) * moments[k] / h;
     return;
   }
   const double root = sqrt(order) + 21 / h;   /* e^-42 is below the rounding */
@@ -100,8 +100,18 @@ static void sgdlimit_tail_moments(double h, int order, double *moments) {
     if (k - 1 <= order) moments[k - 1] = here;
     if (k <= order || k == 1) moments[k] = above;
   }
-  const double scale = density / (above + h * here);
+  const double scale = 1 / (above + h * here);
   for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] *= scale;
+}
+
+/* M_k itself. */
+static inline void sgdlimit_tail_moments(double h, int order, double *moments) {
+  const double density = 0.3989422804014327 * exp(-0.5 * h * h);   /* 1/sqrt(2 pi) */
+  if (density > 0)
+    sgdlimit_scaled_tail_moments(h, order, moments);
+  else
+    for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] = 0;
+  for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] *= density;
 }
 
 static inline double square(double x) { return x * x; }
@@ -192,20 +202,20 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double away2 = ((p_delta - p_epsilon*n - mean) > 0 ? 1.0 : -1.0);
   const double gap3 = fabs(p_delta - p_epsilon*n + mean)/s;
   const double away3 = ((-p_delta + p_epsilon*n - mean) > 0 ? 1.0 : -1.0);
-  double tails_1[2];
-  sgdlimit_tail_moments(gap1, 1, tails_1);
-  const double M0_1 = tails_1[0];
-  const double M1_1 = tails_1[1];
-  double tails_2[3];
-  sgdlimit_tail_moments(gap2, 2, tails_2);
-  const double M0_2 = tails_2[0];
-  const double M1_2 = tails_2[1];
-  const double M2_2 = tails_2[2];
-  double tails_3[3];
-  sgdlimit_tail_moments(gap3, 2, tails_3);
-  const double M0_3 = tails_3[0];
-  const double M1_3 = tails_3[1];
-  const double M2_3 = tails_3[2];
+  double tails_M0_1[2];
+  sgdlimit_tail_moments(gap1, 1, tails_M0_1);
+  const double M0_1 = tails_M0_1[0];
+  const double M1_1 = tails_M0_1[1];
+  double tails_M0_2[3];
+  sgdlimit_tail_moments(gap2, 2, tails_M0_2);
+  const double M0_2 = tails_M0_2[0];
+  const double M1_2 = tails_M0_2[1];
+  const double M2_2 = tails_M0_2[2];
+  double tails_M0_3[3];
+  sgdlimit_tail_moments(gap3, 2, tails_M0_3);
+  const double M0_3 = tails_M0_3[0];
+  const double M1_3 = tails_M0_3[1];
+  const double M2_3 = tails_M0_3[2];
   const double c1 = p_epsilon*n;
   const double c2 = ((p_delta - c1) > 0 ? 1.0 : -1.0);
   const double c3 = (c2 > 0 ? 1.0 : 0.0);
@@ -255,25 +265,25 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double away4 = ((p_delta - mean) > 0 ? 1.0 : -1.0);
   const double gap5 = fabs(p_delta + mean)/s;
   const double away5 = ((-p_delta - mean) > 0 ? 1.0 : -1.0);
-  double tails_1[3];
-  sgdlimit_tail_moments(gap2, 2, tails_1);
-  const double M0_1 = tails_1[0];
-  const double M1_1 = tails_1[1];
-  const double M2_1 = tails_1[2];
-  double tails_2[3];
-  sgdlimit_tail_moments(gap3, 2, tails_2);
-  const double M0_2 = tails_2[0];
-  const double M1_2 = tails_2[1];
-  const double M2_2 = tails_2[2];
-  double tails_3[2];
-  sgdlimit_tail_moments(gap1, 1, tails_3);
-  const double M1_3 = tails_3[1];
-  double tails_4[3];
-  sgdlimit_tail_moments(gap4, 2, tails_4);
-  const double M2_4 = tails_4[2];
-  double tails_5[3];
-  sgdlimit_tail_moments(gap5, 2, tails_5);
-  const double M2_5 = tails_5[2];
+  double tails_M0_1[3];
+  sgdlimit_tail_moments(gap2, 2, tails_M0_1);
+  const double M0_1 = tails_M0_1[0];
+  const double M1_1 = tails_M0_1[1];
+  const double M2_1 = tails_M0_1[2];
+  double tails_M0_2[3];
+  sgdlimit_tail_moments(gap3, 2, tails_M0_2);
+  const double M0_2 = tails_M0_2[0];
+  const double M1_2 = tails_M0_2[1];
+  const double M2_2 = tails_M0_2[2];
+  double tails_M1_3[2];
+  sgdlimit_tail_moments(gap1, 1, tails_M1_3);
+  const double M1_3 = tails_M1_3[1];
+  double tails_M2_4[3];
+  sgdlimit_tail_moments(gap4, 2, tails_M2_4);
+  const double M2_4 = tails_M2_4[2];
+  double tails_M2_5[3];
+  sgdlimit_tail_moments(gap5, 2, tails_M2_5);
+  const double M2_5 = tails_M2_5[2];
   const double c1 = s*s;
   const double c2 = 0.5*c1;
   const double c3 = p_epsilon*n;
@@ -323,20 +333,20 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   const double away2 = ((p_delta - p_epsilon*n - mean) > 0 ? 1.0 : -1.0);
   const double gap3 = fabs(p_delta - p_epsilon*n + mean)/s;
   const double away3 = ((-p_delta + p_epsilon*n - mean) > 0 ? 1.0 : -1.0);
-  double tails_1[2];
-  sgdlimit_tail_moments(gap1, 1, tails_1);
-  const double M0_1 = tails_1[0];
-  const double M1_1 = tails_1[1];
-  double tails_2[3];
-  sgdlimit_tail_moments(gap2, 2, tails_2);
-  const double M0_2 = tails_2[0];
-  const double M1_2 = tails_2[1];
-  const double M2_2 = tails_2[2];
-  double tails_3[3];
-  sgdlimit_tail_moments(gap3, 2, tails_3);
-  const double M0_3 = tails_3[0];
-  const double M1_3 = tails_3[1];
-  const double M2_3 = tails_3[2];
+  double tails_M0_1[2];
+  sgdlimit_tail_moments(gap1, 1, tails_M0_1);
+  const double M0_1 = tails_M0_1[0];
+  const double M1_1 = tails_M0_1[1];
+  double tails_M0_2[3];
+  sgdlimit_tail_moments(gap2, 2, tails_M0_2);
+  const double M0_2 = tails_M0_2[0];
+  const double M1_2 = tails_M0_2[1];
+  const double M2_2 = tails_M0_2[2];
+  double tails_M0_3[3];
+  sgdlimit_tail_moments(gap3, 2, tails_M0_3);
+  const double M0_3 = tails_M0_3[0];
+  const double M1_3 = tails_M0_3[1];
+  const double M2_3 = tails_M0_3[2];
   const double c1 = s*s;
   const double c2 = 0.5*c1;
   const double c3 = p_epsilon*n;

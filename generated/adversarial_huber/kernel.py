@@ -4,7 +4,7 @@
     target     Teacher('r_star + sigma*xi')
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 1. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 2. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
@@ -16,8 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import dataclass, field
 from enum import IntEnum
+from scipy.special import erfcx
 from typing import NamedTuple
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from numpy.typing import NDArray
 
 
@@ -220,19 +222,65 @@ LearningRate = Callable[[Problem, int, float], float]
 # ---- Tail moments -----------------------------------------------------------------------------------------------
 
 
-def tail_moments(h: float, order: int) -> list[float]:
-    """``M_k(h) = ∫_h^∞ (z − h)^k φ(z) dz`` for ``k = 0 … max(order, 1)`` and ``h ≥ 0``.
+def scaled_tail_moments(h: ArrayLike, order: int) -> NDArray[np.float64]:
+    """``M_k(h)/φ(h)``, ``M_k(h) = ∫_h^∞ (z − h)^k φ(z) dz``, for ``k = 0 … max(order, 1)`` and ``h ≥ 0``.
 
     Parameters
     ----------
-    h : float
-        Distance of a kink from the mean, in standard deviations.
+    h : array
+        Distances of kinks from the mean, in standard deviations.
     order : int
         Largest order wanted, at most 8.
 
     Returns
     -------
-    list of float
+    array [max(order, 1) + 1, *h.shape]
+        To about 1e-12 relative.
+
+    Examples
+    --------
+    >>> [f"{m:.6g}" for m in scaled_tail_moments(30.0, 2)]
+    ['0.0332964', '0.00110743', '7.35559e-05']
+    """
+    h = np.asarray(h, dtype=float)
+    count = max(order, 1)
+    near = np.minimum(h, 3.0)
+    forward = [math.sqrt(math.pi / 2) * erfcx(near / math.sqrt(2))]
+    forward.append(1 - near * forward[0])
+    for k in range(1, count):
+        forward.append(k * forward[k - 1] - near * forward[k])
+    backward = [np.zeros_like(h)] * (count + 1)
+    far = np.clip(h, 3.0, 1e9)
+    above, here = np.zeros_like(h), np.ones_like(h)
+    for k in range(int((math.sqrt(order) + 7) ** 2) + 10 if np.any(h < 10) else order + 31, 0, -1):
+        # of any size: the values are scaled in the end
+        size = np.maximum(here, 1.0)
+        backward = [m / size for m in backward]
+        above, here = here / size, (above / size + far * here / size) / k
+        if k <= count:
+            backward[k] = above
+        if k - 1 <= count:
+            backward[k - 1] = here
+    scale = 1 / (above + far * here)
+    asymptotic = [1 / np.maximum(h, 1e9)]
+    for k in range(count):
+        asymptotic.append((k + 1) * asymptotic[k] / np.maximum(h, 1e9))
+    return np.where(h < 3, forward, np.where(h > 1e9, asymptotic, np.array(backward) * scale))
+
+
+def tail_moments(h: ArrayLike, order: int) -> NDArray[np.float64]:
+    """``M_k(h) = ∫_h^∞ (z − h)^k φ(z) dz`` for ``k = 0 … max(order, 1)`` and ``h ≥ 0``.
+
+    Parameters
+    ----------
+    h : array
+        Distances of kinks from the mean, in standard deviations.
+    order : int
+        Largest order wanted, at most 8.
+
+    Returns
+    -------
+    array [max(order, 1) + 1, *h.shape]
         To about 1e-12 relative, in the far tail too.
 
     Examples
@@ -242,27 +290,8 @@ def tail_moments(h: float, order: int) -> list[float]:
     >>> f"{tail_moments(20.0, 1)[1]:.6g}"
     '1.35896e-90'
     """
-    density = math.exp(-0.5 * h * h) / math.sqrt(2 * math.pi)
-    size = max(order, 1) + 1
-    if not density > 0:
-        return [0.0] * size
-    if h < 3:
-        moments = [0.5 * math.erfc(h / math.sqrt(2))]
-        moments.append(density - h * moments[0])
-        for k in range(1, order):
-            moments.append(k * moments[k - 1] - h * moments[k])
-        return moments
-    moments = [0.0] * size
-    root = math.sqrt(order) + 21 / h
-    above, here = 0.0, 1.0
-    for k in range(int(root * root) + 10, 0, -1):
-        above, here = here, (above + h * here) / k
-        if k < size:
-            moments[k] = above
-        if k - 1 < size:
-            moments[k - 1] = here
-    scale = density / (above + h * here)
-    return [m * scale for m in moments]
+    density = np.exp(-0.5 * np.square(h)) / math.sqrt(2 * math.pi)
+    return scaled_tail_moments(h, order) * density
 
 
 # ---- This model -------------------------------------------------------------------------------------------------
@@ -315,17 +344,17 @@ def rate_coefficients(score, y, par):
     away2 = np.where((p_delta - p_epsilon*n - mean) > 0, 1.0, -1.0)
     gap3 = np.abs(p_delta - p_epsilon*n + mean)/s
     away3 = np.where((-p_delta + p_epsilon*n - mean) > 0, 1.0, -1.0)
-    tails_1 = tail_moments(float(gap1), 1)
-    M0_1 = tails_1[0]
-    M1_1 = tails_1[1]
-    tails_2 = tail_moments(float(gap2), 2)
-    M0_2 = tails_2[0]
-    M1_2 = tails_2[1]
-    M2_2 = tails_2[2]
-    tails_3 = tail_moments(float(gap3), 2)
-    M0_3 = tails_3[0]
-    M1_3 = tails_3[1]
-    M2_3 = tails_3[2]
+    tails_M0_1 = tail_moments(gap1, 1)
+    M0_1 = tails_M0_1[0]
+    M1_1 = tails_M0_1[1]
+    tails_M0_2 = tail_moments(gap2, 2)
+    M0_2 = tails_M0_2[0]
+    M1_2 = tails_M0_2[1]
+    M2_2 = tails_M0_2[2]
+    tails_M0_3 = tail_moments(gap3, 2)
+    M0_3 = tails_M0_3[0]
+    M1_3 = tails_M0_3[1]
+    M2_3 = tails_M0_3[2]
     c1 = p_epsilon*n
     c2 = np.where((p_delta - c1) > 0, 1.0, -1.0)
     c3 = np.where(c2 > 0, 1.0, 0.0)
@@ -370,20 +399,20 @@ def statistic_coefficients(score, y, par):
     away4 = np.where((p_delta - mean) > 0, 1.0, -1.0)
     gap5 = np.abs(p_delta + mean)/s
     away5 = np.where((-p_delta - mean) > 0, 1.0, -1.0)
-    tails_1 = tail_moments(float(gap2), 2)
-    M0_1 = tails_1[0]
-    M1_1 = tails_1[1]
-    M2_1 = tails_1[2]
-    tails_2 = tail_moments(float(gap3), 2)
-    M0_2 = tails_2[0]
-    M1_2 = tails_2[1]
-    M2_2 = tails_2[2]
-    tails_3 = tail_moments(float(gap1), 1)
-    M1_3 = tails_3[1]
-    tails_4 = tail_moments(float(gap4), 2)
-    M2_4 = tails_4[2]
-    tails_5 = tail_moments(float(gap5), 2)
-    M2_5 = tails_5[2]
+    tails_M0_1 = tail_moments(gap2, 2)
+    M0_1 = tails_M0_1[0]
+    M1_1 = tails_M0_1[1]
+    M2_1 = tails_M0_1[2]
+    tails_M0_2 = tail_moments(gap3, 2)
+    M0_2 = tails_M0_2[0]
+    M1_2 = tails_M0_2[1]
+    M2_2 = tails_M0_2[2]
+    tails_M1_3 = tail_moments(gap1, 1)
+    M1_3 = tails_M1_3[1]
+    tails_M2_4 = tail_moments(gap4, 2)
+    M2_4 = tails_M2_4[2]
+    tails_M2_5 = tail_moments(gap5, 2)
+    M2_5 = tails_M2_5[2]
     c1 = s*s
     c2 = 0.5*c1
     c3 = p_epsilon*n
@@ -429,17 +458,17 @@ def all_coefficients(score, y, par):
     away2 = np.where((p_delta - p_epsilon*n - mean) > 0, 1.0, -1.0)
     gap3 = np.abs(p_delta - p_epsilon*n + mean)/s
     away3 = np.where((-p_delta + p_epsilon*n - mean) > 0, 1.0, -1.0)
-    tails_1 = tail_moments(float(gap1), 1)
-    M0_1 = tails_1[0]
-    M1_1 = tails_1[1]
-    tails_2 = tail_moments(float(gap2), 2)
-    M0_2 = tails_2[0]
-    M1_2 = tails_2[1]
-    M2_2 = tails_2[2]
-    tails_3 = tail_moments(float(gap3), 2)
-    M0_3 = tails_3[0]
-    M1_3 = tails_3[1]
-    M2_3 = tails_3[2]
+    tails_M0_1 = tail_moments(gap1, 1)
+    M0_1 = tails_M0_1[0]
+    M1_1 = tails_M0_1[1]
+    tails_M0_2 = tail_moments(gap2, 2)
+    M0_2 = tails_M0_2[0]
+    M1_2 = tails_M0_2[1]
+    M2_2 = tails_M0_2[2]
+    tails_M0_3 = tail_moments(gap3, 2)
+    M0_3 = tails_M0_3[0]
+    M1_3 = tails_M0_3[1]
+    M2_3 = tails_M0_3[2]
     c1 = s*s
     c2 = 0.5*c1
     c3 = p_epsilon*n

@@ -3,7 +3,7 @@
  *   target     Labels()
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 1. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * Written by sgdlimit, generator format 2. To write it again: sgdlimit generate SPEC --out DIRECTORY
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */
 
@@ -90,41 +90,59 @@ typedef struct sgdlimit_outcome {
 #define SGDLIMIT_NARROWEST_LAYER 1e-12   /* below it a layer is a breakpoint: to the integrand it is a jump */
 #define SGDLIMIT_SAME_BREAKPOINT 1e-14   /* kinks this close are one: what differs is rounding */
 
+
 enum { SGDLIMIT_POINTS = 16 };
 
-/* Edges that `nb` breakpoints and `nl` layers can make. Each breakpoint, narrow layer or end of the window ends one
- * panel; the longest panel fits 6 times; and a layer of width w makes its distance from the panel's end fall, then grow
- * threefold a panel between 26 and w, hence at most 2 (log_3(26/1e-12) + 1) + 3 < 62 panels. */
-#define SGDLIMIT_MAX_EDGES(nb, nl) ((nb) + (nl) + 1 + 6 + 62 * (nl) + 1)
+/* An entire function that has a step or a bump of a width of its own, Phi((z - location)/width) say, is constant to rounding
+ * nine widths away, and as smooth as phi on four widths. */
+#define SGDLIMIT_STEP_REACH 9.0
+#define SGDLIMIT_STEP_PANEL 4.0
 
-/* Initialisers of the seven breakpoints of a steep Phi((z - location)/width): three widths are a short panel of a
- * function that is entire, and nine widths away it is constant to rounding. */
-#define SGDLIMIT_ERF_BREAKPOINTS(location, width)                                                            \
-  (location) - 9 * (width), (location) - 6 * (width), (location) - 3 * (width), (location),                 \
-      (location) + 3 * (width), (location) + 6 * (width), (location) + 9 * (width)
+/* Where an integrand is not smooth: it has kinks, poles at pole +- i width, and steps. Any may come in any order, repeat,
+ * lie outside the window or be infinite; NaN, the 0/0 of a vanishing variance, is none. */
+typedef struct {
+  double lower, upper;   /* the window */
+  int kinks, poles, steps;
+  const double *kink, *pole, *pole_width, *step, *step_width;
+} sgdlimit_shape;
+
+/* Edges that a shape can make. Each kink, narrow layer or end of the window ends one panel; the longest panel fits 6 times
+ * (25 when the window is as wide as it gets); a pole of width w makes its distance from the panel's end fall, then grow
+ * threefold a panel between 26 and w, hence at most 2 (log_3(26/1e-12) + 1) + 3 < 62 panels; a step makes 6 and an end. */
+#define SGDLIMIT_MAX_EDGES(kinks, poles, steps) ((kinks) + 63 * (poles) + 8 * (steps) + 27)
 
 /* Cuts the window into panels, from left to right, each as long as it may be; returns how many. `edges` has room for
- * SGDLIMIT_MAX_EDGES(nb, nl). Breakpoints (nb) may come in any order, repeat, lie outside the window or be infinite;
- * NaN, the 0/0 of a vanishing variance, is none. A layer (nl) stands for poles of g at location +- i width; one that is
- * not finite is none either. Every comparison below is written so that NaN fails it. */
-static int sgdlimit_panels(const double *breakpoints, int nb, const double *locations, const double *widths, int nl,
-                           double *edges) {
+ * SGDLIMIT_MAX_EDGES. Every comparison below is written so that NaN fails it. */
+static int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
   int panels = 0;
-  edges[0] = -SGDLIMIT_WINDOW;
-  while (edges[panels] < SGDLIMIT_WINDOW) {
+  edges[0] = shape->lower;
+  while (edges[panels] < shape->upper) {
     const double a = edges[panels];
-    double end = SGDLIMIT_WINDOW, length = SGDLIMIT_LONGEST_PANEL;
-    for (int i = 0; i < nb; i++)
-      if (breakpoints[i] > a + SGDLIMIT_SAME_BREAKPOINT && breakpoints[i] < end) end = breakpoints[i];
-    for (int i = 0; i < nl; i++) {
-      if (widths[i] < SGDLIMIT_NARROWEST_LAYER) {
-        if (locations[i] > a + SGDLIMIT_SAME_BREAKPOINT && locations[i] < end) end = locations[i];
+    double end = shape->upper, length = SGDLIMIT_LONGEST_PANEL;
+    for (int i = 0; i < shape->kinks; i++)
+      if (shape->kink[i] > a + SGDLIMIT_SAME_BREAKPOINT && shape->kink[i] < end) end = shape->kink[i];
+    for (int i = 0; i < shape->poles; i++) {
+      const double location = shape->pole[i], width = shape->pole_width[i];
+      if (width < SGDLIMIT_NARROWEST_LAYER) {
+        if (location > a + SGDLIMIT_SAME_BREAKPOINT && location < end) end = location;
       } else {
         /* The root b - a of |pole - a| + |pole - b| = clearance (b - a); any shorter panel has more clearance. */
-        const double ahead = locations[i] - a, distance = sqrt(ahead * ahead + widths[i] * widths[i]);
+        const double ahead = location - a, distance = sqrt(ahead * ahead + width * width);
         const double longest = 2 * (SGDLIMIT_CLEARANCE * distance - ahead) /
                                (SGDLIMIT_CLEARANCE * SGDLIMIT_CLEARANCE - 1);
         if (longest < length) length = longest;
+      }
+    }
+    for (int i = 0; i < shape->steps; i++) {
+      const double location = shape->step[i], width = shape->step_width[i];
+      const int narrow = width < SGDLIMIT_NARROWEST_LAYER;
+      const double begin = narrow ? location : location - SGDLIMIT_STEP_REACH * width;
+      const double longest = SGDLIMIT_STEP_PANEL * width;
+      if (!(longest < SGDLIMIT_LONGEST_PANEL)) continue;
+      if (begin > a + SGDLIMIT_SAME_BREAKPOINT) {
+        if (begin < end) end = begin;
+      } else if (!narrow && a < location + SGDLIMIT_STEP_REACH * width && longest < length) {
+        length = longest;
       }
     }
     /* The sliver that rounding would leave before `end` is swallowed. */
@@ -218,15 +236,15 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double s = sqrt(fmax(1e-300, Q));
   double J_A = 0, J_B = 0, J_F = 0, J_I = 0;
   {
-    const double *const breakpoints = NULL;
-    const double locations[] = {
+    const double pole[] = {
         (p_epsilon*n*(double)((y > 0) - (y < 0)) - mean)/s,
     };
-    const double widths[] = {
+    const double pole_width[] = {
         3.141592653589793/(s*fabs(y)),
     };
-    double edges[SGDLIMIT_MAX_EDGES(0, 1)];
-    const int panels = sgdlimit_panels(breakpoints, 0, locations, widths, 1, edges);
+    const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 1, 0, NULL, pole, pole_width, NULL, NULL};
+    double edges[SGDLIMIT_MAX_EDGES(0, 1, 0)];
+    const int panels = sgdlimit_panels(&shape, edges);
     for (int q = 0; q < panels; q++) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
@@ -264,17 +282,17 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double s_score = sqrt(fmax(1e-300, Q));
   double J_R = 0, J_B = 0, J_F = 0, J_clean_risk = 0;
   {
-    const double *const breakpoints = NULL;
-    const double locations[] = {
+    const double pole[] = {
         (p_epsilon*n*(double)((y > 0) - (y < 0)) - mean)/s,
         -mean/s,
     };
-    const double widths[] = {
+    const double pole_width[] = {
         3.141592653589793/(s*fabs(y)),
         3.141592653589793/(s*fabs(y)),
     };
-    double edges[SGDLIMIT_MAX_EDGES(0, 2)];
-    const int panels = sgdlimit_panels(breakpoints, 0, locations, widths, 2, edges);
+    const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 2, 0, NULL, pole, pole_width, NULL, NULL};
+    double edges[SGDLIMIT_MAX_EDGES(0, 2, 0)];
+    const int panels = sgdlimit_panels(&shape, edges);
     for (int q = 0; q < panels; q++) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
@@ -313,15 +331,15 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   const double s = sqrt(fmax(1e-300, Q));
   double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0;
   {
-    const double *const breakpoints = NULL;
-    const double locations[] = {
+    const double pole[] = {
         (p_epsilon*n*(double)((y > 0) - (y < 0)) - mean)/s,
     };
-    const double widths[] = {
+    const double pole_width[] = {
         3.141592653589793/(s*fabs(y)),
     };
-    double edges[SGDLIMIT_MAX_EDGES(0, 1)];
-    const int panels = sgdlimit_panels(breakpoints, 0, locations, widths, 1, edges);
+    const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 1, 0, NULL, pole, pole_width, NULL, NULL};
+    double edges[SGDLIMIT_MAX_EDGES(0, 1, 0)];
+    const int panels = sgdlimit_panels(&shape, edges);
     for (int q = 0; q < panels; q++) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);

@@ -4,7 +4,7 @@
     target     Teacher('sign(r_star)')
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 1. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 2. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -227,7 +227,12 @@ LONGEST_PANEL = WINDOW / 3
 CLEARANCE = 2.0
 NARROWEST_LAYER = 1e-12  # below it a layer is a breakpoint: to the integrand it is a jump
 SAME_BREAKPOINT = 1e-14  # kinks this close are one: what differs is rounding
+STEP_REACH = 9.0  # an entire step is constant to rounding nine widths away,
+STEP_PANEL = 4.0  # and as smooth as the density itself on four
+FARTHEST_TILT = 40.0  # e^(40 z) moves the mass to where phi is e^-800: no sum meets it
 POINTS = 16
+ROOT_SAMPLES = 4  # of each panel
+MOST_ROOTS = 8
 
 _HALF_NODES = np.array(
     [
@@ -244,17 +249,24 @@ _HALF_WEIGHTS = np.array(
 
 
 def panels(
-    breakpoints: Iterable[float], locations: Iterable[float] = (), widths: Iterable[float] = ()
+    kinks: Iterable[float],
+    poles: Iterable[tuple[float, float]] = (),
+    steps: Iterable[tuple[float, float]] = (),
+    tilts: Iterable[float] = (),
 ) -> NDArray[np.float64]:
     """Cut the window ``[-13, 13]`` into panels, from left to right, each as long as it may be.
 
     Parameters
     ----------
-    breakpoints : iterable of float
+    kinks : iterable of float
         Where the integrand has a kink, in any order. One outside the window, infinite or NaN (the 0/0 of a
         vanishing variance) is none.
-    locations, widths : iterable of float
+    poles : iterable of (location, width)
         The integrand has poles at ``location ± i·width``. A pole that is not finite is none.
+    steps : iterable of (location, width)
+        The integrand is entire with a step (or bump) of that width there.
+    tilts : iterable of float
+        The integrand has a factor ``e^(rate z)``: the window follows the mass that it moves.
 
     Returns
     -------
@@ -266,24 +278,25 @@ def panels(
     The logistic function of ``m + s z`` has poles where ``m + s z = ±iπ``.
 
     >>> m, s = 0.5, 100.0
-    >>> z, weights = nodes(panels([], [-m / s], [math.pi / s]))
+    >>> z, weights = nodes(panels([], [(-m / s, math.pi / s)]))
     >>> len(z)
     240
     >>> round(float(weights @ (0.5 + 0.5 * np.tanh((m + s * z) / 2))), 9)
     0.501994375
     """
-    kinks = [float(b) for b in breakpoints]
-    layers = []
-    for location, width in zip(locations, widths, strict=True):
-        if width < NARROWEST_LAYER:
-            kinks.append(float(location))
-        else:
-            layers.append((float(location), float(width)))
-    edges = [-WINDOW]
-    while edges[-1] < WINDOW:
+    ends = [float(b) for b in kinks]
+    layers = [(float(location), float(width)) for location, width in poles]
+    bumps = [(float(location), float(width)) for location, width in steps]
+    ends += [location for location, width in (*layers, *bumps) if width < NARROWEST_LAYER]
+    layers = [(location, width) for location, width in layers if not width < NARROWEST_LAYER]
+    bumps = [(c, w) for c, w in bumps if w >= NARROWEST_LAYER and STEP_PANEL * w < LONGEST_PANEL]
+    ends += [location - STEP_REACH * width for location, width in bumps]
+    rates = [min(max(float(rate), -FARTHEST_TILT), FARTHEST_TILT) for rate in tilts]
+    edges, upper = [-WINDOW + min([0.0, *rates])], WINDOW + max([0.0, *rates])
+    while edges[-1] < upper:
         a = edges[-1]
-        end, length = WINDOW, LONGEST_PANEL
-        for kink in kinks:
+        end, length = upper, LONGEST_PANEL
+        for kink in ends:
             if a + SAME_BREAKPOINT < kink < end:
                 end = kink
         for location, width in layers:
@@ -292,6 +305,10 @@ def panels(
             longest = 2 * (CLEARANCE * distance - ahead) / (CLEARANCE * CLEARANCE - 1)
             if longest < length:
                 length = longest
+        for location, width in bumps:
+            inside = location - STEP_REACH * width <= a + SAME_BREAKPOINT and a < location + STEP_REACH * width
+            if inside and STEP_PANEL * width < length:
+                length = STEP_PANEL * width
         edges.append(end if end - a <= length * (1 + 1e-9) else a + length)
     return np.array(edges)
 
@@ -323,17 +340,43 @@ def nodes(edges: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.f
     return z, weights.ravel() * (0.3989422804014327 * np.exp(-z * z / 2))
 
 
-def erf_breakpoints(location: float, width: float) -> list[float]:
-    """Breakpoints of a steep ``Φ((z − location)/width)``.
+def roots(function: Callable[[NDArray[np.float64]], NDArray[np.float64]], edges: NDArray[np.float64]) -> list[float]:
+    """Sign changes of a continuous function on the panels, each looked at in a few places.
 
-    Three widths are a short panel of a function that is entire; nine widths away it is constant to rounding.
+    Parameters
+    ----------
+    function : callable
+        Of an array.
+    edges : array [panels + 1]
+        Ends of the panels.
+
+    Returns
+    -------
+    list of float
+        At most 8, from left to right, as close as doubles come.
 
     Examples
     --------
-    >>> erf_breakpoints(1.0, 0.5)
-    [-3.5, -2.0, -0.5, 1.0, 2.5, 4.0, 5.5]
+    >>> [round(x, 12) for x in roots(lambda z: np.tanh(z) - 0.5, panels([]))]
+    [0.549306144334]
     """
-    return [location + offset * width for offset in (-9, -6, -3, 0, 3, 6, 9)]
+    parts = np.arange(ROOT_SAMPLES) / ROOT_SAMPLES
+    places = np.append((edges[:-1, np.newaxis] + np.diff(edges)[:, np.newaxis] * parts).ravel(), edges[-1])
+    side = np.sign(np.broadcast_to(function(places), places.shape))
+    places, side = places[side != 0], side[side != 0]
+    changes = np.flatnonzero(side[:-1] * side[1:] < 0)[:MOST_ROOTS]
+    return [_bisect(function, float(places[k]), float(places[k + 1]), float(side[k])) for k in changes]
+
+
+def _bisect(
+    function: Callable[[NDArray[np.float64]], NDArray[np.float64]], left: float, right: float, side: float
+) -> float:
+    while left < (middle := (left + right) / 2) < right:
+        here = float(np.sign(np.broadcast_to(function(np.array([middle])), (1,))[0]))
+        if here == 0:
+            return float(middle)
+        left, right = (middle, right) if here == side else (left, middle)
+    return float(middle)
 
 
 # ---- This model -------------------------------------------------------------------------------------------------
@@ -399,7 +442,7 @@ def rate_coefficients(score, y, par):
     s_latent = np.sqrt(np.maximum(1e-300, Q_star))
     mean_given = -Q_star*beta*latent_mean/(s_latent*s_latent) + m
     s_given = np.sqrt(np.maximum(1e-300, Q_perp))
-    z, weights = nodes(panels([*erf_breakpoints(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))], [(p_epsilon*n - mean)/s, (-p_epsilon*n - mean)/s], [3.141592653589793/s, 3.141592653589793/s]))
+    z, weights_z = nodes(panels([], [((p_epsilon*n - mean)/s, 3.141592653589793/s), ((-p_epsilon*n - mean)/s, 3.141592653589793/s)], [(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))]))
     r = mean + s*z
     P_plus = ndtr((latent_mean + latent_slope*z)/latent_spread)
     P_minus = ndtr(-(latent_mean + latent_slope*z)/latent_spread)
@@ -410,14 +453,14 @@ def rate_coefficients(score, y, par):
     g5 = g1 - r
     g6 = sigmoid(g5)
     g7 = P_plus*g6
-    J_A = np.sum(weights * (g4 - g7))
-    J_B = np.sum(weights * (g4*sigmoid(-g2) + g7*sigmoid(-g5)))
-    J_F = np.sum(weights * (p_epsilon*g4 + p_epsilon*g7))
-    J_I = np.sum(weights * (P_minus*(g3*g3) + P_plus*(g6*g6)))
-    z, weights = nodes(panels([], [(p_epsilon*n - mean_given)/s_given, (-p_epsilon*n - mean_given)/s_given], [3.141592653589793/s_given, 3.141592653589793/s_given]))
+    J_A = np.sum(weights_z * (g4 - g7))
+    J_B = np.sum(weights_z * (g4*sigmoid(-g2) + g7*sigmoid(-g5)))
+    J_F = np.sum(weights_z * (p_epsilon*g4 + p_epsilon*g7))
+    J_I = np.sum(weights_z * (P_minus*(g3*g3) + P_plus*(g6*g6)))
+    z, weights_z = nodes(panels([], [((p_epsilon*n - mean_given)/s_given, 3.141592653589793/s_given), ((-p_epsilon*n - mean_given)/s_given, 3.141592653589793/s_given)]))
     r = mean_given + s_given*z
     g1 = p_epsilon*n
-    J_D = np.sum(weights * (-sigmoid(g1 - r) - sigmoid(g1 + r)))
+    J_D = np.sum(weights_z * (-sigmoid(g1 - r) - sigmoid(g1 + r)))
     return J_A, J_B, J_F, J_I, J_B + 0.3989422804014327*J_D*np.exp(-0.5*(m_star*m_star)/(s_latent*s_latent))/s_latent
 
 
@@ -438,7 +481,7 @@ def statistic_coefficients(score, y, par):
     latent_mean = m_star
     latent_slope = np.sqrt(Q_star)*rho
     latent_spread = np.sqrt(np.maximum(1e-300, Q_star*(rho_perp*rho_perp)))
-    z, weights = nodes(panels([*erf_breakpoints(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))], [(p_epsilon*n - mean)/s, (-p_epsilon*n - mean)/s, -mean/s], [3.141592653589793/s, 3.141592653589793/s, 3.141592653589793/s]))
+    z, weights_z = nodes(panels([], [((p_epsilon*n - mean)/s, 3.141592653589793/s), ((-p_epsilon*n - mean)/s, 3.141592653589793/s), (-mean/s, 3.141592653589793/s)], [(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))]))
     r = mean + s*z
     P_plus = ndtr((latent_mean + latent_slope*z)/latent_spread)
     P_minus = ndtr(-(latent_mean + latent_slope*z)/latent_spread)
@@ -448,24 +491,24 @@ def statistic_coefficients(score, y, par):
     g4 = g1 + g3
     g5 = P_minus*sigmoid(g2)
     g6 = P_plus*sigmoid(g4)
-    J_R = np.sum(weights * (P_minus*softplus(g2) + P_plus*softplus(g4)))
-    J_B = np.sum(weights * (g5*sigmoid(-g2) + g6*sigmoid(-g4)))
-    J_F = np.sum(weights * (p_epsilon*g5 + p_epsilon*g6))
-    J_clean_risk = np.sum(weights * (P_minus*softplus(r) + P_plus*softplus(g3)))
-    z, weights = nodes(panels([-mean/s, *erf_breakpoints(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))], [], []))
+    J_R = np.sum(weights_z * (P_minus*softplus(g2) + P_plus*softplus(g4)))
+    J_B = np.sum(weights_z * (g5*sigmoid(-g2) + g6*sigmoid(-g4)))
+    J_F = np.sum(weights_z * (p_epsilon*g5 + p_epsilon*g6))
+    J_clean_risk = np.sum(weights_z * (P_minus*softplus(r) + P_plus*softplus(g3)))
+    z, weights_z = nodes(panels([-mean/s], [], [(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))]))
     r = mean + s*z
     side1p = np.where(-r > 0, 1.0, -1.0)
     side1m = np.where(r > 0, 1.0, -1.0)
     P_plus = ndtr((latent_mean + latent_slope*z)/latent_spread)
     P_minus = ndtr(-(latent_mean + latent_slope*z)/latent_spread)
-    J_clean_error = np.sum(weights * (P_minus*np.where(side1m > 0, 1.0, 0.0) + P_plus*np.where(side1p > 0, 1.0, 0.0)))
-    z, weights = nodes(panels([(p_epsilon*n - mean)/s, (-p_epsilon*n - mean)/s, *erf_breakpoints(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))], [], []))
+    J_clean_error = np.sum(weights_z * (P_minus*np.where(side1m > 0, 1.0, 0.0) + P_plus*np.where(side1p > 0, 1.0, 0.0)))
+    z, weights_z = nodes(panels([(p_epsilon*n - mean)/s, (-p_epsilon*n - mean)/s], [], [(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))]))
     r = mean + s*z
     side1p = np.where((p_epsilon*n - r) > 0, 1.0, -1.0)
     side1m = np.where((p_epsilon*n + r) > 0, 1.0, -1.0)
     P_plus = ndtr((latent_mean + latent_slope*z)/latent_spread)
     P_minus = ndtr(-(latent_mean + latent_slope*z)/latent_spread)
-    J_robust_error = np.sum(weights * (P_minus*np.where(side1m > 0, 1.0, 0.0) + P_plus*np.where(side1p > 0, 1.0, 0.0)))
+    J_robust_error = np.sum(weights_z * (P_minus*np.where(side1m > 0, 1.0, 0.0) + P_plus*np.where(side1p > 0, 1.0, 0.0)))
     return J_R, J_B, J_F, J_clean_risk, J_clean_error, J_robust_error
 
 
@@ -489,7 +532,7 @@ def all_coefficients(score, y, par):
     s_latent = np.sqrt(np.maximum(1e-300, Q_star))
     mean_given = -Q_star*beta*latent_mean/(s_latent*s_latent) + m
     s_given = np.sqrt(np.maximum(1e-300, Q_perp))
-    z, weights = nodes(panels([*erf_breakpoints(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))], [(p_epsilon*n - mean)/s, (-p_epsilon*n - mean)/s], [3.141592653589793/s, 3.141592653589793/s]))
+    z, weights_z = nodes(panels([], [((p_epsilon*n - mean)/s, 3.141592653589793/s), ((-p_epsilon*n - mean)/s, 3.141592653589793/s)], [(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))]))
     r = mean + s*z
     P_plus = ndtr((latent_mean + latent_slope*z)/latent_spread)
     P_minus = ndtr(-(latent_mean + latent_slope*z)/latent_spread)
@@ -500,15 +543,15 @@ def all_coefficients(score, y, par):
     g5 = P_minus*g4
     g6 = sigmoid(g3)
     g7 = P_plus*g6
-    J_R = np.sum(weights * (P_minus*softplus(g2) + P_plus*softplus(g3)))
-    J_A = np.sum(weights * (g5 - g7))
-    J_B = np.sum(weights * (g5*sigmoid(-g2) + g7*sigmoid(-g3)))
-    J_F = np.sum(weights * (p_epsilon*g5 + p_epsilon*g7))
-    J_I = np.sum(weights * (P_minus*(g4*g4) + P_plus*(g6*g6)))
-    z, weights = nodes(panels([], [(p_epsilon*n - mean_given)/s_given, (-p_epsilon*n - mean_given)/s_given], [3.141592653589793/s_given, 3.141592653589793/s_given]))
+    J_R = np.sum(weights_z * (P_minus*softplus(g2) + P_plus*softplus(g3)))
+    J_A = np.sum(weights_z * (g5 - g7))
+    J_B = np.sum(weights_z * (g5*sigmoid(-g2) + g7*sigmoid(-g3)))
+    J_F = np.sum(weights_z * (p_epsilon*g5 + p_epsilon*g7))
+    J_I = np.sum(weights_z * (P_minus*(g4*g4) + P_plus*(g6*g6)))
+    z, weights_z = nodes(panels([], [((p_epsilon*n - mean_given)/s_given, 3.141592653589793/s_given), ((-p_epsilon*n - mean_given)/s_given, 3.141592653589793/s_given)]))
     r = mean_given + s_given*z
     g1 = p_epsilon*n
-    J_D = np.sum(weights * (-sigmoid(g1 - r) - sigmoid(g1 + r)))
+    J_D = np.sum(weights_z * (-sigmoid(g1 - r) - sigmoid(g1 + r)))
     return J_R, J_A, J_B, 0.3989422804014327*J_D*np.exp(-0.5*(m_star*m_star)/(s_latent*s_latent))/s_latent, J_F, J_I
 
 

@@ -1,0 +1,9 @@
+/* M_k itself. */
+static inline void sgdlimit_tail_moments(double h, int order, double *moments) {
+  const double density = 0.3989422804014327 * exp(-0.5 * h * h);   /* 1/sqrt(2 pi) */
+  if (density > 0)
+    sgdlimit_scaled_tail_moments(h, order, moments);
+  else
+    for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] = 0;
+  for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] *= density;
+}

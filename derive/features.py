@@ -1,0 +1,226 @@
+"""Where an integrand is not smooth on the scale of its Gaussian variables, and what that asks of a rule.
+
+A feature is a condition ``argument = 0`` with a width. It is read off the loss once, in all its variables; each
+variable that is integrated out puts its mean into the argument and its spread into the width; what is left tells the
+next quadrature, further out, where its own integrand has a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import sympy as sp
+
+from sgdlimit.derive.convert import Switch, Switched
+from sgdlimit.derive.errors import DerivationError
+from sgdlimit.derive.functions import (
+    Branch,
+    Hazard,
+    HazardExcess,
+    LogCosh,
+    LogNormalCdf,
+    NormalCdf,
+    Side,
+    Sigmoid,
+    Softplus,
+    Tanh,
+)
+from sgdlimit.derive.kinks import every_root, patterns, used_switches
+from sgdlimit.derive.quadrature import Crossing, Layer, ScoreLaw
+
+
+@dataclass(frozen=True)
+class Feature:
+    """An integrand changes fast where ``|argument|`` is not large against ``width``.
+
+    Parameters
+    ----------
+    argument : sympy.Expr
+        In the variables of the integrand.
+    width : sympy.Expr
+        In units of the argument; zero for a kink.
+    kind : str
+        ``kink``; ``pole``: singular at ``argument = ± i width``; ``erf``: entire, flat beyond nine widths.
+    """
+
+    argument: sp.Expr
+    width: sp.Expr = sp.S.Zero
+    kind: str = "kink"
+
+    def integrate_out(self, law: ScoreLaw) -> Feature:
+        """What of it is left when its variable has been averaged: smoothed by that variable's spread."""
+        slope = self.argument.diff(law.variable)
+        if slope == 0:
+            return self
+        there = {law.variable: law.mean}
+        spread = sp.Abs(slope.subs(there)) * law.deviation
+        if self.kind == "kink":
+            return Feature(self.argument.subs(there), spread, "erf")
+        width = self.width.subs(there)
+        if self.kind == "erf":
+            return Feature(self.argument.subs(there), sp.sqrt(width**2 + spread**2), "erf")
+        return Feature(self.argument.subs(there), width + spread, "pole")
+
+
+# Where a function of x has its nearest singularities, ``place ± i width``; None: entire, with a step of width 1 at 0.
+# log Φ is singular where Φ is zero: first at 1.9160 ± 2.8164 i.
+_SINGULARITIES: dict[type, tuple[sp.Expr, sp.Expr] | None] = {
+    Softplus: (sp.S.Zero, sp.pi),
+    Sigmoid: (sp.S.Zero, sp.pi),
+    Tanh: (sp.S.Zero, sp.pi / 2),
+    LogCosh: (sp.S.Zero, sp.pi / 2),
+    sp.atan: (sp.S.Zero, sp.S.One),
+    LogNormalCdf: (sp.Rational(19160, 10000), sp.Rational(28164, 10000)),
+    Hazard: (sp.Rational(19160, 10000), sp.Rational(28164, 10000)),
+    HazardExcess: (sp.Rational(19160, 10000), sp.Rational(28164, 10000)),
+    NormalCdf: None,
+    sp.erf: None,
+    sp.erfc: None,
+}
+
+
+def kinks_of(switches: Sequence[Switch], variables: Sequence[sp.Symbol]) -> Iterator[tuple[Switch, Feature]]:
+    """Every switch that hangs on one of the variables, under every pattern of the switches behind it."""
+    for switch in switches:
+        for pattern in patterns(switches, switch.argument):
+            argument = switch.argument.subs(pattern)
+            if argument.has(*variables):
+                yield switch, Feature(sp.expand(argument))
+
+
+def features(function: Switched, variables: Sequence[sp.Symbol]) -> tuple[Feature, ...]:
+    """Kinks, poles and steps of a piecewise analytic function.
+
+    Raises
+    ------
+    DerivationError
+        For a function whose strip of analyticity is not known.
+    """
+    switches = used_switches(function.expression, function.switches)
+    found = dict.fromkeys(feature for _, feature in kinks_of(switches, variables))
+    return tuple(found | dict.fromkeys(analytic_features(function, variables)))
+
+
+def analytic_features(function: Switched, variables: Sequence[sp.Symbol]) -> Iterator[Feature]:
+    """Poles and steps alone."""
+    atoms = function.expression.atoms(sp.Function) | _powers(function.expression)
+    for atom in sorted(atoms, key=sp.default_sort_key):
+        if isinstance(atom, (Branch, Side)) or not atom.has(*variables):
+            continue
+        for pattern in patterns(function.switches, atom):
+            concrete = atom.subs(pattern)
+            if concrete.has(*variables):
+                yield from _features_of(concrete, variables)
+
+
+def _features_of(atom: sp.Expr, variables: Sequence[sp.Symbol]) -> Iterator[Feature]:
+    """Features of one function whose switches have values."""
+    if isinstance(atom, (sp.sin, sp.cos)):
+        raise _no_rule(atom, "a sine or cosine inside a kinked or another function has none")
+    argument = sp.expand(atom.base if isinstance(atom, sp.Pow) else atom.args[0])
+    inside = [w for w in variables if argument.has(w)]
+    if not inside and isinstance(atom, sp.Pow):  # parameter**w
+        return
+    if isinstance(atom, sp.exp):
+        yield from _exponential(argument, inside)
+        return
+    if isinstance(atom, (sp.sinh, sp.cosh)):
+        return
+    if isinstance(atom, (sp.Pow, sp.log)):
+        yield from _singular_base(atom, argument, inside)
+        return
+    if type(atom) not in _SINGULARITIES:
+        raise _no_rule(atom, "softplus, sigmoid, tanh, atan, log cosh, erf and Phi have one")
+    found = _SINGULARITIES[type(atom)]
+    place, width = (sp.S.Zero, sp.S.One) if found is None else found
+    if not all(argument.is_polynomial(w) and sp.degree(argument, w) == 1 for w in inside):
+        raise _no_rule(atom, "functions of linear forms have one")
+    yield Feature(argument - place, width, "erf" if found is None else "pole")
+
+
+def _exponential(exponent: sp.Expr, inside: Sequence[sp.Symbol]) -> Iterator[Feature]:
+    """``exp`` is entire; a decaying quadratic makes it a bump of its own width."""
+    for w in inside:
+        if exponent.is_polynomial(w) and sp.degree(exponent, w) == 2:
+            a, b = exponent.coeff(w, 2), exponent.coeff(w, 1)
+            yield Feature(w + b / (2 * a), 1 / sp.sqrt(2 * sp.Abs(a)), "erf")
+        elif not exponent.is_polynomial(w) or sp.degree(exponent, w) > 1:
+            raise _no_rule(sp.exp(exponent), "exponentials of linear and quadratic forms have one")
+
+
+def _singular_base(atom: sp.Expr, base: sp.Expr, inside: Sequence[sp.Symbol]) -> Iterator[Feature]:
+    """Logarithms, roots and quotients: singular where the base vanishes, off the real line for a sound loss."""
+    if base.is_polynomial(*inside):
+        for factor, _ in sp.factor_list(base, *inside)[1]:
+            for w in inside:
+                degree = sp.degree(factor, w)
+                if degree == 2:
+                    a, b, c = (sp.expand(factor).coeff(w, k) for k in (2, 1, 0))
+                    yield Feature(w + b / (2 * a), sp.sqrt(sp.Abs(c / a - (b / (2 * a)) ** 2)), "pole")
+                elif degree != 0:
+                    raise _no_rule(atom, "logarithms, roots and quotients of positive quadratics have one")
+    elif isinstance(base, sp.cosh):
+        yield Feature(base.args[0], sp.pi / 2, "pole")
+    elif isinstance(base, (Softplus, Sigmoid, NormalCdf, sp.exp)):
+        # a logarithm or power of a positive function has that function's singularities
+        yield from _features_of(base, inside)
+    else:
+        raise _no_rule(atom, "logarithms, roots and quotients of positive quadratics and of sigmoids have one")
+
+
+def _no_rule(atom: sp.Expr, remedy: str) -> DerivationError:
+    return DerivationError("loss", f"no quadrature rule is known yet for {atom}", remedy)
+
+
+def _powers(expression: sp.Expr) -> set[sp.Expr]:
+    """Powers that are not polynomial: roots and quotients."""
+    return {e for e in expression.atoms(sp.Pow) if not (e.exp.is_integer and e.exp.is_nonnegative)}
+
+
+@dataclass(frozen=True)
+class Places:
+    """What features ask of a rule in one variable: breakpoints, layers, and crossings it must find itself."""
+
+    breakpoints: tuple[sp.Expr, ...]
+    layers: tuple[Layer, ...]
+    crossings: tuple[Crossing, ...]
+
+
+def place(found: Iterable[Feature], law: ScoreLaw) -> Places:
+    """Put features into the variable of integration."""
+    w = law.variable
+    breakpoints: dict[sp.Expr, None] = {}
+    layers: dict[Layer, None] = {}
+    crossings: dict[Crossing, None] = {}
+    for feature in found:
+        points = every_root(feature.argument, w)
+        if points is None:
+            slope = feature.argument.diff(w) * law.deviation
+            crossings[Crossing(feature.argument, slope, feature.width, feature.kind)] = None
+            continue
+        for point in points:
+            if feature.kind == "kink":
+                breakpoints[law.z_of(point)] = None
+            else:
+                slope = feature.argument.diff(w).subs(w, point)
+                width = feature.width.subs(w, point) / (sp.Abs(slope) * law.deviation)
+                layers[Layer(law.z_of(point), width, feature.kind)] = None
+    return Places(tuple(breakpoints), tuple(layers), tuple(crossings))
+
+
+def exponents(expression: sp.Expr, variables: Sequence[sp.Symbol]) -> tuple[sp.Expr, ...]:
+    """Exponents of the exponentials of linear forms in an expression: each moves the mass of the Gaussian."""
+    found: dict[sp.Expr, None] = {}
+    for atom in sorted(expression.atoms(sp.exp, sp.sinh, sp.cosh), key=sp.default_sort_key):
+        exponent = sp.expand(atom.args[0])
+        if exponent.has(*variables) and all(sp.degree(exponent, w) <= 1 for w in variables if exponent.has(w)):
+            found[exponent] = None
+            if not isinstance(atom, sp.exp):
+                found[-exponent] = None
+    return tuple(found)
+
+
+def tilt(exponent: sp.Expr, law: ScoreLaw) -> sp.Expr:
+    """Its rate in the standard variable of a law: by so much it moves the mass."""
+    return exponent.diff(law.variable) * law.deviation

@@ -1,0 +1,419 @@
+"""Expectations over a score and a target that is a function of a second linear form (``docs/theory.md`` §2).
+
+The target hangs on the latent form ``ell = a r* + c ξ + b`` (``r*`` itself for most teachers): ``y = φ(ell)``, possibly
+with noise of its own added, or a random label ``P(y = +1) = h(ell)``. Given ``ell`` the score is Gaussian, so an
+expectation is an integral over ``ell`` of an expectation over the score, which is a closed form where one exists and a
+quadrature else. Added noise is integrated out first: it widens the residual of a loss of ``r − y``; elsewhere the loss
+must be piecewise polynomial in ``y``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+
+import sympy as sp
+
+from sgdlimit.derive.closed_forms import Kinks, closed_form, moment
+from sgdlimit.derive.convert import Switch, Switched, switched
+from sgdlimit.derive.errors import DerivationError
+from sgdlimit.derive.expectation import QUADRATURE, ZERO, Entry, Expectations, Group
+from sgdlimit.derive.features import Feature, exponents, features
+from sgdlimit.derive.functions import Branch, NormalCdf, Side, Sigmoid, normal_density
+from sgdlimit.derive.kinks import difference, jumps, roots, used_switches
+from sgdlimit.derive.quadrature import TINY, Definition, LabelBranch, ScoreLaw
+from sgdlimit.derive.symbols import (
+    Q,
+    Q_perp,
+    Q_star,
+    beta,
+    dy_given,
+    ell,
+    m,
+    m_star,
+    mean_ell,
+    mean_given,
+    r,
+    s_ell,
+    s_given,
+    s_noise,
+    slope_given,
+    y,
+    y_given,
+    z_star,
+)
+
+# An iterate parallel to the teacher has a score without spread given the latent form: its kinks would be point masses
+# on the latent form, which no node meets. A spread of this share of the latent form's keeps them finite; its effect is
+# of second order, 1e-18.
+LEAST_SPREAD = sp.Float("1e-9")
+
+
+@dataclass(frozen=True)
+class Latent:
+    """``ell = slope·r* + noise·ξ + constant``."""
+
+    slope: sp.Expr
+    noise: sp.Expr
+    constant: sp.Expr
+
+
+@dataclass(frozen=True, eq=False)
+class NestedForm:
+    """The law of score and target, and the expectations under it.
+
+    Parameters
+    ----------
+    latent : Latent
+    target : Switched or None
+        ``φ(ell)``; None for random labels.
+    chance : Switched or None
+        ``h(ell)`` of random labels.
+    noise : sympy.Expr
+        Standard deviation of the noise added to ``φ(ell)``.
+    residual : bool
+        Whether the loss depends on ``u = r − y`` alone.
+    inner : Expectations
+        Over the score given the latent form.
+    """
+
+    latent: Latent
+    target: Switched | None
+    chance: Switched | None
+    noise: sp.Expr
+    residual: bool
+    inner: Expectations = field(default_factory=lambda: Expectations("G_", Kinks("inner_")))
+    noise_kinks: Kinks = field(default_factory=lambda: Kinks("noise_"))
+    _curvatures: dict[str, sp.Expr] = field(default_factory=dict)
+
+    # -- laws
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether error rates are defined: labels are ±1."""
+        return self.chance is not None
+
+    @property
+    def definitions(self) -> tuple[Definition, ...]:
+        """Of one class, before any integral."""
+        a, c, b = self.latent.slope, self.latent.noise, self.latent.constant
+        noisy = a**2 * Q_star + c**2
+        spread = Q_perp + (beta * c) ** 2 * Q_star / s_ell**2
+        spread += self.noise**2 if self.residual else 0
+        least = (LEAST_SPREAD * slope_given * s_ell) ** 2
+        return (
+            Definition(mean_ell, a * m_star + b),
+            Definition(s_ell, sp.sqrt(sp.Max(noisy, TINY))),
+            Definition(slope_given, beta * a * Q_star / s_ell**2),
+            Definition(s_given, sp.sqrt(sp.Max(spread, least, TINY))),
+            Definition(s_noise, sp.sqrt(sp.Max(self.noise**2, LEAST_SPREAD**2))),
+            Definition(sp.Symbol("s_score", positive=True), sp.sqrt(sp.Max(Q, TINY))),
+        )
+
+    @property
+    def marginal(self) -> ScoreLaw:
+        """Of the score alone."""
+        return ScoreLaw(r, m, sp.Symbol("s_score", positive=True))
+
+    @property
+    def outer(self) -> ScoreLaw:
+        """Of the latent form."""
+        return ScoreLaw(ell, mean_ell, s_ell, standard=z_star)
+
+    @property
+    def variable(self) -> sp.Symbol:
+        """What the loss depends on: the score or the residual."""
+        return sp.Symbol("u", real=True) if self.residual else r
+
+    def given(self, branches: tuple[LabelBranch, ...] | None = None, mean: sp.Expr = mean_given) -> ScoreLaw:
+        """Of the score (or residual) given the latent form."""
+        return ScoreLaw(self.variable, mean, s_given, branches or self.branches)
+
+    @property
+    def branches(self) -> tuple[LabelBranch, ...]:
+        """Values of the label given the latent form."""
+        if self.chance is None:
+            return (LabelBranch(sp.S.One, None),)
+        plus, minus = sp.Symbol("P_plus", nonnegative=True), sp.Symbol("P_minus", nonnegative=True)
+        return (LabelBranch(plus, sp.S.One), LabelBranch(minus, sp.S.NegativeOne))
+
+    @property
+    def noise_law(self) -> ScoreLaw:
+        """Of the label given the latent form, where noise is added to it."""
+        return ScoreLaw(y, y_given, s_noise, standard=sp.Symbol("z_noise", real=True))
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether the label has noise that the residual does not absorb."""
+        return not self.residual and self.noise != 0
+
+    # -- what the engine asks
+
+    def expectation(self, name: str, function: Switched, gather: Expectations) -> sp.Expr:
+        """``E g`` of a function of ``(r, n; y)``."""
+        if not _depends(function, y):
+            return gather.expect(name, (function,), self.marginal)
+        functions = self._functions(function)
+        value = self._inner_value(name, functions)
+        return self._integral(name, value, functions, gather)
+
+    def curvature(self, name: str, slope: Switched, gather: Expectations) -> sp.Expr:
+        """``E ∂_r g``, a jump of ``g`` as a point mass."""
+        if not _depends(slope, y):
+            return gather.expect_derivative(name, (slope,), self.marginal)
+        functions = self._functions(slope)
+        value = self._curvatures[name] = self._inner_derivative(name, functions, self.variable)
+        return self._integral(name, value, functions, gather)
+
+    def cross(self, slope: Switched, B: sp.Expr, gather: Expectations) -> tuple[sp.Expr, sp.Expr]:
+        """``(D, B + D)``: what the slope changes by with ``r*``, through the target, its jumps included."""
+        if not _depends(slope, y):
+            gather.rules["D"] = "zero: the slope does not depend on the label"
+            return sp.S.Zero, B
+        functions = self._functions(slope)
+        a = self.latent.slope
+        if self.chance is not None:
+            rate = sp.Symbol("dP", real=True)
+            law = self.given((LabelBranch(rate, sp.S.One), LabelBranch(-rate, sp.S.NegativeOne)))
+            value = a * self._inner_value("D", functions, law)
+        elif self.residual:
+            if "B" not in self._curvatures:  # B is a constant
+                self._curvatures["B"] = B
+            value = -a * dy_given * self._curvatures["B"]
+        elif self.target is not None and self.target.derive(ell).expression == 0:
+            value = sp.S.Zero
+        else:
+            value = a * dy_given * self._inner_derivative("D", functions, y_given)
+        D = self._integral("D", value, functions, gather)
+        masses = a * self._label_jumps(slope, gather)
+        if self.residual:
+            # as one integral: near the teacher the two cancel
+            both = self._integral("BD", (1 - a * dy_given) * self._curvatures["B"], functions, gather)
+            del gather.rules["BD"]
+            return D + masses, both + masses
+        return D + masses, B + D + masses
+
+    def error_rate(self, name: str, positive: sp.Expr, gather: Expectations) -> sp.Expr:
+        """``P(positive < 0)``, ties counted half, for an expression in ``r`` and ``y``."""
+        wrong = sp.Heaviside(-positive, sp.Rational(1, 2))
+        functions = tuple(switched(wrong.subs(y, label), r, prefix="side") for label in (1, -1))
+        return self._integral(name, self._inner_value(name, functions), functions, gather)
+
+    def user_expectation(self, name: str, statistic: sp.Expr, gather: Expectations) -> sp.Expr:
+        """``E`` of a user's expression in ``r, y, n``."""
+        return self.expectation(name, switched(statistic, r, prefix="side"), gather)
+
+    # -- stages
+
+    def _functions(self, function: Switched) -> tuple[Switched, ...]:
+        """One function of the law's variable for each value of the label; the noise that is polynomial averaged out."""
+        if self.residual:
+            return (function.substitute(y, sp.S.Zero).substitute(r, self.variable),)
+        if self.chance is not None:
+            return tuple(function.substitute(y, branch.label) for branch in self.branches)
+        if self.noise == 0:
+            return (function.substitute(y, y_given),)
+        switches = used_switches(function.expression, function.switches)
+        if not any(w.argument.has(y) for w in switches) and function.expression.is_polynomial(y):
+            terms = sp.Poly(function.expression, y).terms()
+            return (Switched(sp.Add(*(c * moment(k, y_given, self.noise) for (k,), c in terms)), function.switches),)
+        return (function,)
+
+    def _inner_value(self, name: str, functions: tuple[Switched, ...], law: ScoreLaw | None = None) -> sp.Expr:
+        """``E[g | ell]``."""
+        if self._keeps_noise(functions):
+            (function,) = functions
+            return self._noise_integral(name, self._noise_average(function), functions)
+        return self.inner.expect(name, functions, law or self.given())
+
+    def _inner_derivative(self, name: str, functions: tuple[Switched, ...], by: sp.Symbol) -> sp.Expr:
+        """``E[∂_by g | ell]``."""
+        if self._keeps_noise(functions):
+            (function,) = functions
+            value = self._noise_derivative(function, y if by == y_given else by)
+            masses = self._score_masses(function) if by == self.variable else sp.S.Zero
+            return self._noise_integral(name, value, functions) + masses
+        return self.inner.expect_derivative(name, functions, self.given(), by)
+
+    def _integral(self, name: str, value: sp.Expr, functions: tuple[Switched, ...], gather: Expectations) -> sp.Expr:
+        """The integral over the latent form of what is left."""
+        if value == 0:
+            gather.rules[name] = ZERO
+            return sp.S.Zero
+        # D and B + D of a residual's loss are made of B
+        inner_rule = self.inner.rules.get(name) or self.inner.rules["B"]
+        gather.rules[name] = f"iterated: {inner_rule} given the latent form; {QUADRATURE} over the latent form"
+        symbol = sp.Symbol(f"{gather.prefix}{name}", real=True)
+        entry = Entry(symbol, value, tuple(self._features(functions)), tuple(self._exponents(functions)))
+        gather.add(self._group, entry)
+        return symbol
+
+    # -- noise added to the label
+
+    def _keeps_noise(self, functions: tuple[Switched, ...]) -> bool:
+        return self.has_noise and any(_depends(f, y) for f in functions)
+
+    def _noise_average(self, function: Switched) -> sp.Expr:
+        """``E[g | r, ell]`` over the label's noise."""
+        found = closed_form(function, self.noise_law, self.noise_kinks)
+        if found is None:
+            raise DerivationError(
+                "target",
+                f"the noise added to the label enters {function.expression} in a way that has no closed form, "
+                "and score, teacher and noise would make a three-dimensional integral",
+                "use a loss of r - y, one that is piecewise polynomial in y, or noise inside the teacher's function",
+            )
+        return found[1]
+
+    def _noise_derivative(self, slope: Switched, by: sp.Symbol) -> sp.Expr:
+        """``E[∂_by g | r, ell]``, the jumps at kinks in ``y`` as point masses."""
+        average = self._noise_average(slope.derive(by))
+        masses = Expectations("", self.noise_kinks).expect_derivative("", (slope,), self.noise_law, by) - average
+        return average + masses
+
+    def _score_masses(self, slope: Switched) -> sp.Expr:
+        """``E[∂_r g | ell]``: the point masses at kinks in the score alone, their jumps averaged over the noise."""
+        law, total = self.given(), sp.S.Zero
+        used = used_switches(slope.expression, slope.switches)
+        for switch in used:
+            if switch.argument.has(y):
+                continue
+            if not slope.expression.has(switch.symbol):
+                continue  # it acts through switches whose arguments are continuous
+            found = roots(switch, used, r)
+            for root in found or ():
+                indicator = sp.Mul(*(Branch(w, *((1, 0) if side == 1 else (0, 1))) for w, side in root.pattern.items()))
+                others = tuple(
+                    Switch(w.symbol, w.argument.subs(switch.symbol, 1).subs(r, root.point)) for w in used if w != switch
+                )
+                sides = (slope.expression.subs(switch.symbol, side).subs(r, root.point) for side in (1, -1))
+                size = closed_form(Switched(indicator * difference(*sides), others), self.noise_law, self.inner.kinks)
+                found = found if size else None
+                total += sp.sign(root.slope) * size[1] * law.density_at(root.point) if size else sp.S.Zero
+            if found is None:
+                raise DerivationError(
+                    "loss",
+                    f"its slope jumps where {switch.argument} = 0, and the mean jump there, over a label with noise, "
+                    "has no closed form",
+                    "use noise inside the teacher's function, or train without an adversary",
+                )
+        return total
+
+    def _noise_integral(self, name: str, value: sp.Expr, functions: tuple[Switched, ...]) -> sp.Expr:
+        """``E[· | ell]`` of an average over the noise: a quadrature over the score."""
+        law = self.given()
+        found = tuple(f.integrate_out(self.noise_law) for f in features(functions[0], (r, y)))
+        rates = exponents(functions[0].expression, (r,))
+        symbol = sp.Symbol(f"{self.inner.prefix}{name}", real=True)
+        self.inner.rules[name] = "closed form in the label's noise, one-dimensional quadrature over the score"
+        if value == 0:
+            return sp.S.Zero
+        group = Group(law, (law.definition,), kinks=self.noise_kinks)
+        self.inner.add(group, Entry(symbol, value, found, rates))
+        return symbol
+
+    # -- the outer integral
+
+    @property
+    def _definitions(self) -> tuple[Definition, ...]:
+        """What every node of the latent form evaluates."""
+        found = [self.outer.definition]
+        source = self.target or self.chance
+        assert source is not None
+        found += [Definition(w.symbol, Side(w.argument)) for w in source.switches]
+        centre = m + slope_given * s_ell * z_star
+        if self.target is not None:
+            found += [
+                Definition(y_given, self.target.expression),
+                Definition(dy_given, self.target.derive(ell).expression),
+            ]
+        else:
+            h = source.expression
+            plus, minus = (branch.weight for branch in self.branches)
+            found += [
+                Definition(plus, h),  # type: ignore[arg-type]
+                Definition(minus, complement(h)),  # type: ignore[arg-type]
+                Definition(sp.Symbol("dP", real=True), source.derive(ell).expression),
+            ]
+        found.append(Definition(mean_given, centre - y_given if self.residual else centre))
+        return tuple(found)
+
+    @property
+    def _group(self) -> Group:
+        source = self.target or self.chance
+        assert source is not None
+        return Group(self.outer, self._definitions, source.switches, self.inner.kinks, self.inner)
+
+    def _centre(self) -> sp.Expr:
+        """Mean of the law's variable as a function of the latent form."""
+        centre = m + slope_given * (ell - mean_ell)
+        return centre - y_given if self.residual else centre
+
+    def _features(self, functions: tuple[Switched, ...]) -> Iterator[Feature]:
+        """Features of the inner expectation in the latent form, and those of the target."""
+        source = self.target or self.chance
+        assert source is not None
+        for expression in (source.expression, source.derive(ell).expression):
+            yield from features(Switched(expression, source.switches), (ell,))
+        law = self.given(mean=self._centre())
+        variables = (self.variable, y, y_given)
+        for function in functions:
+            for feature in features(function, variables):
+                if self._keeps_noise(functions):
+                    feature = feature.integrate_out(self.noise_law)
+                feature = feature.integrate_out(law)
+                for values in product((1, -1), repeat=len(source.switches)):
+                    pattern = dict(zip((w.symbol for w in source.switches), values, strict=True))
+                    known = {y_given: source.expression.subs(pattern)} if self.target else {}
+                    argument = feature.argument.subs(known)
+                    if argument.has(ell):
+                        yield Feature(sp.expand(argument), feature.width.subs(known), feature.kind)
+
+    def _exponents(self, functions: tuple[Switched, ...]) -> Iterator[sp.Expr]:
+        for function in functions:
+            for exponent in exponents(function.expression, (self.variable,)):
+                yield exponent.subs(self.variable, m + slope_given * (ell - mean_ell))
+            if self.target is not None:
+                known = function.expression.subs(y_given, self.target.expression).subs(y, self.target.expression)
+                for exponent in exponents(known, (self.variable, ell)):
+                    yield exponent.subs(self.variable, m + slope_given * (ell - mean_ell))
+
+    def _label_jumps(self, slope: Switched, gather: Expectations) -> sp.Expr:
+        """Point masses of ``D`` where the target or the chance jumps."""
+        source = self.target or self.chance
+        assert source is not None
+        total = sp.S.Zero
+        for index, jump in enumerate(jumps(source, ell)):
+            if jump.size == 0:
+                continue
+            if self.target is None or self.has_noise or jump.root.pattern or len(source.switches) > 1:
+                raise DerivationError(
+                    "target",
+                    f"it jumps at {jump.switch.argument} = 0, and the mean jump of the slope there is not derived",
+                    "use the sign of a linear form, or a continuous function",
+                )
+            law = ScoreLaw(r, m + slope_given * (jump.point - mean_ell), s_given)
+            values = []
+            for side in (1, -1):
+                label = source.expression.subs(jump.switch.symbol, side).subs(ell, jump.point)
+                values.append(gather.expect(f"D_{index}_{side}".replace("-1", "m"), (slope.substitute(y, label),), law))
+                gather.rules.pop(f"D_{index}_{side}".replace("-1", "m"), None)
+            density = normal_density((jump.point - mean_ell) / s_ell) / s_ell
+            total += sp.sign(jump.root.slope) * density * (values[0] - values[1])
+        if total != 0:
+            gather.rules["D"] += "; a point mass where the label jumps"
+        return total
+
+
+def complement(chance: sp.Expr) -> sp.Expr:
+    """``1 − h`` without cancellation where ``h`` is close to 1."""
+    if isinstance(chance, (Sigmoid, NormalCdf)):
+        return chance.func(-chance.args[0])
+    return 1 - chance
+
+
+def _depends(function: Switched, symbol: sp.Symbol) -> bool:
+    return function.expression.has(symbol) or any(
+        w.argument.has(symbol) for w in used_switches(function.expression, function.switches)
+    )
