@@ -24,6 +24,7 @@ from sgdlimit.derive.functions import (
     LogCosh,
     LogNormalCdf,
     NormalCdf,
+    Notated,
     Sigmoid,
     Softplus,
     TailMoment,
@@ -33,10 +34,11 @@ from sgdlimit.derive.functions import (
 from sgdlimit.derive.symbols import z
 
 
-class Side(sp.Function):
+class Side(Notated):
     """+1 where its argument is positive, −1 elsewhere: the value of a switch."""
 
     nargs = 1
+    notation = r"\operatorname{sign}#^\left(#1\right)"
     is_real = True
 
     @classmethod
@@ -47,9 +49,10 @@ class Side(sp.Function):
             return sp.S.NegativeOne
         return None
 
-    def _latex(self, printer: object, exp: str | None = None) -> str:
-        body = rf"\operatorname{{sign}}\left({printer._print(self.args[0])}\right)"  # type: ignore[attr-defined]
-        return body if exp is None else f"{body}^{{{exp}}}"
+    @property
+    def positive_where(self) -> sp.Expr:
+        """What it is the side of."""
+        return self.args[0]
 
 
 @dataclass(frozen=True)
