@@ -132,7 +132,7 @@ _SPACES = {",": "0.17em", ":": "0.22em", ";": "0.28em", " ": "0.28em", "quad": "
 _ACCENTS = {"bar": "¯", "tilde": "~", "hat": "^", "dot": "˙"}
 _SIZES = {f"{size}{side}" for size in ("big", "Big", "bigg", "Bigg") for side in "lr"}
 
-_TOKEN = re.compile(r"\\[A-Za-z]+|\\.|\d+(?:\.\d+)?|\S|\s+", re.DOTALL)
+_TOKEN = re.compile(r":=|\\[A-Za-z]+|\\.|\d+(?:\.\d+)?|\S|\s+", re.DOTALL)
 
 
 @dataclass
@@ -235,8 +235,12 @@ class _Reader:
             return Node("mn", text=token)
         if token.isalpha() and token.isascii():
             return Node("mi", text=token)
-        if token in "+-=<>,;:/!'*|()[].":
-            return Node("mo", text={"-": "−", "'": "′", "*": "∗"}.get(token, token))
+        if token in _DELIMITERS:
+            return Node("mo", text=token, attributes=(("stretchy", "false"),))
+        if token == "/":
+            return Node("mo", text=token, attributes=(("lspace", "0"), ("rspace", "0")))
+        if token == ":=" or token in "+-=<>,;:!'*":
+            return Node("mo", text={"-": "−", "'": "′", "*": "∗", ":=": "≔"}.get(token, token))
         raise self.error(f"no meaning for {token!r} before what is")
 
     def command(self, name: str) -> Node | None:
@@ -292,7 +296,8 @@ class _Reader:
         inner = self.row()
         self.take(r"\right")
         closing = self.delimiter()
-        return Node("mrow", (*_fence(opening, "prefix"), inner, *_fence(closing, "postfix")))
+        tall = _is_tall(inner)
+        return Node("mrow", (*_fence(opening, "prefix", tall), inner, *_fence(closing, "postfix", tall)))
 
     def environment(self) -> Node:
         name = self.words()
@@ -323,8 +328,13 @@ def _upright(text: str) -> Node:
     return Node("mi", text=text, attributes=(("mathvariant", "normal"),))
 
 
-def _fence(text: str, form: str) -> tuple[Node, ...]:
-    attributes = (("form", form), ("fence", "true"), ("stretchy", "true"))
+def _is_tall(node: Node) -> bool:
+    """Whether brackets around it must grow."""
+    return node.tag in ("mfrac", "mtable", "munderover", "munder", "mover") or any(map(_is_tall, node.children))
+
+
+def _fence(text: str, form: str, tall: bool = True) -> tuple[Node, ...]:
+    attributes = (("form", form), ("fence", "true"), ("stretchy", "true" if tall else "false"))
     return (Node("mo", text=text, attributes=attributes),) if text else ()
 
 
