@@ -192,6 +192,11 @@ def _law(limit: Limit) -> Iterator[Item]:
         if definition.symbol in used:
             yield _equation(tex(definition.symbol), _without_guards(definition.expression))
     yield Text("and of these:")
+    if any(symbol.name.startswith("gap") for symbol in used):
+        yield Text(
+            "(for each kink, $h$ is its distance from the mean in units of $s$ and $\\alpha$ the side on which it "
+            "lies, $+1$ for the right; a side of exactly zero counts as $-1$)"
+        )
     for definition in limit.definitions:
         if definition.symbol in used:
             yield _equation(tex(definition.symbol), _without_guards(definition.expression))
@@ -286,13 +291,11 @@ def _coefficients(limit: Limit) -> Iterator[Item]:
         ("Name", "Expectation given the class", "How it is had"),
         tuple((f"${_left(name)}$", _meaning(name, limit), _rule(limit.rules.get(name, ""))) for name in values),
     )
+    yield Text(r"$\varphi$ and $\Phi$ are the standard normal density and distribution function.")
     if "clean_error" in values:
         yield Text("In error rates ties count half.")
     if any(e.has(TailMoment) for e in values.values()):
-        yield Text(
-            r"$M_k(h) = \int_h^\infty (z - h)^k \varphi(z)\,\mathrm{d}z$ is what lies beyond a kink, with $\varphi$ "
-            r"and $\Phi$ the standard normal density and distribution function."
-        )
+        yield Text(r"$M_k(h) = \int_h^\infty (z - h)^k \varphi(z)\,\mathrm{d}z$ is what lies beyond a kink.")
     for name, expression in values.items():
         yield _equation(_left(name), expression)
 
@@ -301,7 +304,7 @@ def _quadratures(limit: Limit) -> Iterator[Item]:
     if not limit.quadratures:
         return
     yield Text(
-        r"Integrals without a closed form that is accurate in the tails, with $\varphi$ the standard normal density; "
+        "Integrals without a closed form that is accurate in the tails, "
         "computed by composite Gauss–Legendre rules on panels that end at the kinks and are graded towards the layers."
     )
     for quadrature in limit.quadratures:
@@ -396,6 +399,9 @@ def verdict(found: KnownLimits) -> str:
     """The outcome in one sentence."""
     if found.hold:
         return "All of it agrees."
+    if not found.named("unequal"):
+        undecided = ", ".join(_known_name(name) for name in found.named("undecided"))
+        return f"Nothing disagrees. Not decided: {undecided}."
     failed = ", ".join(_known_name(name) for name in found.named("unequal"))
     return f"DOES NOT AGREE: {failed}. The equations are not those of the model."
 
@@ -417,6 +423,7 @@ def _result(comparison: Comparison) -> str:
         "expressions": "equal as expressions",
         "points": "equal at points",
         "integrals": "equal numerically, to 12 digits",
+        "undecided": "not decided: the integrands differ, and their integrals were not computed",
         "unequal": f"NOT equal (relative difference {comparison.difference:.2g})",
     }[comparison.how]
 

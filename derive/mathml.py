@@ -330,7 +330,7 @@ def _upright(text: str) -> Node:
 
 def _is_tall(node: Node) -> bool:
     """Whether brackets around it must grow."""
-    return node.tag in ("mfrac", "mtable", "munderover", "munder", "mover") or any(map(_is_tall, node.children))
+    return node.tag in ("mfrac", "mtable", "munderover", "munder") or any(map(_is_tall, node.children))
 
 
 def _fence(text: str, form: str, tall: bool = True) -> tuple[Node, ...]:

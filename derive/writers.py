@@ -84,7 +84,7 @@ def latex(limit: Limit) -> str:
     """A LaTeX document that compiles on its own (``amsmath``)."""
     lines = [
         r"\documentclass{article}",
-        r"\usepackage{amsmath,amssymb}",
+        r"\usepackage{amsmath,amssymb,array}",
         r"\usepackage[margin=2.5cm]{geometry}",
         r"\setlength{\parindent}{0pt}",
         r"\setlength{\parskip}{1ex}",
@@ -111,7 +111,7 @@ def _tex_item(item: Item) -> Iterator[str]:
         case Table(head, rows):
             yield from (r"\begin{center}", r"\renewcommand{\arraystretch}{1.2}")
             # the last column takes what the others leave, up to half of the page
-            yield rf"\begin{{tabular}}{{{'l' * (len(head) - 1)}p{{0.5\textwidth}}}}"
+            yield rf"\begin{{tabular}}{{{'l' * (len(head) - 1)}>{{\raggedright\arraybackslash}}p{{0.5\textwidth}}}}"
             yield " & ".join(map(_tex_text, head)) + r" \\ \hline"
             yield from (" & ".join(map(_tex_text, row)) + r" \\" for row in rows)
             yield from (r"\end{tabular}", r"\end{center}")
