@@ -423,7 +423,7 @@ def _result(comparison: Comparison) -> str:
         "expressions": "equal as expressions",
         "points": "equal at points",
         "integrals": "equal numerically, to 12 digits",
-        "undecided": "not decided: the integrands differ, and their integrals were not computed",
+        "undecided": "not decided: equal integrands were not found, and integrals over several variables not computed",
         "unequal": f"NOT equal (relative difference {comparison.difference:.2g})",
     }[comparison.how]
 

@@ -214,6 +214,6 @@ def _document(text: str) -> dict[str, Any]:
 
 def _get(table: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
     if not isinstance(table.get(key), kind):
-        what = {dict: "a table", str: "text"}[kind]
+        what = "a table" if kind is dict else "text"
         raise InputError(_WHERE, f"{where} has no {key} that is {what}", "give what Limit.json() wrote")
     return table[key]

@@ -7,7 +7,7 @@ each quantity says how it was compared.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -40,7 +40,8 @@ class Comparison:
     how : {"expressions", "points", "integrals", "undecided", "unequal"}
         ``expressions``: their difference expands to 0. ``points``: they agree to 20 of 30 digits at fixed points of all
         variables. ``integrals``: they are integrals of different functions that agree numerically, to 12 digits, at
-        fixed points. ``undecided``: their integrands differ, and integrals over several variables are not computed.
+        fixed points. ``undecided``: their integrands differ, or they are not linear in them, and integrals over
+        several variables are not computed.
         ``unequal``: none of these.
     integrands : bool
         Whether what was compared stands under the integral ``∫ φ(z) … dz``: equal integrands have equal integrals.
@@ -149,10 +150,12 @@ class _Mean:
         at_zero: Values,
         variables: Iterable[sp.Symbol] = (),
         kinks: Iterable[sp.Expr] = (),
+        linear: bool = True,
     ) -> None:
         self.integrand = integrand.xreplace(at_zero)
         self.variables = tuple(v for v in variables if self.integrand.has(v))
         self.kinks = tuple(kinks)
+        self.linear = linear
         self.parameters = limit.model.parameters
 
 
@@ -161,10 +164,18 @@ def _mean(expression: sp.Expr, limit: Limit, at_zero: Values) -> _Mean:
     values: dict[sp.Symbol, sp.Expr] = dict(at_zero)
     _define(limit.definitions, values)
     variables: dict[sp.Symbol, None] = {}
+    crooked: set[sp.Symbol] = set()
     for quadrature in limit.quadratures:
-        _open(quadrature, values, variables)
+        crooked |= _open(quadrature, values, variables, ())
+    linear = _is_affine(expression, limit.quadratures) and not expression.has(*crooked)
     kinks = [point.xreplace(values) for quadrature in limit.quadratures for point in quadrature.breakpoints]
-    return _Mean(limit, expression.xreplace(values), at_zero, variables, kinks)
+    return _Mean(limit, expression.xreplace(values), at_zero, variables, kinks, linear)
+
+
+def _is_affine(expression: sp.Expr, quadratures: Iterable[Quadrature]) -> bool:
+    """Whether an expression is affine in the integrals of some quadratures."""
+    integrals = [integrand.symbol for quadrature in quadratures for integrand in quadrature.integrands]
+    return not any(expression.diff(e).has(*integrals) for e in integrals if expression.has(e))
 
 
 def _define(definitions: Iterable[Definition], values: dict[sp.Symbol, sp.Expr]) -> None:
@@ -172,21 +183,38 @@ def _define(definitions: Iterable[Definition], values: dict[sp.Symbol, sp.Expr])
         values[definition.symbol] = definition.expression.xreplace(values)
 
 
-def _open(quadrature: Quadrature, values: dict[sp.Symbol, sp.Expr], variables: dict[sp.Symbol, None]) -> None:
+def _open(
+    quadrature: Quadrature,
+    values: dict[sp.Symbol, sp.Expr],
+    variables: dict[sp.Symbol, None],
+    outer: tuple[sp.Symbol, ...],
+) -> set[sp.Symbol]:
     """Put integrands for the integrals. Quadratures among the definitions are inner ones, over variables of their own.
 
-    Coefficients are linear in their integrals, and integrands in their inner integrals, so that the mean of the
-    integrands over all the variables is the coefficient.
+    The mean of the integrands over all the variables is the integral if they are affine in their inner integrals; those
+    that are not are returned.
     """
-    variables[quadrature.variable] = None
-    within = dict(values)
-    for item in quadrature.definitions:
+    variable = quadrature.variable
+    while variable in outer:
+        variable = sp.Symbol(f"{variable.name}'", real=True)
+    variables[variable] = None
+    within = {**values, quadrature.variable: variable}
+    unopened: dict[sp.Symbol, sp.Expr] = {}  # the definitions, with the inner integrals left as symbols
+    crooked: set[sp.Symbol] = set()
+    items: Sequence[Definition | Quadrature] = quadrature.definitions
+    for item in items:
         if isinstance(item, Quadrature):
-            _open(item, within, variables)
+            crooked |= _open(item, within, variables, (*outer, variable))
         else:
             _define([item], within)
+            _define([item], unopened)
+    inner = [item for item in items if isinstance(item, Quadrature)]
     for integrand in quadrature.integrands:
         values[integrand.symbol] = integrand.expression.xreplace(within)
+        expression = integrand.expression.xreplace(unopened)
+        if not _is_affine(expression, inner) or expression.has(*crooked):
+            crooked.add(integrand.symbol)
+    return crooked
 
 
 # ── Comparing ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -194,6 +222,8 @@ def _open(quadrature: Quadrature, values: dict[sp.Symbol, sp.Expr], variables: d
 
 def _compare(name: str, counterpart: str, first: _Mean, second: _Mean) -> Comparison:
     integrands = bool(first.variables or second.variables)
+    if not (first.linear and second.linear):
+        return Comparison(name, counterpart, "undecided", True, float("nan"))
     if first.integrand == second.integrand or sp.expand(first.integrand - second.integrand) == 0:
         return Comparison(name, counterpart, "expressions", integrands)
     difference = max(_difference(*pair) for pair in _at_points(first, second))

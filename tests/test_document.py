@@ -215,6 +215,18 @@ def test_every_model_without_its_adversary_is_the_standard_one(limits: dict[str,
             assert found.comparisons == ()
 
 
+def test_an_inner_variable_of_the_same_name_is_another_one() -> None:
+    """``E_z[z E_z z] = 0``, and not ``E z² = 1``."""
+    limit = derive(Model(Loss("(r - y)**2/2"), NOISY, L2Adversary()))
+    inner, J = sp.Symbol("J_inner"), sp.Symbol("J_A")
+    definitions: Any = (Quadrature((), (), (Integrand(inner, sym.z),)),)
+    for factor in (1, sym.epsilon):
+        quadrature = Quadrature(definitions, (), (Integrand(J, sym.mean - factor + factor * sym.z * inner),))
+        changed = replace(limit, coefficients={**limit.coefficients, "A": J}, quadratures=(quadrature,))
+        (comparison,) = (c for c in known_limits(changed).comparisons if c.name == "A")
+        assert comparison.how == ("expressions" if factor == sym.epsilon else "undecided")
+
+
 def test_how_a_coefficient_was_compared_is_said(limits: dict[str, Limit]) -> None:
     least_squares = known_limits(limits["adversarial-least-squares"])
     assert set(least_squares.named("expressions")) >= {"R", "A", "B", "D", "F", "I", "clean_risk"}
@@ -264,6 +276,7 @@ def test_integrals_of_different_functions_are_compared_as_numbers() -> None:
         (sp.S.One, sp.Symbol("u", real=True), "integrals"),
         (sp.S.One, 2 * sp.Symbol("u", real=True), "unequal"),
         (sp.Symbol("zeta", real=True) ** 2, sp.Symbol("u", real=True), "undecided"),
+        (sp.S.One, sym.mean * sp.Symbol("J_inner"), "undecided"),  # the square of a mean is not the mean of a square
     ],
 )
 def test_inner_quadratures_are_opened_too(inner_integrand: sp.Expr, outer: sp.Expr, how: str) -> None:
