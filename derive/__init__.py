@@ -23,6 +23,7 @@ from sgdlimit.derive.model import (
 )
 
 if TYPE_CHECKING:
+    from sgdlimit.derive.interchange import limit_from_json, model_from_json
     from sgdlimit.derive.limit import Limit, derive
 
 __all__ = [
@@ -38,6 +39,8 @@ __all__ = [
     "Schedule",
     "Teacher",
     "derive",
+    "limit_from_json",
+    "model_from_json",
 ]
 
 
@@ -46,4 +49,8 @@ def __getattr__(name: str) -> Any:
         from sgdlimit.derive import limit
 
         return getattr(limit, name)
+    if name in ("limit_from_json", "model_from_json"):
+        from sgdlimit.derive import interchange
+
+        return getattr(interchange, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -186,9 +186,11 @@ def _two_sided(loss: sp.Expr, phi: Switched, u: sp.Symbol) -> AdversarialLoss | 
         return None
     (turn,) = sp.solve(right.subs(u, u + KAPPA) - left.subs(u, u - KAPPA), u)
     side = Switch(sp.Symbol("sigma0", real=True), r - y - sp.expand(turn))
-    inner = switched(loss, r).substitute(r, r + side.symbol * KAPPA)
+    # f is the larger of its two lines, so f_adv is the larger of the lines moved apart: on either side of u° the
+    # endpoint that loses more is beyond the kink, and no second switch can disagree with the first at ε = 0
+    worst = [line.subs(u, r - y + sign * KAPPA) for line, sign in ((right, 1), (left, -1))]
     return AdversarialLoss(
-        function=Switched(inner.expression, (side, *inner.switches)),
+        function=Switched(Branch(side.symbol, *worst), (side,)),
         case="two-sided",
         statement="f falls to its kink and rises beyond it, linearly: the supremum is at s° = ε n sign(u − u°), "
         "where u° is the residual at which both endpoints lose the same.",

@@ -1,83 +1,26 @@
-"""The equations of a limit as a document: one list of sections, written as Markdown or as LaTeX."""
+"""The equations of a limit as a document: a list of sections, which ``derive/writers.py`` puts into a format.
+
+Running text is written once for all formats, with `` `code` `` and ``$TeX$`` in it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import sympy as sp
-from sympy.printing.latex import LatexPrinter
 
 from sgdlimit.derive import symbols
-from sgdlimit.derive.functions import Side
-from sgdlimit.derive.limit import INVERSE_NORM, NORM2, TEACHER_NORM2, Limit
-from sgdlimit.derive.model import Labels, RandomLabels, Teacher
-from sgdlimit.derive.quadrature import Definition, Quadrature
-
-_NAMES = {
-    "epsilon": r"\varepsilon",
-    "r_star": r"r^\ast",
-    "m_star": r"m^\ast",
-    "Q_star": r"Q^\ast",
-    "Q_perp": r"Q_\perp",
-    "x_star": r"X^\ast",
-    "beta1": r"\beta_1",
-    "dm": r"\delta m",
-    "mean": r"\bar w",
-    "s_score": "s_r",
-    "s_latent": r"s_\ell",
-    "s_given": r"s_0",
-    "mean_given": r"\bar w_0",
-    "latent_mean": r"\bar\ell",
-    "latent_slope": r"b_\ell",
-    "latent_spread": r"\varsigma_\ell",
-    "rho_perp": r"\rho_\perp",
-    "P_plus": r"P_{+}",
-    "P_minus": r"P_{-}",
-    "lam": r"\lambda",
-    "BD": r"(B + D)",
-    NORM2.name: r"\|X\|^2",
-    INVERSE_NORM.name: r"n^{-1}",
-    TEACHER_NORM2.name: r"\|X^\ast\|^2",
-    "sigma0": r"\sigma_0",
-}
-
-
-class Printer(LatexPrinter):
-    """LaTeX in the notation of ``docs/theory.md``."""
-
-    def _print_Symbol(self, expr: sp.Symbol, style: str = "plain") -> str:
-        name = expr.name
-        if isinstance(expr, symbols.Parameter):
-            return str(super()._print_Symbol(expr, style))
-        if name in _NAMES:
-            return _NAMES[name]
-        if name.startswith("J_"):
-            return rf"J_{{\mathrm{{{_plain(name[2:])}}}}}"
-        if name.startswith(("sigma", "side")) and name.rstrip("pm")[-1:].isdigit():
-            sign = {"p": "+", "m": "-"}.get(name[-1], "")
-            stem = name.rstrip("pm")
-            index = "".join(c for c in stem if c.isdigit())
-            return rf"\{'sigma' if stem.startswith('sigma') else 'varsigma'}_{{{index}{sign}}}"
-        return str(super()._print_Symbol(expr, style))
-
-    def _print_Indexed(self, expr: sp.Indexed) -> str:
-        name, indices = str(expr.base), "".join(str(k) for k in expr.indices)
-        if len(name) > 2 and name not in _NAMES and name != "omega":
-            return rf"{{\mathrm{{{_plain(name)}}}}}_{{{indices}}}"
-        base = _NAMES.get(name, "\\" + name if name in ("mu", "omega") else name)
-        # braces: a power of a starred symbol would be a second superscript
-        return f"{{{base}_{{{indices}}}}}" if "^" in base else f"{base}_{{{indices}}}"
-
-
-def _plain(text: str) -> str:
-    return text.replace("_", r"\ ")
-
-
-def tex(expression: sp.Basic) -> str:
-    """An expression in LaTeX."""
-    return str(Printer({"fold_short_frac": False}).doprint(expression))
+from sgdlimit.derive.convert import to_sympy
+from sgdlimit.derive.dynamics import mode_equations
+from sgdlimit.derive.functions import ScaledTailMoment, Side, TailMoment
+from sgdlimit.derive.known_limits import AGREEMENT, Comparison, KnownLimits, known_limits
+from sgdlimit.derive.limit import Limit
+from sgdlimit.derive.model import Formula, Labels, RandomLabels, Teacher
+from sgdlimit.derive.notation import lines, plain, tex
+from sgdlimit.derive.quadrature import TINY, Crossing, Definition, Layer, Quadrature
 
 
 @dataclass(frozen=True)
@@ -88,12 +31,30 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Items:
+    """A list of paragraphs."""
+
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of running text."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
 class Equation:
-    """A displayed equation."""
+    """A displayed equation in TeX, its right side broken into lines."""
 
     left: str
-    right: str
+    right: tuple[str, ...]
     note: str = ""
+
+
+Item: TypeAlias = Text | Items | Table | Equation
 
 
 @dataclass(frozen=True)
@@ -101,140 +62,143 @@ class Section:
     """A title and what stands under it."""
 
     title: str
-    content: tuple[Text | Equation, ...]
+    content: tuple[Item, ...]
+
+
+def title(limit: Limit) -> str:
+    """What the document is of."""
+    return f"Limit of streaming SGD: `{limit.model.loss.text}`"
 
 
 def sections(limit: Limit) -> tuple[Section, ...]:
-    """The document of a limit."""
-    return (
-        Section("Model", tuple(_model(limit))),
-        Section("Adversarial loss", tuple(_adversarial_loss(limit))),
-        Section("Law of the score", tuple(_law(limit))),
-        Section("Coefficients of one class", tuple(_coefficients(limit))),
-        Section("Mode equations", tuple(_mode_equations(limit))),
-        Section("Statistics", tuple(_statistics(limit))),
-    )
+    """The document of a limit.
 
-
-def markdown(limit: Limit) -> str:
-    """Markdown with LaTeX equations."""
-    lines = [f"# Limit of streaming SGD: `{limit.model.loss.text}`", ""]
-    for section in sections(limit):
-        lines += [f"## {section.title}", ""]
-        for item in section.content:
-            if isinstance(item, Text):
-                lines += [item.text, ""]
-            else:
-                lines += ["$$", f"{item.left} = {item.right}", "$$", ""]
-                if item.note:
-                    lines += [f"({item.note})", ""]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def latex(limit: Limit) -> str:
-    """A LaTeX document that compiles on its own (``amsmath``)."""
-    lines = [
-        r"\documentclass{article}",
-        r"\usepackage{amsmath,amssymb}",
-        r"\usepackage[margin=2.5cm]{geometry}",
-        r"\allowdisplaybreaks",
-        r"\begin{document}",
+    Examples
+    --------
+    >>> from sgdlimit.derive import Labels, Loss, Model, derive
+    >>> [section.title for section in sections(derive(Model(Loss("(r - y)**2/2"), Labels())))][:3]
+    ['Model', 'Assumptions', 'Loss']
+    """
+    named = [
+        ("Model", _model(limit)),
+        ("Assumptions", _assumptions(limit)),
+        ("Adversarial loss" if limit.model.adversary else "Loss", _adversarial_loss(limit)),
+        ("Law of the score", _law(limit)),
+        ("Coefficients of one class", _coefficients(limit)),
+        ("Quadratures", _quadratures(limit)),
+        ("Mode equations", _mode_equations(limit)),
+        ("Statistics", _statistics(limit)),
+        ("Known limits", _known_limits(limit)),
     ]
-    for section in sections(limit):
-        lines.append(rf"\section*{{{section.title}}}")
-        for item in section.content:
-            if isinstance(item, Text):
-                lines += [_tex_paragraph(item.text), ""]
-            else:
-                lines += [r"\begin{equation*}", f"{item.left} = {item.right}", r"\end{equation*}"]
-                if item.note:
-                    lines += [f"({_tex_paragraph(item.note)})", ""]
-    lines.append(r"\end{document}")
-    return "\n".join(lines) + "\n"
+    return tuple(Section(name, found) for name, content in named if (found := tuple(content)))
 
 
-_TEX_TEXT = {
-    "ε": r"$\varepsilon$",
-    "τ": r"$\tau$",
-    "σ": r"$\sigma$",
-    "γ": r"$\gamma$",
-    "φ": r"$\varphi$",
-    "ξ": r"$\xi$",
-    "Σ": r"$\Sigma$",
-    "ℓ": r"$\ell$",
-    "∂": r"$\partial$",
-    "∞": r"$\infty$",
-    "→": r"$\to$",
-    "−": "$-$",
-    "°": r"$^\circ$",
-    "–": "--",
-    "_": r"\_",
-    "&": r"\&",
-    "%": r"\%",
-}
+def _equation(left: str, right: sp.Basic, note: str = "") -> Equation:
+    return Equation(left, lines(right), note)
 
 
-def _tex_paragraph(text: str) -> str:
-    """Running text with `code` and $math$, escaped outside both."""
-    pieces = []
-    for index, piece in enumerate(text.split("`")):
-        if index % 2:
-            code = piece.replace("\\", r"\textbackslash{}")
-            for character in "_&%#{}":
-                code = code.replace(character, "\\" + character)
-            pieces.append(rf"\texttt{{{code}}}")
-            continue
-        for k, part in enumerate(piece.split("$")):
-            if k % 2:
-                pieces.append(f"${part}$")
-            else:
-                pieces.append("".join(_TEX_TEXT.get(c, c) for c in part))
-    return "".join(pieces)
+# ── Model, assumptions, loss ────────────────────────────────────────────────────────────────────────────────
 
 
-def _model(limit: Limit) -> Iterable[Text | Equation]:
-    from sgdlimit.derive.convert import to_sympy
-
+def _model(limit: Limit) -> Iterator[Item]:
     model = limit.model
     yield Text(
-        "Streaming SGD with batch 1 and step $\\gamma/d$ on $x \\mid i \\sim N(\\mu_i, C_i)$ with probability $p_i$; "
-        "scores $r = \\langle x, X\\rangle$, $r^\\ast = \\langle x, X^\\ast\\rangle$; time $t = k/d$."
+        r"Streaming SGD with batch 1 and step $\gamma/d$ on samples $x$ of class $i$ with probability $p_i$, "
+        r"$x \sim N(\mu_i, C_i)$ given the class; scores $r = \langle x, X\rangle$, "
+        r"$r^\ast = \langle x, X^\ast\rangle$; norm $n = \|X\|$; time $t = k/d$. The loss is"
     )
-    yield Equation("f(r; y)", tex(to_sympy(model.loss.text, "loss")))
+    yield _equation("f(r; y)", to_sympy(model.loss.text, "loss"))
     match model.target:
         case Labels():
             yield Text("The target $y$ is a constant of the class.")
         case Teacher(text):
             teacher = to_sympy(text, "teacher")
-            yield Equation("y", tex(teacher), r"$\xi \sim N(0, 1)$ is label noise" if teacher.has(symbols.xi) else "")
+            yield Text("The target is that of a teacher $X^\\ast$:")
+            yield _equation("y", teacher, r"$\xi \sim N(0, 1)$ is label noise" if teacher.has(symbols.xi) else "")
         case RandomLabels(text):
-            yield Equation(r"P(y = +1 \mid r^\ast)", tex(to_sympy(text, "random labels")))
-    yield Text(
-        "Adversary: the ℓ2 ball of radius $\\varepsilon$." if model.adversary else "No adversary: standard training."
-    )
+            yield Text("The target is $+1$ or $-1$ at random, given the score of a teacher $X^\\ast$:")
+            yield _equation(r"P(y = +1 \mid r^\ast)", to_sympy(text, "random labels"))
+    if model.adversary:
+        yield Text(r"Adversary: moves $x$ by at most $\varepsilon$ in ℓ2, after the target was drawn.")
+    else:
+        yield Text("No adversary: standard training.")
+    named = ", ".join(f"`{name}` (${tex(symbols.parameter(name))}$)" for name in limit.parameters)
+    yield Text(f"Parameters: {named}.")
 
 
-def _adversarial_loss(limit: Limit) -> Iterable[Text | Equation]:
+def _assumptions(limit: Limit) -> Iterator[Item]:
     attacked = limit.adversarial_loss
-    yield Text(attacked.statement)
-    if limit.model.adversary is not None:
-        yield Equation(r"s^\circ", tex(attacked.perturbation))
+    items = [
+        "The data are a Gaussian mixture; given the class, means have norms and covariances have operator norms of "
+        "order 1, and so have the iterate and the teacher.",
+        r"$d \to \infty$ at fixed $\gamma$ and $t = k/d$: fluctuations of order $d^{-1/2}$ of the summary statistics "
+        "vanish. Covariances commute, so that modes are coordinates of one basis.",
+        "Each step takes one fresh sample.",
+        "The loss is continuous in $r$ and smooth but for kinks, which carry point masses of the second derivative; "
+        "all the expectations below exist.",
+        "Parameters are real numbers, $\\varepsilon \\ge 0$ and $\\tau \\ge 0$.",
+    ]
+    if limit.model.adversary:
+        items.append(
+            f"The loss is quasi-convex in $r$, shown by the argument `{attacked.case}` below: the adversary's supremum "
+            r"is at an endpoint, $|s^\circ| = \varepsilon n$."
+        )
+        items.append(
+            "The derivatives of the adversarial loss hold the maximising perturbation fixed (envelope theorem)."
+        )
     if attacked.assumptions:
-        yield Text("Assumed: " + ", ".join(f"${tex(a)}$" for a in attacked.assumptions) + ".")
-    yield Equation(r"f_{\mathrm{adv}}(r, n; y)", tex(attacked.function.expression))
+        needed = ", ".join(f"${tex(a)}$" for a in attacked.assumptions)
+        items.append(f"That argument needs {needed}, which is checked when the parameters get numbers.")
+    items.append(
+        "Formulas are printed for where no variance and no norm is zero. Where one is: $F x_j/n := 0$ and "
+        r"$F v_j/n := 0$ at $n = 0$, $\beta := 0$ and $\beta_1 := -1$ at $Q^\ast = 0$, and a variance "
+        "is at least $10^{-300}$."
+    )
+    yield Items(tuple(items))
+
+
+def _adversarial_loss(limit: Limit) -> Iterator[Item]:
+    attacked = limit.adversarial_loss
+    loss = "f"
+    if limit.model.adversary is not None:
+        loss = r"f_{\mathrm{adv}}"
+        yield Text(
+            rf"$f_{{\mathrm{{adv}}}}(r, n; y) = \sup_{{|s| \le \varepsilon n}} f(r + s; y)$. {attacked.statement}"
+        )
+        yield _equation(r"s^\circ", attacked.perturbation)
+        yield _equation(r"f_{\mathrm{adv}}(r, n; y)", attacked.function.expression)
+    elif attacked.function.switches:
+        yield Text("With a switch for each kink:")
+        yield _equation("f(r; y)", attacked.function.expression)
     for switch in attacked.function.switches:
-        yield Equation(tex(switch.symbol), tex(Side(switch.argument)))
-    yield Equation(r"\partial_r f_{\mathrm{adv}}", tex(limit.gradient.d_r))
-    yield Equation(r"\partial_n f_{\mathrm{adv}}", tex(limit.gradient.d_n))
+        yield _equation(tex(switch.symbol), Side(switch.argument))
+    yield _equation(rf"\partial_r {loss}", limit.gradient.d_r)
+    if limit.model.adversary is not None:
+        yield _equation(rf"\partial_n {loss}", limit.gradient.d_n)
 
 
-def _law(limit: Limit) -> Iterable[Text | Equation]:
+# ── The law, coefficients, quadratures ──────────────────────────────────────────────────────────────────────
+
+
+def _law(limit: Limit) -> Iterator[Item]:
     variable = "u = r - y" if _uses_residual(limit) else "r"
-    yield Text(f"Given the class, ${variable}$ is Gaussian with mean $\\bar w$ and standard deviation $s$.")
+    yield Text(
+        f"Given the class $i$, ${variable}$ is Gaussian with mean $\\bar w$ and standard deviation $s$; the index $i$ "
+        "of what belongs to a class is left out. Sums over modes $j$:"
+    )
     used = _needed(limit)
-    for definition in (*limit.summary, *limit.definitions):
+    for definition in limit.summary:
         if definition.symbol in used:
-            yield Equation(tex(definition.symbol), tex(_without_guards(definition.expression)))
+            yield _equation(tex(definition.symbol), _without_guards(definition.expression))
+    yield Text("and of these:")
+    if any(symbol.name.startswith("gap") for symbol in used):
+        yield Text(
+            "(for each kink, $h$ is its distance from the mean in units of $s$ and $\\alpha$ the side on which it "
+            "lies, $+1$ for the right; a side of exactly zero counts as $-1$)"
+        )
+    for definition in limit.definitions:
+        if definition.symbol in used:
+            yield _equation(tex(definition.symbol), _without_guards(definition.expression))
 
 
 def _uses_residual(limit: Limit) -> bool:
@@ -249,7 +213,7 @@ def _needed(limit: Limit) -> set[sp.Symbol]:
     for e in (*limit.coefficients.values(), *limit.expectations.values()):
         pending |= e.free_symbols
     for q in limit.quadratures:
-        for d in (*q.definitions, *(Definition(g.symbol, g.expression) for g in q.integrands)):
+        for d in _definitions(q):
             pending |= d.expression.free_symbols
     found: set[sp.Symbol] = set()
     while pending:
@@ -260,53 +224,239 @@ def _needed(limit: Limit) -> set[sp.Symbol]:
     return found
 
 
+def _definitions(quadrature: Quadrature) -> Iterator[Definition]:
+    """What a quadrature evaluates at each node, its integrands and those of inner quadratures included."""
+    for item in quadrature.steps:
+        if isinstance(item, Quadrature):
+            yield from _definitions(item)
+        else:
+            yield item
+    for integrand in quadrature.integrands:
+        yield Definition(integrand.symbol, integrand.expression)
+
+
 def _without_guards(expression: sp.Expr) -> sp.Expr:
-    """What a formula says where nothing vanishes: without the floors and branches for a zero variance or norm."""
+    """What a formula of the engine's says where nothing vanishes: without floors and branches for a zero variance or
+    norm."""
 
     def unguarded(e: Any) -> Any:
-        if isinstance(e, sp.Max):
-            return sp.Add(*(a for a in e.args if not a.is_Float))
-        return e.args[0][0]
+        return sp.Add(*(a for a in e.args if a != TINY)) if isinstance(e, sp.Max) else e.args[0][0]
 
-    return expression.replace(lambda e: isinstance(e, (sp.Max, sp.Piecewise)), unguarded)
-
-
-def _coefficients(limit: Limit) -> Iterable[Text | Equation]:
-    yield Text(
-        r"$R = E f_{\mathrm{adv}}$, $A = E\,\partial_r f_{\mathrm{adv}}$, $B = E\,\partial_r^2 f_{\mathrm{adv}}$, "
-        r"$D = E\,\partial_r\partial_{r^\ast} f_{\mathrm{adv}}$, $F = E\,\partial_n f_{\mathrm{adv}}$, "
-        r"$I = E(\partial_r f_{\mathrm{adv}})^2$."
+    return expression.replace(
+        lambda e: isinstance(e, sp.Piecewise) or (isinstance(e, sp.Max) and TINY in e.args), unguarded
     )
-    for name, expression in (*limit.coefficients.items(), *limit.expectations.items()):
-        left = name if len(name) == 1 else rf"\mathrm{{{_plain(name)}}}"
-        yield Equation(left, tex(expression), limit.rules.get(name, ""))
+
+
+_MEANINGS = {
+    "R": "E LOSS",
+    "A": r"E\,\partial_r LOSS",
+    "B": r"E\,\partial_r^2 LOSS",
+    "D": r"E\,\partial_r\partial_{r^\ast} LOSS",
+    "F": r"E\,\partial_n LOSS",
+    "I": r"E\left(\partial_r LOSS\right)^2",
+    "clean_risk": "E f",
+    "clean_error": r"P\left(\operatorname{sign}(y)\, r < 0\right)",
+    "robust_error": r"P\left(\operatorname{sign}(y)\, r < \varepsilon n\right)",
+}
+
+
+def _meaning(name: str, limit: Limit) -> str:
+    if name in _MEANINGS:
+        loss = r"f_{\mathrm{adv}}" if limit.model.adversary else "f"
+        return f"${_MEANINGS[name].replace('LOSS', loss)}$"
+    return f"$E$ of `{limit.requested[name].text}`"
+
+
+def _rule(text: str) -> str:
+    """A rule, its formulas set."""
+    for plain_text, formula in (
+        ("∂_r f_adv", r"$\partial_r f_{\mathrm{adv}}$"),
+        ("(dy/dr*) B", r"$(\mathrm{d}y/\mathrm{d}r^\ast) B$"),
+        ("r*", r"$r^\ast$"),
+        ("r − y", "$r - y$"),
+    ):
+        text = text.replace(plain_text, formula)
+    return text
+
+
+def _left(name: str) -> str:
+    return name if len(name) == 1 else rf"\mathrm{{{plain(name)}}}"
+
+
+def _coefficients(limit: Limit) -> Iterator[Item]:
+    values = {**limit.coefficients, **limit.expectations}
+    yield Table(
+        ("Name", "Expectation given the class", "How it is had"),
+        tuple((f"${_left(name)}$", _meaning(name, limit), _rule(limit.rules.get(name, ""))) for name in values),
+    )
+    yield Text(r"$\varphi$ and $\Phi$ are the standard normal density and distribution function.")
+    if "clean_error" in values:
+        yield Text("In error rates ties count half.")
+    if any(e.has(TailMoment, ScaledTailMoment) for e in values.values()):
+        yield Text(r"$M_k(h) = \int_h^\infty (z - h)^k \varphi(z)\,\mathrm{d}z$ is what lies beyond a kink.")
+    for name, expression in values.items():
+        yield _equation(_left(name), expression)
+
+
+def _quadratures(limit: Limit) -> Iterator[Item]:
+    if not limit.quadratures:
+        return
+    yield Text(
+        "Integrals without a closed form that is accurate in the tails, "
+        "computed by composite Gauss–Legendre rules on panels that end at the kinks and are graded towards the layers."
+    )
     for quadrature in limit.quadratures:
-        yield from _integrals(quadrature)
+        yield from integrals(quadrature)
 
 
-def _integrals(quadrature: Quadrature) -> Iterable[Text | Equation]:
-    yield Text(
-        "With $\\varphi$ the standard normal density, and at each $z$ "
-        + ", ".join(f"${tex(d.symbol)} = {tex(d.expression)}$" for d in quadrature.definitions)
-        + ":"
-    )
+def integrals(quadrature: Quadrature, depth: int = 0) -> Iterator[Item]:
+    """What a quadrature evaluates at each node, its integrals, kinks and layers.
+
+    The integrals of an inner quadrature are taken at each node of the outer.
+    """
+    variable = tex(quadrature.variable)
+    yield Text(f"Inside of that, at each ${variable}$:" if depth else f"At each ${variable}$:")
+    for item in quadrature.steps:
+        if isinstance(item, Quadrature):
+            yield from integrals(item, depth + 1)
+        else:
+            yield _equation(tex(item.symbol), item.expression)
     for integrand in quadrature.integrands:
-        yield Equation(
-            tex(integrand.symbol),
-            rf"\int \varphi(z) \left[{tex(integrand.expression)}\right] \mathrm{{d}}z",
-        )
+        opening, closing = rf"\int \varphi({variable}) \bigl[", rf"\bigr]\, \mathrm{{d}}{variable}"
+        first, *rest = lines(integrand.expression)
+        if rest:
+            rest[-1] += f" {closing}"
+        else:
+            first += f" {closing}"
+        yield Equation(tex(integrand.symbol), (f"{opening} {first}", *rest))
+    if quadrature.breakpoints:
+        places = ", ".join(f"${tex(point)}$" for point in quadrature.breakpoints)
+        yield Text(f"Kinks and jumps at ${variable}$ = {places}.")
+    layers = tuple(dict.fromkeys(layer for integrand in quadrature.integrands for layer in integrand.layers))
+    if layers:
+        yield Text("Layers, where an integrand varies faster than $\\varphi$:")
+        yield Items(tuple(map(_layer, layers)))
+    crossings = dict.fromkeys(c for integrand in quadrature.integrands for c in integrand.crossings)
+    if crossings:
+        yield Text("Places that the rule finds itself, as sign changes of:")
+        yield Items(tuple(map(_crossing, crossings)))
+    for integrand in quadrature.integrands:
+        for mass in integrand.masses:
+            yield Text(
+                f"${tex(integrand.symbol)}$ has a point mass $\\varphi({variable})$ times ${tex(mass.weight)}$ where "
+                f"${tex(mass.crossing.argument)} = 0$."
+            )
 
 
-def _mode_equations(limit: Limit) -> Iterable[Text | Equation]:
+def _crossing(crossing: Crossing) -> str:
+    argument = f"${tex(crossing.argument)}$"
+    if crossing.kind == "kink":
+        return f"{argument}, a kink"
+    size = f"${tex(crossing.width)}$"
+    if crossing.kind == "pole":
+        return f"{argument}, where it is imaginary and of size {size} the integrand is singular"
+    return f"{argument}, a step while it is within {size}"
+
+
+def _layer(layer: Layer) -> str:
+    where, size = f"${tex(layer.location)}$", f"${tex(layer.width)}$"
+    if layer.kind == "pole":
+        return f"at {where}, singularities at the distance {size} from the real line"
+    return f"at {where}, a step of width {size}"
+
+
+# ── Dynamics, statistics ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _mode_equations(limit: Limit) -> Iterator[Item]:
     equations = limit.equations
+    usual = equations == mode_equations()
     yield Text(
-        "Mode $j$ has eigenvalues $\\lambda_{ij}$, share of the dimension $\\omega_j$, mean $x_j$ and variance $v_j$ "
-        "of the iterate."
+        r"Mode $j$ has eigenvalues $\lambda_{ij}$, means $\mu_{ij}$, share of the dimension $\omega_j$, mean $x_j$ and "
+        "variance $v_j$ of the iterate. From the first two moments of one step"
+        + (", " if usual else " of another update rule than that of SGD, ")
+        + "to leading order in $d$:"
     )
-    yield Equation(r"\frac{\mathrm{d}x_j}{\mathrm{d}t}", tex(equations.mean))
-    yield Equation(r"\frac{\mathrm{d}v_j}{\mathrm{d}t}", tex(equations.variance))
+    yield _equation(r"\frac{\mathrm{d}x_j}{\mathrm{d}t}", equations.mean)
+    yield _equation(r"\frac{\mathrm{d}v_j}{\mathrm{d}t}", equations.variance)
 
 
-def _statistics(limit: Limit) -> Iterable[Text | Equation]:
+def _statistics(limit: Limit) -> Iterator[Item]:
     for name, expression in limit.statistics.items():
-        yield Equation(rf"\mathrm{{{_plain(name)}}}", tex(_without_guards(expression)))
+        own = isinstance(limit.requested.get(name), Formula)
+        yield _equation(rf"\mathrm{{{plain(name)}}}", expression if own else _without_guards(expression))
+
+
+# ── Known limits ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _known_limits(limit: Limit) -> Iterator[Item]:
+    found = known_limits(limit)
+    if not found.comparisons:
+        yield Text("There is no adversary, and so no limit $\\varepsilon \\to 0$ to compare with.")
+        return
+    yield Text(
+        r"Without its adversary the model is that of standard training. The standard model was derived from the same "
+        r"loss and target on its own, and what stands above, at $\varepsilon = 0$, was compared with it as functions "
+        "of the summary statistics."
+    )
+    yield Text(verdict(found))
+    yield Table(
+        ("Here", "Standard", "Compared", "Result"),
+        tuple((_known_name(c.name), _known_name(c.counterpart), _compared(c), _result(c)) for c in found.comparisons),
+    )
+    yield Text(
+        "Equal as expressions: the difference expands to 0, with products multiplied out and nothing else simplified. "
+        f"Equal at points: equal to {-round(math.log10(AGREEMENT))} of 30 digits at {found.points} fixed points of all "
+        "variables, which is a check and no proof. Integrands that are equal have equal integrals."
+    )
+
+
+def verdict(found: KnownLimits) -> str:
+    """The outcome in one sentence."""
+    if found.hold:
+        return "All of it agrees."
+    if not found.named("unequal"):
+        undecided = ", ".join(_known_name(name) for name in found.named("undecided"))
+        return f"Nothing disagrees. Not decided: {undecided}."
+    failed = ", ".join(_known_name(name) for name in found.named("unequal"))
+    return f"DOES NOT AGREE: {failed}. The equations are not those of the model."
+
+
+def _known_name(name: str) -> str:
+    if name in ("f", "f_adv"):
+        return "$f$" if name == "f" else r"$f_{\mathrm{adv}}$"
+    return f"${_left(name)}$"
+
+
+def _compared(comparison: Comparison) -> str:
+    if comparison.how == "integrals":
+        return "integrals"
+    return "integrands" if comparison.integrands else "closed forms"
+
+
+def _result(comparison: Comparison) -> str:
+    return {
+        "expressions": "equal as expressions",
+        "points": "equal at points",
+        "integrals": "equal numerically, to 12 digits",
+        "undecided": "not decided: equal integrands were not found, and integrals over several variables not computed",
+        "unequal": f"NOT equal (relative difference {comparison.difference:.2g})",
+    }[comparison.how]
+
+
+def texts(content: Iterable[Item]) -> Iterator[str]:
+    """Every piece of TeX of a document: for checks."""
+    for item in content:
+        match item:
+            case Equation(left, right, _):
+                yield f"{left} = {' '.join(right)}"
+            case Text(text):
+                yield from text.split("$")[1::2]
+            case Items(items):
+                for text in items:
+                    yield from text.split("$")[1::2]
+            case Table(_, rows):
+                for row in rows:
+                    for text in row:
+                        yield from text.split("$")[1::2]

@@ -2,7 +2,8 @@
 
 A score (or residual) ``w`` is Gaussian given the class, ``w = mean + s z``; a label that is random given the score
 contributes one weighted branch for each of its values. What has a closed form that is accurate in the tails gets it;
-the rest becomes an integrand of a :class:`~sgdlimit.derive.quadrature.Quadrature`, with what a rule for it must resolve.
+the rest becomes an integrand of a :class:`~sgdlimit.derive.quadrature.Quadrature`, with what a rule for it must
+resolve.
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ class Expectations:
         masses: tuple[Mass, ...] = (),
         sources: tuple[Switched, ...] | None = None,
     ) -> sp.Expr:
-        """``E g(w)`` as an integral; point masses belong to the kinks of ``sources``, which may be more than its own."""
+        """``E g(w)`` as an integral; point masses belong to the kinks of ``sources``, its own or more."""
         switches: list[Switch] = []
         integrand = sp.S.Zero
         found: dict[Feature, None] = {}

@@ -6,15 +6,33 @@ A loss is rewritten into these once, when it is read; derivatives then stay in t
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import sympy as sp
 
 
-class Softplus(sp.Function):
+class Notated(sp.Function):
+    """A function that states its notation once, as a TeX template; MathML is made from the TeX.
+
+    ``#1``, ``#2``, … stand for the arguments and ``#^`` for the place of an exponent; where there is none, a power is
+    that of the whole in brackets.
+    """
+
+    notation: ClassVar[str]
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        body = self.notation.replace("#^", "" if exp is None else f"^{{{exp}}}")
+        for k, argument in enumerate(self.args, start=1):
+            body = body.replace(f"#{k}", printer._print(argument))
+        return body if exp is None or "#^" in self.notation else rf"\left({body}\right)^{{{exp}}}"
+
+
+class Softplus(Notated):
     """``log(1 + exp(x))``."""
 
     nargs = 1
+    notation = r"\log\left(1 + e^{#1}\right)"
     is_real = True
     is_positive = True
 
@@ -24,15 +42,12 @@ class Softplus(sp.Function):
     def rewrite_textbook(self) -> sp.Expr:
         return sp.log(1 + sp.exp(self.args[0]))
 
-    def _latex(self, printer: Any, exp: str | None = None) -> str:
-        body = rf"\log\left(1 + e^{{{printer._print(self.args[0])}}}\right)"
-        return body if exp is None else rf"{{{body}}}^{{{exp}}}"
 
-
-class Sigmoid(sp.Function):
+class Sigmoid(Notated):
     """``1/(1 + exp(-x))``."""
 
     nargs = 1
+    notation = r"\operatorname{sigmoid}#^\left(#1\right)"
     is_real = True
     is_positive = True
 
@@ -43,15 +58,12 @@ class Sigmoid(sp.Function):
     def rewrite_textbook(self) -> sp.Expr:
         return 1 / (1 + sp.exp(-self.args[0]))
 
-    def _latex(self, printer: Any, exp: str | None = None) -> str:
-        power = "" if exp is None else f"^{{{exp}}}"
-        return rf"\operatorname{{sigmoid}}{power}\left({printer._print(self.args[0])}\right)"
 
-
-class NormalCdf(sp.Function):
+class NormalCdf(Notated):
     """``Φ(x)``, the standard normal distribution function."""
 
     nargs = 1
+    notation = r"\Phi#^\left(#1\right)"
     is_real = True
     is_positive = True
 
@@ -61,15 +73,12 @@ class NormalCdf(sp.Function):
     def rewrite_textbook(self) -> sp.Expr:
         return sp.erfc(-self.args[0] / sp.sqrt(2)) / 2
 
-    def _latex(self, printer: Any, exp: str | None = None) -> str:
-        power = "" if exp is None else f"^{{{exp}}}"
-        return rf"\Phi{power}\left({printer._print(self.args[0])}\right)"
 
-
-class Tanh(sp.Function):
+class Tanh(Notated):
     """``tanh(x)``, whose derivative ``1 − tanh²`` is written so that it keeps its digits where it is small."""
 
     nargs = 1
+    notation = r"\tanh#^\left(#1\right)"
     is_real = True
 
     def _eval_is_nonnegative(self) -> bool | None:
@@ -83,15 +92,12 @@ class Tanh(sp.Function):
     def rewrite_textbook(self) -> sp.Expr:
         return sp.tanh(self.args[0])
 
-    def _latex(self, printer: Any, exp: str | None = None) -> str:
-        power = "" if exp is None else f"^{{{exp}}}"
-        return rf"\tanh{power}\left({printer._print(self.args[0])}\right)"
 
-
-class LogCosh(sp.Function):
+class LogCosh(Notated):
     """``log(cosh(x))``."""
 
     nargs = 1
+    notation = r"\log\cosh\left(#1\right)"
     is_real = True
     is_nonnegative = True
 
@@ -105,15 +111,12 @@ class LogCosh(sp.Function):
     def rewrite_textbook(self) -> sp.Expr:
         return sp.log(sp.cosh(self.args[0]))
 
-    def _latex(self, printer: Any, exp: str | None = None) -> str:
-        body = rf"\log\cosh\left({printer._print(self.args[0])}\right)"
-        return body if exp is None else rf"{{{body}}}^{{{exp}}}"
 
-
-class LogNormalCdf(sp.Function):
+class LogNormalCdf(Notated):
     """``log Φ(x)``."""
 
     nargs = 1
+    notation = r"\log\Phi\left(#1\right)"
     is_real = True
     is_nonpositive = True
 
@@ -123,15 +126,12 @@ class LogNormalCdf(sp.Function):
     def rewrite_textbook(self) -> sp.Expr:
         return sp.log(sp.erfc(-self.args[0] / sp.sqrt(2)) / 2)
 
-    def _latex(self, printer: Any, exp: str | None = None) -> str:
-        body = rf"\log\Phi\left({printer._print(self.args[0])}\right)"
-        return body if exp is None else rf"{{{body}}}^{{{exp}}}"
 
-
-class Hazard(sp.Function):
+class Hazard(Notated):
     """``φ(x)/Φ(x)``, the derivative of ``log Φ``."""
 
     nargs = 1
+    notation = r"\frac{\varphi}{\Phi}\left(#1\right)"
     is_real = True
     is_positive = True
 
@@ -143,15 +143,12 @@ class Hazard(sp.Function):
         (x,) = self.args
         return normal_density(x) / (sp.erfc(-x / sp.sqrt(2)) / 2)
 
-    def _latex(self, printer: Any, exp: str | None = None) -> str:
-        body = rf"\frac{{\varphi}}{{\Phi}}\left({printer._print(self.args[0])}\right)"
-        return body if exp is None else rf"\left({body}\right)^{{{exp}}}"
 
-
-class HazardExcess(sp.Function):
+class HazardExcess(Notated):
     """``x + φ(x)/Φ(x)``, positive and small like ``1/|x|`` far to the left, where the sum would cancel."""
 
     nargs = 1
+    notation = r"\left(#1 + \frac{\varphi}{\Phi}\left(#1\right)\right)#^"
     is_real = True
     is_positive = True
 
@@ -163,13 +160,8 @@ class HazardExcess(sp.Function):
         (x,) = self.args
         return x + normal_density(x) / (sp.erfc(-x / sp.sqrt(2)) / 2)
 
-    def _latex(self, printer: Any, exp: str | None = None) -> str:
-        x = printer._print(self.args[0])
-        body = rf"\left({x} + \frac{{\varphi}}{{\Phi}}\left({x}\right)\right)"
-        return body if exp is None else rf"{body}^{{{exp}}}"
 
-
-class TailMoment(sp.Function):
+class TailMoment(Notated):
     """``M_k(h) = ∫_h^∞ (z − h)^k φ(z) dz``: what lies beyond a kink, accurate however far out it is.
 
     Differences of distribution functions cancel in the tails; these do not. ``M_0 = Φ(−h)``, ``M_1 = φ(h) − h M_0``,
@@ -177,6 +169,7 @@ class TailMoment(sp.Function):
     """
 
     nargs = 2
+    notation = r"M_{#1}#^\left(#2\right)"
     is_real = True
     is_nonnegative = True
 
@@ -192,16 +185,12 @@ class TailMoment(sp.Function):
             values.append(sp.expand(k * values[k - 1] - h * values[k]))
         return values[int(order)]
 
-    def _latex(self, printer: Any, exp: str | None = None) -> str:
-        order, h = self.args
-        body = rf"M_{{{order}}}\left({printer._print(h)}\right)"
-        return body if exp is None else rf"\left({body}\right)^{{{exp}}}"
 
-
-class ScaledTailMoment(sp.Function):
+class ScaledTailMoment(Notated):
     """``M_k(h)/φ(h)``: a tail moment without the density, which meets an exponential that would overflow alone."""
 
     nargs = 2
+    notation = r"\frac{M_{#1}}{\varphi}\left(#2\right)"
     is_real = True
     is_nonnegative = True
 
@@ -209,16 +198,12 @@ class ScaledTailMoment(sp.Function):
         order, h = self.args
         return TailMoment(order, h).rewrite_textbook() / normal_density(h)
 
-    def _latex(self, printer: Any, exp: str | None = None) -> str:
-        order, h = (printer._print(a) for a in self.args)
-        body = rf"\frac{{M_{{{order}}}}}{{\varphi}}\left({h}\right)"
-        return body if exp is None else rf"\left({body}\right)^{{{exp}}}"
 
-
-class Side(sp.Function):
+class Side(Notated):
     """+1 where its argument is positive, −1 elsewhere: the value of a switch."""
 
     nargs = 1
+    notation = r"\operatorname{sign}#^\left(#1\right)"
     is_real = True
 
     @classmethod
@@ -229,9 +214,10 @@ class Side(sp.Function):
             return sp.S.NegativeOne
         return None
 
-    def _latex(self, printer: Any, exp: str | None = None) -> str:
-        body = rf"\operatorname{{sign}}\left({printer._print(self.args[0])}\right)"
-        return body if exp is None else f"{body}^{{{exp}}}"
+    @property
+    def positive_where(self) -> sp.Expr:
+        """What it is the side of."""
+        return self.args[0]
 
 
 class Branch(sp.Function):
@@ -251,10 +237,47 @@ class Branch(sp.Function):
         switch, plus, minus = self.args
         return Branch(switch, plus.diff(symbol), minus.diff(symbol))
 
+    @property
+    def is_indicator(self) -> bool:
+        """Whether the values are 1 and 0."""
+        return set(self.args[1:]) == {sp.S.Zero, sp.S.One}
+
     def _latex(self, printer: Any, exp: str | None = None) -> str:
-        switch, plus, minus = (printer._print(a) for a in self.args)
-        body = rf"\begin{{cases}} {plus} & {switch} = +1 \\ {minus} & {switch} = -1 \end{{cases}}"
+        if self.is_indicator:
+            switch, plus, _ = self.args
+            body = rf"\mathbf{{1}}_{{\left\{{{_holds(switch, 1 if plus == 1 else -1, printer)}\right\}}}}"
+            return body if exp is None else f"{{{body}}}^{{{exp}}}"
+        rows = [
+            (printer._print(value), r",\; ".join(_holds(switch, sign, printer) for switch, sign in pattern))
+            for value, pattern in self._rows()
+        ]
+        if len(rows) == 2:
+            rows[1] = (rows[1][0], r"\text{otherwise}")
+        inner = r" \\ ".join(f"{value} & {condition}" for value, condition in rows)
+        body = rf"\begin{{cases}} {inner} \end{{cases}}"
         return body if exp is None else rf"\left({body}\right)^{{{exp}}}"
+
+    def _rows(self, pattern: tuple[tuple[sp.Expr, int], ...] = ()) -> Iterator[tuple[sp.Expr, Any]]:
+        """Values and the patterns of switches under which they hold, branches of branches included."""
+        switch, plus, minus = self.args
+        for value, sign in ((plus, 1), (minus, -1)):
+            here = (*pattern, (switch, sign))
+            if isinstance(value, Branch):
+                yield from value._rows(here)
+            else:
+                yield value, here
+
+
+def _holds(switch: sp.Expr, sign: int, printer: Any) -> str:
+    """That a switch has a value, as a condition on what it is the sign of where that is known."""
+    factor, rest = switch.as_coeff_Mul()
+    if factor == -1:
+        switch, sign = rest, -sign
+    argument = getattr(switch, "positive_where", None)
+    if argument is not None:
+        relation = ">" if sign > 0 else r"\le"
+        return f"{printer._print(argument)} {relation} 0"
+    return f"{printer._print(switch)} = {'+' if sign > 0 else '-'}1"
 
 
 def normal_density(x: sp.Expr) -> sp.Expr:

@@ -138,6 +138,8 @@ class Limit:
         Which rule gave which expectation.
     parameters : tuple of str
         What needs a value: those of the model, then those of the user's statistics alone.
+    requested : mapping of str to Expectation or Formula
+        The user's statistics as they were asked for.
     """
 
     model: Model
@@ -154,6 +156,7 @@ class Limit:
     label: sp.Expr
     rules: Mapping[str, str] = field(default_factory=dict)
     parameters: tuple[str, ...] = ()
+    requested: Mapping[str, Expectation | Formula] = field(default_factory=dict)
 
     def scale(self, coefficient: str, factor: float) -> Limit:
         """The same limit with one coefficient multiplied by a number: for sensitivity, and to see a verification fail.
@@ -175,16 +178,28 @@ class Limit:
         return replace(self, coefficients=changed, sum_BD=self.sum_BD + shift)
 
     def latex(self) -> str:
-        """The document in LaTeX (a fragment of display equations)."""
-        from sgdlimit.derive.document import latex
+        """The document in LaTeX; compiles on its own."""
+        from sgdlimit.derive.writers import latex
 
         return latex(self)
 
     def markdown(self) -> str:
         """The document in Markdown with LaTeX equations."""
-        from sgdlimit.derive.document import markdown
+        from sgdlimit.derive.writers import markdown
 
         return markdown(self)
+
+    def html(self) -> str:
+        """The document as one HTML page with MathML; needs no network and no scripts."""
+        from sgdlimit.derive.writers import html
+
+        return html(self)
+
+    def json(self) -> str:
+        """Model and results for programs; ``sgdlimit.derive.interchange`` reads it."""
+        from sgdlimit.derive.interchange import json_text
+
+        return json_text(self)
 
     def _repr_markdown_(self) -> str:
         return self.markdown()
@@ -283,6 +298,7 @@ def derive(
         label=_label(model),
         rules=gather.rules,
         parameters=parameters_of(model, statistics),
+        requested=dict(statistics or {}),
     )
 
 

@@ -110,6 +110,11 @@ class Quadrature:
     inner: tuple[Quadrature, ...] = ()
     tilts: tuple[sp.Expr, ...] = ()
 
+    @property
+    def steps(self) -> tuple[Definition | Quadrature, ...]:
+        """Everything that a node evaluates, in order."""
+        return (*self.definitions, *self.inner)
+
 
 @dataclass(frozen=True)
 class LabelBranch:

@@ -59,6 +59,8 @@ class Format(StrEnum):
 
     markdown = "markdown"
     latex = "latex"
+    html = "html"
+    json = "json"
 
 
 class Target(StrEnum):
@@ -182,23 +184,40 @@ def _about(spec: Equations) -> Iterator[None]:
 # ── Commands ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@app.command(epilog="Example: sgdlimit derive adversarial-least-squares --format latex")
+@app.command(epilog="Example: sgdlimit derive adversarial-least-squares --format html --out equations.html")
 @_command
 def derive(
     spec: _Spec,
     format: Annotated[Format, typer.Option(help="How to write the equations.")] = Format.markdown,  # noqa: A002
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write to a file: .md, .tex, .html or .json, as the format is.")
+    ] = None,
 ) -> None:
-    """Print the equations of a model: adversarial loss, coefficients, mode equations.
+    """Print the equations of a model: adversarial loss, coefficients, mode equations, and a check of known limits.
 
     A file that holds a section [model] and nothing else will do.
     """
     from sgdlimit.derive.limit import derive as derive_limit
+    from sgdlimit.runtime.output import DOCUMENTS, check_output, written
     from sgdlimit.runtime.spec import load_equations
 
     equations = load_equations(spec)
+    if out is not None:
+        check_output(out, (DOCUMENTS[format.value],))
     with _about(equations):
         limit = derive_limit(equations.model, equations.statistics)
-    typer.echo((limit.latex() if format is Format.latex else limit.markdown()).rstrip("\n"))
+    text = {
+        Format.markdown: limit.markdown,
+        Format.latex: limit.latex,
+        Format.html: limit.html,
+        Format.json: limit.json,
+    }[format]()
+    if out is None:
+        typer.echo(text.rstrip("\n"))
+        return
+    with written(out) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+    typer.echo(str(out))
 
 
 @app.command(epilog="Example: sgdlimit generate adversarial-huber --out huber && cc -O3 -c huber/kernel.c")

@@ -119,7 +119,8 @@ def operations(function: Function) -> dict[str, int]:
     """Arithmetic operations and function calls as they stand in the text, by what they are repeated over.
 
     ``scalar``: once; ``class``: for each class; ``mode``: for each mode (in a loop over classes, of each class);
-    ``node``: for each node of the quadratures; ``inner node``: for each node of those within them. Calls of other functions of the kernel are not followed.
+    ``node``: for each node of the quadratures; ``inner node``: for each node of those within them. Calls of other
+    functions of the kernel are not followed.
     """
     import sympy as sp
 

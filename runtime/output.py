@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CURVES = (".csv", ".npz", ".nc")
 FIGURES = (".png", ".pdf", ".svg")
 PAGES = (".html",)
+DOCUMENTS = {"markdown": ".md", "latex": ".tex", "html": ".html", "json": ".json"}
 
 
 def check_output(path: Path, endings: tuple[str, ...]) -> None:
