@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import sympy as sp
 
@@ -105,7 +106,7 @@ def lower(limit: Limit, schedule: Schedule | None = None) -> Kernel:
         ridge=_scalars([], {"tau": symbols.tau}),
         learning_rate=_scalars([], {"gamma": to_sympy(schedule.text, "schedule")} if schedule else {}),
         judged=tuple(limit.statistics).index("learning_rate"),
-        positive=tuple(str(a.lhs) for a in limit.adversarial_loss.assumptions),
+        positive=tuple(str(a.lhs) for a in limit.assumptions),
     )
 
 
@@ -228,7 +229,7 @@ def _plain(definitions: Iterable[Definition]) -> Function:
 
 def _scalars(lets: Sequence[Let], results: dict[str, sp.Expr], prefix: str = "c") -> Function:
     """Named results from scalars, with common subexpressions taken out."""
-    names = [sp.Symbol(f"{prefix}{k}", real=True) for k in range(1, 200)]
+    names = (sp.Symbol(f"{prefix}{k}", real=True) for k in count(1))
     taken = {str(s) for e in (*results.values(), *(let.expression for let in lets)) for s in _dependencies(e)}
     shared, reduced = sp.cse(
         [fold(e) for e in results.values()],
@@ -283,7 +284,7 @@ def _integrate(quadrature: Quadrature, wanted: set[sp.Symbol]) -> Integrate | No
     layers = dict.fromkeys(layer for e in chosen for layer in e.layers)
     shared, reduced = sp.cse(
         [fold(e.expression) for e in chosen],
-        symbols=(sp.Symbol(f"g{k}", real=True) for k in range(1, 200)),
+        symbols=(sp.Symbol(f"g{k}", real=True) for k in count(1)),
         order="canonical",
     )
     return Integrate(

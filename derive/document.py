@@ -218,8 +218,8 @@ def _adversarial_loss(limit: Limit) -> Iterable[Text | Equation]:
     yield Text(attacked.statement)
     if limit.model.adversary is not None:
         yield Equation(r"s^\circ", tex(attacked.perturbation))
-    if attacked.assumptions:
-        yield Text("Assumed: " + ", ".join(f"${tex(a)}$" for a in attacked.assumptions) + ".")
+    if limit.assumptions:
+        yield Text("Assumed: " + ", ".join(f"${tex(a)}$" for a in limit.assumptions) + ".")
     yield Equation(r"f_{\mathrm{adv}}(r, n; y)", tex(attacked.function.expression))
     for switch in attacked.function.switches:
         yield Equation(tex(switch.symbol), tex(Side(switch.argument)))

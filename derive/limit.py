@@ -14,12 +14,15 @@ import sympy as sp
 from sgdlimit.derive import symbols
 from sgdlimit.derive.adversary import AdversarialLoss, adversarial, check_continuity, standard
 from sgdlimit.derive.convert import Switched, reduce_squares, to_sympy
+from sgdlimit.derive.domain import check_domains
 from sgdlimit.derive.dynamics import ModeEquations, mode_equations
 from sgdlimit.derive.errors import ModelError
 from sgdlimit.derive.expectation import Definition, Expectations, Quadrature, Side
 from sgdlimit.derive.functions import Branch
+from sgdlimit.derive.growth import check_growths
 from sgdlimit.derive.laws import score_law
 from sgdlimit.derive.model import Expectation, Formula, Labels, Model, RandomLabels, Teacher
+from sgdlimit.derive.size import check_size
 from sgdlimit.derive.symbols import (
     COEFFICIENTS,
     B,
@@ -137,6 +140,9 @@ class Limit:
         Which rule gave which expectation.
     parameters : tuple of str
         What needs a value: those of the model, then those of the user's statistics alone.
+    assumptions : tuple of sympy.Rel
+        What must hold of the parameters: of the adversary's argument, and for every expression to be real and to have an
+        expectation. Checked when they get numbers.
     """
 
     model: Model
@@ -153,6 +159,7 @@ class Limit:
     label: sp.Expr
     rules: Mapping[str, str] = field(default_factory=dict)
     parameters: tuple[str, ...] = ()
+    assumptions: tuple[sp.Rel, ...] = ()
 
     def scale(self, coefficient: str, factor: float) -> Limit:
         """The same limit with one coefficient multiplied by a number: for sensitivity, and to see a verification fail.
@@ -232,6 +239,7 @@ def derive(
     epsilon**2*n + epsilon*mean*erf(sqrt(2)*mean/(2*s)) + sqrt(2)*epsilon*s*exp(-mean**2/(2*s**2))/sqrt(pi)
     """
     check_names(statistics or {})
+    needed = check_expressions(model, statistics or {})
     loss = to_sympy(model.loss.text, "loss")
     check_continuity(loss)
     attacked = standard(loss) if model.adversary is None else adversarial(loss)
@@ -286,7 +294,30 @@ def derive(
         label=_label(model),
         rules=gather.rules,
         parameters=parameters_of(model, statistics),
+        assumptions=tuple(dict.fromkeys((*attacked.assumptions, *needed))),
     )
+
+
+def check_expressions(model: Model, statistics: Mapping[str, Expectation | Formula]) -> tuple[sp.Rel, ...]:
+    """Every expression is small enough, real everywhere, and has an expectation.
+
+    Returns
+    -------
+    tuple of sympy.Rel
+        What must hold of the parameters.
+
+    Raises
+    ------
+    DerivationError, ModelError
+        Says of which, and where.
+    """
+    averaged = {name: s.text for name, s in statistics.items() if isinstance(s, Expectation)}
+    for name, s in statistics.items():
+        check_size(s.text, f"statistic {name}")
+    check_size(model.loss.text, "loss")
+    if not isinstance(model.target, Labels):
+        check_size(model.target.text, "teacher" if isinstance(model.target, Teacher) else "random labels")
+    return (*check_domains(model, averaged), *check_growths(model, averaged))
 
 
 def check_names(statistics: Mapping[str, Expectation | Formula]) -> None:

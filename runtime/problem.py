@@ -168,10 +168,10 @@ def check_parameters(kernel: Kernel, model: Model, classes: int, parameters: Par
     named = dict(zip(kernel.parameters, values, strict=True))
     for text in kernel.positive:
         found = evaluate(parse(text), named)
-        if (found <= 0).any():
+        if not (found > 0).all():
             raise ParameterError(
                 f"parameter {names(parse(text))[0]}",
-                f"{text} is {found.min():g}, and the adversarial loss was derived for {text} > 0",
+                f"{text} is {found.min():g}, and the equations were derived for {text} > 0",
                 f"choose parameters with {text} > 0",
             )
     return values
