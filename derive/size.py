@@ -29,10 +29,11 @@ MAX_KINKS = 6
 """Kinks in the variables: ``Abs``, ``sign``, ``Max`` of two, a comparison."""
 MAX_TERMS = 500
 """Terms of an expression multiplied out."""
-MAX_DEGREE = 16
-"""Degree in the variables of an expression multiplied out; half of that if it has kinks."""
+MAX_DEGREE = (16, 8, 5, 3, 2, 2, 1)
+"""Degree in one variable of an expression multiplied out, by the number of kinks: every piece is integrated from every
+kink."""
 
-_VARIABLES = frozenset({"r", "y", "r_star", "xi", "n"})
+_VARIABLES = ("r", "y", "r_star", "xi", "n")
 _KINKED = ("Abs", "sign", "Heaviside", "relu")
 
 
@@ -56,14 +57,15 @@ write a loss of a lower degree
     kinks = len(dict.fromkeys(_kinks(tree)))
     if kinks > MAX_KINKS:
         raise DerivationError(where, f"it has {kinks} kinks, and the most is {MAX_KINKS}", "write fewer Abs, Max, …")
-    largest = MAX_DEGREE // 2 if kinks else MAX_DEGREE
+    largest = MAX_DEGREE[kinks]
     for part in _polynomials(tree):
-        degree, terms = _expanded(part)
+        degree = max(_expanded(part, name)[0] for name in _VARIABLES)
+        terms = _expanded(part, "")[1]
         if degree > largest:
             raise DerivationError(
                 where,
                 f"multiplied out it is of degree {degree}, and the largest is {largest}"
-                + (" for an expression with kinks" if kinks else ""),
+                + (f" with {kinks} kinks" if kinks > 1 else " with a kink" if kinks else ""),
                 f"write a {where} of a lower degree",
             )
         if terms > MAX_TERMS:
@@ -88,7 +90,7 @@ def _children(node: Expression | Otherwise) -> tuple[Expression | Otherwise, ...
 
 def _kinks(node: Expression | Otherwise) -> Iterator[str]:
     """A text for each kink; the same kink twice gives the same text."""
-    if isinstance(node, Otherwise) or not _VARIABLES & set(names(node)):
+    if isinstance(node, Otherwise) or not set(_VARIABLES) & set(names(node)):
         return
     match node:
         case Call(("Max" | "Min"), arguments):
@@ -101,43 +103,42 @@ def _kinks(node: Expression | Otherwise) -> Iterator[str]:
         yield from _kinks(child)
 
 
-def _polynomials(node: Expression | Otherwise) -> Iterator[Expression]:
+def _polynomials(node: Expression) -> Iterator[Expression]:
     """The tree itself, and whatever stands inside a function."""
-    if not isinstance(node, Otherwise):
-        yield node
-    pending = [node]
+    yield node
+    pending: list[Expression | Otherwise] = [node]
     while pending:
-        for child in _children(pending.pop()):
-            pending.append(child)
-            if isinstance(child, Call):
-                yield from (argument for argument in child.arguments)
+        part = pending.pop()
+        pending += _children(part)
+        if isinstance(part, Call):
+            yield from part.arguments
 
 
-def _expanded(node: Expression | Otherwise) -> tuple[int, int]:
-    """Degree in the variables and number of terms, if powers and products were multiplied out."""
+def _expanded(node: Expression | Otherwise, variable: str) -> tuple[int, int]:
+    """Degree in a variable and number of terms, if powers and products were multiplied out."""
     match node:
         case Name(identifier):
-            return int(identifier in _VARIABLES), 1
+            return int(identifier == variable), 1
         case Unary(_, operand):
-            return _expanded(operand)
+            return _expanded(operand, variable)
         case Binary("**", base, Number(power)) | Binary("**", base, Unary("-", Number(power))):
-            degree, terms = _expanded(base)
+            degree, terms = _expanded(base, variable)
             k = math.ceil(power)
             return degree * k, math.comb(terms + k - 1, k)
         case Binary("**", base, _):
-            return _expanded(base)
+            return _expanded(base, variable)
         case Binary(sign, left, right):
-            (degree, terms), (other_degree, other_terms) = _expanded(left), _expanded(right)
+            (degree, terms), (other_degree, other_terms) = _expanded(left, variable), _expanded(right, variable)
             if sign in "+-":
                 return max(degree, other_degree), terms + other_terms
             return degree + other_degree, terms * other_terms
         case Call(("Max" | "Min" | "Abs" | "relu"), arguments):
-            found = [_expanded(argument) for argument in arguments]
+            found = [_expanded(argument, variable) for argument in arguments]
             return max(degree for degree, _ in found), max(terms for _, terms in found)
-        case Call(_, arguments) if _VARIABLES & set(names(node)):
-            return max(_expanded(argument)[0] for argument in arguments) and 1, 1
+        case Call(_, arguments) if variable in names(node):
+            return max(_expanded(argument, variable)[0] for argument in arguments) and 1, 1
         case Conditional(branches):
-            found = [_expanded(value) for value, _ in branches]
+            found = [_expanded(value, variable) for value, _ in branches]
             return max(degree for degree, _ in found), max(terms for _, terms in found)
         case _:
             return 0, 1
