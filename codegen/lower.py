@@ -7,7 +7,7 @@ whose summands are known together share one pass; what depends on the instance a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 import sympy as sp
@@ -29,7 +29,7 @@ from sgdlimit.derive import symbols
 from sgdlimit.derive.convert import to_sympy
 from sgdlimit.derive.expectation import Definition, Quadrature
 from sgdlimit.derive.functions import TailMoment
-from sgdlimit.derive.limit import INVERSE_NORM, Limit
+from sgdlimit.derive.limit import INVERSE_NORM, Limit, own_name
 from sgdlimit.derive.model import Schedule
 from sgdlimit.derive.symbols import COEFFICIENTS, i, lam, mu, n, omega, p, v, x, x_star, y
 
@@ -43,6 +43,7 @@ def lower(limit: Limit, schedule: Schedule | None = None) -> Kernel:
     known = {d.symbol: d for d in limit.summary}
     constants = _constants(limit.summary)
     class_level = {d.symbol for d in limit.summary if _has_class(d, known)}
+    limit = _with_own_names(limit)
     per_class = {**limit.coefficients, "BD": limit.sum_BD, **limit.expectations}
 
     rate_sums = {
@@ -108,6 +109,11 @@ def lower(limit: Limit, schedule: Schedule | None = None) -> Kernel:
         judged=tuple(limit.statistics).index("learning_rate"),
         positive=tuple(str(a.lhs) for a in limit.assumptions),
     )
+
+
+def _with_own_names(limit: Limit) -> Limit:
+    """The user's expectations by the names that the statistics use: in a kernel, ``double`` would mean something else."""
+    return replace(limit, expectations={own_name(name): e for name, e in limit.expectations.items()})
 
 
 # --- which symbol depends on what -----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from sympy.printing.latex import LatexPrinter
 
 from sgdlimit.derive import symbols
 from sgdlimit.derive.expectation import Definition, Quadrature, Side
-from sgdlimit.derive.limit import INVERSE_NORM, NORM2, TEACHER_NORM2, Limit
+from sgdlimit.derive.limit import INVERSE_NORM, NORM2, STATISTICS, TEACHER_NORM2, Limit, own_name
 from sgdlimit.derive.model import Labels, RandomLabels, Teacher
 
 _NAMES = {
@@ -276,9 +276,10 @@ def _coefficients(limit: Limit) -> Iterable[Text | Equation]:
         r"$D = E\,\partial_r\partial_{r^\ast} f_{\mathrm{adv}}$, $F = E\,\partial_n f_{\mathrm{adv}}$, "
         r"$I = E(\partial_r f_{\mathrm{adv}})^2$."
     )
-    for name, expression in (*limit.coefficients.items(), *limit.expectations.items()):
+    named = {**limit.coefficients, **{own_name(name): e for name, e in limit.expectations.items()}}
+    for name, expression in named.items():
         left = name if len(name) == 1 else rf"\mathrm{{{_plain(name)}}}"
-        yield Equation(left, tex(expression), limit.rules.get(name, ""))
+        yield Equation(left, tex(expression), limit.rules.get(name.removeprefix(own_name("")), ""))
     for quadrature in limit.quadratures:
         yield from _integrals(quadrature)
 
@@ -308,4 +309,6 @@ def _mode_equations(limit: Limit) -> Iterable[Text | Equation]:
 
 def _statistics(limit: Limit) -> Iterable[Text | Equation]:
     for name, expression in limit.statistics.items():
-        yield Equation(rf"\mathrm{{{_plain(name)}}}", tex(_without_guards(expression)))
+        # a formula of the user's is shown as it is: its Max is no guard
+        shown = _without_guards(expression) if name in STATISTICS else expression
+        yield Equation(rf"\mathrm{{{_plain(name)}}}", tex(shown))

@@ -418,7 +418,7 @@ def check_defined(
     Examples
     --------
     >>> check_defined("log(1 + (r - y)**2/c)", "loss")
-    (Abs(c) > 0, c > 0)
+    (c > 0,)
     >>> check_defined("log(r - y)", "loss")
     Traceback (most recent call last):
     sgdlimit.derive.errors.DerivationError: loss: it is complex or undefined for r <= y; \

@@ -21,7 +21,7 @@ from sgdlimit.derive.expectation import Definition, Expectations, Quadrature, Si
 from sgdlimit.derive.functions import Branch
 from sgdlimit.derive.growth import check_growths
 from sgdlimit.derive.laws import score_law
-from sgdlimit.derive.model import Expectation, Formula, Labels, Model, RandomLabels, Teacher
+from sgdlimit.derive.model import RESERVED, Expectation, Formula, Labels, Model, RandomLabels, Teacher
 from sgdlimit.derive.size import check_size
 from sgdlimit.derive.symbols import (
     COEFFICIENTS,
@@ -72,6 +72,17 @@ STATISTICS = (
     "effective_ridge",
 )
 """Names of the standard statistics."""
+
+
+def own_name(name: str) -> str:
+    """An expectation's name in equations and kernels: the user's get a prefix, for ``p`` is a probability there.
+
+    Examples
+    --------
+    >>> own_name("clean_risk"), own_name("p")
+    ('clean_risk', 'own_p')
+    """
+    return name if name in STATISTICS else f"own_{name}"
 
 
 # What the coefficients and statistics are functions of (§2, §3). Sums of terms of one sign wherever a difference would
@@ -328,8 +339,10 @@ def check_names(statistics: Mapping[str, Expectation | Formula]) -> None:
     ModelError
         For a name that is taken, or no name.
     """
-    taken = {*COEFFICIENTS, "BD", *STATISTICS}
+    taken = {*COEFFICIENTS, "BD", "D_plus", "D_minus", *STATISTICS}
     for name in statistics:
+        if name in RESERVED:
+            raise ModelError("statistics", f"{name!r} is a reserved symbol", "choose another name")
         if not name.isidentifier() or not name.isascii():
             raise ModelError("statistics", f"{name!r} is not a name", "use letters, digits and underscores")
         if name in taken:
@@ -380,7 +393,7 @@ def _statistics(
     overlap, mean_B = over_modes(x * x_star), sp.Sum(p * B, (i, 1, K))
     ridge = sp.Sum(p * F, (i, 1, K)) * INVERSE_NORM + tau
     named = {"adversarial_risk": over_classes("R")}
-    named |= {name: over_classes(name) for name in expectations}
+    named |= {name: over_classes(own_name(name)) for name in expectations}
     named |= {
         "norm2": NORM2,
         "overlap": overlap,
@@ -390,6 +403,11 @@ def _statistics(
         "effective_ridge": sp.Piecewise((ridge / mean_B, n * mean_B > 0), (sp.nan, True)),
     }
     for name, formula in formulas.items():
+        twice = sorted(str(e) for e in formula.free_symbols if str(e) in named and str(e) in model.parameters)
+        if twice:
+            raise ModelError(
+                f"statistic {name}", f"{twice[0]} is both a statistic and a parameter", "call the parameter otherwise"
+            )
         unknown = sorted(str(e) for e in formula.free_symbols if str(e) not in named and str(e) not in model.parameters)
         if unknown:
             raise ModelError(
