@@ -112,7 +112,7 @@ def lower(limit: Limit, schedule: Schedule | None = None) -> Kernel:
 
 
 def _with_own_names(limit: Limit) -> Limit:
-    """The user's expectations by the names that the statistics use: in a kernel, ``double`` would mean something else."""
+    """The user's expectations by the names in the statistics: in a kernel, ``double`` would be something else."""
     return replace(limit, expectations={own_name(name): e for name, e in limit.expectations.items()})
 
 

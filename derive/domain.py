@@ -1,8 +1,8 @@
 """Where an expression is a real number: what is complex, infinite or undefined somewhere is refused, with the place.
 
 A loss is asked for its gradient at every score that a Gaussian can have, so a logarithm of what may be negative, a
-root of it or a quotient by what may vanish is no loss. The tree is checked as it was written: simplified, ``sqrt(r)**2``
-would be an innocent ``r``.
+root of it or a quotient by what may vanish is no loss. The tree is checked as it was written: simplified,
+``sqrt(r)**2`` would be an innocent ``r``.
 
 Each such part makes a demand on its argument: positive, nonnegative or not zero. It is met where that can be shown
 exactly (:mod:`sgdlimit.derive.signs`), for all parameters or for positive ones, which is then an assumption that is
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from typing import assert_never
@@ -173,7 +173,7 @@ class _Check:
         """Refuse an argument that is not what it must be."""
         e = convert(argument)
         if self.is_shown(kind, e, facts, note=True):
-            return
+            return None
         if not _varies(e):
             needed = sp.Abs(e) if kind == "nonzero" else e
             if e.is_number or is_nonnegative(-needed):
@@ -198,7 +198,7 @@ class _Check:
         if shown(e) or (facts and shown(e := _under(e, facts))):
             return True
         own = [s for s in sorted(e.free_symbols, key=str) if isinstance(s, symbols.Parameter)]
-        if not own or not _varies(e) and not any(str(s).startswith("distance") for s in e.free_symbols):
+        if not own or (not _varies(e) and not any(str(s).startswith("distance") for s in e.free_symbols)):
             return False
         for chosen in ([q] for q in own) if len(own) > 1 else ():
             if shown(_positive(e, chosen)):
@@ -231,7 +231,11 @@ class _Check:
 
         Nothing but a change of sign between two points tells of a zero, and then not of its place: no names.
         """
-        fails = {"positive": lambda v: v <= 0, "nonnegative": lambda v: v < 0, "nonzero": lambda v: v == 0}[kind]
+        fails: Callable[[float], bool] = {
+            "positive": lambda v: v <= 0,
+            "nonnegative": lambda v: v < 0,
+            "nonzero": lambda v: v == 0,
+        }[kind]
         used = set(names(argument)).union(*(names(fact.condition) for fact in facts))
         signs: set[bool] = set()
         for point in _grid(used, self.target):
@@ -373,7 +377,7 @@ def region_of(e: sp.Expr, kind: str) -> str | None:
 
 
 def _peeled(e: sp.Expr, variable: sp.Symbol) -> sp.Expr | None:
-    """``v − g⁻¹(−b/a)`` for ``a g(v) + b`` with an increasing ``g``: an expression of the same sign, times ``sign(a)``."""
+    """``v − g⁻¹(−b/a)`` for ``a g(v) + b`` with an increasing ``g``, times ``sign(a)``: it has the same sign."""
     constant, rest = e.as_independent(variable, as_Add=True)
     factor, function = rest.as_independent(variable, as_Add=False)
     if isinstance(function, (sp.Abs, sp.Max)) and constant == 0 and factor.is_positive:
@@ -391,9 +395,7 @@ def _peeled(e: sp.Expr, variable: sp.Symbol) -> sp.Expr | None:
 # ── What is checked ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def check_defined(
-    text: str, where: str, target: Labels | Teacher | RandomLabels | None = None
-) -> tuple[sp.Rel, ...]:
+def check_defined(text: str, where: str, target: Labels | Teacher | RandomLabels | None = None) -> tuple[sp.Rel, ...]:
     """Refuse an expression that is complex, infinite or undefined somewhere.
 
     Parameters
@@ -489,14 +491,13 @@ write a loss f(r; y)
     constant = not loss.has(r) or not sp.expand(loss).has(r)
     if not constant and not loss.has(sp.Piecewise, sp.Abs, sp.Max, sp.Min, sp.sign, sp.Heaviside):
         # analytic: constant if it is at many points, sin(r)**2 + cos(r)**2 for instance
-        seen: dict[tuple[float, ...], set[float]] = {}
+        seen: dict[tuple[float, ...], list[float]] = {}
         for point in _grid(set(names(tree)), None):
             with contextlib.suppress(ArithmeticError, ValueError):
                 others = tuple(value for name, value in point.items() if name != r.name)
-                seen.setdefault(others, set()).add(value_at(tree, point))
-        constant = bool(seen) and all(
-            len(values) > 1 and max(values) - min(values) <= 1e-14 * max(map(abs, values)) for values in seen.values()
-        )
+                seen.setdefault(others, []).append(value_at(tree, point))
+        room = 1e-14 * max((abs(value) for values in seen.values() for value in values), default=0.0)
+        constant = bool(seen) and all(len(v) > 1 and max(v) - min(v) <= room for v in seen.values())
     if constant:
         raise ModelError("loss", f"{text} does not depend on r, though it is written in it", "write a loss f(r; y)")
 

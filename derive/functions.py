@@ -11,7 +11,18 @@ from typing import Any
 import sympy as sp
 
 
-class Softplus(sp.Function):
+class Stable(sp.Function):
+    """A function that SymPy does not know: its value at a number is that of its textbook form."""
+
+    def rewrite_textbook(self) -> sp.Expr:
+        """The same in functions that SymPy and mpmath know."""
+        raise NotImplementedError
+
+    def _eval_evalf(self, prec: int) -> sp.Expr:
+        return self.rewrite_textbook()._eval_evalf(prec)
+
+
+class Softplus(Stable):
     """``log(1 + exp(x))``."""
 
     nargs = 1
@@ -29,7 +40,7 @@ class Softplus(sp.Function):
         return body if exp is None else rf"{{{body}}}^{{{exp}}}"
 
 
-class Sigmoid(sp.Function):
+class Sigmoid(Stable):
     """``1/(1 + exp(-x))``."""
 
     nargs = 1
@@ -48,7 +59,7 @@ class Sigmoid(sp.Function):
         return rf"\operatorname{{sigmoid}}{power}\left({printer._print(self.args[0])}\right)"
 
 
-class NormalCdf(sp.Function):
+class NormalCdf(Stable):
     """``Φ(x)``, the standard normal distribution function."""
 
     nargs = 1
@@ -66,7 +77,7 @@ class NormalCdf(sp.Function):
         return rf"\Phi{power}\left({printer._print(self.args[0])}\right)"
 
 
-class Tanh(sp.Function):
+class Tanh(Stable):
     """``tanh(x)``, whose derivative ``1 − tanh²`` is written so that it keeps its digits where it is small."""
 
     nargs = 1
@@ -88,7 +99,7 @@ class Tanh(sp.Function):
         return rf"\tanh{power}\left({printer._print(self.args[0])}\right)"
 
 
-class LogCosh(sp.Function):
+class LogCosh(Stable):
     """``log(cosh(x))``."""
 
     nargs = 1
@@ -110,7 +121,7 @@ class LogCosh(sp.Function):
         return body if exp is None else rf"{{{body}}}^{{{exp}}}"
 
 
-class LogNormalCdf(sp.Function):
+class LogNormalCdf(Stable):
     """``log Φ(x)``."""
 
     nargs = 1
@@ -128,7 +139,7 @@ class LogNormalCdf(sp.Function):
         return body if exp is None else rf"{{{body}}}^{{{exp}}}"
 
 
-class Hazard(sp.Function):
+class Hazard(Stable):
     """``φ(x)/Φ(x)``, the derivative of ``log Φ``."""
 
     nargs = 1
@@ -148,7 +159,7 @@ class Hazard(sp.Function):
         return body if exp is None else rf"\left({body}\right)^{{{exp}}}"
 
 
-class HazardExcess(sp.Function):
+class HazardExcess(Stable):
     """``x + φ(x)/Φ(x)``, positive and small like ``1/|x|`` far to the left, where the sum would cancel."""
 
     nargs = 1
@@ -169,7 +180,7 @@ class HazardExcess(sp.Function):
         return body if exp is None else rf"{body}^{{{exp}}}"
 
 
-class TailMoment(sp.Function):
+class TailMoment(Stable):
     """``M_k(h) = ∫_h^∞ (z − h)^k φ(z) dz``: what lies beyond a kink, accurate however far out it is.
 
     Differences of distribution functions cancel in the tails; these do not. ``M_0 = Φ(−h)``, ``M_1 = φ(h) − h M_0``,

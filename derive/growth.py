@@ -1,8 +1,9 @@
 """How fast an expression grows, and at which variances its Gaussian expectation ceases to exist.
 
 ``E exp(c r²)`` is finite for ``2 c Q < 1`` alone, whatever a quadrature of it says. Along a ray to infinity every
-expression of the language is, to leading order, ``C t^k exp(a t^q)``; that order is found from the tree up. What is lost
-to cancellation of leading orders is bounded from above, so that a refusal may come too early but never too late.
+expression of the language is, to leading order, ``C t^k exp(a t^q)``; that order is found from the tree up. Where
+leading orders cancel, the rest is bounded by them: a refusal may come too early, and too late only for a quotient by
+such a rest.
 """
 
 from __future__ import annotations
@@ -215,7 +216,7 @@ def _compare(a: Order, b: Order) -> int | None:
 
     rate = with_positive_parameters(a.rate - b.rate) if a.degree == b.degree else None
     if rate is None:
-        larger, smaller = (a, b) if a.degree == sp.oo or (a.degree - b.degree).is_positive else (b, a)
+        larger = a if a.degree == sp.oo or (a.degree - b.degree).is_positive else b
         if larger.rate == 0:  # degrees without a rate
             rate = sp.S.Zero
         else:

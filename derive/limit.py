@@ -16,7 +16,7 @@ from sgdlimit.derive.adversary import AdversarialLoss, adversarial, check_contin
 from sgdlimit.derive.convert import Switched, reduce_squares, to_sympy
 from sgdlimit.derive.domain import check_domains
 from sgdlimit.derive.dynamics import ModeEquations, mode_equations
-from sgdlimit.derive.errors import ModelError
+from sgdlimit.derive.errors import DerivationError, ModelError
 from sgdlimit.derive.expectation import Definition, Expectations, Quadrature, Side
 from sgdlimit.derive.functions import Branch
 from sgdlimit.derive.growth import check_growths
@@ -152,8 +152,8 @@ class Limit:
     parameters : tuple of str
         What needs a value: those of the model, then those of the user's statistics alone.
     assumptions : tuple of sympy.Rel
-        What must hold of the parameters: of the adversary's argument, and for every expression to be real and to have an
-        expectation. Checked when they get numbers.
+        What must hold of the parameters: of the adversary's argument, and for every expression to be real and to
+        have an expectation. Checked when they get numbers.
     """
 
     model: Model
@@ -249,6 +249,17 @@ def derive(
     >>> limit.coefficients["F"]
     epsilon**2*n + epsilon*mean*erf(sqrt(2)*mean/(2*s)) + sqrt(2)*epsilon*s*exp(-mean**2/(2*s**2))/sqrt(pi)
     """
+    try:
+        return _derive(model, statistics, update)
+    except (ValueError, NotImplementedError, RecursionError, sp.PolynomialError) as error:
+        # of SymPy, in the middle of something that no rule here foresaw
+        reason = f"{type(error).__name__}: {str(error)[:200]}"
+        raise DerivationError(
+            "model", f"the algebra of {model.loss.text} failed ({reason})", "write the loss in another way"
+        ) from error
+
+
+def _derive(model: Model, statistics: Mapping[str, Expectation | Formula] | None, update: sp.Expr | None) -> Limit:
     check_names(statistics or {})
     needed = check_expressions(model, statistics or {})
     loss = to_sympy(model.loss.text, "loss")

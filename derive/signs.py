@@ -198,25 +198,29 @@ def _power(base: Interval, exponent: sp.Expr, *, root: bool = False) -> Interval
 
         def at(end: Endpoint, *, outward: bool) -> Endpoint:
             """``|end|**k``; where that has too many digits, a coarse bound of it."""
-            if isinstance(end, Fraction) and abs(end) < 10**6 and k * end.denominator.bit_length() < 10_000:
-                return abs(end) ** k
-            if abs(end) < 1:
+            if isinstance(end, Fraction) and _size(end) < 10**6 and k * end.denominator.bit_length() < 10_000:
+                return _size(end) ** k
+            if _size(end) < 1:
                 return Fraction(1 if outward else 0)
             return _INFINITY if outward else Fraction(1)
 
         if int(exponent) % 2 == 0:
-            near, far = sorted((base, -base), key=lambda side: side.low)[::-1]
+            near, far = (base, -base) if base.low >= (-base).low else (-base, base)
             if near.low >= 0:
                 low, high = at(near.low, outward=False), at(near.high, outward=True)
                 return Interval(low, high, near.open_low, near.open_high)
-            reached = max(abs(far.low), abs(far.high))
-            return Interval(Fraction(0), at(reached, outward=True), False, base.open_low or base.open_high)
+            ends: list[Endpoint] = [_size(far.low), _size(far.high)]
+            return Interval(Fraction(0), at(max(ends), outward=True), False, base.open_low or base.open_high)
         low = at(base.low, outward=base.low < 0) * (-1 if base.low < 0 else 1)
         high = at(base.high, outward=base.high > 0) * (-1 if base.high < 0 else 1)
         return Interval(low, high, base.open_low, base.open_high)
     if base.is_positive:
         return Interval(Fraction(0))
     return Interval(Fraction(0), open_low=False) if base.is_nonnegative else _ALL
+
+
+def _size(end: Endpoint) -> Endpoint:
+    return end if end >= 0 else -end
 
 
 def _reciprocal(end: Endpoint) -> Endpoint:
@@ -261,7 +265,6 @@ def _of_polynomial(e: sp.Expr, *, strict: bool) -> bool:
         return False
     degree = polynomial.total_degree()
     if len(variables) == 1:
-        (v,) = variables
         if degree % 2 or polynomial.LC() < 0:
             return False
         if strict:

@@ -33,6 +33,9 @@ MAX_DEGREE = (16, 8, 5, 3, 2, 2, 1)
 """Degree in one variable of an expression multiplied out, by the number of kinks: every piece is integrated from every
 kink."""
 
+MAX_NESTED = 8
+"""Functions of the variables inside one another: the second derivative has a factor for each."""
+
 _VARIABLES = ("r", "y", "r_star", "xi", "n")
 _KINKED = ("Abs", "sign", "Heaviside", "relu")
 
@@ -57,6 +60,11 @@ write a loss of a lower degree
     kinks = len(dict.fromkeys(_kinks(tree)))
     if kinks > MAX_KINKS:
         raise DerivationError(where, f"it has {kinks} kinks, and the most is {MAX_KINKS}", "write fewer Abs, Max, …")
+    nested = _nested(tree)
+    if nested > MAX_NESTED:
+        raise DerivationError(
+            where, f"{nested} functions stand inside one another, and the most is {MAX_NESTED}", "use fewer"
+        )
     largest = MAX_DEGREE[kinks]
     for part in _polynomials(tree):
         degree = max(_expanded(part, name)[0] for name in _VARIABLES)
@@ -86,6 +94,13 @@ def _children(node: Expression | Otherwise) -> tuple[Expression | Otherwise, ...
             return tuple(part for branch in branches for part in branch)
         case _:
             return ()
+
+
+def _nested(node: Expression | Otherwise) -> int:
+    """Functions of the variables inside one another."""
+    if isinstance(node, Otherwise) or not set(_VARIABLES) & set(names(node)):
+        return 0
+    return int(isinstance(node, Call)) + max(map(_nested, _children(node)), default=0)
 
 
 def _kinks(node: Expression | Otherwise) -> Iterator[str]:

@@ -106,11 +106,12 @@ def check_values(model: Model, instance: Instance, parameters: Parameters) -> No
         Names the probability and where it is none.
     """
     near = np.linspace(-3.0, 3.0, 13)
-    values = {"tau": 0.0, **{name: np.asarray(value, dtype=float) for name, value in parameters.items()}}
+    values: dict[str, Array] = {"tau": np.zeros(1)}
+    values |= {name: np.asarray(value, dtype=float).reshape(-1) for name, value in parameters.items()}
     target = model.target
     if isinstance(target, Labels) and instance.labels is not None:
         for index, label in enumerate(instance.labels):
-            of_class = {name: value[index] if value.size > 1 else value for name, value in values.items()}
+            of_class: dict[str, ArrayLike] = {name: v[index] if v.size > 1 else v for name, v in values.items()}
             found = evaluate(parse(model.loss.text), {**of_class, "r": near, "y": label})
             if np.isnan(found).any() or np.isinf(found[len(near) // 2]):
                 raise InstanceError(
@@ -118,7 +119,9 @@ def check_values(model: Model, instance: Instance, parameters: Parameters) -> No
                 )
     if isinstance(target, RandomLabels):
         r_star = 3 * near[:, np.newaxis]
-        found = np.broadcast_to(evaluate(parse(target.text), {**values, "r_star": r_star}), (len(near), instance.classes))
+        found = np.broadcast_to(
+            evaluate(parse(target.text), {**values, "r_star": r_star}), (len(near), instance.classes)
+        )
         outside = ~((found >= -1e-12) & (found <= 1 + 1e-12)).all(axis=1)
         if outside.any():
             at = int(np.argmax(outside))
