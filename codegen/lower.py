@@ -7,7 +7,8 @@ whose summands are known together share one pass; what depends on the instance a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 
 import sympy as sp
 
@@ -28,7 +29,7 @@ from sgdlimit.codegen.language import (
 from sgdlimit.derive import symbols
 from sgdlimit.derive.convert import to_sympy
 from sgdlimit.derive.functions import ScaledTailMoment, TailMoment
-from sgdlimit.derive.limit import INVERSE_NORM, Limit
+from sgdlimit.derive.limit import INVERSE_NORM, Limit, own_name
 from sgdlimit.derive.model import Schedule
 from sgdlimit.derive.quadrature import Crossing, Definition, PointMass, Quadrature
 from sgdlimit.derive.symbols import COEFFICIENTS, i, lam, mu, n, omega, p, v, x, x_star, y
@@ -43,6 +44,7 @@ def lower(limit: Limit, schedule: Schedule | None = None) -> Kernel:
     known = {d.symbol: d for d in limit.summary}
     constants = _constants(limit.summary)
     class_level = {d.symbol for d in limit.summary if _has_class(d, known)}
+    limit = _with_own_names(limit)
     per_class = {**limit.coefficients, "BD": limit.sum_BD, **limit.expectations}
 
     rate_sums = {
@@ -106,8 +108,13 @@ def lower(limit: Limit, schedule: Schedule | None = None) -> Kernel:
         ridge=_scalars([], {"tau": symbols.tau}),
         learning_rate=_scalars([], {"gamma": to_sympy(schedule.text, "schedule")} if schedule else {}),
         judged=tuple(limit.statistics).index("learning_rate"),
-        positive=tuple(str(a.lhs) for a in limit.adversarial_loss.assumptions),
+        positive=tuple(str(a.lhs) for a in limit.assumptions),
     )
+
+
+def _with_own_names(limit: Limit) -> Limit:
+    """The user's expectations by the names in the statistics: in a kernel, ``double`` would be something else."""
+    return replace(limit, expectations={own_name(name): e for name, e in limit.expectations.items()})
 
 
 # --- which symbol depends on what -----------------------------------------------------------------------------------
@@ -232,7 +239,7 @@ def _plain(definitions: Iterable[Definition]) -> Function:
 
 def _scalars(lets: Sequence[Let], results: dict[str, sp.Expr], prefix: str = "c") -> Function:
     """Named results from scalars, with common subexpressions taken out."""
-    names = [sp.Symbol(f"{prefix}{k}", real=True) for k in range(1, 200)]
+    names = (sp.Symbol(f"{prefix}{k}", real=True) for k in count(1))
     taken = {str(s) for e in (*results.values(), *(let.expression for let in lets)) for s in _dependencies(e)}
     shared, reduced = sp.cse(
         [fold(e) for e in results.values()],
@@ -330,7 +337,7 @@ def _at_nodes(
     tails, without_tails = _take_tails({str(s): e for s, e in results.items()}, level + "n")
     shared, reduced = sp.cse(
         [fold(e) for e in without_tails.values()],
-        symbols=(sp.Symbol(f"g{level}{k}", real=True) for k in range(1, 400)),
+        symbols=(sp.Symbol(f"g{level}{k}", real=True) for k in count(1)),
         order="canonical",
     )
     lets = [Let(symbol, e) for symbol, e in shared]

@@ -23,9 +23,13 @@ from sgdlimit.derive.expression import (
     Number,
     Otherwise,
     Unary,
+    canonical,
     parse,
 )
 from sgdlimit.derive.functions import Branch, NormalCdf, Sigmoid, Softplus, stabilise
+
+MAX_BITS = 20_000
+"""Binary digits of a power of a number, which is kept exactly."""
 
 _RESERVED: dict[str, sp.Expr] = {
     "r": symbols.r,
@@ -70,7 +74,34 @@ def to_sympy(text: str, where: str) -> sp.Expr:
     >>> to_sympy("log(1 + exp(-y*r))", "loss")
     Softplus(-r*y)
     """
-    return stabilise(_convert(parse(text, where=where)))
+    return stabilise(convert(parse(text, where=where), where))
+
+
+def convert(tree: Expression, where: str = "expression") -> sp.Expr:
+    """SymPy form of a tree, as SymPy makes it of its own accord.
+
+    Raises
+    ------
+    ExpressionError
+        SymPy finds it infinite or complex whatever its variables are, or cannot order the arguments of a ``Max``.
+
+    Examples
+    --------
+    >>> convert(parse("1/(r - r)"))
+    Traceback (most recent call last):
+    sgdlimit.derive.errors.ExpressionError: expression: '1/(r - r)' is not a finite real number
+    """
+    try:
+        found = _convert(tree)
+    except ExpressionError as error:
+        error.where = where
+        raise
+    except (ValueError, TypeError, ArithmeticError):
+        # of Max(0, zoo), or of a Max of constants that are equal, which no number of digits shows
+        raise ExpressionError(where, f"{canonical(tree)!r} cannot be simplified", "write its constants out") from None
+    if found.has(sp.zoo, sp.nan, sp.oo, -sp.oo, sp.I):
+        raise ExpressionError(where, f"{canonical(tree)!r} is not a finite real number")
+    return found
 
 
 def _convert(node: Expression) -> sp.Expr:
@@ -97,6 +128,10 @@ def _convert(node: Expression) -> sp.Expr:
                         raise ExpressionError(
                             "expression", f"the exponent {b} is too large", f"the largest is {MAX_EXPONENT}"
                         )
+                    if a.is_Rational and b.is_number and abs(b) * max(_bits(a.p), _bits(a.q)) > MAX_BITS:
+                        raise ExpressionError(
+                            "expression", f"{canonical(node)} has too many digits", "write it as a decimal number"
+                        )
                     return a**b
                 case "&":
                     return sp.And(a, b)
@@ -116,6 +151,10 @@ def _convert(node: Expression) -> sp.Expr:
         case Conditional(branches):
             return sp.Piecewise(*((_convert(value), _condition(condition)) for value, condition in branches))
     raise AssertionError(f"no conversion for {node!r}")
+
+
+def _bits(number: int) -> int:
+    return int(abs(number)).bit_length()
 
 
 def _condition(node: Expression | Otherwise) -> sp.Basic:

@@ -146,9 +146,9 @@ def _assumptions(limit: Limit) -> Iterator[Item]:
         items.append(
             "The derivatives of the adversarial loss hold the maximising perturbation fixed (envelope theorem)."
         )
-    if attacked.assumptions:
-        needed = ", ".join(f"${tex(a)}$" for a in attacked.assumptions)
-        items.append(f"That argument needs {needed}, which is checked when the parameters get numbers.")
+    if limit.assumptions:
+        needed = ", ".join(f"${tex(a)}$" for a in limit.assumptions)
+        items.append(f"It is assumed that {needed}, which is checked when the parameters get numbers.")
     items.append(
         "Formulas are printed for where no variance and no norm is zero. Where one is: $F x_j/n := 0$ and "
         r"$F v_j/n := 0$ at $n = 0$, $\beta := 0$ and $\beta_1 := -1$ at $Q^\ast = 0$, and a variance "

@@ -690,6 +690,50 @@ def _terminates(value: Fraction) -> bool:
     return rest == 1
 
 
+# ── Values ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def value_at(expression: Expression | Otherwise, values: Mapping[str, float]) -> float:
+    """The value of a tree at numbers, as it is written: for the few points of a check.
+
+    A condition gives 1.0 or 0.0. Of a `Conditional`, the chosen branch alone is looked at.
+
+    Raises
+    ------
+    ArithmeticError, ValueError
+        It has no real value there, or one beyond a double.
+
+    Examples
+    --------
+    >>> value_at(parse("Piecewise((log(r), r > 0), (r - 1, True))"), {"r": -2.0})
+    -3.0
+    """
+    match expression:
+        case Number(value):
+            return float(value)
+        case Name(identifier):
+            return math.pi if identifier == PI else values[identifier]
+        case Otherwise():
+            return 1.0
+        case Unary(_, operand):
+            return -value_at(operand, values)
+        case Conditional(branches):
+            chosen = next(value for value, condition in branches if value_at(condition, values))
+            return value_at(chosen, values)
+        case Binary(("&" | "|") as sign, left, right):
+            joined = all if sign == "&" else any
+            return float(joined(value_at(side, values) != 0 for side in (left, right)))
+        case Binary(sign, left, right) | Comparison(sign, left, right):
+            found = _ARITHMETIC[sign](value_at(left, values), value_at(right, values))
+        case Call(function, arguments):
+            found = _AT_CONSTANTS[function](*(value_at(argument, values) for argument in arguments))
+        case _:
+            assert_never(expression)
+    if isinstance(found, complex) or not math.isfinite(found):
+        raise ValueError(f"no real value: {found}")
+    return float(found)
+
+
 # ── Names ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 

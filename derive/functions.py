@@ -28,7 +28,18 @@ class Notated(sp.Function):
         return body if exp is None or "#^" in self.notation else rf"\left({body}\right)^{{{exp}}}"
 
 
-class Softplus(Notated):
+class Stable(Notated):
+    """A function that SymPy does not know: its value at a number is that of its textbook form."""
+
+    def rewrite_textbook(self) -> sp.Expr:
+        """The same in functions that SymPy and mpmath know."""
+        raise NotImplementedError
+
+    def _eval_evalf(self, prec: int) -> sp.Expr:
+        return self.rewrite_textbook()._eval_evalf(prec)
+
+
+class Softplus(Stable):
     """``log(1 + exp(x))``."""
 
     nargs = 1
@@ -43,7 +54,7 @@ class Softplus(Notated):
         return sp.log(1 + sp.exp(self.args[0]))
 
 
-class Sigmoid(Notated):
+class Sigmoid(Stable):
     """``1/(1 + exp(-x))``."""
 
     nargs = 1
@@ -59,7 +70,7 @@ class Sigmoid(Notated):
         return 1 / (1 + sp.exp(-self.args[0]))
 
 
-class NormalCdf(Notated):
+class NormalCdf(Stable):
     """``Φ(x)``, the standard normal distribution function."""
 
     nargs = 1
@@ -74,7 +85,7 @@ class NormalCdf(Notated):
         return sp.erfc(-self.args[0] / sp.sqrt(2)) / 2
 
 
-class Tanh(Notated):
+class Tanh(Stable):
     """``tanh(x)``, whose derivative ``1 − tanh²`` is written so that it keeps its digits where it is small."""
 
     nargs = 1
@@ -93,7 +104,7 @@ class Tanh(Notated):
         return sp.tanh(self.args[0])
 
 
-class LogCosh(Notated):
+class LogCosh(Stable):
     """``log(cosh(x))``."""
 
     nargs = 1
@@ -112,7 +123,7 @@ class LogCosh(Notated):
         return sp.log(sp.cosh(self.args[0]))
 
 
-class LogNormalCdf(Notated):
+class LogNormalCdf(Stable):
     """``log Φ(x)``."""
 
     nargs = 1
@@ -127,7 +138,7 @@ class LogNormalCdf(Notated):
         return sp.log(sp.erfc(-self.args[0] / sp.sqrt(2)) / 2)
 
 
-class Hazard(Notated):
+class Hazard(Stable):
     """``φ(x)/Φ(x)``, the derivative of ``log Φ``."""
 
     nargs = 1
@@ -144,7 +155,7 @@ class Hazard(Notated):
         return normal_density(x) / (sp.erfc(-x / sp.sqrt(2)) / 2)
 
 
-class HazardExcess(Notated):
+class HazardExcess(Stable):
     """``x + φ(x)/Φ(x)``, positive and small like ``1/|x|`` far to the left, where the sum would cancel."""
 
     nargs = 1
@@ -161,7 +172,7 @@ class HazardExcess(Notated):
         return x + normal_density(x) / (sp.erfc(-x / sp.sqrt(2)) / 2)
 
 
-class TailMoment(Notated):
+class TailMoment(Stable):
     """``M_k(h) = ∫_h^∞ (z − h)^k φ(z) dz``: what lies beyond a kink, accurate however far out it is.
 
     Differences of distribution functions cancel in the tails; these do not. ``M_0 = Φ(−h)``, ``M_1 = φ(h) − h M_0``,
@@ -186,7 +197,7 @@ class TailMoment(Notated):
         return values[int(order)]
 
 
-class ScaledTailMoment(Notated):
+class ScaledTailMoment(Stable):
     """``M_k(h)/φ(h)``: a tail moment without the density, which meets an exponential that would overflow alone."""
 
     nargs = 2

@@ -45,7 +45,7 @@ def as_dict(limit: Limit) -> dict[str, Any]:
             "case": attacked.case,
             "statement": attacked.statement,
             "perturbation": _printed(attacked.perturbation),
-            "assumptions": [_printed(e) for e in attacked.assumptions],
+            "assumptions": [_printed(e) for e in limit.assumptions],
             "switches": [
                 {"symbol": str(w.symbol), "argument": _printed(w.argument)} for w in attacked.function.switches
             ],

@@ -14,13 +14,16 @@ import sympy as sp
 from sgdlimit.derive import symbols
 from sgdlimit.derive.adversary import AdversarialLoss, adversarial, check_continuity, standard
 from sgdlimit.derive.convert import Switched, reduce_squares, to_sympy
+from sgdlimit.derive.domain import check_domains
 from sgdlimit.derive.dynamics import ModeEquations, mode_equations
-from sgdlimit.derive.errors import ModelError
+from sgdlimit.derive.errors import DerivationError, ModelError
 from sgdlimit.derive.expectation import Expectations
 from sgdlimit.derive.functions import Branch, Side
+from sgdlimit.derive.growth import check_growths
 from sgdlimit.derive.laws import score_law
-from sgdlimit.derive.model import Expectation, Formula, Labels, Model, RandomLabels, Teacher
+from sgdlimit.derive.model import RESERVED, Expectation, Formula, Labels, Model, RandomLabels, Teacher
 from sgdlimit.derive.quadrature import Definition, Quadrature
+from sgdlimit.derive.size import check_size
 from sgdlimit.derive.symbols import (
     COEFFICIENTS,
     B,
@@ -70,6 +73,17 @@ STATISTICS = (
     "effective_ridge",
 )
 """Names of the standard statistics."""
+
+
+def own_name(name: str) -> str:
+    """An expectation's name in equations and kernels: the user's get a prefix, for ``p`` is a probability there.
+
+    Examples
+    --------
+    >>> own_name("clean_risk"), own_name("p")
+    ('clean_risk', 'own_p')
+    """
+    return name if name in STATISTICS else f"own_{name}"
 
 
 # What the coefficients and statistics are functions of (§2, §3). Sums of terms of one sign wherever a difference would
@@ -140,6 +154,9 @@ class Limit:
         What needs a value: those of the model, then those of the user's statistics alone.
     requested : mapping of str to Expectation or Formula
         The user's statistics as they were asked for.
+    assumptions : tuple of sympy.Rel
+        What must hold of the parameters: of the adversary's argument, and for every expression to be real and to
+        have an expectation. Checked when they get numbers.
     """
 
     model: Model
@@ -157,6 +174,7 @@ class Limit:
     rules: Mapping[str, str] = field(default_factory=dict)
     parameters: tuple[str, ...] = ()
     requested: Mapping[str, Expectation | Formula] = field(default_factory=dict)
+    assumptions: tuple[sp.Rel, ...] = ()
 
     def scale(self, coefficient: str, factor: float) -> Limit:
         """The same limit with one coefficient multiplied by a number: for sensitivity, and to see a verification fail.
@@ -247,7 +265,19 @@ def derive(
     >>> limit.coefficients["F"]
     epsilon**2*n + epsilon*mean*erf(sqrt(2)*mean/(2*s)) + sqrt(2)*epsilon*s*exp(-mean**2/(2*s**2))/sqrt(pi)
     """
+    try:
+        return _derive(model, statistics, update)
+    except (ValueError, NotImplementedError, RecursionError, sp.PolynomialError) as error:
+        # of SymPy, in the middle of something that no rule here foresaw
+        reason = f"{type(error).__name__}: {str(error)[:200]}"
+        raise DerivationError(
+            "model", f"the algebra of {model.loss.text} failed ({reason})", "write the loss in another way"
+        ) from error
+
+
+def _derive(model: Model, statistics: Mapping[str, Expectation | Formula] | None, update: sp.Expr | None) -> Limit:
     check_names(statistics or {})
+    needed = check_expressions(model, statistics or {})
     loss = to_sympy(model.loss.text, "loss")
     check_continuity(loss)
     attacked = standard(loss) if model.adversary is None else adversarial(loss)
@@ -299,7 +329,30 @@ def derive(
         rules=gather.rules,
         parameters=parameters_of(model, statistics),
         requested=dict(statistics or {}),
+        assumptions=tuple(dict.fromkeys((*attacked.assumptions, *needed))),
     )
+
+
+def check_expressions(model: Model, statistics: Mapping[str, Expectation | Formula]) -> tuple[sp.Rel, ...]:
+    """Every expression is small enough, real everywhere, and has an expectation.
+
+    Returns
+    -------
+    tuple of sympy.Rel
+        What must hold of the parameters.
+
+    Raises
+    ------
+    DerivationError, ModelError
+        Says of which, and where.
+    """
+    averaged = {name: s.text for name, s in statistics.items() if isinstance(s, Expectation)}
+    for name, s in statistics.items():
+        check_size(s.text, f"statistic {name}")
+    check_size(model.loss.text, "loss")
+    if not isinstance(model.target, Labels):
+        check_size(model.target.text, "teacher" if isinstance(model.target, Teacher) else "random labels")
+    return (*check_domains(model, averaged), *check_growths(model, averaged))
 
 
 def check_names(statistics: Mapping[str, Expectation | Formula]) -> None:
@@ -310,8 +363,10 @@ def check_names(statistics: Mapping[str, Expectation | Formula]) -> None:
     ModelError
         For a name that is taken, or no name.
     """
-    taken = {*COEFFICIENTS, "BD", *STATISTICS}
+    taken = {*COEFFICIENTS, "BD", "D_plus", "D_minus", *STATISTICS}
     for name in statistics:
+        if name in RESERVED:
+            raise ModelError("statistics", f"{name!r} is a reserved symbol", "choose another name")
         if not name.isidentifier() or not name.isascii():
             raise ModelError("statistics", f"{name!r} is not a name", "use letters, digits and underscores")
         if name in taken:
@@ -363,7 +418,7 @@ def _statistics(
     overlap, mean_B = over_modes(x * x_star), sp.Sum(p * B, (i, 1, K))
     ridge = sp.Sum(p * F, (i, 1, K)) * INVERSE_NORM + tau
     named = {"adversarial_risk": over_classes("R")}
-    named |= {name: over_classes(name) for name in expectations}
+    named |= {name: over_classes(own_name(name)) for name in expectations}
     named |= {
         "norm2": NORM2,
         "overlap": overlap,
@@ -373,6 +428,11 @@ def _statistics(
         "effective_ridge": sp.Piecewise((ridge / mean_B, n * mean_B > 0), (sp.nan, True)),
     }
     for name, formula in formulas.items():
+        twice = sorted(str(e) for e in formula.free_symbols if str(e) in named and str(e) in model.parameters)
+        if twice:
+            raise ModelError(
+                f"statistic {name}", f"{twice[0]} is both a statistic and a parameter", "call the parameter otherwise"
+            )
         unknown = sorted(str(e) for e in formula.free_symbols if str(e) not in named and str(e) not in model.parameters)
         if unknown:
             raise ModelError(

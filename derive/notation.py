@@ -72,7 +72,7 @@ class Printer(LatexPrinter):
         return str(super()._print_Symbol(expr, style))
 
     def _print_Indexed(self, expr: sp.Indexed) -> str:
-        name, indices = str(expr.base), "".join(str(k) for k in expr.indices)
+        name, indices = str(expr.base).removeprefix("own_"), "".join(str(k) for k in expr.indices)
         if len(name) > 2 and name not in _NAMES and name != "omega":
             return rf"{{\mathrm{{{plain(name)}}}}}_{{{indices}}}"
         base = _NAMES.get(name, "\\" + name if name in ("mu", "omega") else name)

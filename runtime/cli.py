@@ -157,7 +157,9 @@ def _fail(error: Exception, *, as_json: bool) -> NoReturn:
 
         traceback.print_exception(error)
     text = str(error)
-    if not isinstance(error, SgdlimitError):
+    if isinstance(error, OSError):  # a full disk, say, behind standard output
+        text = f"{error.filename or 'the output'}: {error.strerror or error}"
+    elif not isinstance(error, SgdlimitError):
         text = f"internal, {type(error).__name__}: {error} (a fault of sgdlimit; `sgdlimit --traceback …` shows where)"
     typer.echo(f"error: {text}", err=True)
     if as_json:
@@ -438,7 +440,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
         raise SpecError(f"--set {text!r}", "it is not KEY=VALUE", "write epsilon=0.2 or instance.dimension=200")
     try:
         parsed = tomllib.loads(f"value = {value}")
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         parsed = {}
     if list(parsed) != ["value"]:
         raise SpecError(

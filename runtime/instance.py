@@ -632,11 +632,19 @@ def _number(where: str, value: object) -> float:
     return float(value)
 
 
+MAX_DIMENSION = 10_000_000
+"""Of an instance: a mode each, its arrays still fit into memory."""
+
+
 def _dimension(value: object) -> float:
     """A dimension as int, or as the float inf."""
     if _is_number(value) and value > 0:
         if math.isinf(value):
             return math.inf
+        if value > MAX_DIMENSION:
+            raise InstanceError(
+                "dimension", f"{value:g} is more than {MAX_DIMENSION}", "a limit that large is that of dimension=inf"
+            )
         if value == int(value):
             return int(value)
     raise InstanceError("dimension", f"{value!r} is neither a positive integer nor inf")

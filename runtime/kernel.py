@@ -16,9 +16,10 @@ import importlib.util
 import json
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib import metadata, resources
 from pathlib import Path
 from types import ModuleType
@@ -322,7 +323,8 @@ class CKernel:
 
     def solve(self, problem: Problem, modes: bool = False) -> Solution:
         M, T, N = problem.iterates, problem.times_count, problem.modes
-        struct, held = self._struct(problem)
+        cancel = np.zeros(1, dtype=np.int32) if problem.cancel is None else problem.cancel
+        struct, held = self._struct(replace(problem, cancel=cancel))
         statistics = np.full((M, T, len(self.statistics)), np.nan)
         mean, variance = (np.full((M, T, N), np.nan) for _ in range(2)) if modes else (None, None)
         final_mean, final_variance = np.full((M, N), np.nan), np.full((M, N), np.nan)
@@ -331,7 +333,17 @@ class CKernel:
         if mean is not None and variance is not None:
             struct.mean, struct.variance = mean.ctypes.data, variance.ctypes.data
         outcome = _Outcome()
-        self._library.sgdlimit_solve(ctypes.byref(struct), ctypes.byref(outcome))
+        # in a thread of its own: Python hears an interrupt only between its own instructions
+        thread = threading.Thread(
+            target=self._library.sgdlimit_solve, args=(ctypes.byref(struct), ctypes.byref(outcome)), daemon=True
+        )
+        thread.start()
+        try:
+            thread.join()
+        except BaseException:
+            cancel[0] = 1
+            thread.join()
+            raise
         del held
         return Solution(statistics, mean, variance, final_mean, final_variance, _outcome(outcome))
 

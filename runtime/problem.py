@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sgdlimit.codegen.library.problem import Problem, StepKind
 from sgdlimit.derive.errors import InputError, InstanceError, ParameterError
 from sgdlimit.derive.expression import names, parse
-from sgdlimit.derive.model import Constant, Labels, Model, Schedule, Teacher
+from sgdlimit.derive.model import Constant, Labels, Model, RandomLabels, Schedule, Teacher
 from sgdlimit.runtime.evaluate import evaluate
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel
@@ -49,6 +49,7 @@ def build_problem(
     """
     check_target(model, instance)
     values = check_parameters(kernel, model, instance.classes, parameters)
+    check_values(model, instance, parameters)
     if not (math.isfinite(rtol) and 1e-13 <= rtol <= 1e-2):
         raise InputError("rtol", f"{rtol:g} is not between 1e-13 and 1e-2", "the default is 1e-8")
     if start_mean is None:
@@ -92,6 +93,43 @@ def check_target(model: Model, instance: Instance) -> None:
             f"the target {model.target!r} needs a teacher direction and the instance has none",
             "give teacher=[…]",
         )
+
+
+def check_values(model: Model, instance: Instance, parameters: Parameters) -> None:
+    """With numbers in place: the loss is a number at every label, and a probability between 0 and 1.
+
+    Raises
+    ------
+    InstanceError
+        Names the label.
+    ParameterError
+        Names the probability and where it is none.
+    """
+    near = np.linspace(-3.0, 3.0, 13)
+    values: dict[str, Array] = {"tau": np.zeros(1)}
+    values |= {name: np.asarray(value, dtype=float).reshape(-1) for name, value in parameters.items()}
+    target = model.target
+    if isinstance(target, Labels) and instance.labels is not None:
+        for index, label in enumerate(instance.labels):
+            of_class: dict[str, ArrayLike] = {name: v[index] if v.size > 1 else v for name, v in values.items()}
+            found = evaluate(parse(model.loss.text), {**of_class, "r": near, "y": label})
+            if np.isnan(found).any() or np.isinf(found[len(near) // 2]):
+                raise InstanceError(
+                    "labels", f"the loss {model.loss.text} is no number at the label {label:g}", "give other labels"
+                )
+    if isinstance(target, RandomLabels):
+        r_star = 3 * near[:, np.newaxis]
+        found = np.broadcast_to(
+            evaluate(parse(target.text), {**values, "r_star": r_star}), (len(near), instance.classes)
+        )
+        outside = ~((found >= -1e-12) & (found <= 1 + 1e-12)).all(axis=1)
+        if outside.any():
+            at = int(np.argmax(outside))
+            raise ParameterError(
+                "random labels",
+                f"the probability {target.text} is {found[at].max():g} at r_star = {r_star[at, 0]:g}",
+                "choose parameters with which it is between 0 and 1",
+            )
 
 
 def check_start(model: Model, instance: Instance, parameters: Parameters) -> None:
@@ -168,10 +206,10 @@ def check_parameters(kernel: Kernel, model: Model, classes: int, parameters: Par
     named = dict(zip(kernel.parameters, values, strict=True))
     for text in kernel.positive:
         found = evaluate(parse(text), named)
-        if (found <= 0).any():
+        if not (found > 0).all():
             raise ParameterError(
                 f"parameter {names(parse(text))[0]}",
-                f"{text} is {found.min():g}, and the adversarial loss was derived for {text} > 0",
+                f"{text} is {found.min():g}, and the equations were derived for {text} > 0",
                 f"choose parameters with {text} > 0",
             )
     return values

@@ -125,6 +125,12 @@ def solve(
     )
     if outcome.status == Status.DIVERGED:
         raise Diverged(outcome.time, "the limit left every bound; try a smaller learning rate", trajectory)
+    if outcome.status == Status.NO_PROGRESS:
+        raise BackendError(
+            f"the integrator stopped at t = {outcome.time:.6g} of {chosen[-1]:g} after {outcome.accepted} steps: "
+            f"the next are so short that more than {problem.max_steps} would be needed, or the equations are not "
+            "finite there; lower the learning rate, the ridge or the horizon"
+        )
     if outcome.status != Status.OK:
         raise BackendError(
             f"the integrator stopped at t = {outcome.time:.6g} ({outcome.status.name.lower().replace('_', ' ')}) "

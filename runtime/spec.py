@@ -301,6 +301,8 @@ def _read(source: str | os.PathLike[str], overrides: Mapping[str, Any]) -> _File
         raise place.error(
             f"is not TOML: {_lower(str(error))}", 'a line is key = value or [section]; text is in "quotes"'
         ) from None
+    except RecursionError:
+        raise place.error("is nested too deeply", "a spec file needs lists of lists of lists at most") from None
     for key, value in overrides.items():
         _override(values, key, value, place)
     document = validated(Document, values, place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -473,3 +474,46 @@ def test_the_public_names_are_those_of_the_packages_they_live_in() -> None:
     code = "import sgdlimit as sl; print(sl.derive(sl.Model(sl.Loss('(r - y)**2/2'), sl.Teacher('r_star'))).model)"
     assert sgdlimit.derive(model).model == model
     assert python(code).stdout == f"{model}\n"
+
+
+# ── Hostile surroundings ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_lists_without_end_are_bad_input(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 100_000, encoding="utf-8")
+    found = run("derive", "deep.toml")
+    assert found.code == cli.BAD_INPUT
+    assert "nested too deeply" in found.err
+    assert run("solve", "least-squares", "--set", "sigma=" + "[" * 100_000).code == cli.BAD_INPUT
+
+
+@needs_compiler
+def test_an_interrupt_ends_a_solve_in_c() -> None:
+    command = ["solve", "adversarial-logistic-teacher", "--set", "tau=1e6", "--backend", "c"]
+    assert python("import sgdlimit.runtime.cli as c; c.app(['solve', 'adversarial-logistic-teacher'])").returncode == 0
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sgdlimit", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(4)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert (process.returncode, error.strip()) == (cli.INTERRUPTED, "interrupted")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device")
+def test_a_full_disk_is_no_fault_of_sgdlimit() -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "sgdlimit", "derive", "least-squares"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == cli.INTERNAL
+    assert "No space left" in ended.stderr
+    assert "fault" not in ended.stderr

@@ -812,3 +812,13 @@ def test_statistics_are_those_of_the_state(solve: Solve) -> None:
         ]
     assert found.statistics.shape == (1, len(p.times), len(STATISTICS))
     np.testing.assert_allclose(found.statistics[0], expected, rtol=1e-12)
+
+
+def test_a_solve_without_hope_ends_after_a_thousand_steps(solve: Solve) -> None:
+    """Steps no longer than 1e-200 would never reach the end; it is said at once, and how far it came."""
+    outcome = solve(problem(gamma=1e200, max_steps=10_000_000)).outcome
+    assert outcome.status in (Status.NO_PROGRESS, Status.DIVERGED)
+    stiff = solve(problem(times=np.array([1e12]), max_steps=10_000_000)).outcome
+    assert stiff.status == Status.NO_PROGRESS
+    assert 0 < stiff.time < 1e12
+    assert stiff.accepted + stiff.rejected < 1_500

@@ -10,8 +10,15 @@ import numpy as np
 import pytest
 from models import CASES
 
-from sgdlimit.derive import Constant, Expectation, Formula, Labels, Loss, Model, Schedule, Teacher
-from sgdlimit.derive.errors import Diverged, InputError, InstanceError, ParameterError
+from sgdlimit.derive import Constant, Expectation, Formula, Labels, Loss, Model, Schedule, Teacher, derive
+from sgdlimit.derive.errors import (
+    BackendError,
+    Diverged,
+    InputError,
+    InstanceError,
+    ModelError,
+    ParameterError,
+)
 from sgdlimit.runtime.compiler import find_compiler
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.solver import solve
@@ -242,3 +249,45 @@ def test_a_model_with_another_name_for_everything_solves() -> None:
     plain = solve(LEAST_SQUARES, ISOTROPIC, Constant(1.0), {"sigma": 0.5}, 3.0)
     other = solve(model, ISOTROPIC, Constant(0.5), {"beta": 2.0, "Q": 0.5}, 3.0)
     assert np.allclose(other["norm2"], plain["norm2"], rtol=1e-7)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_statistic_may_have_any_name_of_its_own(backend: str) -> None:
+    """Names that mean something in the equations (p) or in C and Python (double, np, for) change nothing."""
+    names = ("plain", "p", "double", "np", "for", "mu")
+    trajectory = solve(
+        LEAST_SQUARES,
+        Instance.isotropic(10),
+        Constant(0.5),
+        {"sigma": 0.5},
+        horizon=1,
+        backend=backend,
+        statistics={**{name: Expectation("Abs(r - y)") for name in names}, "twice": Formula("2*p")},
+    )
+    for name in names:
+        assert np.array_equal(trajectory[name], trajectory["plain"]), name
+    assert np.allclose(trajectory["twice"], 2 * trajectory["plain"], rtol=1e-12)
+
+
+def test_a_statistic_is_not_called_like_a_reserved_symbol() -> None:
+    for name in ("pi", "tau", "r", "D_plus"):
+        with pytest.raises(ModelError, match=name):
+            derive(LEAST_SQUARES, {name: Expectation("Abs(r - y)")})
+
+
+def test_a_loss_is_a_number_at_every_label() -> None:
+    model = Model(Loss("log(1 + exp(-y*r)) + r*log(y)"), Labels())
+    instance = Instance.isotropic(10, probabilities=[0.5, 0.5], labels=[-1, 1], start_norm=1, mean_norm=1)
+    with pytest.raises(InstanceError, match="is no number at the label -1"):
+        solve(model, instance, Constant(0.1), horizon=1, backend="numpy")
+
+
+def test_a_dimension_beyond_memory_is_refused() -> None:
+    with pytest.raises(InstanceError, match="a limit that large is that of dimension=inf"):
+        Instance.isotropic(10**9)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_solve_that_cannot_reach_its_end_says_so_soon(backend: str) -> None:
+    with pytest.raises(BackendError, match=r"stopped at t = .* of 5 after .* steps"):
+        solve(LEAST_SQUARES, Instance.isotropic(10), Constant(0.5), {"sigma": 0.5, "tau": 1e200}, 5, backend=backend)

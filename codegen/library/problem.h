@@ -14,7 +14,7 @@ enum {
   SGDLIMIT_OK = 0,
   SGDLIMIT_DIVERGED = 1,
   SGDLIMIT_CANCELLED = 2,
-  SGDLIMIT_NO_PROGRESS = 3,   /* step size underflow or max_steps */
+  SGDLIMIT_NO_PROGRESS = 3,   /* step size underflow, or more than max_steps */
   SGDLIMIT_BAD_PROBLEM = 4,   /* size or counts */
   SGDLIMIT_OUT_OF_MEMORY = 5,
   SGDLIMIT_NO_STEP = 6        /* a greedy learning rate does not exist */

@@ -26,7 +26,7 @@ enum {
   SGDLIMIT_OK = 0,
   SGDLIMIT_DIVERGED = 1,
   SGDLIMIT_CANCELLED = 2,
-  SGDLIMIT_NO_PROGRESS = 3,   /* step size underflow or max_steps */
+  SGDLIMIT_NO_PROGRESS = 3,   /* step size underflow, or more than max_steps */
   SGDLIMIT_BAD_PROBLEM = 4,   /* size or counts */
   SGDLIMIT_OUT_OF_MEMORY = 5,
   SGDLIMIT_NO_STEP = 6        /* a greedy learning rate does not exist */
@@ -504,6 +504,8 @@ static inline double ridge(const double *par, int64_t stride) {
  *     ordinary steps do what steps in t would have to be graded over sixteen decades for.
  *   Errors: relative, without an absolute tolerance, so that a risk that falls by fifteen orders of magnitude stays
  *     right to rtol. Errors of single modes are not judged: what follows from the modes are sums over them.
+ * An explicit method takes steps no longer than the fastest mode's time. Where that is hopeless, PATIENCE steps in a row of
+ * which more than max_steps would be needed to the end, it says so at once.
  * Dormand-Prince 8(5,3) was tried: at equal error it needs as many evaluations for 1e-8, and its estimate, unlike this
  * one, promises ten to a hundred times more than it holds.
  *
@@ -521,6 +523,7 @@ static void statistics(const sgdlimit_problem *p, const double *k, int64_t itera
 
 /* E. Hairer, S. P. Norsett, G. Wanner, "Solving Ordinary Differential Equations I", table II.5.2 and section II.6. The
  * last stage is the step's end: its slope is the next step's first. */
+enum { PATIENCE = 1000 };
 enum { STAGES = 7, STATE = STAGES /* row of the state, after the stages' slopes */, ROWS = STAGES + 1 };
 static const double stage_positions[STAGES] = {0, 1. / 5, 3. / 10, 4. / 5, 8. / 9, 1, 1};
 static const double stage_weights[STAGES][STAGES - 1] = {
@@ -735,7 +738,7 @@ static int32_t integrate(integration *g) {
   const double finish = clock_of_output(p, T - 1);
   const int64_t attempts_before = outcome->accepted + outcome->rejected;
   double s = 0, h = first_step(g), last_error = 1, growth = 10;
-  int64_t output = 0;
+  int64_t output = 0, hopeless = 0;
   for (; output < T && clock_of_output(p, output) <= 0; output++) {
     const int32_t status = record(g, output, state);
     if (status != SGDLIMIT_OK) return status;
@@ -744,9 +747,12 @@ static int32_t integrate(integration *g) {
     outcome->time = p->start_time + s * s;
     if (p->cancel && *p->cancel) return SGDLIMIT_CANCELLED;
     const double end = s + 1.01 * h >= finish ? finish : s + h;   /* no sliver at the end */
-    if (!(end > s) || outcome->accepted + outcome->rejected - attempts_before >= p->max_steps)
-      return SGDLIMIT_NO_PROGRESS;
+    const int64_t left = p->max_steps - (outcome->accepted + outcome->rejected - attempts_before);
+    if (!(end > s) || left < 1) return SGDLIMIT_NO_PROGRESS;
     h = end - s;
+    /* steps of this length in time that are needed, against those left */
+    hopeless = (finish - s) * (finish + s) > (double)left * h * (s + end) ? hopeless + 1 : 0;
+    if (hopeless > PATIENCE) return SGDLIMIT_NO_PROGRESS;
 
     const double error = attempt(g, s, h, &norm2);
     const double kept = !(error <= 1) ? fmax(0.1, 0.95 * pow(error, -0.2))   /* 0.1 when the error is not a number */

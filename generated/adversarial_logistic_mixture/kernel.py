@@ -615,6 +615,7 @@ _DENSE = np.array(
         69997945 / 29380423,
     ]
 )
+_PATIENCE = 1000
 _EPSILON = float(np.finfo(np.float64).eps)
 _SMALLEST = float(np.finfo(np.float64).tiny)
 
@@ -784,6 +785,7 @@ class _Integration:
         bound[self.judged :] = np.nan
 
         s, h, last_error, growth, output = 0.0, self.first_step(state), 1.0, 10.0, 0
+        hopeless = 0
         while output < len(clocks) and clocks[output] <= 0:
             self.record(output, state, bound)
             output += 1
@@ -792,9 +794,14 @@ class _Integration:
             if p.cancel is not None and p.cancel[0]:
                 raise _Stopped(Status.CANCELLED)
             end = finish if s + 1.01 * h >= finish else s + h  # no sliver at the end
-            if not end > s or self.accepted + self.rejected >= p.max_steps:
+            left = p.max_steps - (self.accepted + self.rejected)
+            if not end > s or left < 1:
                 raise _Stopped(Status.NO_PROGRESS)
             h = end - s
+            # steps of this length in time that are needed, against those left
+            hopeless = hopeless + 1 if (finish - s) * (finish + s) > left * h * (s + end) else 0
+            if hopeless > _PATIENCE:
+                raise _Stopped(Status.NO_PROGRESS)
 
             trial = self.attempt(s, h, state, slopes, scale)
             if not trial.error <= 1:
