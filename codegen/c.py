@@ -494,8 +494,11 @@ class CEmitter:
         parts = [_title(kernel), _library("problem.h")]
         if self.needs_quadrature:
             parts.append(_library("quadrature.h"))
-        if self.needs_tails:
+        needs_bivariate = "sgdlimit_bivariate_tail" in self.used
+        if self.needs_tails or needs_bivariate:
             parts.append(_library("tails.h"))
+        if needs_bivariate:
+            parts.append(_library("bivariate.h"))
         if helpers:
             parts.append("\n".join(helpers) + "\n")
         parts += [
