@@ -9,7 +9,8 @@ polynomials, exponentials of polynomials of degree at most 2, sines and cosines,
 - ``Φ(g)`` is the probability that ``g`` plus independent noise is positive: a switch on a form with noise;
 - a switch is its value at the mean, corrected on the other side, which is the less probable one. Coefficients of every
   product of such tails are collected before anything is integrated, so that what cancels does so exactly;
-- what is left are polynomials beyond no kink, one, or two: central moments, :class:`TailMoment`, :class:`BivariateTail`.
+- what is left are polynomials beyond no kink, one, or two: central moments, :class:`TailMoment`,
+  :class:`BivariateTail`.
 
 Polynomials that vanish at ``r = ℓ`` are taken in ``(u, ℓ)``, ``u = r − ℓ``, whose moments are had without subtraction.
 Where a risk vanishes as ``r → ℓ`` by cancellation between tails (``erf``, ReLU), or between exponentials, the accuracy
@@ -125,8 +126,8 @@ def _normalise(f: Form) -> tuple[Form, int]:
     """The form with its first coefficient 1, and the sign that was divided out."""
     lead = f.r if f.r != 0 else f.ell
     if lead.is_positive or lead.is_negative:
-        scaled = Form(*(sp.expand(e / lead) for e in (f.r, f.ell, f.constant)), noise=f.noise / lead**2)
-        return scaled, 1 if lead.is_positive else -1
+        r, ell, constant = (sp.expand(e / lead) for e in (f.r, f.ell, f.constant))
+        return Form(r, ell, constant, f.noise / lead**2), 1 if lead.is_positive else -1
     return f, 1
 
 
@@ -316,26 +317,32 @@ class JointForms:
 
     def expect(self, function: Switched, law: JointLaw) -> tuple[str, sp.Expr] | None:
         """``E g(r, ℓ)`` with the rule that gave it; None where no rule applies."""
-        try:
-            return self._expect(function, law)
-        except _NoRule:
-            return None
+        return self._or_none(lambda: self._expect(function, law))
 
     def expect_derivative(self, slope: Switched, variable: sp.Symbol, law: JointLaw) -> tuple[str, sp.Expr] | None:
         """``E ∂g`` with respect to ``r`` or ``ℓ``; where ``g`` jumps, its derivative has a point mass."""
-        try:
+
+        def value() -> tuple[str, sp.Expr]:
             grid = _Grid.of(_used(slope), law)
-            derivative = Switched(slope.expression.diff(variable), slope.switches)
-            rule, value = self._expect(derivative, law)
+            rule, total = self._expect(Switched(slope.expression.diff(variable), slope.switches), law)
+            masses = sp.S.Zero
             for kink in grid.forms:
                 rate = kink.r if variable == law.r else kink.ell
                 jump = self._jump(slope, grid, kink, law)
                 if rate != 0 and jump is not None:
                     spread, gap, _ = self._seen(kink, law)
-                    value += rate * normal_density(gap) / spread * self._expect(*self._on_line(jump, kink, law))[1]
-                    rule = rule.removesuffix("; point masses at kinks") + "; point masses at kinks"
-            return rule, value
+                    masses += rate * normal_density(gap) / spread * self._expect(*self._on_line(jump, kink, law))[1]
+            return (rule, total) if masses == 0 else (rule + "; point masses at kinks", total + masses)
+
+        return self._or_none(value)
+
+    def _or_none(self, attempt: Callable[[], tuple[str, sp.Expr]]) -> tuple[str, sp.Expr] | None:
+        """What no rule applies to leaves no definitions behind."""
+        lets, counts = dict(self._lets), dict(self._counts)
+        try:
+            return attempt()
         except _NoRule:
+            self._lets, self._counts = lets, counts
             return None
 
     # -- definitions
@@ -565,7 +572,9 @@ class JointForms:
     # -- moments
 
     def _integral(self, tails: tuple[Form, ...], law: JointLaw) -> Callable[[sp.Expr], sp.Expr]:
-        return {0: self._moment, 1: self._one_tail, 2: self._two_tails}[len(tails)](law, *tails)
+        if not tails:
+            return self._moment(law)
+        return self._one_tail(law, *tails) if len(tails) == 1 else self._two_tails(law, *tails)
 
     def _moment(self, law: JointLaw) -> Callable[[sp.Expr], sp.Expr]:
         """``E P(r, ℓ)``: derivatives at the mean times central moments."""
@@ -640,10 +649,7 @@ class JointForms:
         sharp = f.noise == 0 and g.noise == 0
         # of the forms' covariance; every term is positive
         size = across**2 * area + f.noise * law.covariance(g, g) + g.noise * law.covariance(f, f) + f.noise * g.noise
-        if sharp:
-            root = sp.Abs(across) * sp.sqrt(law.perp) * sp.sqrt(law.variance)
-        else:
-            root = sp.sqrt(size)
+        root = sp.Abs(across) * sp.sqrt(law.perp) * sp.sqrt(law.variance) if sharp else sp.sqrt(size)
         size = self._let("area", size if f.noise * g.noise != 0 else sp.Max(size, TINY), positive=True)
         rho = self._let("rho", side1 * side2 * law.covariance(f, g) / (s1 * s2))
         rho_perp = self._let("rho_perp", root / (s1 * s2), nonnegative=True)

@@ -6,7 +6,8 @@
  *     F_n(q) = n phi(h2) sqrt(1 - q^2)^(n-1) M_{n-1}((h1 - q h2)/sqrt(1 - q^2)).
  * Nothing is subtracted: the value is relatively accurate in the tails and at rho = 1, rho = -1 and 0. The half with q > 0
  * and the half with q < 0 are integrated in t, |q| = (1 - t^2)/(1 + t^2), by Gauss-Legendre panels that start at the peak,
- * over each of which the integrand falls by at most e^6, and that are graded towards the singularity at t = 0. */
+ * over each of which the integrand falls by at most e^6, more where it is small already, and that are graded towards the
+ * singularity at t = 0. */
 enum { SGDLIMIT_TAIL_POINTS = 16, SGDLIMIT_TAIL_PANELS = 400 };
 
 typedef struct sgdlimit_tail {
@@ -29,16 +30,17 @@ static double sgdlimit_tail_fall(const sgdlimit_tail *p, double t) {
 
 /* Panels from t = from to t = to; returns their number. */
 static int sgdlimit_tail_march(const sgdlimit_tail *p, double from, double to, double least, double (*panels)[2], int count) {
-  const double depth = 48 + 8 * (p->k + 1);
+  const double depth = 34 + 8 * (p->k + 1);
   double here = from, height = sgdlimit_tail_fall(p, from);
   while (here != to && count < SGDLIMIT_TAIL_PANELS) {
     double next = to, fall;
+    const double small = height - least - 8 * p->k, limit = small > 0 ? 6 + 0.6 * small : 6;
     const int singular = p->h1 != p->sign * p->h2 && height > -27;
     if (singular && next < here / 3) next = here / 3;
     if (singular && here > 0 && next > 3 * here) next = 3 * here;
     for (;;) {
       fall = sgdlimit_tail_fall(p, next);
-      if (fabs(fall - height) <= 6) break;
+      if (fabs(fall - height) <= limit) break;
       const double middle = 0.5 * (here + next);
       if (middle == here || middle == next) break;
       next = middle;
@@ -64,6 +66,11 @@ static double sgdlimit_tail_moment(int n, double v) {
       here = next;
     }
     return here;
+  }
+  if (n == 1) {   /* phi(v) (1 - v times Mills' ratio), by Laplace's continued fraction */
+    double tail = v;
+    for (int k = 24; k > 1; k--) tail = v + k / tail;
+    return 0.3989422804014327 * exp(-0.5 * v * v) / (v * tail + 1);
   }
   double moments[16];
   sgdlimit_tail_moments(v, n, moments);

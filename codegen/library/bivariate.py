@@ -73,14 +73,15 @@ def _tail_march(
             following = max(following, here / 3)
             if here > 0:
                 following = min(following, 3 * here)
-        while abs((fall := _tail_fall(p, following)) - height) > 6:
+        limit = 6 + 0.6 * max(height - least - 8 * k, 0)
+        while abs((fall := _tail_fall(p, following)) - height) > limit:
             middle = 0.5 * (here + following)
             if middle in (here, following):
                 break
             following = middle
         panels.append((min(here, following), max(here, following)))
         here, height = following, fall
-        if height > least + 48 + 8 * (k + 1):
+        if height > least + 34 + 8 * (k + 1):
             break
     return panels
 
@@ -110,9 +111,15 @@ def _signed_tail_moment(n: int, v: NDArray[np.float64]) -> NDArray[np.float64]:
     below: NDArray[np.float64] = 0.5 * erfc(v / math.sqrt(2))
     if n == 0:
         return below
+    if n == 1:
+        tail = h = np.maximum(v, 6)
+        for k in range(24, 1, -1):
+            tail = h + k / tail
+        density = np.exp(-0.5 * v * v) / math.sqrt(2 * math.pi)
+        return np.where(v < 6, density - v * below, density / (h * tail + 1))
     here = np.exp(-0.5 * v * v) / math.sqrt(2 * math.pi) - v * below
     for k in range(1, n):
         below, here = here, k * below - v * here
-    far = v >= (6 if n == 1 else 0)
+    far = v >= 0
     here[far] = [tail_moments(float(h), n)[n] for h in v[far]]
     return here
