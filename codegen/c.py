@@ -90,7 +90,7 @@ def mode_element(e: sp.Expr) -> str:
 
 
 # Pasted in where they are used, in this order.
-_LIBRARIES = ("quadrature.h", "tilt.h", "roots.h", "tails.h", "unscaled_tails.h")
+_LIBRARIES = ("quadrature.h", "tilt.h", "roots.h", "tails.h", "unscaled_tails.h", "bivariate.h")
 
 # as SGDLIMIT_MOST_ROOTS of roots.h
 _MOST_ROOTS = 8
@@ -568,6 +568,8 @@ class CEmitter:
             self.used.add("mills")
         helpers = [_HELPERS[name] for name in _HELPERS if name in self.used]
         parts = [_title(kernel), _library("problem.h")]
+        if "sgdlimit_bivariate_tail" in self.used:
+            self.libraries |= {"tails.h", "unscaled_tails.h", "bivariate.h"}
         parts += [_library(name) for name in _LIBRARIES if name in self.libraries]
         if helpers:
             parts.append("\n".join(helpers) + "\n")

@@ -14,6 +14,7 @@ import sympy as sp
 from sympy.core.relational import Relational
 
 from sgdlimit.derive.functions import (
+    BivariateTail,
     Branch,
     Hazard,
     HazardExcess,
@@ -85,6 +86,10 @@ class ExpressionPrinter:
             x = self._at_least(e.args[0], _PRODUCT)
             half = self._choose(f"{x} < 0", self._literal(0.0), self._literal(0.5))
             return self._choose(f"{x} > 0", self._literal(1.0), half), _ATOM
+        if isinstance(e, BivariateTail):
+            self.used.add(self._bivariate_tail)
+            orders, rest = e.args[:2], e.args[2:]
+            return f"{self._bivariate_tail}({', '.join([*map(str, orders), *map(self, rest)])})", _ATOM
         if type(e) in self.functions:
             name = self.functions[type(e)]
             self.used.add(name)
@@ -160,6 +165,7 @@ class ExpressionPrinter:
     _and, _or = " && ", " || "
 
     _sqrt = "sqrt"
+    _bivariate_tail = "bivariate_tail"
 
     def _not_a_number(self) -> str:
         raise NotImplementedError
@@ -180,6 +186,8 @@ class ExpressionPrinter:
 class CExpressions(ExpressionPrinter):
     """C11 with ``math.h`` and the helpers that :mod:`sgdlimit.codegen.c` pastes in where they are used."""
 
+    _bivariate_tail = "sgdlimit_bivariate_tail"
+
     functions: ClassVar[dict[type, str]] = {
         sp.exp: "exp",
         sp.log: "log",
@@ -187,6 +195,7 @@ class CExpressions(ExpressionPrinter):
         sp.cos: "cos",
         sp.tan: "tan",
         sp.atan: "atan",
+        sp.asin: "asin",
         sp.sinh: "sinh",
         sp.cosh: "cosh",
         sp.tanh: "tanh",
@@ -238,6 +247,7 @@ class NumpyExpressions(ExpressionPrinter):
         sp.cos: "np.cos",
         sp.tan: "np.tan",
         sp.atan: "np.arctan",
+        sp.asin: "np.arcsin",
         sp.sinh: "np.sinh",
         sp.cosh: "np.cosh",
         sp.tanh: "np.tanh",

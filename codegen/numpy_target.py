@@ -390,10 +390,12 @@ class NumpyEmitter:
             self.sample_function("target(y, r_star, xi, uniform, par)", "Labels of samples.", kernel.label),
             self.sample_function("ridge(par)", "tau.", kernel.ridge),
         ]
+        needs_bivariate = "bivariate_tail" in self.used
         libraries = [
             "problem.py",
             *(["quadrature.py"] if self.needs_quadrature else []),
-            *(["tails.py"] if self.needs_tails else []),
+            *(["tails.py"] if self.needs_tails or needs_bivariate else []),
+            *(["bivariate.py"] if needs_bivariate else []),
             "integrate.py",
             "simulate.py",
         ]
@@ -406,7 +408,8 @@ class NumpyEmitter:
         helpers = [_HELPERS[name] for name in _HELPERS if name in self.used]
         problem_text, *rest = texts
         quadrature = [rest.pop(0)] if self.needs_quadrature else []
-        tails = [rest.pop(0)] if self.needs_tails else []
+        tails = [rest.pop(0)] if self.needs_tails or needs_bivariate else []
+        bivariate = [rest.pop(0)] if needs_bivariate else []
         sections = [
             _docstring(kernel),
             "\n".join(["from __future__ import annotations", "", *imports]),
@@ -423,7 +426,7 @@ class NumpyEmitter:
             "# ---- The problem " + "-" * 96,
             problem_text,
             *(["# ---- Quadrature " + "-" * 97, *quadrature] if quadrature else []),
-            *(["# ---- Tail moments " + "-" * 95, *tails] if tails else []),
+            *(["# ---- Tail moments " + "-" * 95, *tails, *bivariate] if tails else []),
             "# ---- This model " + "-" * 97,
             *("\n".join(helper) for helper in helpers),
             *("\n".join(function) for function in functions),

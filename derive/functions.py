@@ -231,6 +231,72 @@ class Side(Notated):
         return self.args[0]
 
 
+class BivariateTail(Stable):
+    """``E[(x − h1)_+^j (y − h2)_+^k]`` for standard normal ``x, y`` with correlation ``ρ``: what lies beyond two kinks.
+
+    Arguments ``j, k, h1, h2, ρ, √(1 − ρ²)``; the last is given on its own, so that nothing cancels near ``ρ = ±1``. A
+    power 0 is the indicator. At ``h1 = h2 = 0`` it is elementary: the arcsine law and the arc-cosine kernels.
+
+    Examples
+    --------
+    >>> rho = sp.Symbol("rho", real=True)
+    >>> BivariateTail(0, 0, 0, 0, rho, sp.sqrt(1 - rho**2))
+    asin(rho)/(2*pi) + 1/4
+    """
+
+    nargs = 6
+    notation = r"M_{#1,#2}#^\left(#3, #4, #5\right)"
+    is_real = True
+    is_nonnegative = True
+
+    @classmethod
+    def eval(cls, j: sp.Expr, k: sp.Expr, h1: sp.Expr, h2: sp.Expr, rho: sp.Expr, rho_perp: sp.Expr) -> sp.Expr | None:
+        if h1 == 0 and h2 == 0:
+            return _quadrant_moment(int(j), int(k), rho, rho_perp)
+        if rho == 0:
+            return TailMoment(j, h1) * TailMoment(k, h2)
+        # symmetric in its variables: one form
+        if j < k or (j == k and sp.default_sort_key(h1) > sp.default_sort_key(h2)):
+            return cls(k, j, h2, h1, rho, rho_perp)
+        return None
+
+    def fdiff(self, argindex: int = 3) -> sp.Expr:
+        j, k, h1, h2, rho, rho_perp = self.args
+        if argindex == 4:
+            j, k, h1, h2 = k, j, h2, h1
+        elif argindex == 5 and j > 0 and k > 0:
+            return j * k * BivariateTail(j - 1, k - 1, h1, h2, rho, rho_perp)
+        elif argindex != 3:
+            raise sp.ArgumentIndexError(self, argindex)
+        if j > 0:
+            return -j * BivariateTail(j - 1, k, h1, h2, rho, rho_perp)
+        return -normal_density(h1) * rho_perp**k * TailMoment(k, (h2 - rho * h1) / rho_perp)
+
+    def rewrite_textbook(self) -> sp.Expr:
+        j, k, h1, h2, rho, rho_perp = self.args
+        x = sp.Dummy("x", real=True)
+        inner = TailMoment(k, (h2 - rho * x) / rho_perp).rewrite_textbook()
+        return sp.Integral((x - h1) ** j * normal_density(x) * rho_perp**k * inner, (x, h1, sp.oo))
+
+
+def _quadrant_moment(j: int, k: int, rho: sp.Expr, rho_perp: sp.Expr) -> sp.Expr:
+    """``E x_+^j y_+^k`` by Stein's identity; the jump of an indicator is a point mass."""
+    if j < k:
+        return _quadrant_moment(k, j, rho, rho_perp)
+    if j == 0:
+        return sp.Rational(1, 4) + sp.asin(rho) / (2 * sp.pi)
+    half_line = [TailMoment(order, sp.S.Zero).rewrite_textbook() for order in range(j + k + 1)]
+    if k == 0:
+        mass = rho * rho_perp ** (j - 1) * half_line[j - 1] / sp.sqrt(2 * sp.pi)
+        if j == 1:
+            return half_line[0] * (1 + rho) / sp.sqrt(2 * sp.pi)
+        return (j - 1) * _quadrant_moment(j - 2, 0, rho, rho_perp) + mass
+    result = rho * k * _quadrant_moment(j - 1, k - 1, rho, rho_perp)
+    if j == 1:
+        return sp.expand(result + rho_perp**k * half_line[k] / sp.sqrt(2 * sp.pi))
+    return sp.expand(result + (j - 1) * _quadrant_moment(j - 2, k, rho, rho_perp))
+
+
 class Branch(sp.Function):
     """``plus`` where the switch is +1, ``minus`` where it is −1; differentiates branch by branch."""
 
