@@ -512,10 +512,11 @@ def check_slope(text: str) -> None:
     """
     tree = parse(text, where="loss")
     loss = convert(tree, "loss")
-    if not any(e.exp.is_Rational and not e.exp.is_integer and e.has(r) for e in loss.atoms(sp.Pow)):
+    powers = sorted(loss.atoms(sp.Pow), key=sp.default_sort_key)
+    if not any(e.exp.is_Rational and not e.exp.is_integer and e.has(r) for e in powers):
         return
     values = {name: 0.37 + 0.61 * k for k, name in enumerate(names(tree)) if name != r.name}
-    for root in dict.fromkeys(root for e in loss.atoms(sp.Pow) if not e.exp.is_integer for root in _roots_in(e.base)):
+    for root in dict.fromkeys(root for e in powers if not e.exp.is_integer for root in _roots_in(e.base)):
         with contextlib.suppress(ArithmeticError, ValueError, TypeError):
             place = float(root.subs({s: values[s.name] for s in root.free_symbols}))
             # by how much the loss changes near the root, on either side: like a power of the distance
