@@ -1,6 +1,6 @@
 """Write `data/coefficients.json`: every model of `reference_models.MODELS` at its states, by `quadrature_reference`.
 
-``python tests/coefficient_data.py [NAME ...]`` computes all models (half an hour on one core) or puts the named ones anew
+``python tests/coefficient_data.py [NAME ...]`` computes all models (ten minutes on one core) or puts the named ones anew
 into the file. The file is an object ``{model: table}``; a table holds ``parameters`` (names), ``fields`` (names of a state's
 numbers, then the parameters), ``coefficients`` (names), and ``rows``, each ``[state and parameters, coefficients,
 E|integrand| of each coefficient to four digits]``. Numbers are written so that they are read back to the bit.
@@ -10,7 +10,6 @@ E|integrand| of each coefficient to four digits]``. Numbers are written so that 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -33,16 +32,12 @@ def table(name: str, count: int | None = None) -> dict[str, Any]:
     model = MODELS[name]
     names = sorted(model.parameters)
     rows = []
-    slow = float(os.environ.get("SLOW", "inf"))
     for i, (state, parameters) in enumerate(states(name, count or COUNTS[model.two_dimensional])):
-        begin = time.perf_counter()
         try:
             found = coefficients(model.definition, state, parameters)
         except NotReached as error:
             print(f"{name} {i}: {error}\n  {state} {parameters}", flush=True)
             continue
-        if time.perf_counter() - begin > slow:
-            print(f"{name} {i}: {time.perf_counter() - begin:.1f} s {state} {parameters}", flush=True)
         values = [getattr(state, field) for field in FIELDS] + [parameters[p] for p in names]
         rows.append(
             [values, [found[c] for c in COEFFICIENTS], [_short(found[f"abs_{c}"]) for c in COEFFICIENTS]],

@@ -481,7 +481,7 @@ class TeacherLoss:
     """``f(r; phi(r*))`` and its derivatives as functions of ``r``, ``L = r*`` and ``gap = r - L``.
 
     ``by_target = df/dL`` and ``mixed = d^2 f / dr dL``. ``excess``: ``f`` less a function of ``L``, to compare losses.
-    ``interior``: the maximum of ``f`` at ``r = 0`` competes. ``features(kappa)``: where ``f_adv`` is not smooth (at
+    ``interior``: ``f`` is even in ``r`` and its maximum at 0 competes. ``features(kappa)``: where ``f_adv`` is not smooth (at
     ``kappa = 0`` also where ``f'`` changes its sign). ``r_marks``, ``L_marks``: further places to split at.
     """
 
@@ -506,8 +506,11 @@ def maximiser(model: TeacherLoss, r: Array, L: Array, gap: Array, kappa: float) 
     decided = np.abs(up - down) > 16 * _EPS * (np.abs(up) + np.abs(down))
     s = np.where(np.where(decided, up - down, model.slope(r, L, gap)) > 0, kappa, -kappa)
     if model.interior:
-        inside = (np.abs(r) <= kappa) & (model.excess(np.zeros_like(r), L, -L) > np.maximum(up, down))
-        s = np.where(inside, -r, s)
+        # f is even: with 0 in reach, the near end loses less than 0 or than the far end
+        far = np.where(r > 0, up, down)
+        top = model.excess(np.zeros_like(r), L, -L) > far
+        reached = np.abs(r) <= kappa
+        s = np.where(reached, np.where(top, -r, np.where(r > 0, kappa, -kappa)), s)
     return s
 
 
@@ -568,14 +571,15 @@ def _teacher_rows(model: TeacherLoss, state: State, r: Array, L: Array, gap: Arr
         inside = s == -r  # the maximum does not move with r
         curvature, mixed = np.where(inside, 0.0, curvature), np.where(inside, 0.0, mixed)
     outward = np.abs(slope) if kappa == 0 else np.sign(s) * slope
+    risk = model.loss(worst, L, away)
     return _stack(
-        R=model.loss(worst, L, away),
+        R=risk,
         A=slope,
         B=curvature,
         D=mixed,
         F=state.epsilon * outward,
         I=slope**2,
-        clean_risk=model.loss(r, L, gap),
+        clean_risk=risk if kappa == 0 else model.loss(r, L, gap),
     )
 
 
@@ -733,7 +737,7 @@ def _noisy_link(model: NoisyLink, parameters: dict[str, float], state: State) ->
         up, down = _truncated(e, sigma), _truncated(-e, sigma)
         slopes = {1: model.slope(r + kappa), -1: model.slope(r - kappa)}
         at_zero = _density(e / sigma) / sigma
-        R = A = A_abs = B = D = F = I = np.zeros_like(r)
+        R = A = A_abs = B = B_abs = D = F = I = np.zeros_like(r)
         for sign, (p, one, square) in ((1, up), (-1, down)):
             g1, g2 = slopes[sign], model.curvature(r + sign * kappa)
             V1, V2 = one + w * p, square + w * (2 * one + w * p)
@@ -742,6 +746,13 @@ def _noisy_link(model: NoisyLink, parameters: dict[str, float], state: State) ->
             A_abs = A_abs + V1 * g1
             I = I + V2 * g1**2
             B = B + p * g1**2 + sign * V1 * g2
+            # |f''| = |g2| |v - v0| with v = |u| + w; where v0 > w, E|v - v0| = 2 E(v - v0)+ - E(v - v0)
+            bends = np.abs(g2) > 0
+            v0 = np.where(bends, -sign * g1**2 / np.where(bends, g2, 1.0), 0.0)
+            inside = v0 > w
+            beyond = _truncated(np.where(inside, sign * e - (v0 - w), 0.0), sigma)[1]
+            split = np.abs(g2) * (2 * beyond - (V1 - v0 * p))
+            B_abs = B_abs + np.where(inside, split, np.abs(p * g1**2 + sign * V1 * g2))
             D = D - p * target * g1
         F = state.epsilon * A_abs
         mass = at_zero * w * (slopes[1] + slopes[-1])
@@ -752,7 +763,7 @@ def _noisy_link(model: NoisyLink, parameters: dict[str, float], state: State) ->
             A=A,
             abs_A=A_abs,
             B=B + B_mass,
-            abs_B=np.abs(B) + B_mass,
+            abs_B=B_abs + B_mass,
             D=D + D_mass,
             abs_D=np.abs(D) - D_mass,
             F=F,
@@ -816,8 +827,8 @@ Definition = OneForm | RandomLabels | NoisyLink | TeacherLoss
 def coefficients(definition: Definition, state: State, parameters: dict[str, float] | None = None) -> dict[str, float]:
     """The seven coefficients of `COEFFICIENTS` and, as ``abs_R`` and so on, ``E|integrand|`` of each.
 
-    For ``B`` and ``D`` that is the second derivative in absolute value, jumps of the first as point masses (averaged
-    over the noise before the absolute value for a `NoisyLink`: the smaller of two). Right to `TOLERANCE` of them.
+    For ``B`` and ``D`` that is the second derivative in absolute value, jumps of the first as point masses. Right to
+    `TOLERANCE` of them.
     """
     given = {} if parameters is None else parameters
     if isinstance(definition, OneForm):
