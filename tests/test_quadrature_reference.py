@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from coefficient_data import COUNTS, read, state_of
-from quadrature_reference import COEFFICIENTS, NoisyLink, OneForm, RandomLabels, State, TeacherLoss, coefficients
+from quadrature_reference import COEFFICIENTS, OneForm, RandomLabels, State, TeacherLoss, coefficients
 from reference_models import MODELS, Parameters, states
 from scipy.special import erf, expit, ndtr
 
@@ -41,7 +41,7 @@ def close(found: dict[str, float], wanted: dict[str, float], tolerance: float = 
 # ------------------------------------------------------------------------------------------------- known formulas
 
 
-@pytest.mark.parametrize("law", [LAWS[0], *LAWS[3:]])
+@pytest.mark.parametrize("law", [LAWS[1], LAWS[3], LAWS[5]])
 def test_two_error_functions_have_the_arcsine_risk(law: tuple[float, float, float]) -> None:
     """Saad and Solla (1995)."""
     state = centred(*law)
@@ -146,9 +146,7 @@ def moved(state: State, dm: float = 0.0, dQ: float = 0.0, dc: float = 0.0, dn: f
 
 
 ONE_DIMENSIONAL = [name for name, model in MODELS.items() if not model.two_dimensional]
-NESTED = [
-    name for name, model in MODELS.items() if model.two_dimensional and not isinstance(model.definition, NoisyLink)
-]
+NESTED = [name for name, model in MODELS.items() if model.two_dimensional and name != "adversarial-erf-regression"]
 
 
 @pytest.mark.parametrize("name", [*ONE_DIMENSIONAL, *NESTED])
@@ -190,7 +188,7 @@ KNOWN: dict[str, Callable[[Parameters, float], reference.ReferenceModel]] = {
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_both_references_agree_where_both_know_the_model(name: str) -> None:
-    for state, parameters in states(name, 30):
+    for state, parameters in states(name, 24):
         law = reference.ScoreLaw(
             state.m, state.m_star, state.Q_star, state.beta, state.beta1, state.Q_perp, (state.dm,)
         )
@@ -220,7 +218,7 @@ NOISY: dict[str, tuple[Loss, Callable[[np.ndarray], np.ndarray]]] = {
 }
 
 
-def brute_risk(loss: Loss, state: State, y: Callable[[np.ndarray], np.ndarray], step: float = 0.05) -> float:
+def brute_risk(loss: Loss, state: State, y: Callable[[np.ndarray], np.ndarray], step: float = 0.08) -> float:
     """``E f_adv`` by the trapezoid rule over ``(r*, r)``; the sup over a grid of ``s`` and the origin of ``r + s``."""
     z = np.arange(-8, 8, step)
     weight = np.exp(-0.5 * z * z) * step / math.sqrt(2 * math.pi)
@@ -310,11 +308,8 @@ def test_the_data_hold_every_model_at_its_states() -> None:
 def test_the_data_are_what_the_routine_gives(name: str) -> None:
     table = read()[name]
     definition = MODELS[name].definition
-    rows = (
-        table["rows"][::70]
-        if isinstance(definition, OneForm)
-        else table["rows"][6 : 7 if isinstance(definition, NoisyLink) else 8]
-    )
+    parallel = 7  # a corner: Q_perp = 0, where nested integrals cost little
+    rows = table["rows"][::70] if isinstance(definition, OneForm) else [table["rows"][parallel]]
     for row in rows:
         found = coefficients(definition, *state_of(table, row))
         close(found, dict(zip(table["coefficients"], row[1], strict=True)), 1e-12)
