@@ -84,9 +84,20 @@ def kinks_of(switches: Sequence[Switch], variables: Sequence[sp.Symbol]) -> Iter
     """Every switch that hangs on one of the variables, under every pattern of the switches behind it."""
     for switch in switches:
         for pattern in patterns(switches, switch.argument):
-            argument = switch.argument.subs(pattern)
-            if argument.has(*variables):
-                yield switch, Feature(sp.expand(argument))
+            argument = sp.expand(switch.argument.subs(pattern))
+            for factor in _factors(argument, variables) if argument.has(*variables) else ():
+                yield switch, Feature(factor)
+
+
+def _factors(argument: sp.Expr, variables: Sequence[sp.Symbol]) -> Iterator[sp.Expr]:
+    """Each factor of a polynomial is a condition of its own, and a simpler one."""
+    inside = [w for w in variables if argument.has(w)]
+    if not argument.is_polynomial(*inside) or all(sp.degree(argument, w) <= 1 for w in inside):
+        yield argument
+        return
+    for factor, _ in sp.factor_list(argument, *inside)[1]:
+        if factor.has(*inside):
+            yield sp.expand(factor)
 
 
 def features(function: Switched, variables: Sequence[sp.Symbol]) -> tuple[Feature, ...]:

@@ -16,7 +16,7 @@ from sgdlimit.derive.errors import DerivationError
 from sgdlimit.derive.expectation import Expectations
 from sgdlimit.derive.functions import NormalCdf, normal_density
 from sgdlimit.derive.model import Labels, Model, RandomLabels, Teacher
-from sgdlimit.derive.nested import Latent, NestedForm
+from sgdlimit.derive.nested import PLAIN, Latent, NestedForm
 from sgdlimit.derive.quadrature import TINY, Definition, LabelBranch, Layer, ScoreLaw
 from sgdlimit.derive.symbols import (
     Q,
@@ -195,14 +195,13 @@ def nested_form(target: Teacher | RandomLabels, residual: bool) -> NestedForm:
     (2, 1, Tanh(ell) + 3)
     """
     expression = to_sympy(target.text, "target")
-    plain = Latent(sp.S.One, sp.S.Zero, sp.S.Zero)
     if isinstance(target, RandomLabels):
-        return NestedForm(plain, None, switched(expression.subs(r_star, ell), ell, prefix="side"), sp.S.Zero, False)
+        return NestedForm(PLAIN, None, switched(expression.subs(r_star, ell), ell, prefix="side"), sp.S.Zero, False)
     constant, rest = expression.as_independent(xi, as_Add=True)
     added = linear_form(rest)
     if added is not None:
         function = constant.subs(r_star, ell)
-        return NestedForm(plain, switched(function, ell, prefix="side"), None, added.noise, residual)
+        return NestedForm(PLAIN, switched(function, ell, prefix="side"), None, added.noise, residual)
     forms = _forms_with_noise(expression)
     if len(forms) == 1:
         (form,) = forms

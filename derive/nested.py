@@ -21,6 +21,7 @@ from sgdlimit.derive.errors import DerivationError
 from sgdlimit.derive.expectation import QUADRATURE, ZERO, Entry, Expectations, Group
 from sgdlimit.derive.features import Feature, exponents, features
 from sgdlimit.derive.functions import Branch, NormalCdf, Side, Sigmoid, normal_density
+from sgdlimit.derive.joint import JointForms, JointLaw
 from sgdlimit.derive.kinks import difference, jumps, roots, used_switches
 from sgdlimit.derive.quadrature import TINY, Definition, LabelBranch, ScoreLaw
 from sgdlimit.derive.symbols import (
@@ -28,6 +29,8 @@ from sgdlimit.derive.symbols import (
     Q_perp,
     Q_star,
     beta,
+    beta1,
+    dm,
     dy_given,
     ell,
     m,
@@ -59,6 +62,10 @@ class Latent:
     constant: sp.Expr
 
 
+PLAIN = Latent(sp.S.One, sp.S.Zero, sp.S.Zero)
+"""The teacher's score itself."""
+
+
 @dataclass(frozen=True, eq=False)
 class NestedForm:
     """The law of score and target, and the expectations under it.
@@ -74,6 +81,8 @@ class NestedForm:
         Standard deviation of the noise added to ``φ(ell)``.
     residual : bool
         Whether the loss depends on ``u = r − y`` alone.
+    joint : JointForms
+        Closed forms over score and latent form at once.
     inner : Expectations
         Over the score given the latent form.
     """
@@ -83,6 +92,7 @@ class NestedForm:
     chance: Switched | None
     noise: sp.Expr
     residual: bool
+    joint: JointForms = field(default_factory=JointForms)
     inner: Expectations = field(default_factory=lambda: Expectations("G_", Kinks("inner_")))
     noise_kinks: Kinks = field(default_factory=lambda: Kinks("noise_"))
     _curvatures: dict[str, sp.Expr] = field(default_factory=dict)
@@ -109,6 +119,7 @@ class NestedForm:
             Definition(s_given, sp.sqrt(sp.Max(spread, least, TINY))),
             Definition(s_noise, sp.sqrt(sp.Max(self.noise**2, LEAST_SPREAD**2))),
             Definition(sp.Symbol("s_score", positive=True), sp.sqrt(sp.Max(Q, TINY))),
+            *self.joint.definitions,
         )
 
     @property
@@ -154,6 +165,9 @@ class NestedForm:
         """``E g`` of a function of ``(r, n; y)``."""
         if not _depends(function, y):
             return gather.expect(name, (function,), self.marginal)
+        closed = self._closed(name, function, gather)
+        if closed is not None:
+            return closed
         functions = self._functions(function)
         value = self._inner_value(name, functions)
         return self._integral(name, value, functions, gather)
@@ -162,6 +176,9 @@ class NestedForm:
         """``E ∂_r g``, a jump of ``g`` as a point mass."""
         if not _depends(slope, y):
             return gather.expect_derivative(name, (slope,), self.marginal)
+        closed = self._closed(name, slope, gather, by=r)
+        if closed is not None:
+            return closed
         functions = self._functions(slope)
         value = self._curvatures[name] = self._inner_derivative(name, functions, self.variable)
         return self._integral(name, value, functions, gather)
@@ -171,8 +188,11 @@ class NestedForm:
         if not _depends(slope, y):
             gather.rules["D"] = "zero: the slope does not depend on the label"
             return sp.S.Zero, B
-        functions = self._functions(slope)
         a = self.latent.slope
+        closed = self._closed("D", slope, gather, by=ell)
+        if closed is not None:
+            return a * closed, B + a * closed
+        functions = self._functions(slope)
         if self.chance is not None:
             rate = sp.Symbol("dP", real=True)
             law = self.given((LabelBranch(rate, sp.S.One), LabelBranch(-rate, sp.S.NegativeOne)))
@@ -206,6 +226,38 @@ class NestedForm:
 
     # -- stages
 
+    def _closed(
+        self, name: str, function: Switched, gather: Expectations, by: sp.Symbol | None = None
+    ) -> sp.Expr | None:
+        """``E g`` or ``E ∂_by g`` over score and latent form at once, where that has a closed form."""
+        if self.target is None:
+            return None
+        if self.noise != 0:
+            if not _is_smooth_polynomial(function, y):
+                return None
+            function = _average(function, y, self.noise)
+        target = self.target
+        whole = Switched(
+            function.expression.subs(y, target.expression),
+            (*target.switches, *(Switch(w.symbol, w.argument.subs(y, target.expression)) for w in function.switches)),
+        )
+        found = (
+            self.joint.expect(whole, self._joint_law)
+            if by is None
+            else (self.joint.expect_derivative(whole, by, self._joint_law))
+        )
+        if found is None:
+            return None
+        gather.rules[name], value = found
+        return value
+
+    @property
+    def _joint_law(self) -> JointLaw:
+        if self.latent == PLAIN:
+            return JointLaw(r, ell, m, m_star, beta, Q_perp, Q_star, dm, beta1)
+        spread = Q_perp + (beta * self.latent.noise) ** 2 * Q_star / s_ell**2
+        return JointLaw(r, ell, m, mean_ell, slope_given, spread, s_ell**2, m - mean_ell, slope_given - 1)
+
     def _functions(self, function: Switched) -> tuple[Switched, ...]:
         """One function of the law's variable for each value of the label; the noise that is polynomial averaged out."""
         if self.residual:
@@ -214,10 +266,8 @@ class NestedForm:
             return tuple(function.substitute(y, branch.label) for branch in self.branches)
         if self.noise == 0:
             return (function.substitute(y, y_given),)
-        switches = used_switches(function.expression, function.switches)
-        if not any(w.argument.has(y) for w in switches) and function.expression.is_polynomial(y):
-            terms = sp.Poly(function.expression, y).terms()
-            return (Switched(sp.Add(*(c * moment(k, y_given, self.noise) for (k,), c in terms)), function.switches),)
+        if _is_smooth_polynomial(function, y):
+            return (_average(function, y, self.noise).substitute(y, y_given),)
         return (function,)
 
     def _inner_value(self, name: str, functions: tuple[Switched, ...], law: ScoreLaw | None = None) -> sp.Expr:
@@ -411,6 +461,17 @@ def complement(chance: sp.Expr) -> sp.Expr:
     if isinstance(chance, (Sigmoid, NormalCdf)):
         return chance.func(-chance.args[0])
     return 1 - chance
+
+
+def _is_smooth_polynomial(function: Switched, symbol: sp.Symbol) -> bool:
+    switches = used_switches(function.expression, function.switches)
+    return not any(w.argument.has(symbol) for w in switches) and bool(function.expression.is_polynomial(symbol))
+
+
+def _average(function: Switched, symbol: sp.Symbol, deviation: sp.Expr) -> Switched:
+    """``E g(symbol + deviation ξ)`` of a polynomial in the symbol."""
+    terms = sp.Poly(function.expression, symbol).terms()
+    return Switched(sp.Add(*(c * moment(k, symbol, deviation) for (k,), c in terms)), function.switches)
 
 
 def _depends(function: Switched, symbol: sp.Symbol) -> bool:
