@@ -35,7 +35,7 @@ def bivariate_tail(j: int, k: int, h1: float, h2: float, rho: float, rho_perp: f
     >>> f"{bivariate_tail(0, 0, 0.0, 0.0, 0.5, math.sqrt(0.75)):.6g}"
     '0.333333'
     >>> f"{bivariate_tail(1, 1, 20.0, 20.0, 1.0, 0.0):.6g}"
-    '1.34913e-91'
+    '1.35991e-91'
     """
     if j < k:
         return bivariate_tail(k, j, h2, h1, rho, rho_perp)
