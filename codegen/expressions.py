@@ -18,6 +18,7 @@ from sgdlimit.derive.functions import (
     Branch,
     Hazard,
     HazardExcess,
+    Log1p,
     LogCosh,
     LogNormalCdf,
     NormalCdf,
@@ -191,6 +192,7 @@ class CExpressions(ExpressionPrinter):
     functions: ClassVar[dict[type, str]] = {
         sp.exp: "exp",
         sp.log: "log",
+        Log1p: "log1p",
         sp.sin: "sin",
         sp.cos: "cos",
         sp.tan: "tan",
@@ -243,6 +245,7 @@ class NumpyExpressions(ExpressionPrinter):
     functions: ClassVar[dict[type, str]] = {
         sp.exp: "np.exp",
         sp.log: "np.log",
+        Log1p: "np.log1p",
         sp.sin: "np.sin",
         sp.cos: "np.cos",
         sp.tan: "np.tan",

@@ -16,7 +16,6 @@ from sgdlimit.derive.convert import Switch, Switched, reduce_squares, switched
 from sgdlimit.derive.errors import DerivationError
 from sgdlimit.derive.functions import Branch, NormalCdf, Sigmoid, Softplus, Tanh, textbook
 from sgdlimit.derive.kinks import every_root, jumps, patterns, unplaced
-from sgdlimit.derive.quadrature import TINY
 from sgdlimit.derive.symbols import epsilon, n, r, y
 
 KAPPA = epsilon * n
@@ -220,6 +219,8 @@ def _margin(loss: sp.Expr) -> AdversarialLoss | None:
     return None
 
 
+_TIE = sp.Rational(1, 10**300)  # below anything that a double can notice in a sum
+
 # Where a link bends a residual: u = g(r) − y.
 _LINKS = (Tanh, Sigmoid, NormalCdf, Softplus, sp.erf, sp.atan, sp.exp, sp.Max)
 
@@ -243,7 +244,7 @@ def _linked(loss: sp.Expr, form: str) -> AdversarialLoss | None:
         ends = [link.substitute(r, r + side * KAPPA) for side in (1, -1)]
         renamed = [_rename(end, f"_{word}") for end, word in zip(ends, ("right", "left"), strict=True)]
         # a flat piece of the link can tie the endpoints over a whole interval: there either will do, but one of them
-        balance = direction * (renamed[0].expression + renamed[1].expression - 2 * y) + (TINY if link.switches else 0)
+        balance = direction * (renamed[0].expression + renamed[1].expression - 2 * y) + (_TIE if link.switches else 0)
         side = Switch(sp.Symbol("sigma0", real=True), balance)
         inner = switched(loss, r).substitute(r, r + side.symbol * KAPPA)
         return AdversarialLoss(
@@ -285,12 +286,20 @@ def _endpoints(loss: sp.Expr) -> tuple[Switched, Switch]:
 def _without_positive_factors(expression: sp.Expr) -> sp.Expr:
     """The same sign with less to compute."""
     if not expression.is_polynomial(*expression.free_symbols):
-        return sp.expand(expression)
+        return _with_sinh(sp.expand(expression))
     content, factors = sp.factor_list(expression)
-    result = sp.sign(content)
-    for factor, power in factors:
-        if not factor.is_positive:
-            result *= factor ** (2 - power % 2)
+    # where an even power vanishes both lose the same
+    return sp.sign(content) * sp.Mul(*(factor for factor, power in factors if power % 2 and not factor.is_positive))
+
+
+def _with_sinh(expression: sp.Expr) -> sp.Expr:
+    """``e^a g − e^{−a} g`` as ``2 sinh(a) g``: for a small ``a`` the difference has few digits."""
+    result = expression
+    for atom in sorted(expression.atoms(sp.exp), key=sp.default_sort_key):
+        positive, negative = expression.coeff(atom), expression.coeff(sp.exp(-atom.args[0]))
+        if positive != 0 and not positive.has(atom) and sp.expand(positive + negative) == 0:
+            result = result - positive * (atom - sp.exp(-atom.args[0])) + 2 * positive * sp.sinh(atom.args[0])
+            return sp.expand(result)
     return result
 
 
@@ -358,7 +367,7 @@ def _with_interior_maxima(loss: sp.Expr, form: str) -> AdversarialLoss:
     for k, place in enumerate(places):
         inside = Switch(sp.Symbol(f"inside{k}", real=True), sp.expand(KAPPA**2 - (r - place) ** 2))
         peak = loss.subs(r, place)
-        better = Switch(sp.Symbol(f"better{k}", real=True), peak - value)
+        better = Switch(sp.Symbol(f"better{k}", real=True), _without_positive_factors(peak - value))
         switches += [inside, better]
         value = Branch(inside.symbol, Branch(better.symbol, peak, value), value)
     listed = ", ".join(f"r = {place}" for place in places)

@@ -24,28 +24,47 @@ class Kinks:
     """Distances of kinks from the mean, each defined once for all coefficients."""
 
     prefix: str = ""
+    spreads: list[Definition] = field(default_factory=list)
     _seen: dict[tuple[sp.Expr, ...], tuple[Definition, Definition]] = field(default_factory=dict)
 
-    def seen_from(self, law: ScoreLaw, point: sp.Expr) -> tuple[sp.Symbol, sp.Symbol]:
-        """``|point − mean|/s`` and the side on which the kink lies (+1: right of the mean)."""
-        key = (law.mean, law.deviation, point)
+    def seen_from(self, law: ScoreLaw, point: sp.Expr, rate: sp.Expr = sp.S.Zero) -> tuple[sp.Symbol, sp.Symbol]:
+        """``|point − mean|/s`` and the side on which the kink lies (+1: right of the mean).
+
+        An exponential of some rate moves the mean by ``rate s²``. All rates measure from one distance: terms that
+        cancel share its rounding.
+        """
+        key = (law.mean, law.deviation, point, rate)
         if key not in self._seen:
+            if rate != 0:
+                self.seen_from(law, point)
             number = len(self._seen) + 1
-            gap, away = (
-                sp.Symbol(f"{self.prefix}gap{number}", nonnegative=True),
-                sp.Symbol(f"{self.prefix}away{number}", real=True),
-            )
-            self._seen[key] = (
-                Definition(gap, sp.Abs(point - law.mean) / law.deviation),
-                Definition(away, Side(point - law.mean)),
-            )
+            gap = sp.Symbol(f"{self.prefix}gap{number}", nonnegative=True)
+            away = sp.Symbol(f"{self.prefix}away{number}", real=True)
+            if rate == 0:
+                self._seen[key] = (
+                    Definition(gap, sp.Abs(point - law.mean) / law.deviation),
+                    Definition(away, Side(point - law.mean)),
+                )
+            else:
+                distance, side = self.seen_from(law, point)
+                signed = distance * side - rate * law.deviation
+                self._seen[key] = (Definition(gap, sp.Abs(signed)), Definition(away, Side(signed)))
         first, second = self._seen[key]
         return first.symbol, second.symbol
+
+    def spread(self, expression: sp.Expr) -> sp.Symbol:
+        """A name for the deviation with which a kink is seen."""
+        for known in self.spreads:
+            if known.expression == expression:
+                return known.symbol
+        symbol = sp.Symbol(f"{self.prefix}spread{len(self.spreads) + 1}", positive=True)
+        self.spreads.append(Definition(symbol, expression))
+        return symbol
 
     @property
     def definitions(self) -> tuple[Definition, ...]:
         """All of them."""
-        return tuple(d for pair in self._seen.values() for d in pair)
+        return (*self.spreads, *(d for pair in self._seen.values() for d in pair))
 
 
 def closed_form(function: Switched, law: ScoreLaw, kinks: Kinks) -> tuple[str, sp.Expr] | None:
@@ -111,7 +130,7 @@ def piecewise_moments(function: Switched, law: ScoreLaw, kinks: Kinks) -> sp.Exp
     for rate in pieces.rates:
         shifted = ScoreLaw(w, law.mean + rate * s**2, s)
         found = [
-            Kink(switch, root.pattern, root.point, root.slope, *kinks.seen_from(shifted, root.point))
+            Kink(switch, root.pattern, root.point, root.slope, *kinks.seen_from(law, root.point, rate))
             for switch in switches
             for root in roots(switch, switches, w) or ()
         ]

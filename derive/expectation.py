@@ -8,7 +8,8 @@ resolve.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import sympy as sp
 
@@ -30,6 +31,9 @@ class Mass:
 
     switch: Switch
     weight: sp.Expr
+
+
+NOTHING = Switched(sp.S.Zero)
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,12 @@ class Expectations:
         return self.integral(name, functions, law) if closed is None else closed
 
     def expect_derivative(
-        self, name: str, slopes: tuple[Switched, ...], law: ScoreLaw, by: sp.Symbol | None = None
+        self,
+        name: str,
+        slopes: tuple[Switched, ...],
+        law: ScoreLaw,
+        by: sp.Symbol | None = None,
+        blur: Callable[[sp.Expr], sp.Expr] | None = None,
     ) -> sp.Expr:
         """``E ∂g`` for a slope ``g`` that may jump: a jump is a point mass of its derivative.
 
@@ -101,13 +110,16 @@ class Expectations:
         by : sympy.Symbol, optional
             The variable of the derivative, if it is not that of the law: ``∂_by 1(h > 0) = δ(h) ∂_by h``, and ``δ(h)``
             is integrated over the law's variable.
+        blur : callable, optional
+            From the place of a kink to the deviation that its point mass is seen with, where an integral further out
+            could not see that of the law.
         """
         by = by or law.variable
         derivatives = tuple(g.derive(by) for g in slopes)
         placed = sp.S.Zero
-        waiting: list[Mass] = []
-        for branch, slope in zip(law.branches, slopes, strict=True):
-            for jump in jumps(slope, law.variable):
+        waiting: list[tuple[Mass, ScoreLaw]] = []
+        for branch, slope_function in zip(law.branches, slopes, strict=True):
+            for jump in jumps(slope_function, law.variable):
                 weight = branch.weight
                 for definition in law.weights:
                     at_point = definition.expression.subs(law.standard, law.z_of(jump.point))
@@ -117,15 +129,20 @@ class Expectations:
                     argument = jump.switch.argument.subs(jump.root.pattern)
                     ratio = argument.diff(by) / argument.diff(law.variable)
                     size = size * sp.expand(ratio.subs(law.variable, jump.point))
-                placed += size * weight * law.density_at(jump.point)
-            for switch, size in unplaced(slope, law.variable):
+                seen = replace(law, deviation=blur(jump.point)) if blur else law
+                placed += size * weight * seen.density_at(jump.point)
+            for switch, size in unplaced(slope_function, law.variable):
                 # δ(h) over z: 1/|dh/dz| and the density of z, which the rule knows
+                slope = switch.argument.diff(law.variable)
                 weight = branch.weight * size * switch.argument.diff(by)
-                waiting.append(Mass(switch, weight / sp.Abs(switch.argument.diff(law.variable) * law.deviation)))
-        if waiting:
-            smooth = self.integral(name, derivatives, law, tuple(waiting), slopes)
-        else:
-            smooth = self.expect(name, derivatives, law)
+                # where the kink is near the mean: that is where the blur matters
+                near = law.mean - at_mean(slope_function, law, switch.argument / slope)
+                seen = replace(law, deviation=blur(near)) if blur else law
+                waiting.append((Mass(switch, weight / sp.Abs(slope * seen.deviation)), seen))
+        smooth = self.expect(name, derivatives, law)
+        for index, (mass, seen) in enumerate(waiting):
+            smooth += self.integral(f"{name}_mass{index + 1}", (NOTHING,) * len(slopes), seen, (mass,), slopes)
+            del self.rules[f"{name}_mass{index + 1}"]
         if placed != 0 or waiting:
             self.rules[name] += MASSES
         return smooth + placed
@@ -193,6 +210,14 @@ class Expectations:
     def quadratures(self) -> tuple[Quadrature, ...]:
         """The integrals met so far, grouped by common nodes."""
         return tuple(_quadrature(group, entries) for group, entries in self._groups.items())
+
+
+def at_mean(function: Switched, law: ScoreLaw, expression: sp.Expr) -> sp.Expr:
+    """An expression in a function's variable and switches where the variable is at its mean."""
+    values: dict[sp.Symbol, sp.Expr] = {}
+    for switch in function.switches:
+        values[switch.symbol] = Side(switch.argument.subs(law.variable, law.mean).subs(values))
+    return expression.subs(law.variable, law.mean).subs(values)
 
 
 def _quadrature(group: Group, entries: list[Entry]) -> Quadrature:

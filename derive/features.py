@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import sympy as sp
 
@@ -18,6 +19,7 @@ from sgdlimit.derive.functions import (
     Branch,
     Hazard,
     HazardExcess,
+    Log1p,
     LogCosh,
     LogNormalCdf,
     NormalCdf,
@@ -62,6 +64,24 @@ class Feature:
             return Feature(self.argument.subs(there), sp.sqrt(width**2 + spread**2), "erf")
         return Feature(self.argument.subs(there), width + spread, "pole")
 
+    def meeting(self, variable: sp.Symbol) -> sp.Expr | None:
+        """Of a kink at a quadratic condition: what is zero where its two places meet, and vanish."""
+        if self.kind != "kink" or not self.argument.is_polynomial(variable) or sp.degree(self.argument, variable) != 2:
+            return None
+        return sp.discriminant(self.argument, variable)
+
+
+def encounters(found: Iterable[Feature], variable: sp.Symbol) -> Iterator[sp.Expr]:
+    """What is zero where two kinks meet: there an integral over the variable changes its own piece."""
+    kinks = dict.fromkeys(f.argument for f in found if f.kind == "kink" and f.argument.has(variable))
+    for first, second in combinations(kinks, 2):
+        if all(e.is_polynomial(variable) and sp.degree(e, variable) == 2 for e in (first, second)):
+            yield sp.resultant(first, second, variable)
+            continue
+        for one in every_root(first, variable) or ():
+            for other in every_root(second, variable) or ():
+                yield one - other
+
 
 # Where a function of x has its nearest singularities, ``place ± i width``; None: entire, with a step of width 1 at 0.
 # log Φ is singular where Φ is zero: first at 1.9160 ± 2.8164 i.
@@ -85,11 +105,11 @@ def kinks_of(switches: Sequence[Switch], variables: Sequence[sp.Symbol]) -> Iter
     for switch in switches:
         for pattern in patterns(switches, switch.argument):
             argument = sp.expand(switch.argument.subs(pattern))
-            for factor in _factors(argument, variables) if argument.has(*variables) else ():
+            for factor in factors(argument, variables) if argument.has(*variables) else ():
                 yield switch, Feature(factor)
 
 
-def _factors(argument: sp.Expr, variables: Sequence[sp.Symbol]) -> Iterator[sp.Expr]:
+def factors(argument: sp.Expr, variables: Sequence[sp.Symbol]) -> Iterator[sp.Expr]:
     """Each factor of a polynomial is a condition of its own, and a simpler one."""
     inside = [w for w in variables if argument.has(w)]
     if not argument.is_polynomial(*inside) or all(sp.degree(argument, w) <= 1 for w in inside):
@@ -138,8 +158,8 @@ def _features_of(atom: sp.Expr, variables: Sequence[sp.Symbol]) -> Iterator[Feat
         return
     if isinstance(atom, (sp.sinh, sp.cosh)):
         return
-    if isinstance(atom, (sp.Pow, sp.log)):
-        yield from _singular_base(atom, argument, inside)
+    if isinstance(atom, (sp.Pow, sp.log, Log1p)):
+        yield from _singular_base(atom, 1 + argument if isinstance(atom, Log1p) else argument, inside)
         return
     if type(atom) not in _SINGULARITIES:
         raise _no_rule(atom, "softplus, sigmoid, tanh, atan, log cosh, erf and Phi have one")

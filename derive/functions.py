@@ -123,6 +123,24 @@ class LogCosh(Stable):
         return sp.log(sp.cosh(self.args[0]))
 
 
+class Log1p(Stable):
+    """``log(1 + x)``, which keeps its digits where ``x`` is small."""
+
+    nargs = 1
+    notation = r"\log\left(1 + #1\right)"
+    is_real = True
+
+    def _eval_is_nonnegative(self) -> bool | None:
+        result: bool | None = self.args[0].is_nonnegative
+        return result
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return 1 / (1 + self.args[0])
+
+    def rewrite_textbook(self) -> sp.Expr:
+        return sp.log(1 + self.args[0])
+
+
 class LogNormalCdf(Stable):
     """``log Φ(x)``."""
 
@@ -224,6 +242,10 @@ class Side(Notated):
         if argument.is_nonpositive:
             return sp.S.NegativeOne
         return None
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        """Zero: what happens where it jumps is a matter of point masses."""
+        return sp.S.Zero
 
     @property
     def positive_where(self) -> sp.Expr:
@@ -384,7 +406,9 @@ def stabilise(expression: sp.Expr) -> sp.Expr:
             if isinstance(inner, NormalCdf):
                 return LogNormalCdf(inner.args[0])
             u = exponent(inner)
-            return e if u is None else Softplus(u)
+            if u is not None:
+                return Softplus(u)
+            return Log1p(inner - 1) if isinstance(inner, sp.Add) and inner.args[0] == 1 else e
         if isinstance(e, sp.tanh):
             return Tanh(e.args[0])
         if isinstance(e, sp.Pow) and e.exp.is_integer and e.exp.is_negative:

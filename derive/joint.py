@@ -293,6 +293,54 @@ def _order(form: Form, kink: Form) -> Form:
 # --- the collector --------------------------------------------------------------------------------------------------
 
 
+def _product_moment(function: Switched, law: JointLaw) -> sp.Expr | None:
+    """``E`` of a product of linear forms by Wick's theorem; None for anything else.
+
+    Each form's mean and covariances are had without subtraction, so that a product that is small because some of its
+    factors are keeps its digits, which the moments of its expansion would not.
+    """
+    expression = function.expression
+    if _used(function) or not expression.is_polynomial(law.r, law.ell) or not expression.has(law.r, law.ell):
+        return None
+    content, factors = sp.factor_list(expression, law.r, law.ell)
+    forms, powers = [], []
+    for factor, power in factors:
+        polynomial = sp.Poly(factor, law.r, law.ell)
+        if polynomial.total_degree() == 0:
+            content *= factor**power
+            continue
+        if polynomial.total_degree() > 1:
+            return None
+        a, b, c = (polynomial.coeff_monomial(e) for e in (law.r, law.ell, 1))
+        mean = a * law.dmean if a + b == 0 else a * law.mean_r + b * law.mean_ell
+        slope = a * law.beta1 if a + b == 0 else a * law.beta + b
+        forms.append((a, mean + c, slope))
+        powers.append(power)
+    if sum(powers) > _MOST_FORMS:
+        return None
+    known: dict[tuple[int, ...], sp.Expr] = {(0,) * len(forms): sp.S.One}
+
+    def covariance(i: int, j: int) -> sp.Expr:
+        (a, _, s), (b, _, t) = forms[i], forms[j]
+        return a * b * law.perp + s * t * law.variance
+
+    def moments(left: tuple[int, ...]) -> sp.Expr:
+        if left not in known:
+            i = next(k for k, power in enumerate(left) if power)
+            rest = (*left[:i], left[i] - 1, *left[i + 1 :])
+            value = forms[i][1] * moments(rest)
+            for j, power in enumerate(rest):
+                if power:
+                    value += power * covariance(i, j) * moments((*rest[:j], power - 1, *rest[j + 1 :]))
+            known[left] = value
+        return known[left]
+
+    return content * moments(tuple(powers))
+
+
+_MOST_FORMS = 8
+
+
 @dataclass
 class JointForms:
     """Closed forms under joint laws; collects what they are written in: sides, gaps and spreads of kinks.
@@ -408,6 +456,9 @@ class JointForms:
     # -- expectations
 
     def _expect(self, function: Switched, law: JointLaw) -> tuple[str, sp.Expr]:
+        product_of_forms = _product_moment(function, law)
+        if product_of_forms is not None:
+            return "joint moments", product_of_forms
         grid = _Grid.of(_used(function), law)
         cache: dict[tuple[sp.Integer, ...], _Terms] = {}
 

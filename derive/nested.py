@@ -9,7 +9,7 @@ must be piecewise polynomial in ``y``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -19,7 +19,7 @@ from sgdlimit.derive.closed_forms import Kinks, closed_form, moment
 from sgdlimit.derive.convert import Switch, Switched, switched
 from sgdlimit.derive.errors import DerivationError
 from sgdlimit.derive.expectation import QUADRATURE, ZERO, Entry, Expectations, Group
-from sgdlimit.derive.features import Feature, exponents, features
+from sgdlimit.derive.features import Feature, encounters, exponents, factors, features
 from sgdlimit.derive.functions import Branch, NormalCdf, Side, Sigmoid, normal_density
 from sgdlimit.derive.joint import JointForms, JointLaw
 from sgdlimit.derive.kinks import difference, jumps, roots, used_switches
@@ -47,10 +47,18 @@ from sgdlimit.derive.symbols import (
     z_star,
 )
 
+# Where two kinks of the score meet, the integral over it is an algebraic function of the latent form: panels shrink
+# towards that place down to this share of its spread.
+_ALGEBRAIC = sp.Float("1e-7")
+
+_MOST_SWITCHES = 3  # of a joint closed form: its tails are pairs of kinks, for every pattern
+
+_FASTEST_KINK = 1000  # of a kink's place over the latent form: beyond it the blur would be seen
+
 # An iterate parallel to the teacher has a score without spread given the latent form: its kinks would be point masses
-# on the latent form, which no node meets. A spread of this share of the latent form's keeps them finite; its effect is
-# of second order, 1e-18.
-LEAST_SPREAD = sp.Float("1e-9")
+# on the latent form, which no node meets. Blurred by this share of the latent form's spread they can be integrated over
+# it. The blur's own effect is of second order, 4e-12; rounding of a kink's place, divided by it, is 5e-11.
+BLUR = sp.Float("2e-6")
 
 
 @dataclass(frozen=True)
@@ -111,13 +119,12 @@ class NestedForm:
         noisy = a**2 * Q_star + c**2
         spread = Q_perp + (beta * c) ** 2 * Q_star / s_ell**2
         spread += self.noise**2 if self.residual else 0
-        least = (LEAST_SPREAD * slope_given * s_ell) ** 2
         return (
             Definition(mean_ell, a * m_star + b),
             Definition(s_ell, sp.sqrt(sp.Max(noisy, TINY))),
             Definition(slope_given, beta * a * Q_star / s_ell**2),
-            Definition(s_given, sp.sqrt(sp.Max(spread, least, TINY))),
-            Definition(s_noise, sp.sqrt(sp.Max(self.noise**2, LEAST_SPREAD**2))),
+            Definition(s_given, sp.sqrt(sp.Max(spread, TINY))),
+            Definition(s_noise, sp.sqrt(sp.Max(self.noise**2, BLUR**2))),
             Definition(sp.Symbol("s_score", positive=True), sp.sqrt(sp.Max(Q, TINY))),
             *self.joint.definitions,
         )
@@ -237,6 +244,8 @@ class NestedForm:
                 return None
             function = _average(function, y, self.noise)
         target = self.target
+        if len(target.switches) + len(used_switches(function.expression, function.switches)) > _MOST_SWITCHES:
+            return None
         whole = Switched(
             function.expression.subs(y, target.expression),
             (*target.switches, *(Switch(w.symbol, w.argument.subs(y, target.expression)) for w in function.switches)),
@@ -284,7 +293,15 @@ class NestedForm:
             value = self._noise_derivative(function, y if by == y_given else by)
             masses = self._score_masses(function) if by == self.variable else sp.S.Zero
             return self._noise_integral(name, value, functions) + masses
-        return self.inner.expect_derivative(name, functions, self.given(), by)
+        return self.inner.expect_derivative(name, functions, self.given(), by, self._blur)
+
+    def _blur(self, point: sp.Expr) -> sp.Expr:
+        """Deviation of the score with which the point mass of a kink is wide enough for the outer integral."""
+        drift = point.diff(y_given) * dy_given + point.diff(ell) - slope_given
+        if self.residual:
+            drift += dy_given
+        drift = sp.Max(-_FASTEST_KINK, sp.Min(_FASTEST_KINK, drift)) if point.has(y_given) else drift
+        return self.inner.kinks.spread(sp.sqrt(s_given**2 + (BLUR * s_ell * drift) ** 2))
 
     def _integral(self, name: str, value: sp.Expr, functions: tuple[Switched, ...], gather: Expectations) -> sp.Expr:
         """The integral over the latent form of what is left."""
@@ -295,7 +312,8 @@ class NestedForm:
         inner_rule = self.inner.rules.get(name) or self.inner.rules["B"]
         gather.rules[name] = f"iterated: {inner_rule} given the latent form; {QUADRATURE} over the latent form"
         symbol = sp.Symbol(f"{gather.prefix}{name}", real=True)
-        entry = Entry(symbol, value, tuple(self._features(functions)), tuple(self._exponents(functions)))
+        found = tuple(self._features(functions, blurred=name in ("B", "D", "BD")))
+        entry = Entry(symbol, value, found, tuple(self._exponents(functions)))
         gather.add(self._group, entry)
         return symbol
 
@@ -353,7 +371,7 @@ class NestedForm:
     def _noise_integral(self, name: str, value: sp.Expr, functions: tuple[Switched, ...]) -> sp.Expr:
         """``E[· | ell]`` of an average over the noise: a quadrature over the score."""
         law = self.given()
-        found = tuple(f.integrate_out(self.noise_law) for f in features(functions[0], (r, y)))
+        found = tuple(self._through_noise(f) for f in features(functions[0], (r, y)))
         rates = exponents(functions[0].expression, (r,))
         symbol = sp.Symbol(f"{self.inner.prefix}{name}", real=True)
         self.inner.rules[name] = "closed form in the label's noise, one-dimensional quadrature over the score"
@@ -362,6 +380,14 @@ class NestedForm:
         group = Group(law, (law.definition,), kinks=self.noise_kinks)
         self.inner.add(group, Entry(symbol, value, found, rates))
         return symbol
+
+    def _through_noise(self, feature: Feature) -> Feature:
+        """A feature averaged over the label's noise.
+
+        The average holds ``Φ`` of a link, which grows in the complex plane faster than the link: its strip is narrower.
+        """
+        left = feature.integrate_out(self.noise_law)
+        return Feature(left.argument, left.width / 2, left.kind) if left.kind != "kink" else left
 
     # -- the outer integral
 
@@ -400,7 +426,7 @@ class NestedForm:
         centre = m + slope_given * (ell - mean_ell)
         return centre - y_given if self.residual else centre
 
-    def _features(self, functions: tuple[Switched, ...]) -> Iterator[Feature]:
+    def _features(self, functions: tuple[Switched, ...], blurred: bool) -> Iterator[Feature]:
         """Features of the inner expectation in the latent form, and those of the target."""
         source = self.target or self.chance
         assert source is not None
@@ -409,16 +435,41 @@ class NestedForm:
         law = self.given(mean=self._centre())
         variables = (self.variable, y, y_given)
         for function in functions:
-            for feature in features(function, variables):
+            found = features(function, variables)
+            if not self._keeps_noise(functions):
+                yield from self._encounters(found)
+            for feature in found:
                 if self._keeps_noise(functions):
-                    feature = feature.integrate_out(self.noise_law)
+                    feature = self._through_noise(feature)
+                meeting = feature.meeting(law.variable)
                 feature = feature.integrate_out(law)
-                for values in product((1, -1), repeat=len(source.switches)):
-                    pattern = dict(zip((w.symbol for w in source.switches), values, strict=True))
-                    known = {y_given: source.expression.subs(pattern)} if self.target else {}
+                for known in self._targets():
                     argument = feature.argument.subs(known)
-                    if argument.has(ell):
-                        yield Feature(sp.expand(argument), feature.width.subs(known), feature.kind)
+                    if not argument.has(ell):
+                        continue
+                    if meeting is not None:
+                        for factor in factors(meeting.subs(known), (ell,)):
+                            yield Feature(factor, _ALGEBRAIC * s_ell * sp.Abs(factor.diff(ell)), "pole")
+                    argument, width = sp.expand(argument), feature.width.subs(known)
+                    yield Feature(argument, width, feature.kind)
+                    if blurred and feature.kind == "erf":
+                        yield Feature(argument, sp.sqrt(width**2 + (BLUR * s_ell * argument.diff(ell)) ** 2), "erf")
+
+    def _encounters(self, found: Sequence[Feature]) -> Iterator[Feature]:
+        """Values of the latent form at which kinks of the score meet."""
+        for meeting in encounters(found, self.variable):
+            for known in self._targets():
+                argument = meeting.subs(known)
+                for factor in factors(sp.expand(argument), (ell,)) if argument.has(ell) else ():
+                    yield Feature(factor)
+
+    def _targets(self) -> Iterator[dict[sp.Symbol, sp.Expr]]:
+        """The target as a function of the latent form, on each of its pieces."""
+        source = self.target or self.chance
+        assert source is not None
+        for values in product((1, -1), repeat=len(source.switches)):
+            pattern = dict(zip((w.symbol for w in source.switches), values, strict=True))
+            yield {y_given: source.expression.subs(pattern)} if self.target else {}
 
     def _exponents(self, functions: tuple[Switched, ...]) -> Iterator[sp.Expr]:
         for function in functions:

@@ -1,0 +1,1952 @@
+/* The high-dimensional limit of streaming SGD on one model, its statistics, and the SGD itself.
+ *   loss       (erf(r/sqrt(2)) - y)**2/2
+ *   target     Teacher('erf(r_star/sqrt(2)) + sigma*xi')
+ *   adversary  l2 ball of radius epsilon
+ *
+ * Written by sgdlimit, generator format 2. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
+ * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */
+
+/* Without -fopenmp-simd the loops below are plain loops. */
+#pragma GCC diagnostic ignored "-Wunknown-pragmas"
+
+/* ---- The problem: what a caller hands to a kernel, and what it gets back ---------------------------------------
+ * One struct serves every verb (solve, simulate); a verb reads the fields it needs and leaves the others alone. The
+ * struct begins with its size, so that a caller built against another layout is refused instead of misread. Matrices
+ * are dense and row-major; [M][N] says that row m holds the N modes of iterate m. Nothing is kept between calls. */
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SGDLIMIT_ABI 1
+
+enum {
+  SGDLIMIT_OK = 0,
+  SGDLIMIT_DIVERGED = 1,
+  SGDLIMIT_CANCELLED = 2,
+  SGDLIMIT_NO_PROGRESS = 3,   /* step size underflow, or more than max_steps */
+  SGDLIMIT_BAD_PROBLEM = 4,   /* size or counts */
+  SGDLIMIT_OUT_OF_MEMORY = 5,
+  SGDLIMIT_NO_STEP = 6        /* a greedy learning rate does not exist */
+};
+
+enum { SGDLIMIT_CONSTANT = 0, SGDLIMIT_SCHEDULE = 1 };   /* later kinds are appended */
+
+typedef struct sgdlimit_problem {
+  uint64_t size;                  /* sizeof(sgdlimit_problem) as the caller knows it */
+  int64_t iterates, classes, modes, times_count;   /* M, K, N, T */
+  double dimension;               /* d; INFINITY allowed in solve */
+  const double *weights;          /* [N] omega: share of the dimension */
+  const double *probabilities;    /* [K] */
+  const double *eigenvalues;      /* [K][N] */
+  const double *means;            /* [K][N] */
+  const double *labels;           /* [K]; zeros when the target is not Labels */
+  const double *teacher;          /* [N]; zeros when absent */
+  const double *reference;        /* [N] X° or NULL */
+  const double *parameters;       /* [M][P][K] in the order of sgdlimit_parameter_names */
+  const double *start_mean;       /* [M][N] x_j at start_time */
+  const double *start_variance;   /* [M][N] v_j at start_time (solve only) */
+  const double *start_auxiliary;  /* [M][aux] or NULL */
+  int64_t step_kind;              /* SGDLIMIT_CONSTANT, ... */
+  const double *step_arguments;   /* [M][step_arguments_count] */
+  int64_t step_arguments_count;
+  double start_time;
+  const double *times;            /* [T] increasing, >= start_time */
+  double rtol;
+  int64_t max_steps;
+  int64_t first_run, runs;        /* simulate: runs first_run .. first_run + runs - 1 */
+  uint64_t seed;
+  const volatile int32_t *cancel; /* or NULL; nonzero asks to stop */
+  volatile int64_t *progress;     /* or NULL; solve: times done; simulate: steps done over all runs of this call */
+  double *statistics;             /* out. solve: [M][T][S]; simulate: [runs][M][T][4 + 3K] summaries */
+  double *mean, *variance;        /* out, solve: [M][T][N] or NULL */
+  double *final_mean, *final_variance, *final_auxiliary;   /* out, solve: [M][N] state at the last time, or NULL */
+} sgdlimit_problem;
+
+typedef struct sgdlimit_outcome {
+  int32_t status;                 /* SGDLIMIT_OK, ... */
+  int64_t iterate, run;           /* of the first trouble */
+  double time;                    /* reached, or of the first trouble */
+  int64_t accepted, rejected, evaluations;
+} sgdlimit_outcome;
+
+
+/* ---- Gaussian integrals: composite Gauss-Legendre on graded panels ----------------------------------------------
+ * The integral of phi(z) g(z), phi the standard normal density, over the window [-13, 13]: phi leaves e^-84 outside,
+ * and e^-40 of its mass when g tilts it by e^(4z). Panels end where g has a kink, and shrink towards g's poles.
+ *
+ * How short a panel must be: n-point Gauss-Legendre on [a, b] converges like rho^(-2n), where the ellipse with foci
+ * a and b through the nearest pole has distances to them that sum to (b - a)(rho + 1/rho)/2. So a panel may be as long
+ * as the pole's summed distance from its ends divided by SGDLIMIT_CLEARANCE = (rho + 1/rho)/2. Measured on softplus,
+ * sigmoid, tanh, their derivatives and the squares of those, |m| <= 10, 0 <= s <= 100: a clearance of 2 leaves 2e-13 of
+ * E|g| (poles of order 6; 1e-15 for simple poles) with 112 nodes at s = 1 and at most 256 at s = 100; 1.5 leaves 1e-8.
+ * SGDLIMIT_LONGEST_PANEL integrates phi itself, and phi(z) e^(4z), to 1e-15. Entire integrands that vary on a scale of
+ * their own below 1 (sin(9z), say) announce nothing here: give breakpoints. */
+#define SGDLIMIT_WINDOW 13.0
+#define SGDLIMIT_LONGEST_PANEL (SGDLIMIT_WINDOW / 3)
+#define SGDLIMIT_CLEARANCE 2.0
+#define SGDLIMIT_NARROWEST_LAYER 1e-12   /* below it a layer is a breakpoint: to the integrand it is a jump */
+#define SGDLIMIT_SAME_BREAKPOINT 1e-14   /* kinks this close are one: what differs is rounding */
+
+
+enum { SGDLIMIT_POINTS = 16 };
+
+/* An entire function that has a step or a bump of a width of its own, Phi((z - location)/width) say, is constant to rounding
+ * nine widths away, and as smooth as phi on four widths. */
+#define SGDLIMIT_STEP_REACH 9.0
+#define SGDLIMIT_STEP_PANEL 4.0
+
+/* Where an integrand is not smooth: it has kinks, poles at pole +- i width, and steps. Any may come in any order, repeat,
+ * lie outside the window or be infinite; NaN, the 0/0 of a vanishing variance, is none. */
+typedef struct {
+  double lower, upper;   /* the window */
+  int kinks, poles, steps;
+  const double *kink, *pole, *pole_width, *step, *step_width;
+} sgdlimit_shape;
+
+/* Edges that a shape can make. Each kink, narrow layer or end of the window ends one panel; the longest panel fits 6 times
+ * (25 when the window is as wide as it gets); a pole of width w makes its distance from the panel's end fall, then grow
+ * threefold a panel between 26 and w, hence at most 2 (log_3(26/1e-12) + 1) + 3 < 62 panels; a step makes 6 and an end. */
+#define SGDLIMIT_MAX_EDGES(kinks, poles, steps) ((kinks) + 63 * (poles) + 8 * (steps) + 27)
+
+/* Cuts the window into panels, from left to right, each as long as it may be; returns how many. `edges` has room for
+ * SGDLIMIT_MAX_EDGES. Every comparison below is written so that NaN fails it. */
+static int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
+  int panels = 0;
+  edges[0] = shape->lower;
+  while (edges[panels] < shape->upper) {
+    const double a = edges[panels];
+    double end = shape->upper, length = SGDLIMIT_LONGEST_PANEL;
+    for (int i = 0; i < shape->kinks; i++)
+      if (shape->kink[i] > a + SGDLIMIT_SAME_BREAKPOINT && shape->kink[i] < end) end = shape->kink[i];
+    for (int i = 0; i < shape->poles; i++) {
+      const double location = shape->pole[i], width = shape->pole_width[i];
+      if (width < SGDLIMIT_NARROWEST_LAYER) {
+        if (location > a + SGDLIMIT_SAME_BREAKPOINT && location < end) end = location;
+      } else {
+        /* The root b - a of |pole - a| + |pole - b| = clearance (b - a); any shorter panel has more clearance. */
+        const double ahead = location - a, distance = sqrt(ahead * ahead + width * width);
+        const double longest = 2 * (SGDLIMIT_CLEARANCE * distance - ahead) /
+                               (SGDLIMIT_CLEARANCE * SGDLIMIT_CLEARANCE - 1);
+        if (longest < length) length = longest;
+      }
+    }
+    for (int i = 0; i < shape->steps; i++) {
+      const double location = shape->step[i], width = shape->step_width[i];
+      const int narrow = width < SGDLIMIT_NARROWEST_LAYER;
+      const double begin = narrow ? location : location - SGDLIMIT_STEP_REACH * width;
+      const double longest = SGDLIMIT_STEP_PANEL * width;
+      if (!(longest < SGDLIMIT_LONGEST_PANEL)) continue;
+      if (begin > a + SGDLIMIT_SAME_BREAKPOINT) {
+        if (begin < end) end = begin;
+      } else if (!narrow && a < location + SGDLIMIT_STEP_REACH * width && longest < length) {
+        length = longest;
+      }
+    }
+    /* The sliver that rounding would leave before `end` is swallowed. */
+    edges[++panels] = end - a <= length * (1 + 1e-9) ? end : a + length;
+  }
+  return panels;
+}
+
+/* The nodes of the panel [a, b], and their weights with phi(z) in them. */
+static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
+  static const double half_nodes[SGDLIMIT_POINTS / 2] = {
+      0.98940093499164993, 0.94457502307323258, 0.86563120238783174, 0.75540440835500303,
+      0.61787624440264375, 0.45801677765722739, 0.28160355077925891, 0.095012509837637440};
+  static const double half_weights[SGDLIMIT_POINTS / 2] = {
+      0.027152459411754095, 0.062253523938647893, 0.095158511682492785, 0.12462897125553387,
+      0.14959598881657673, 0.16915651939500254, 0.18260341504492359, 0.18945061045506850};
+  const double middle = (a + b) / 2, half = (b - a) / 2;
+  for (int i = 0; i < SGDLIMIT_POINTS / 2; i++) {
+    z[i] = middle - half * half_nodes[i];
+    z[SGDLIMIT_POINTS - 1 - i] = middle + half * half_nodes[i];
+    weight[i] = weight[SGDLIMIT_POINTS - 1 - i] = half * half_weights[i];
+  }
+  for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= 0.3989422804014327 /* 1/sqrt(2 pi) */ * exp(-z[i] * z[i] / 2);
+}
+
+enum { SGDLIMIT_MOST_ROOTS = 8, SGDLIMIT_ROOT_SAMPLES = 4 };
+
+/* Sign changes of a continuous function on the panels, each looked at in SGDLIMIT_ROOT_SAMPLES places; returns how many
+ * were found (at most SGDLIMIT_MOST_ROOTS, from left to right). Bisection and the secant in turn: the bracket halves at
+ * every second step at least, and ends when it holds no double between its ends. */
+static inline int sgdlimit_roots(double (*function)(double, const double *), const double *context, const double *edges,
+                                 int panels, double *roots) {
+  int found = 0;
+  double a = edges[0], at_a = function(a, context);   /* the last place where the function was not 0 */
+  for (int q = 0; q < panels; q++) {
+    for (int k = 1; k <= SGDLIMIT_ROOT_SAMPLES && found < SGDLIMIT_MOST_ROOTS; k++) {
+      const double b = k == SGDLIMIT_ROOT_SAMPLES ? edges[q + 1]
+                                                  : edges[q] + (edges[q + 1] - edges[q]) * k / SGDLIMIT_ROOT_SAMPLES;
+      const double at_b = function(b, context);
+      if ((at_a < 0 && at_b > 0) || (at_a > 0 && at_b < 0)) {
+        double left = a, right = b, at_left = at_a, at_right = at_b;
+        for (int step = 0;; step++) {
+          double middle = step % 2 ? (left + right) / 2 : (left * at_right - right * at_left) / (at_right - at_left);
+          if (!(middle > left && middle < right)) middle = (left + right) / 2;
+          if (!(middle > left && middle < right)) break;
+          const double here = function(middle, context);
+          if (here == 0) {
+            left = right = middle;
+            break;
+          }
+          if ((here < 0) == (at_left < 0)) {
+            left = middle;
+            at_left = here;
+          } else {
+            right = middle;
+            at_right = here;
+          }
+        }
+        roots[found++] = (left + right) / 2;
+      }
+      if (at_b != 0 || at_a == 0) {
+        a = b;
+        at_a = at_b;
+      }
+    }
+  }
+  return found;
+}
+
+/* ---- Tail moments of the normal distribution ---------------------------------------------------------------------
+ * M_k(h) = integral over z > h of (z - h)^k phi(z) dz for h >= 0: what lies beyond a kink. They obey
+ * M_{k+1} = k M_{k-1} - h M_k with M_1 + h M_0 = phi(h), of which they are the smallest solution: forward, the recursion
+ * loses digits the more the larger h is; backward (J. C. P. Miller) it gains them, the faster the larger h is. From
+ * h = 3 on, 24 steps above the wanted order leave an error below 1e-15; below 3, the forward recursion loses at most
+ * four digits at order 6. Divided by phi(h) they are moments that meet an exponential which would overflow alone. */
+static inline void sgdlimit_scaled_tail_moments(double h, int order, double *moments) {
+  if (h < 3) {
+    moments[0] = 1.2533141373155003 /* sqrt(pi/2) */ * exp(0.5 * h * h) * erfc(0.7071067811865476 * h);
+    moments[1] = 1 - h * moments[0];
+    for (int k = 1; k < order; k++) moments[k + 1] = k * moments[k - 1] - h * moments[k];
+    return;
+  }
+  if (h > 1e9) {   /* the leading term of k!/h^(k+1) (1 - ...) is all that a double sees */
+    moments[0] = 1 / h;
+    for (int k = 0; k < (order > 1 ? order : 1); k++) moments[k + 1] = (k + 1) * moments[k] / h;
+    return;
+  }
+  const double root = sqrt(order) + 21 / h;   /* e^-42 is below the rounding */
+  double above = 0, here = 1;   /* of any size: the values below are scaled in the end */
+  for (int k = (int)(root * root) + 10; k > 0; k--) {
+    const double below = (above + h * here) / k;
+    above = here;
+    here = below;
+    if (k - 1 <= order) moments[k - 1] = here;
+    if (k <= order || k == 1) moments[k] = above;
+  }
+  const double scale = 1 / (above + h * here);
+  for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] *= scale;
+}
+
+/* M_k itself. */
+static inline void sgdlimit_tail_moments(double h, int order, double *moments) {
+  const double density = 0.3989422804014327 * exp(-0.5 * h * h);   /* 1/sqrt(2 pi) */
+  if (density > 0)
+    sgdlimit_scaled_tail_moments(h, order, moments);
+  else
+    for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] = 0;
+  for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] *= density;
+}
+
+/* ---- Tail moments of the bivariate normal distribution -----------------------------------------------------------
+ * E[(x - h1)_+^j (y - h2)_+^k] for standard normal x, y with correlation rho, h1, h2 >= 0, and rho_perp = sqrt(1 - rho^2)
+ * given on its own. At rho = -1 it is 0, and Price's theorem gives its derivatives in rho, so that with j >= k, n = j - k,
+ *     E = j!/n! * integral over -1 < q < rho of (rho - q)^k F_n(q) dq,
+ *     F_0(q) = density of (x, y) at (h1, h2) under correlation q,
+ *     F_n(q) = n phi(h2) sqrt(1 - q^2)^(n-1) M_{n-1}((h1 - q h2)/sqrt(1 - q^2)).
+ * Nothing is subtracted: the value is relatively accurate in the tails and at rho = 1, rho = -1 and 0. The half with q > 0
+ * and the half with q < 0 are integrated in t, |q| = (1 - t^2)/(1 + t^2), by Gauss-Legendre panels that start at the peak,
+ * over each of which the integrand falls by at most e^6, more where it is small already, and that are graded towards the
+ * singularity at t = 0. */
+enum { SGDLIMIT_TAIL_POINTS = 16, SGDLIMIT_TAIL_PANELS = 400 };
+
+typedef struct sgdlimit_tail {
+  double h1, h2;   /* of the higher and of the lower power */
+  int n, k;
+  double sign;     /* of q in this half */
+} sgdlimit_tail;
+
+/* -log F_n up to what varies slowly, and the steps of F_n where it does not fall */
+static double sgdlimit_tail_fall(const sgdlimit_tail *p, double t) {
+  const double apart = p->h1 - p->sign * p->h2, t2 = t * t;
+  if (p->n > 0) {
+    const double v = apart == 0 ? p->h1 * t : (apart + (p->h1 + p->sign * p->h2) * t2) / (2 * t);
+    if (v < 0) return v > -9 ? 3 * v : -27;
+    return 0.5 * v * v;
+  }
+  const double first = apart == 0 ? 0 : apart * (1 + t2) / t;
+  return 0.125 * first * first + 0.5 * p->sign * p->h1 * p->h2 * (1 + t2);
+}
+
+/* Panels from t = from to t = to; returns their number. */
+static int sgdlimit_tail_march(const sgdlimit_tail *p, double from, double to, double least, double (*panels)[2], int count) {
+  const double depth = 34 + 8 * (p->k + 1);
+  double here = from, height = sgdlimit_tail_fall(p, from);
+  while (here != to && count < SGDLIMIT_TAIL_PANELS) {
+    double next = to, fall;
+    const double small = height - least - 8 * p->k, limit = small > 0 ? 6 + 0.6 * small : 6;
+    const int singular = p->h1 != p->sign * p->h2 && height > -27;
+    if (singular && next < here / 3) next = here / 3;
+    if (singular && here > 0 && next > 3 * here) next = 3 * here;
+    for (;;) {
+      fall = sgdlimit_tail_fall(p, next);
+      if (fabs(fall - height) <= limit) break;
+      const double middle = 0.5 * (here + next);
+      if (middle == here || middle == next) break;
+      next = middle;
+    }
+    panels[count][0] = here < next ? here : next;
+    panels[count++][1] = here < next ? next : here;
+    here = next;
+    height = fall;
+    if (height > least + depth) break;
+  }
+  return count;
+}
+
+/* M_n(v), v of either sign */
+static double sgdlimit_tail_moment(int n, double v) {
+  const double below = 0.5 * erfc(0.7071067811865476 * v);
+  if (n == 0) return below;
+  if (v < 0 || (n == 1 && v < 6)) {
+    double before = below, here = 0.3989422804014327 * exp(-0.5 * v * v) - v * below;
+    for (int k = 1; k < n; k++) {
+      const double next = k * before - v * here;
+      before = here;
+      here = next;
+    }
+    return here;
+  }
+  if (n == 1) {   /* phi(v) (1 - v times Mills' ratio), by Laplace's continued fraction */
+    double tail = v;
+    for (int k = 24; k > 1; k--) tail = v + k / tail;
+    return 0.3989422804014327 * exp(-0.5 * v * v) / (v * tail + 1);
+  }
+  double moments[16];
+  sgdlimit_tail_moments(v, n, moments);
+  return moments[n];
+}
+
+static double sgdlimit_tail_half(const sgdlimit_tail *p, double from, double to, double end, double end_sign) {
+  static const double node[SGDLIMIT_TAIL_POINTS / 2] = {
+    0.09501250983763744, 0.2816035507792589, 0.45801677765722737, 0.6178762444026438,
+    0.755404408355003, 0.8656312023878318, 0.9445750230732326, 0.9894009349916499,
+  };
+  static const double weight[SGDLIMIT_TAIL_POINTS / 2] = {
+    0.1894506104550685, 0.18260341504492358, 0.16915651939500254, 0.14959598881657674,
+    0.12462897125553388, 0.09515851168249279, 0.062253523938647894, 0.027152459411754096,
+  };
+  double panels[SGDLIMIT_TAIL_PANELS][2], total = 0;
+  /* the peak: where |q| = min(h1, h2)/max(h1, h2), or the end nearest to it */
+  double peak = p->sign < 0 || p->h1 + p->h2 == 0 ? to : sqrt(fabs(p->h1 - p->h2) / (p->h1 + p->h2));
+  if (peak < from) peak = from;
+  if (peak > to) peak = to;
+  double least = sgdlimit_tail_fall(p, peak > 0 ? peak : p->h1 == p->sign * p->h2 ? 0 : to);
+  if (least < 0) least = 0;
+  int count = sgdlimit_tail_march(p, peak, to, least, panels, 0);
+  count = sgdlimit_tail_march(p, peak, from, least, panels, count);
+  for (int i = 0; i < count; i++) {
+    const double half = 0.5 * (panels[i][1] - panels[i][0]), middle = 0.5 * (panels[i][1] + panels[i][0]);
+    double sum = 0;
+    for (int l = 0; l < SGDLIMIT_TAIL_POINTS; l++) {
+      const double t = middle + half * (l % 2 ? node[l / 2] : -node[l / 2]), t2 = t * t;
+      const double root = 2 * t / (1 + t2), apart = p->h1 - p->sign * p->h2;
+      double value = 1 / (1 + t2);
+      if (p->n == 0) {
+        const double first = apart * (1 + t2) / t;
+        value *= exp(-0.125 * first * first - 0.5 * p->sign * p->h1 * p->h2 * (1 + t2));
+      } else {
+        value *= sgdlimit_tail_moment(p->n - 1, (apart + (p->h1 + p->sign * p->h2) * t2) / (2 * t));
+        for (int m = 0; m < p->n; m++) value *= root;
+      }
+      /* rho - q */
+      const double same = 2 * (end - t) * (end + t) / ((1 + t2) * (1 + end * end));
+      const double step = end_sign != p->sign ? (1 - t2) / (1 + t2) + (1 - end * end) / (1 + end * end) : -p->sign * same;
+      for (int m = 0; m < p->k; m++) value *= step;
+      sum += weight[l / 2] * value;
+    }
+    total += half * sum;
+  }
+  return total;
+}
+
+static double sgdlimit_bivariate_tail(int j, int k, double h1, double h2, double rho, double rho_perp) {
+  if (j < k) return sgdlimit_bivariate_tail(k, j, h2, h1, rho, rho_perp);
+  if (!(h1 < 40 && h2 < 40)) return h1 == h1 && h2 == h2 ? 0 : h1 + h2;
+  const double size = hypot(rho, rho_perp);
+  /* without a direction (a score without variance): independent */
+  const double end = size > 0 ? rho_perp / (size + fabs(rho)) : 1, end_sign = rho > 0 ? 1 : -1;
+  const int n = j - k;
+  const sgdlimit_tail negative = {h1, h2, n, k, -1}, positive = {h1, h2, n, k, 1};
+  double value = sgdlimit_tail_half(&negative, 0, rho > 0 ? 1 : end, end, end_sign);
+  if (rho > 0) value += sgdlimit_tail_half(&positive, end, 1, end, end_sign);
+  for (int m = n + 1; m <= j; m++) value *= m;
+  /* 1/pi from the density, 2 phi(h2) and n from F_n */
+  return n == 0 ? 0.3183098861837907 * value : 0.7978845608028654 * n * exp(-0.5 * h2 * h2) * value;
+}
+
+static inline double square(double x) { return x * x; }
+
+static double crossing1(double z, const double *context) {
+  const double mean_given = context[0];
+  const double n = context[1];
+  const double p_epsilon = context[2];
+  const double s_given = context[3];
+  const double y_given = context[4];
+  const double r = mean_given + s_given*z;
+  return -2.0*y_given - erf(0.7071067811865476*p_epsilon*n - 0.7071067811865476*r) + erf(0.7071067811865476*p_epsilon*n + 0.7071067811865476*r);
+}
+
+static double crossing2(double z_star, const double *context) {
+  const double m = context[0];
+  const double mean_ell = context[1];
+  const double n = context[2];
+  const double p_epsilon = context[3];
+  const double s_ell = context[4];
+  const double slope_given = context[5];
+  const double ell = mean_ell + s_ell*z_star;
+  return -2.0*erf(0.7071067811865476*ell) + erf(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given) + erf(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given);
+}
+
+/* ---- This model --------------------------------------------------------------------------------------------------
+ * loss       (erf(r/sqrt(2)) - y)**2/2
+ * target     Teacher('erf(r_star/sqrt(2)) + sigma*xi')
+ * adversary  l2 ball of radius epsilon
+ */
+
+enum { PARAMETERS = 3, STATISTICS = 8, JUDGED_STATISTICS = 6 };
+
+static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t);
+
+/* The law of the score given the class, in the symbols of the theory (section 2). */
+typedef struct score { double n, m_star, Q_star, m, beta, Q_perp; } score;
+
+enum { GLOBAL_CONSTANTS = 1, CLASS_CONSTANTS = 2 };
+static int64_t constants_count(const sgdlimit_problem *p) {
+  return GLOBAL_CONSTANTS + CLASS_CONSTANTS * p->classes;
+}
+
+/* What depends on the instance alone. */
+static void constants(const sgdlimit_problem *p, double *k) {
+  const double *x_star = p->teacher;
+  double teacher_norm2 = 0;
+  #pragma omp simd reduction(+ : teacher_norm2)
+  for (int64_t j = 0; j < p->modes; j++) {
+    teacher_norm2 += x_star[j]*x_star[j];
+  }
+  k[0] = teacher_norm2;
+  for (int64_t i = 0; i < p->classes; i++) {
+    const double *lam = p->eigenvalues + i * p->modes;
+    const double *mu = p->means + i * p->modes;
+    double m_star = 0, Q_star = 0;
+    #pragma omp simd reduction(+ : m_star, Q_star)
+    for (int64_t j = 0; j < p->modes; j++) {
+      m_star += mu[j]*x_star[j];
+      Q_star += lam[j]*(x_star[j]*x_star[j]);
+    }
+    k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 0] = m_star;
+    k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 1] = Q_star;
+  }
+}
+
+/* What the coefficients of class i are functions of, from the state. */
+static void class_score(const sgdlimit_problem *p, const double *k, int64_t i, const double *x, const double *v,
+                        double n, score *w) {
+  const double *lam = p->eigenvalues + i * p->modes;
+  const double *mu = p->means + i * p->modes;
+  const double *x_star = p->teacher;
+  const double m_star = k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 0];
+  const double Q_star = k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 1];
+  double m = 0, sum_beta = 0;
+  #pragma omp simd reduction(+ : m, sum_beta)
+  for (int64_t j = 0; j < p->modes; j++) {
+    m += mu[j]*x[j];
+    sum_beta += lam[j]*x[j]*x_star[j];
+  }
+  const double beta = (Q_star > 0.0 ? sum_beta/Q_star : 0.0);
+  double Q_perp = 0;
+  #pragma omp simd reduction(+ : Q_perp)
+  for (int64_t j = 0; j < p->modes; j++) {
+    Q_perp += (square(-beta*x_star[j] + x[j]) + v[j])*lam[j];
+  }
+  w->n = n;
+  w->m_star = m_star;
+  w->Q_star = Q_star;
+  w->m = m;
+  w->beta = beta;
+  w->Q_perp = Q_perp;
+}
+
+/* What the mode equations need of one class. */
+static void rate_coefficients(const score *w, double y, const double *par, int64_t stride,
+                              double *out_A, double *out_B, double *out_F, double *out_I, double *out_BD) {
+  (void)y;
+  const double n = w->n;
+  const double m_star = w->m_star;
+  const double Q_star = w->Q_star;
+  const double m = w->m;
+  const double beta = w->beta;
+  const double Q_perp = w->Q_perp;
+  const double p_epsilon = par[0 * stride];
+  const double p_sigma = par[2 * stride];
+  const double mean_ell = m_star;
+  const double s_ell = sqrt(fmax(1e-300, Q_star));
+  const double slope_given = Q_star*beta/(s_ell*s_ell);
+  const double s_given = sqrt(fmax(1e-300, Q_perp));
+  const double s_noise = sqrt(fmax(4e-12, p_sigma*p_sigma));
+  double J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0;
+  {
+    double step[28] = {-mean_ell/s_ell, -mean_ell/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell};
+    double step_width[28] = {1.4142135623730951/s_ell, 1.0/s_ell, sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.125)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.125)/(s_ell*fabs(slope_given))};
+    sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 0, 12, NULL, NULL, NULL, step, step_width};
+    double edges[SGDLIMIT_MAX_EDGES(0, 0, 28)];
+    int panels = sgdlimit_panels(&shape, edges);
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing2, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell)))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing2, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell))) + (s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell)))));
+      }
+    }
+    panels = sgdlimit_panels(&shape, edges);
+    for (int q = 0; q < panels; q++) {
+      double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+        const double z_star = nodes[k];
+        const double ell = mean_ell + s_ell*z_star;
+        const double y_given = erf(0.7071067811865476*ell);
+        const double dy_given = 0.7978845608028654*exp(-0.5*(ell*ell));
+        const double mean_given = m + s_ell*slope_given*z_star;
+        double G_A = 0, G_B = 0, G_F = 0, G_I = 0, G_D = 0;
+        {
+          double step[14] = {(-p_epsilon*n - mean_given)/s_given, (p_epsilon*n - mean_given)/s_given, (-p_epsilon*n - mean_given)/s_given, (p_epsilon*n - mean_given)/s_given, (-p_epsilon*n - mean_given)/s_given, (p_epsilon*n - mean_given)/s_given};
+          double step_width[14] = {0.5/s_given, 0.5/s_given, 0.7071067811865476/s_given, 0.7071067811865476/s_given, 0.3535533905932738/s_given, 0.3535533905932738/s_given};
+          sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 0, 6, NULL, NULL, NULL, step, step_width};
+          double edges[SGDLIMIT_MAX_EDGES(0, 0, 14)];
+          int panels = sgdlimit_panels(&shape, edges);
+          {
+            const double context[] = {mean_given, n, p_epsilon, s_given, y_given};
+            double roots[SGDLIMIT_MOST_ROOTS];
+            const int found = sgdlimit_roots(crossing1, context, edges, panels, roots);
+            for (int q = 0; q < found; q++) {
+              const double z = roots[q];
+              const double r = mean_given + s_given*z;
+              step[shape.steps] = roots[q];
+              step_width[shape.steps++] = fabs((s_noise)/(s_given*(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*r)) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*r)))));
+            }
+          }
+          panels = sgdlimit_panels(&shape, edges);
+          for (int q = 0; q < panels; q++) {
+            double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+            sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+            for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+              const double z = nodes[k];
+              const double r = mean_given + s_given*z;
+              const double noise_gap1 = fabs(y_given + 0.5*erf(0.7071067811865476*p_epsilon*n - 0.7071067811865476*r) - 0.5*erf(0.7071067811865476*p_epsilon*n + 0.7071067811865476*r))/s_noise;
+              const double noise_away1 = ((-y_given - 0.5*erf(0.7071067811865476*p_epsilon*n - 0.7071067811865476*r) + 0.5*erf(0.7071067811865476*p_epsilon*n + 0.7071067811865476*r)) > 0 ? 1.0 : -1.0);
+              double tails_M0_1in[3];
+              sgdlimit_tail_moments(noise_gap1, 2, tails_M0_1in);
+              const double M0_1in = tails_M0_1in[0];
+              const double M1_1in = tails_M0_1in[1];
+              const double M2_1in = tails_M0_1in[2];
+              const double gi1 = p_epsilon*n;
+              const double gi2 = gi1*r;
+              const double gi3 = exp(gi2);
+              const double gi4 = r*r;
+              const double gi5 = exp(-0.5*gi4);
+              const double gi6 = (p_epsilon*p_epsilon)*(n*n);
+              const double gi7 = exp(-0.5*gi6);
+              const double gi8 = gi5*gi7;
+              const double gi9 = 0.7978845608028654*gi8;
+              const double gi10 = gi3*gi9;
+              const double gi11 = exp(-gi2);
+              const double gi12 = gi11*gi9;
+              const double gi13 = gi10 - gi12;
+              const double gi14 = M1_1in*s_noise;
+              const double gi15 = 0.7071067811865476*r;
+              const double gi16 = 0.7071067811865476*gi1;
+              const double gi17 = erf(gi15 + gi16);
+              const double gi18 = gi17 - y_given;
+              const double gi19 = gi1 + r;
+              const double gi20 = gi19*gi19;
+              const double gi21 = 0.7978845608028654*exp(-0.5*gi20);
+              const double gi22 = gi18*gi21;
+              const double gi23 = -erf(gi15 - gi16);
+              const double gi24 = -gi23 - y_given;
+              const double gi25 = gi1 - r;
+              const double gi26 = gi25*gi25;
+              const double gi27 = 0.7978845608028654*exp(-0.5*gi26);
+              const double gi28 = gi24*gi27;
+              const double gi29 = 0.3989422804014327*gi8;
+              const double gi30 = gi29*gi3;
+              const double gi31 = gi23*gi30;
+              const double gi32 = gi17*gi30;
+              const double gi33 = gi11*gi29;
+              const double gi34 = gi23*gi33;
+              const double gi35 = gi17*gi33;
+              const double gi36 = gi31 + gi32 + gi34 + gi35;
+              const double gi37 = M0_1in*noise_away1;
+              const double gi38 = 0.6366197723675814*exp(-gi20);
+              const double gi39 = 0.6366197723675814*exp(-gi26);
+              const double gi40 = 1.0/s_noise;
+              const double gi41 = s_noise*s_noise;
+              const double gi42 = exp(-0.5*square(0.5*gi17 - 0.5*gi23 - y_given)/gi41);
+              const double gi43 = -gi36;
+              const double gi44 = exp(-gi4);
+              const double gi45 = 2.0*gi2;
+              const double gi46 = exp(-gi45);
+              const double gi47 = exp(-gi6);
+              const double gi48 = exp(gi45);
+              const double gi49 = gi44*gi47;
+              const double gi50 = 0.6366197723675814*gi49;
+              const double gi51 = gi48*gi50;
+              const double gi52 = -0.6366197723675814*gi44*gi46*gi47 + gi51;
+              const double gi53 = gi46*gi50;
+              const double gi54 = gi23*gi23;
+              const double gi55 = gi17*gi17;
+              const double gi56 = 0.15915494309189535*gi48*gi49;
+              G_A += weights[k] * (-gi13*gi14 - gi36*gi37 + (noise_away1 > 0 ? gi22 : gi28));
+              G_B += weights[k] * (-gi14*(gi1*gi10 + gi1*gi12 - gi10*r + gi12*r) - gi37*(0.3989422804014327*p_epsilon*gi17*gi3*gi5*gi7*n + 0.3989422804014327*p_epsilon*gi23*gi3*gi5*gi7*n - gi1*gi34 - gi1*gi35 - gi31*r - gi32*r - gi34*r - gi35*r - gi52) + 0.3989422804014327*gi40*gi42*gi43*(-gi30 - gi33) + (noise_away1 > 0 ? -gi19*gi22 + gi38 : gi25*gi28 + gi39));
+              G_F += weights[k] * (-gi14*(-p_epsilon*gi10 - p_epsilon*gi12) - gi37*(0.3989422804014327*p_epsilon*gi11*gi17*gi5*gi7 + 0.3989422804014327*p_epsilon*gi11*gi23*gi5*gi7 - p_epsilon*gi31 - p_epsilon*gi32) + (noise_away1 > 0 ? p_epsilon*gi22 : -p_epsilon*gi28));
+              G_I += weights[k] * (M2_1in*gi41*gi52*noise_away1 - gi14*(-gi17*gi51 - gi17*gi53 - gi23*gi51 - gi23*gi53) - gi37*(0.3183098861837907*gi17*gi23*gi44*gi46*gi47 - 0.3183098861837907*gi17*gi23*gi48*gi49 + 0.15915494309189535*gi44*gi46*gi47*gi54 + 0.15915494309189535*gi44*gi46*gi47*gi55 - gi54*gi56 - gi55*gi56) + (noise_away1 > 0 ? (gi18*gi18)*gi38 + gi38*gi41 : (gi24*gi24)*gi39 + 0.6366197723675814*gi41*exp(-(gi25*gi25))));
+              G_D += weights[k] * (-gi13*gi37 + 0.3989422804014327*gi40*gi42*gi43 + (noise_away1 > 0 ? -gi21 : -gi27));
+            }
+          }
+        }
+        J_A += weights[k] * (G_A);
+        J_B += weights[k] * (G_B);
+        J_F += weights[k] * (G_F);
+        J_I += weights[k] * (G_I);
+        J_D += weights[k] * (G_D*dy_given);
+      }
+    }
+  }
+  *out_A = J_A;
+  *out_B = J_B;
+  *out_F = J_F;
+  *out_I = J_I;
+  *out_BD = J_B + J_D;
+}
+
+/* What the statistics need of one class. */
+static void statistic_coefficients(const score *w, double y, const double *par, int64_t stride,
+                                   double *out_R, double *out_B, double *out_F, double *out_clean_risk) {
+  (void)y;
+  const double n = w->n;
+  const double m_star = w->m_star;
+  const double Q_star = w->Q_star;
+  const double m = w->m;
+  const double beta = w->beta;
+  const double Q_perp = w->Q_perp;
+  const double p_epsilon = par[0 * stride];
+  const double p_sigma = par[2 * stride];
+  const double mean_ell = m_star;
+  const double s_ell = sqrt(fmax(1e-300, Q_star));
+  const double slope_given = Q_star*beta/(s_ell*s_ell);
+  const double s_given = sqrt(fmax(1e-300, Q_perp));
+  const double s_noise = sqrt(fmax(4e-12, p_sigma*p_sigma));
+  const double side_1 = (m_star > 0 ? 1.0 : -1.0);
+  const double side_2 = (m > 0 ? 1.0 : -1.0);
+  const double spread_1 = sqrt(Q_star + 1.0);
+  const double gap_1 = fabs(m_star)/spread_1;
+  const double spread_2 = sqrt(Q_perp + Q_star*(beta*beta) + 1.0);
+  const double gap_2 = fabs(m)/spread_2;
+  const double rho_1 = Q_star*(side_1*side_1)/(spread_1*spread_1);
+  const double rho_perp_1 = sqrt(2.0*Q_star + 1.0)/(spread_1*spread_1);
+  const double rho_2 = Q_star*beta*side_1*side_2/(spread_1*spread_2);
+  const double rho_perp_2 = sqrt(Q_perp*Q_star + Q_perp + Q_star*(beta*beta) + Q_star + 1.0)/(spread_1*spread_2);
+  const double rho_3 = (side_2*side_2)*(Q_perp + Q_star*(beta*beta))/(spread_2*spread_2);
+  const double rho_perp_3 = sqrt(2.0*Q_perp + 2.0*Q_star*(beta*beta) + 1.0)/(spread_2*spread_2);
+  double tails_M0_1[2];
+  sgdlimit_tail_moments(gap_1, 0, tails_M0_1);
+  const double M0_1 = tails_M0_1[0];
+  double tails_M0_2[2];
+  sgdlimit_tail_moments(gap_2, 0, tails_M0_2);
+  const double M0_2 = tails_M0_2[0];
+  double J_R = 0, J_B = 0, J_F = 0;
+  {
+    double step[26] = {-mean_ell/s_ell, -mean_ell/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell};
+    double step_width[26] = {1.4142135623730951/s_ell, 1.0/s_ell, 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given))};
+    sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 0, 10, NULL, NULL, NULL, step, step_width};
+    double edges[SGDLIMIT_MAX_EDGES(0, 0, 26)];
+    int panels = sgdlimit_panels(&shape, edges);
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing2, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell)))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing2, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell))) + (s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell)))));
+      }
+    }
+    panels = sgdlimit_panels(&shape, edges);
+    for (int q = 0; q < panels; q++) {
+      double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+        const double z_star = nodes[k];
+        const double ell = mean_ell + s_ell*z_star;
+        const double y_given = erf(0.7071067811865476*ell);
+        const double mean_given = m + s_ell*slope_given*z_star;
+        double G_R = 0, G_B = 0, G_F = 0;
+        {
+          double step[12] = {(-p_epsilon*n - mean_given)/s_given, (p_epsilon*n - mean_given)/s_given, (-p_epsilon*n - mean_given)/s_given, (p_epsilon*n - mean_given)/s_given};
+          double step_width[12] = {0.7071067811865476/s_given, 0.7071067811865476/s_given, 0.5/s_given, 0.5/s_given};
+          sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 0, 4, NULL, NULL, NULL, step, step_width};
+          double edges[SGDLIMIT_MAX_EDGES(0, 0, 12)];
+          int panels = sgdlimit_panels(&shape, edges);
+          {
+            const double context[] = {mean_given, n, p_epsilon, s_given, y_given};
+            double roots[SGDLIMIT_MOST_ROOTS];
+            const int found = sgdlimit_roots(crossing1, context, edges, panels, roots);
+            for (int q = 0; q < found; q++) {
+              const double z = roots[q];
+              const double r = mean_given + s_given*z;
+              step[shape.steps] = roots[q];
+              step_width[shape.steps++] = fabs((s_noise)/(s_given*(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*r)) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*r)))));
+            }
+          }
+          panels = sgdlimit_panels(&shape, edges);
+          for (int q = 0; q < panels; q++) {
+            double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+            sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+            for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+              const double z = nodes[k];
+              const double r = mean_given + s_given*z;
+              const double noise_gap1 = fabs(y_given + 0.5*erf(0.7071067811865476*p_epsilon*n - 0.7071067811865476*r) - 0.5*erf(0.7071067811865476*p_epsilon*n + 0.7071067811865476*r))/s_noise;
+              const double noise_away1 = ((-y_given - 0.5*erf(0.7071067811865476*p_epsilon*n - 0.7071067811865476*r) + 0.5*erf(0.7071067811865476*p_epsilon*n + 0.7071067811865476*r)) > 0 ? 1.0 : -1.0);
+              double tails_M0_1in[2];
+              sgdlimit_tail_moments(noise_gap1, 1, tails_M0_1in);
+              const double M0_1in = tails_M0_1in[0];
+              const double M1_1in = tails_M0_1in[1];
+              const double gi1 = 0.7071067811865476*r;
+              const double gi2 = p_epsilon*n;
+              const double gi3 = 0.7071067811865476*gi2;
+              const double gi4 = -erf(gi1 - gi3);
+              const double gi5 = erf(gi1 + gi3);
+              const double gi6 = M1_1in*s_noise;
+              const double gi7 = s_noise*s_noise;
+              const double gi8 = 0.5*gi7;
+              const double gi9 = gi5 - y_given;
+              const double gi10 = -gi4 - y_given;
+              const double gi11 = gi2 + r;
+              const double gi12 = gi11*gi11;
+              const double gi13 = 0.7978845608028654*gi9*exp(-0.5*gi12);
+              const double gi14 = gi2 - r;
+              const double gi15 = gi14*gi14;
+              const double gi16 = 0.7978845608028654*gi10*exp(-0.5*gi15);
+              const double gi17 = gi2*r;
+              const double gi18 = exp(gi17);
+              const double gi19 = r*r;
+              const double gi20 = exp(-0.5*gi19);
+              const double gi21 = (p_epsilon*p_epsilon)*(n*n);
+              const double gi22 = exp(-0.5*gi21);
+              const double gi23 = gi20*gi22;
+              const double gi24 = 0.7978845608028654*gi23;
+              const double gi25 = gi24*r;
+              const double gi26 = exp(-gi17);
+              const double gi27 = gi2*gi24;
+              const double gi28 = 0.3989422804014327*gi23;
+              const double gi29 = gi18*gi28;
+              const double gi30 = gi26*gi28;
+              const double gi31 = gi29*gi4;
+              const double gi32 = gi29*gi5;
+              const double gi33 = gi30*gi4;
+              const double gi34 = gi30*gi5;
+              const double gi35 = exp(-gi19);
+              const double gi36 = 2.0*gi17;
+              const double gi37 = exp(-gi21);
+              const double gi38 = M0_1in*noise_away1;
+              const double gi39 = p_epsilon*gi24;
+              G_R += weights[k] * (-gi6*(-gi4 - gi5) + (noise_away1 > 0 ? gi8 + 0.5*(gi9*gi9) : 0.5*(gi10*gi10) + gi8));
+              G_B += weights[k] * (-gi38*(0.3989422804014327*p_epsilon*gi18*gi20*gi22*gi4*n + 0.3989422804014327*p_epsilon*gi18*gi20*gi22*gi5*n - gi2*gi33 - gi2*gi34 - gi31*r - gi32*r - gi33*r - gi34*r - 0.6366197723675814*gi35*gi37*exp(gi36) + 0.6366197723675814*gi35*gi37*exp(-gi36)) - gi6*(-gi18*gi25 + gi18*gi27 + gi25*gi26 + gi26*gi27) + (noise_away1 > 0 ? -gi11*gi13 + 0.6366197723675814*exp(-gi12) : gi14*gi16 + 0.6366197723675814*exp(-gi15)) + 0.3989422804014327*(-gi29 - gi30)*(-gi31 - gi32 - gi33 - gi34)*exp(-0.5*square(-0.5*gi4 + 0.5*gi5 - y_given)/gi7)/s_noise);
+              G_F += weights[k] * (-gi38*(0.3989422804014327*p_epsilon*gi20*gi22*gi26*gi4 + 0.3989422804014327*p_epsilon*gi20*gi22*gi26*gi5 - p_epsilon*gi31 - p_epsilon*gi32) - gi6*(-gi18*gi39 - gi26*gi39) + (noise_away1 > 0 ? p_epsilon*gi13 : -p_epsilon*gi16));
+            }
+          }
+        }
+        J_R += weights[k] * (G_R);
+        J_B += weights[k] * (G_B);
+        J_F += weights[k] * (G_F);
+      }
+    }
+  }
+  const double c1 = side_1*side_2;
+  const double c2 = 2.0 - 2.0*c1;
+  const double c3 = 0.5*(p_sigma*p_sigma);
+  const double c4 = c3 + 2.0;
+  *out_R = J_R;
+  *out_B = J_B;
+  *out_F = J_F;
+  *out_clean_risk = -M0_1*c2 - M0_2*c2 - 4.0*c1*sgdlimit_bivariate_tail(0, 0, gap_1, gap_2, rho_2, rho_perp_2) + 2.0*sgdlimit_bivariate_tail(0, 0, gap_1, gap_1, rho_1, rho_perp_1) + 2.0*sgdlimit_bivariate_tail(0, 0, gap_2, gap_2, rho_3, rho_perp_3) + (side_1 > 0 ? (side_2 > 0 ? c3 : c4) : (side_2 > 0 ? c4 : c3));
+}
+
+/* R, A, B, D, F, I of one class. */
+static void all_coefficients(const score *w, double y, const double *par, int64_t stride,
+                             double *out_R, double *out_A, double *out_B, double *out_D, double *out_F, double *out_I) {
+  (void)y;
+  const double n = w->n;
+  const double m_star = w->m_star;
+  const double Q_star = w->Q_star;
+  const double m = w->m;
+  const double beta = w->beta;
+  const double Q_perp = w->Q_perp;
+  const double p_epsilon = par[0 * stride];
+  const double p_sigma = par[2 * stride];
+  const double mean_ell = m_star;
+  const double s_ell = sqrt(fmax(1e-300, Q_star));
+  const double slope_given = Q_star*beta/(s_ell*s_ell);
+  const double s_given = sqrt(fmax(1e-300, Q_perp));
+  const double s_noise = sqrt(fmax(4e-12, p_sigma*p_sigma));
+  double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0;
+  {
+    double step[28] = {-mean_ell/s_ell, -mean_ell/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell};
+    double step_width[28] = {1.4142135623730951/s_ell, 1.0/s_ell, 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.125)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.125)/(s_ell*fabs(slope_given))};
+    sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 0, 12, NULL, NULL, NULL, step, step_width};
+    double edges[SGDLIMIT_MAX_EDGES(0, 0, 28)];
+    int panels = sgdlimit_panels(&shape, edges);
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing2, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell)))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing2, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell))) + (s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell)))));
+      }
+    }
+    panels = sgdlimit_panels(&shape, edges);
+    for (int q = 0; q < panels; q++) {
+      double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+        const double z_star = nodes[k];
+        const double ell = mean_ell + s_ell*z_star;
+        const double y_given = erf(0.7071067811865476*ell);
+        const double dy_given = 0.7978845608028654*exp(-0.5*(ell*ell));
+        const double mean_given = m + s_ell*slope_given*z_star;
+        double G_R = 0, G_A = 0, G_B = 0, G_F = 0, G_I = 0, G_D = 0;
+        {
+          double step[14] = {(-p_epsilon*n - mean_given)/s_given, (p_epsilon*n - mean_given)/s_given, (-p_epsilon*n - mean_given)/s_given, (p_epsilon*n - mean_given)/s_given, (-p_epsilon*n - mean_given)/s_given, (p_epsilon*n - mean_given)/s_given};
+          double step_width[14] = {0.7071067811865476/s_given, 0.7071067811865476/s_given, 0.5/s_given, 0.5/s_given, 0.3535533905932738/s_given, 0.3535533905932738/s_given};
+          sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 0, 6, NULL, NULL, NULL, step, step_width};
+          double edges[SGDLIMIT_MAX_EDGES(0, 0, 14)];
+          int panels = sgdlimit_panels(&shape, edges);
+          {
+            const double context[] = {mean_given, n, p_epsilon, s_given, y_given};
+            double roots[SGDLIMIT_MOST_ROOTS];
+            const int found = sgdlimit_roots(crossing1, context, edges, panels, roots);
+            for (int q = 0; q < found; q++) {
+              const double z = roots[q];
+              const double r = mean_given + s_given*z;
+              step[shape.steps] = roots[q];
+              step_width[shape.steps++] = fabs((s_noise)/(s_given*(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*r)) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*r)))));
+            }
+          }
+          panels = sgdlimit_panels(&shape, edges);
+          for (int q = 0; q < panels; q++) {
+            double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+            sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+            for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+              const double z = nodes[k];
+              const double r = mean_given + s_given*z;
+              const double noise_gap1 = fabs(y_given + 0.5*erf(0.7071067811865476*p_epsilon*n - 0.7071067811865476*r) - 0.5*erf(0.7071067811865476*p_epsilon*n + 0.7071067811865476*r))/s_noise;
+              const double noise_away1 = ((-y_given - 0.5*erf(0.7071067811865476*p_epsilon*n - 0.7071067811865476*r) + 0.5*erf(0.7071067811865476*p_epsilon*n + 0.7071067811865476*r)) > 0 ? 1.0 : -1.0);
+              double tails_M0_1in[3];
+              sgdlimit_tail_moments(noise_gap1, 2, tails_M0_1in);
+              const double M0_1in = tails_M0_1in[0];
+              const double M1_1in = tails_M0_1in[1];
+              const double M2_1in = tails_M0_1in[2];
+              const double gi1 = 0.7071067811865476*r;
+              const double gi2 = p_epsilon*n;
+              const double gi3 = 0.7071067811865476*gi2;
+              const double gi4 = -erf(gi1 - gi3);
+              const double gi5 = erf(gi1 + gi3);
+              const double gi6 = M1_1in*s_noise;
+              const double gi7 = s_noise*s_noise;
+              const double gi8 = 0.5*gi7;
+              const double gi9 = gi5 - y_given;
+              const double gi10 = gi9*gi9;
+              const double gi11 = -gi4 - y_given;
+              const double gi12 = gi11*gi11;
+              const double gi13 = gi2*r;
+              const double gi14 = exp(gi13);
+              const double gi15 = r*r;
+              const double gi16 = exp(-0.5*gi15);
+              const double gi17 = (p_epsilon*p_epsilon)*(n*n);
+              const double gi18 = exp(-0.5*gi17);
+              const double gi19 = gi16*gi18;
+              const double gi20 = 0.7978845608028654*gi19;
+              const double gi21 = gi14*gi20;
+              const double gi22 = exp(-gi13);
+              const double gi23 = gi20*gi22;
+              const double gi24 = gi21 - gi23;
+              const double gi25 = gi2 + r;
+              const double gi26 = gi25*gi25;
+              const double gi27 = 0.7978845608028654*exp(-0.5*gi26);
+              const double gi28 = gi27*gi9;
+              const double gi29 = gi2 - r;
+              const double gi30 = gi29*gi29;
+              const double gi31 = 0.7978845608028654*exp(-0.5*gi30);
+              const double gi32 = gi11*gi31;
+              const double gi33 = 0.3989422804014327*gi19;
+              const double gi34 = gi14*gi33;
+              const double gi35 = gi34*gi4;
+              const double gi36 = gi34*gi5;
+              const double gi37 = gi22*gi33;
+              const double gi38 = gi37*gi4;
+              const double gi39 = gi37*gi5;
+              const double gi40 = gi35 + gi36 + gi38 + gi39;
+              const double gi41 = M0_1in*noise_away1;
+              const double gi42 = 0.6366197723675814*exp(-gi26);
+              const double gi43 = 0.6366197723675814*exp(-gi30);
+              const double gi44 = 1.0/s_noise;
+              const double gi45 = exp(-0.5*square(-0.5*gi4 + 0.5*gi5 - y_given)/gi7);
+              const double gi46 = -gi40;
+              const double gi47 = exp(-gi15);
+              const double gi48 = 2.0*gi13;
+              const double gi49 = exp(-gi48);
+              const double gi50 = exp(-gi17);
+              const double gi51 = exp(gi48);
+              const double gi52 = gi47*gi50;
+              const double gi53 = 0.6366197723675814*gi52;
+              const double gi54 = gi51*gi53;
+              const double gi55 = -0.6366197723675814*gi47*gi49*gi50 + gi54;
+              const double gi56 = gi49*gi53;
+              const double gi57 = gi4*gi4;
+              const double gi58 = gi5*gi5;
+              const double gi59 = 0.15915494309189535*gi51*gi52;
+              G_R += weights[k] * (-gi6*(-gi4 - gi5) + (noise_away1 > 0 ? 0.5*gi10 + gi8 : 0.5*gi12 + gi8));
+              G_A += weights[k] * (-gi24*gi6 - gi40*gi41 + (noise_away1 > 0 ? gi28 : gi32));
+              G_B += weights[k] * (-gi41*(0.3989422804014327*p_epsilon*gi14*gi16*gi18*gi4*n + 0.3989422804014327*p_epsilon*gi14*gi16*gi18*gi5*n - gi2*gi38 - gi2*gi39 - gi35*r - gi36*r - gi38*r - gi39*r - gi55) + 0.3989422804014327*gi44*gi45*gi46*(-gi34 - gi37) - gi6*(gi2*gi21 + gi2*gi23 - gi21*r + gi23*r) + (noise_away1 > 0 ? -gi25*gi28 + gi42 : gi29*gi32 + gi43));
+              G_F += weights[k] * (-gi41*(0.3989422804014327*p_epsilon*gi16*gi18*gi22*gi4 + 0.3989422804014327*p_epsilon*gi16*gi18*gi22*gi5 - p_epsilon*gi35 - p_epsilon*gi36) - gi6*(-p_epsilon*gi21 - p_epsilon*gi23) + (noise_away1 > 0 ? p_epsilon*gi28 : -p_epsilon*gi32));
+              G_I += weights[k] * (M2_1in*gi55*gi7*noise_away1 - gi41*(0.3183098861837907*gi4*gi47*gi49*gi5*gi50 - 0.3183098861837907*gi4*gi5*gi51*gi52 + 0.15915494309189535*gi47*gi49*gi50*gi57 + 0.15915494309189535*gi47*gi49*gi50*gi58 - gi57*gi59 - gi58*gi59) - gi6*(-gi4*gi54 - gi4*gi56 - gi5*gi54 - gi5*gi56) + (noise_away1 > 0 ? gi10*gi42 + gi42*gi7 : gi12*gi43 + 0.6366197723675814*gi7*exp(-(gi29*gi29))));
+              G_D += weights[k] * (-gi24*gi41 + 0.3989422804014327*gi44*gi45*gi46 + (noise_away1 > 0 ? -gi27 : -gi31));
+            }
+          }
+        }
+        J_R += weights[k] * (G_R);
+        J_A += weights[k] * (G_A);
+        J_B += weights[k] * (G_B);
+        J_F += weights[k] * (G_F);
+        J_I += weights[k] * (G_I);
+        J_D += weights[k] * (G_D*dy_given);
+      }
+    }
+  }
+  *out_R = J_R;
+  *out_A = J_A;
+  *out_B = J_B;
+  *out_D = J_D;
+  *out_F = J_F;
+  *out_I = J_I;
+}
+
+/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j */
+static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *v,
+                  double *offset, double *slope, double *noise) {
+  const double *x_star = p->teacher;
+  const double *omega = p->weights;
+  const double p_tau = p->parameters[(iterate * 3 + 1) * p->classes];
+  for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;
+  double norm2 = 0;
+  #pragma omp simd reduction(+ : norm2)
+  for (int64_t j = 0; j < p->modes; j++) {
+    norm2 += v[j] + x[j]*x[j];
+  }
+  const double n = sqrt(norm2);
+  const double inverse_norm = (n > 0.0 ? 1.0/n : 0.0);
+  double mean_F = 0;
+  for (int64_t i = 0; i < p->classes; i++) {
+    const double *lam = p->eigenvalues + i * p->modes;
+    const double *mu = p->means + i * p->modes;
+    const double *par = p->parameters + iterate * 3 * p->classes + i;
+    score w;
+    class_score(p, k, i, x, v, n, &w);
+    const double probability = p->probabilities[i];
+    double A, B, F, I, BD;
+    rate_coefficients(&w, p->labels[i], par, p->classes, &A, &B, &F, &I, &BD);
+    const double w1 = BD*probability;
+    const double w2 = A*probability;
+    const double w3 = B*probability;
+    const double w4 = I*probability;
+    #pragma omp simd
+    for (int64_t j = 0; j < p->modes; j++) {
+      offset[j] += w1*lam[j]*x_star[j] + w2*mu[j];
+      slope[j] += w3*lam[j];
+      noise[j] += w4*lam[j];
+    }
+    mean_F += F*probability;
+  }
+  const double s1 = -p_tau;
+  const double s2 = -inverse_norm*mean_F;
+  #pragma omp simd
+  for (int64_t j = 0; j < p->modes; j++) {
+    offset[j] = s1*x_star[j] + s2*x_star[j] - offset[j];
+    slope[j] = s1 + s2 - slope[j];
+    noise[j] = noise[j]*omega[j];
+  }
+}
+
+/* The statistics, in the order of sgdlimit_statistic_names. */
+static void statistics(const sgdlimit_problem *p, const double *k, int64_t iterate, double t, const double *x,
+                       const double *v, double *out) {
+  const double *x_star = p->teacher;
+  const double teacher_norm2 = k[0];
+  const double p_tau = p->parameters[(iterate * 3 + 1) * p->classes];
+  const double gamma = learning_rate(p, iterate, t);
+  double norm2 = 0, sum_overlap = 0, sum_distance2 = 0;
+  #pragma omp simd reduction(+ : norm2, sum_overlap, sum_distance2)
+  for (int64_t j = 0; j < p->modes; j++) {
+    norm2 += v[j] + x[j]*x[j];
+    sum_overlap += x[j]*x_star[j];
+    sum_distance2 += square(x[j] - x_star[j]) + v[j];
+  }
+  const double n = sqrt(norm2);
+  const double inverse_norm = (n > 0.0 ? 1.0/n : 0.0);
+  double mean_B = 0, mean_F = 0, mean_R = 0, mean_clean_risk = 0;
+  for (int64_t i = 0; i < p->classes; i++) {
+    const double *par = p->parameters + iterate * 3 * p->classes + i;
+    score w;
+    class_score(p, k, i, x, v, n, &w);
+    const double probability = p->probabilities[i];
+    double R, B, F, clean_risk;
+    statistic_coefficients(&w, p->labels[i], par, p->classes, &R, &B, &F, &clean_risk);
+    mean_B += B*probability;
+    mean_F += F*probability;
+    mean_R += R*probability;
+    mean_clean_risk += clean_risk*probability;
+  }
+  out[0] = mean_R;
+  out[1] = mean_clean_risk;
+  out[2] = norm2;
+  out[3] = sum_overlap;
+  out[4] = (norm2*teacher_norm2 > 0.0 ? sum_overlap/(sqrt(norm2)*sqrt(teacher_norm2)) : 0.0);
+  out[5] = sum_distance2;
+  out[6] = gamma;
+  out[7] = (mean_B*n > 0.0 ? (inverse_norm*mean_F + p_tau)/mean_B : NAN);
+}
+
+static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t) {
+  (void)t;
+  return p->step_arguments[iterate * p->step_arguments_count];
+}
+
+/* d f_adv/dr and d f_adv/dn at one sample. */
+static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn) {
+  const double p_epsilon = par[0 * stride];
+  const double sigma0 = ((-2.0*y + erf(0.7071067811865476*(-p_epsilon*n + r)) + erf(0.7071067811865476*(p_epsilon*n + r))) > 0 ? 1.0 : -1.0);
+  const double c1 = p_epsilon*sigma0;
+  const double c2 = c1*n;
+  const double c3 = 0.7978845608028654*(-y + erf(0.7071067811865476*c2 + 0.7071067811865476*r))*exp(-0.5*square(c2 + r));
+  *dr = c3;
+  *dn = c1*c3;
+}
+
+/* The label of one sample. */
+static inline double target(double y, double r_star, double xi, double uniform, const double *par, int64_t stride) {
+  (void)y;
+  (void)uniform;
+  const double p_sigma = par[2 * stride];
+  return p_sigma*xi + erf(0.7071067811865476*r_star);
+}
+
+static inline double ridge(const double *par, int64_t stride) {
+  const double p_tau = par[1 * stride];
+  return p_tau;
+}
+
+/* ---- The mode equations, solved --------------------------------------------------------------------------------
+ *     dx_j/dt = gamma (offset_j + slope_j (x_j - X*_j))        dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j
+ *
+ * by the explicit Runge-Kutta pair of Dormand and Prince, order 5(4), with dense output, so that output times do not
+ * force steps. Three choices are this problem's own.
+ *   State: e = x - X* is carried, not x, so that a noiseless decay loses nothing to x's last digits near X*.
+ *   Clock: s = sqrt(t - start_time) is the variable. Leaving X = 0, n grows like sqrt(t), and all is smooth in s:
+ *     ordinary steps do what steps in t would have to be graded over sixteen decades for.
+ *   Errors: relative, without an absolute tolerance, so that a risk that falls by fifteen orders of magnitude stays
+ *     right to rtol. Errors of single modes are not judged: what follows from the modes are sums over them.
+ * An explicit method takes steps no longer than the fastest mode's time. Where that is hopeless, PATIENCE steps in a row of
+ * which more than max_steps would be needed to the end, it says so at once.
+ * Dormand-Prince 8(5,3) was tried: at equal error it needs as many evaluations for 1e-8, and its estimate, unlike this
+ * one, promises ten to a hundred times more than it holds.
+ *
+ * The loss enters through these alone, and through STATISTICS, how many numbers `statistics` writes, of which the first
+ * JUDGED_STATISTICS tell a divergence (a learning rate or a ridge may be large without one). */
+#include <float.h>
+
+static int64_t constants_count(const sgdlimit_problem *p);
+static void constants(const sgdlimit_problem *p, double *k);
+static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *v,
+                  double *offset, double *slope, double *noise);
+static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t);
+static void statistics(const sgdlimit_problem *p, const double *k, int64_t iterate, double t, const double *x,
+                       const double *v, double *out);
+
+/* E. Hairer, S. P. Norsett, G. Wanner, "Solving Ordinary Differential Equations I", table II.5.2 and section II.6. The
+ * last stage is the step's end: its slope is the next step's first. */
+enum { PATIENCE = 1000 };
+enum { STAGES = 7, STATE = STAGES /* row of the state, after the stages' slopes */, ROWS = STAGES + 1 };
+static const double stage_positions[STAGES] = {0, 1. / 5, 3. / 10, 4. / 5, 8. / 9, 1, 1};
+static const double stage_weights[STAGES][STAGES - 1] = {
+    {0},
+    {1. / 5},
+    {3. / 40, 9. / 40},
+    {44. / 45, -56. / 15, 32. / 9},
+    {19372. / 6561, -25360. / 2187, 64448. / 6561, -212. / 729},
+    {9017. / 3168, -355. / 33, 46732. / 5247, 49. / 176, -5103. / 18656},
+    {35. / 384, 0, 500. / 1113, 125. / 192, -2187. / 6784, 11. / 84}};
+static const double error_weights[STAGES] = {
+    71. / 57600, 0, -71. / 16695, 71. / 1920, -17253. / 339200, 22. / 525, -1. / 40};
+static const double dense_weights[STAGES] = {
+    -12715105075. / 11282082432, 0, 87487479700. / 32700410799, -10690763975. / 1880347072,
+    701980252875. / 199316789632, -1453857185. / 822651844, 69997945. / 29380423};
+
+typedef struct integration {
+  const sgdlimit_problem *problem;
+  sgdlimit_outcome *outcome;
+  int64_t iterate;
+  double *constants;
+  double *rows;            /* [ROWS][2N] the stages' slopes dy/ds, then the state y = (e, v) at the step's start */
+  double *trial;           /* [2N] the state at a stage, and in the end at the step's end */
+  double *work;            /* [2N] the step's error, or the state at an output time */
+  double *x;               /* [N] X* + e */
+  double *offset, *slope, *noise;   /* [N] */
+  double *ones;            /* [N] */
+  double *teacher2;        /* [1 + K] sum W X*^2 for the weightings W = 1, lambda_1, ..., lambda_K */
+  double *scale, *trial_scale;      /* [1 + K] what errors are relative to at the step's start and end */
+  double *bound;           /* [STATISTICS] beyond it a statistic has diverged */
+} integration;
+
+/* out = sum of weights[i] row i. In chunks, so that the sum stays in the first cache while the rows stream by. Rows of
+ * weight 0 are passed over: a stage that is still to come may hold anything. */
+static void combine(const integration *g, const double weights[ROWS], double *restrict out) {
+  enum { CHUNK = 256 };
+  const int64_t length = 2 * g->problem->modes;
+  for (int64_t begin = 0; begin < length; begin += CHUNK) {
+    const int64_t end = length - begin < CHUNK ? length : begin + CHUNK;
+    for (int64_t j = begin; j < end; j++) out[j] = weights[0] * g->rows[j];
+    for (int i = 1; i < ROWS; i++) {
+      if (weights[i] == 0) continue;
+      const double weight = weights[i], *row = g->rows + i * length;
+      for (int64_t j = begin; j < end; j++) out[j] += weight * row[j];
+    }
+  }
+}
+
+typedef struct weighted_sums {
+  double square, absolute;
+} weighted_sums;
+
+/* Sums of W a^2 and W |b|. Without the pragma's leave a compiler keeps the order of the sum, at five times the time. */
+static weighted_sums weigh(int64_t length, const double *weight, const double *a, const double *b) {
+  double square = 0, absolute = 0;
+#pragma omp simd reduction(+ : square, absolute)
+  for (int64_t j = 0; j < length; j++) {
+    square += weight[j] * (a[j] * a[j]);
+    absolute += weight[j] * fabs(b[j]);
+  }
+  return (weighted_sums){square, absolute};
+}
+
+/* W = 1, then the eigenvalues of each class. */
+static const double *weighting(const integration *g, int64_t w) {
+  return w == 0 ? g->ones : g->problem->eigenvalues + (w - 1) * g->problem->modes;
+}
+
+static void place(const integration *g, const double *e) {
+  for (int64_t j = 0; j < g->problem->modes; j++) g->x[j] = g->problem->teacher[j] + e[j];
+}
+
+/* What errors at the state y are relative to; returns n^2.
+ *
+ * For each weighting it is sum W (e^2 + v): the distance from the teacher, and each class's part of the risk. The norm
+ * n, which the adversary acts through, shares the weighting 1: the smaller of the two rules. Without a teacher they are
+ * one. The loss sees e as x - X*, hence with an error of half a unit of X*'s last digit that nothing can resolve: it
+ * moves sum W e^2 by up to DBL_EPSILON sqrt(sum W e^2 sum W X*^2), and that much is allowed on top of rtol. */
+static double judge(const integration *g, const double *y, double *scale) {
+  const sgdlimit_problem *p = g->problem;
+  const double *v = y + p->modes;
+  place(g, y);
+  const weighted_sums norm = weigh(p->modes, g->ones, g->x, v);
+  const double norm2 = norm.square + norm.absolute;
+  for (int64_t w = 0; w <= p->classes; w++) {
+    weighted_sums distance = weigh(p->modes, weighting(g, w), y, v);
+    if (w == 0 && norm2 < distance.square + distance.absolute) distance = norm;
+    const double unresolved = DBL_EPSILON * sqrt(distance.square * g->teacher2[w]);
+    scale[w] = distance.square + distance.absolute + unresolved / p->rtol + DBL_MIN;
+  }
+  return norm2;
+}
+
+/* dy/ds at the state y. */
+static void differentiate(integration *g, double s, const double *y, double *out) {
+  const sgdlimit_problem *p = g->problem;
+  const int64_t N = p->modes;
+  const double *e = y, *v = y + N, *offset = g->offset, *slope = g->slope, *noise = g->noise;
+  const double gamma = learning_rate(p, g->iterate, p->start_time + s * s), pace = 2 * s * gamma;   /* dt = 2 s ds */
+  double *of_e = out, *of_v = out + N;
+  place(g, e);
+  rates(p, g->constants, g->iterate, g->x, v, g->offset, g->slope, g->noise);
+#pragma omp simd
+  for (int64_t j = 0; j < N; j++) {
+    of_e[j] = pace * (offset[j] + slope[j] * e[j]);
+    of_v[j] = pace * (2 * slope[j] * v[j] + gamma * noise[j]);
+  }
+  g->outcome->evaluations++;
+}
+
+/* Leaves the step's end in `trial`; returns its error in units of what it may be, NaN if the step left the finite. */
+static double attempt(integration *g, double s, double h, double *norm2) {
+  const sgdlimit_problem *p = g->problem;
+  double weights[ROWS];
+  for (int stage = 1; stage < STAGES; stage++) {
+    for (int i = 0; i < STAGES; i++) weights[i] = i < stage ? h * stage_weights[stage][i] : 0;
+    weights[STATE] = 1;
+    combine(g, weights, g->trial);
+    differentiate(g, s + stage_positions[stage] * h, g->trial, g->rows + stage * 2 * p->modes);
+  }
+  for (int i = 0; i < STAGES; i++) weights[i] = h * error_weights[i];
+  weights[STATE] = 0;
+  combine(g, weights, g->work);
+
+  *norm2 = judge(g, g->trial, g->trial_scale);
+  if (!isfinite(*norm2)) return NAN;
+  double worst = 0;
+  for (int64_t w = 0; w <= p->classes; w++) {
+    const weighted_sums error = weigh(p->modes, weighting(g, w), g->work, g->work + p->modes);
+    const double scale = fmax(g->scale[w], g->trial_scale[w]);
+    /* Of sum W (e^2 + v), to first order: a square errs twice as much as its root. */
+    const double relative = 2 * sqrt(error.square / scale) + error.absolute / scale;
+    if (!(relative < INFINITY)) return NAN;   /* fmax would swallow it */
+    worst = fmax(worst, relative);
+  }
+  return worst / (0.5 * p->rtol);   /* steps add up: to 4 rtol, measured, as a risk falls by fifteen orders */
+}
+
+/* The state at the fraction theta of an attempted step of length h, to order 4, into `work`. In a mode that decays much
+ * faster than the step the polynomial may dip below v = 0, where the truth never is: 0 is then nearer to it. */
+static void interpolate(const integration *g, double h, double theta) {
+  const double *step = stage_weights[STAGES - 1], rest = 1 - theta;
+  double weights[ROWS];
+  for (int i = 0; i < STAGES; i++) {
+    const double total = i < STAGES - 1 ? step[i] : 0, first = i == 0, last = i == STAGES - 1;
+    const double inner = 2 * total - first - last + rest * dense_weights[i];
+    weights[i] = h * theta * (total + rest * (first - total + theta * inner));
+  }
+  weights[STATE] = 1;
+  combine(g, weights, g->work);
+  double *v = g->work + g->problem->modes;
+  for (int64_t j = 0; j < g->problem->modes; j++) v[j] = v[j] > 0 ? v[j] : 0;
+}
+
+static int has_negative(int64_t length, const double *v) {
+  int found = 0;
+  for (int64_t j = 0; j < length; j++) found |= v[j] < 0;
+  return found;
+}
+
+/* Writes output number `output` from the state y at it. */
+static int32_t record(integration *g, int64_t output, const double *y) {
+  const sgdlimit_problem *p = g->problem;
+  const int64_t N = p->modes, at = g->iterate * p->times_count + output;
+  double *out = p->statistics + at * STATISTICS;
+  g->outcome->time = p->times[output];
+  place(g, y);
+  if (p->mean) memcpy(p->mean + at * N, g->x, (size_t)N * sizeof(double));
+  if (p->variance) memcpy(p->variance + at * N, y + N, (size_t)N * sizeof(double));
+  statistics(p, g->constants, g->iterate, p->times[output], g->x, y + N, out);
+  for (int64_t i = 0; i < JUDGED_STATISTICS; i++)
+    if (!isnan(g->bound[i]) && !(isfinite(out[i]) && out[i] <= g->bound[i])) return SGDLIMIT_DIVERGED;
+  if (p->progress) *p->progress = at + 1;
+  return SGDLIMIT_OK;
+}
+
+static double clock_of_output(const sgdlimit_problem *p, int64_t output) {
+  return sqrt(p->times[output] - p->start_time);
+}
+
+/* The first step, from the slopes of the first evaluation: it lasts rtol times the fastest mode's time 1/(gamma slope),
+ * so that the interpolant in it is right for a v that grows like s^2 from nothing. Steps grow tenfold from there. */
+static double first_step(const integration *g) {
+  const sgdlimit_problem *p = g->problem;
+  double fastest = 0;
+  for (int64_t j = 0; j < p->modes; j++) fastest = fmax(fastest, fabs(g->slope[j]));
+  fastest *= fabs(learning_rate(p, g->iterate, p->start_time));
+  const double horizon = p->times[p->times_count - 1] - p->start_time;
+  return sqrt(p->rtol * (fastest * horizon > 1 ? 1 / fastest : horizon));
+}
+
+/* One iterate from start to end, its state left in the state's row; on trouble its status. */
+static int32_t integrate(integration *g) {
+  const sgdlimit_problem *p = g->problem;
+  sgdlimit_outcome *outcome = g->outcome;
+  const int64_t N = p->modes, T = p->times_count;
+  const size_t state_size = (size_t)(2 * N) * sizeof(double);
+  double *state = g->rows + STATE * 2 * N;
+  const double *last_slope = g->rows + (STAGES - 1) * 2 * N;
+
+  const double *start = p->start_mean + g->iterate * N;
+  for (int64_t j = 0; j < N; j++) state[j] = start[j] - p->teacher[j];
+  memcpy(state + N, p->start_variance + g->iterate * N, (size_t)N * sizeof(double));
+  outcome->time = p->start_time;
+  double norm2 = judge(g, state, g->scale);
+  if (!isfinite(norm2)) return SGDLIMIT_DIVERGED;
+  const double norm2_bound = 1e6 * fmax(norm2, 1);
+  statistics(p, g->constants, g->iterate, p->start_time, g->x, state + N, g->bound);
+  for (int64_t i = 0; i < STATISTICS; i++) g->bound[i] = g->bound[i] < 1 ? 1e6 : 1e6 * g->bound[i];   /* NaN stays */
+  differentiate(g, 0, state, g->rows);
+
+  const double finish = clock_of_output(p, T - 1);
+  const int64_t attempts_before = outcome->accepted + outcome->rejected;
+  double s = 0, h = first_step(g), last_error = 1, growth = 10;
+  int64_t output = 0, hopeless = 0;
+  for (; output < T && clock_of_output(p, output) <= 0; output++) {
+    const int32_t status = record(g, output, state);
+    if (status != SGDLIMIT_OK) return status;
+  }
+  while (s < finish) {
+    outcome->time = p->start_time + s * s;
+    if (p->cancel && *p->cancel) return SGDLIMIT_CANCELLED;
+    const double end = s + 1.01 * h >= finish ? finish : s + h;   /* no sliver at the end */
+    const int64_t left = p->max_steps - (outcome->accepted + outcome->rejected - attempts_before);
+    if (!(end > s) || left < 1) return SGDLIMIT_NO_PROGRESS;
+    h = end - s;
+    /* steps of this length in time that are needed, against those left */
+    hopeless = (finish - s) * (finish + s) > (double)left * h * (s + end) ? hopeless + 1 : 0;
+    if (hopeless > PATIENCE) return SGDLIMIT_NO_PROGRESS;
+
+    const double error = attempt(g, s, h, &norm2);
+    const double kept = !(error <= 1) ? fmax(0.1, 0.95 * pow(error, -0.2))   /* 0.1 when the error is not a number */
+                        : has_negative(N, g->trial + N) ? 0.5 : 1;
+    if (kept < 1) {
+      outcome->rejected++;
+      h *= kept;
+      growth = 1;
+      continue;
+    }
+    for (; output < T && clock_of_output(p, output) <= end; output++) {
+      const double theta = (clock_of_output(p, output) - s) / h;
+      if (theta < 1) interpolate(g, h, theta);
+      const int32_t status = record(g, output, theta < 1 ? g->work : g->trial);
+      if (status != SGDLIMIT_OK) return status;
+    }
+
+    outcome->accepted++;
+    s = end;
+    outcome->time = p->start_time + s * s;
+    if (norm2 > norm2_bound) return SGDLIMIT_DIVERGED;
+    memcpy(state, g->trial, state_size);
+    memcpy(g->rows, last_slope, state_size);
+    memcpy(g->scale, g->trial_scale, (size_t)(1 + p->classes) * sizeof(double));
+    /* Step control with memory (PI): a plain one rejects every fifth step where stability limits the step. */
+    h *= fmin(growth, fmax(0.2, 0.95 * pow(error, -0.17) * pow(last_error, 0.04)));
+    last_error = fmax(error, 1e-4);
+    growth = 10;
+  }
+  outcome->time = p->times[T - 1];
+  return SGDLIMIT_OK;
+}
+
+static int can_be_solved(const sgdlimit_problem *p) {
+  if (p->size != sizeof *p) return 0;
+  if (p->iterates < 1 || p->classes < 1 || p->modes < 1 || p->times_count < 1 || p->max_steps < 1) return 0;
+  if (!(p->rtol > 0 && p->rtol < 1)) return 0;
+  for (int64_t i = 0; i < p->times_count; i++)
+    if (!(p->times[i] >= (i > 0 ? p->times[i - 1] : p->start_time))) return 0;
+  if (!isfinite(p->start_time) || !isfinite(p->times[p->times_count - 1])) return 0;
+  for (int64_t i = 0; i < p->classes * p->modes; i++)
+    if (!(p->eigenvalues[i] >= 0)) return 0;
+  for (int64_t i = 0; i < p->iterates * p->modes; i++)
+    if (!(p->start_variance[i] >= 0)) return 0;
+  return 1;
+}
+
+static void fill_with_nan(double *out, int64_t count) {
+  for (int64_t i = 0; out && i < count; i++) out[i] = NAN;
+}
+
+/* Each iterate from `start_time` to the last output time. At the first trouble it stops: what was computed until then
+ * stays, the rest is NaN, and `outcome` tells the iterate and the time. */
+int32_t sgdlimit_solve(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
+  *outcome = (sgdlimit_outcome){.status = SGDLIMIT_BAD_PROBLEM};
+  if (!can_be_solved(p)) return outcome->status;
+  const int64_t M = p->iterates, K = p->classes, N = p->modes, T = p->times_count;
+  fill_with_nan(p->statistics, M * T * STATISTICS);
+  fill_with_nan(p->mean, M * T * N);
+  fill_with_nan(p->variance, M * T * N);
+  fill_with_nan(p->final_mean, M * N);
+  fill_with_nan(p->final_variance, M * N);
+
+  const int64_t per_mode = 2 * ROWS + 2 + 2 + 5, others = constants_count(p) + 3 * (1 + K) + STATISTICS;
+  double *memory = N < (PTRDIFF_MAX / (int64_t)sizeof(double) - others) / per_mode
+                       ? malloc((size_t)(per_mode * N + others) * sizeof(double))
+                       : NULL;
+  if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
+  integration g = {.problem = p, .outcome = outcome};
+  double *next = memory;
+  g.rows = next, next += ROWS * 2 * N;
+  g.trial = next, next += 2 * N;
+  g.work = next, next += 2 * N;
+  g.x = next, next += N;
+  g.offset = next, next += N;
+  g.slope = next, next += N;
+  g.noise = next, next += N;
+  g.ones = next, next += N;
+  g.teacher2 = next, next += 1 + K;
+  g.scale = next, next += 1 + K;
+  g.trial_scale = next, next += 1 + K;
+  g.bound = next, next += STATISTICS;
+  g.constants = next;
+
+  for (int64_t j = 0; j < N; j++) g.ones[j] = 1;
+  for (int64_t w = 0; w <= K; w++) g.teacher2[w] = weigh(N, weighting(&g, w), p->teacher, p->teacher).square;
+  constants(p, g.constants);
+  outcome->status = SGDLIMIT_OK;
+  for (int64_t m = 0; m < M && outcome->status == SGDLIMIT_OK; m++) {
+    outcome->iterate = g.iterate = m;
+    outcome->status = integrate(&g);
+    if (outcome->status != SGDLIMIT_OK) break;
+    const double *state = g.rows + STATE * 2 * N;
+    place(&g, state);
+    if (p->final_mean) memcpy(p->final_mean + m * N, g.x, (size_t)N * sizeof(double));
+    if (p->final_variance) memcpy(p->final_variance + m * N, state + N, (size_t)N * sizeof(double));
+  }
+  free(memory);
+  return outcome->status;
+}
+
+/* ---- Random numbers: xoshiro256++ in eight lanes, normals by Box-Muller ----------------------------------------
+ * There are always eight logical lanes, held in as many vectors as the target needs for them: one of AVX-512, two of
+ * AVX2, four of SSE2 or NEON. A stream is therefore the same on every target, up to the last bits that contraction
+ * to fused multiply-adds may change. Vectors of the target's own width, and functions that are always inlined, since
+ * wider vectors spill and vectors passed in a call are slow and warned of. Nothing below branches on a number.
+ *
+ * Generator: D. Blackman, S. Vigna, "Scrambled linear pseudorandom number generators", ACM TOMS 47 (2021). */
+#if defined(__AVX512F__)
+#define LANES_PER_VECTOR 8
+#elif defined(__AVX2__)
+#define LANES_PER_VECTOR 4
+#else
+#define LANES_PER_VECTOR 2
+#endif
+
+enum { LANES = 8, VECTORS = LANES / LANES_PER_VECTOR, BLOCK = 2 * LANES /* normals of one draw of all lanes */ };
+
+typedef double reals __attribute__((vector_size(8 * LANES_PER_VECTOR)));
+typedef uint64_t words __attribute__((vector_size(8 * LANES_PER_VECTOR)));
+
+#define LANEWISE static inline __attribute__((always_inline))
+
+typedef struct generator {
+  words state[4][VECTORS];
+} generator;
+
+/* What a stream is for; streams of one run that differ in purpose are independent. */
+enum { COORDINATES, CHANCES, PURPOSES };
+
+/* The finaliser of splitmix64: a bijection of 64-bit words that leaves no pattern of its argument. */
+static uint64_t mix(uint64_t word) {
+  word = (word ^ (word >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+  word = (word ^ (word >> 27)) * UINT64_C(0x94d049bb133111eb);
+  return word ^ (word >> 31);
+}
+
+/* Neighbouring seeds and runs are the usual ones: both go through `mix` before they meet, and for one seed the key is
+ * a one-to-one function of (run, purpose). The 32 words of the eight states then follow as in splitmix64. */
+static void seed_generator(generator *g, uint64_t seed, uint64_t run, uint64_t purpose) {
+  const uint64_t golden = UINT64_C(0x9e3779b97f4a7c15);
+  const uint64_t key = mix(mix(seed + golden) + run * PURPOSES + purpose);
+  uint64_t state[4][LANES];
+  for (uint64_t i = 0; i < 4; i++)
+    for (uint64_t lane = 0; lane < LANES; lane++) state[i][lane] = mix(key + (1 + i * LANES + lane) * golden);
+  memcpy(g->state, state, sizeof state);
+}
+
+LANEWISE words rotate_left(words word, int count) { return (word << count) | (word >> (64 - count)); }
+
+/* The next 64 bits of each lane of vector v. */
+LANEWISE words draw_words(generator *g, int v) {
+  words s0 = g->state[0][v], s1 = g->state[1][v], s2 = g->state[2][v], s3 = g->state[3][v];
+  const words drawn = rotate_left(s0 + s3, 23) + s0;
+  const words shifted = s1 << 17;
+  s2 ^= s0;
+  s3 ^= s1;
+  s1 ^= s2;
+  s0 ^= s3;
+  s2 ^= shifted;
+  s3 = rotate_left(s3, 45);
+  g->state[0][v] = s0, g->state[1][v] = s1, g->state[2][v] = s2, g->state[3][v] = s3;
+  return drawn;
+}
+
+/* Uniform on [1, 2): the upper 52 bits as the fraction of a double, which needs no conversion of integers. */
+LANEWISE reals from_one_to_two(words word) { return (reals)((word >> 12) | UINT64_C(0x3ff0000000000000)); }
+
+/* Uniform on [0, 1). */
+LANEWISE reals draw_uniforms(generator *g, int v) { return from_one_to_two(draw_words(g, v)) - 1.0; }
+
+/* -2 log(u) for u in (0, 1], never negative. With u = 2^e m, m in [1/sqrt 2, sqrt 2) and s = (m - 1)/(m + 1),
+ * log(u) = e log 2 + s A(s^2), A(t) = 2 atanh(sqrt t)/sqrt t: relatively accurate at u = 1 too, where e = 0.
+ * A: mpmath.chebyfit at 40 digits, 6 coefficients on 0 <= t <= 17 - 12 sqrt 2, times -2. Relative error 2.8e-14. */
+LANEWISE reals minus_two_log(reals u) {
+  const uint64_t one = UINT64_C(0x3ff0000000000000), root_half = UINT64_C(0x3fe6a09e667f3bcd);
+  const uint64_t fraction = UINT64_C(0x000fffffffffffff), two_to_52 = UINT64_C(0x4330000000000000);
+  const words scaled = (words)u + (one - root_half);   /* its exponent field is e + 1023, its fraction that of m */
+  const reals e = (reals)((scaled >> 52) | two_to_52) - (4503599627370496.0 + 1023.0);
+  const reals m = (reals)((scaled & fraction) + root_half);
+  const reals s = (m - 1.0) / (m + 1.0);
+  const reals t = s * s;
+  reals a = t * -0.3921619127950611 - 0.4434849982015498;
+  a = a * t - 0.5714433229175145;
+  a = a * t - 0.7999998978366476;
+  a = a * t - 1.3333333335915852;
+  a = a * t - 3.9999999999998943;
+  return e * -1.3862943611198906 + s * a;
+}
+
+/* sin(pi w) and cos(pi w) for |w| <= 1/2: mpmath.chebyfit at 40 digits of sin(pi sqrt t)/sqrt t and cos(pi sqrt t), 8
+ * coefficients each on 0 <= t <= 1/4; errors 5e-16, relative, and 2.1e-15, absolute. */
+LANEWISE reals sine_of_half_turns(reals w) {
+  const reals t = w * w;
+  reals a = t * -2.113362735205297e-05 + 0.0004659870158043378;
+  a = a * t - 0.0073703643265304155;
+  a = a * t + 0.08214587881631043;
+  a = a * t - 0.599264528825224;
+  a = a * t + 2.5501640398618677;
+  a = a * t - 5.1677127800497855;
+  a = a * t + 3.1415926535897927;
+  return a * w;
+}
+
+LANEWISE reals cosine_of_half_turns(reals w) {
+  const reals t = w * w;
+  reals a = t * -0.0001004164642205389 + 0.0019278700526981333;
+  a = a * t - 0.025806531975921563;
+  a = a * t + 0.23533058831317874;
+  a = a * t - 1.3352627661817635;
+  a = a * t + 4.058712126333295;
+  a = a * t - 4.934802200543686;
+  return a * t + 0.9999999999999981;
+}
+
+LANEWISE reals square_root(reals x) {
+  for (int lane = 0; lane < LANES_PER_VECTOR; lane++) x[lane] = sqrt(x[lane]);   /* one instruction with -O3 */
+  return x;
+}
+
+/* Two independent standard normals for each lane of vector v. The angle covers half a turn, so that the cosine is a
+ * short polynomial; the other half is reached by a random sign of the radius, the lowest bit of the angle's word. */
+LANEWISE void draw_normals(generator *g, int v, reals *first, reals *second) {
+  const words a = draw_words(g, v), b = draw_words(g, v);
+  const reals radius = square_root(minus_two_log(2.0 - from_one_to_two(a)));
+  const reals signed_radius = (reals)((words)radius | (b << 63));
+  const reals w = from_one_to_two(b) - 1.5;
+  *first = signed_radius * cosine_of_half_turns(w);
+  *second = signed_radius * sine_of_half_turns(w);
+}
+
+
+/* ---- Streaming SGD in the eigenbasis ---------------------------------------------------------------------------
+ * X <- X - (gamma/d) [d_r f x + (d_n f/n + tau) X], a fresh x each step, for M iterates that share the data stream.
+ * A step is one sweep over the coordinates: it applies the update of the step before, whose x is still in its buffer,
+ * draws the new x and accumulates ||X||^2, r = <x, X> and r* = <x, X*>. Nothing else costs O(d): a class is two
+ * pointers to rows, and the update of a step is two numbers an iterate. Rows are padded with zeros to whole blocks.
+ *
+ * The loss enters through these alone; parameter p of a class is par[p * stride]. */
+static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn);
+static inline double target(double label, double r_star, double xi, double uniform, const double *par, int64_t stride);
+static inline double ridge(const double *par, int64_t stride);
+static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t);
+
+enum { COORDINATE_STEPS_PER_LOOK = 1 << 20 };   /* between looks at the cancel flag: about a millisecond */
+
+/* X <- kept X + added x, to be applied by the next sweep. */
+typedef struct update {
+  double kept, added;
+} update;
+
+typedef struct simulation {
+  const sgdlimit_problem *problem;
+  int64_t length;             /* of a row: N rounded up to whole blocks */
+  double *roots, *means;      /* [K][length] square roots of the eigenvalues; means */
+  double *teacher;            /* [length] */
+  double *reference;          /* [length], NULL when the problem has none */
+  double *x;                  /* [length] the last sample */
+  double *iterates;           /* [M][length] */
+  reals *sums;                /* [M][2][VECTORS] of a sweep: ||X||^2 and <x, X> */
+  double *norm2, *r;          /* [M] */
+  double *norm2_bound;        /* [M] beyond it the iterate has diverged */
+  update *updates;            /* [M] */
+  double *cumulated;          /* [K] cumulated probabilities of the classes */
+  generator coordinates, chances;
+  double class_uniform[BLOCK], xi[BLOCK], label_uniform[BLOCK];   /* of the BLOCK steps from the last refill on */
+} simulation;
+
+LANEWISE reals load(const double *from) {
+  reals v;
+  memcpy(&v, from, sizeof v);
+  return v;
+}
+
+LANEWISE void store(double *to, reals v) { memcpy(to, &v, sizeof v); }
+
+LANEWISE reals updated(update u, reals X, reals x) { return u.kept * X + u.added * x; }
+
+/* In one order whatever the vectors' width. */
+LANEWISE double sum_of_lanes(const reals v[VECTORS]) {
+  double a[LANES];
+  memcpy(a, v, sizeof a);
+  return ((a[0] + a[4]) + (a[1] + a[5])) + ((a[2] + a[6]) + (a[3] + a[7]));
+}
+
+/* The step's one pass over the coordinates, for a class given by its two rows; returns r*. Inlined once with M = 1,
+ * where the loop over iterates disappears and `sums` lives in registers, and once with M as it comes. */
+LANEWISE double sweep(simulation *s, int64_t M, reals *sums, const double *root, const double *mean) {
+  const int64_t length = s->length;
+  const double *teacher = s->teacher;
+  const update *updates = s->updates, only = s->updates[0];
+  double *x = s->x, *iterates = s->iterates;
+  generator g = s->coordinates;   /* a copy can stay in registers */
+  reals r_star[VECTORS] = {{0}};
+  for (int64_t i = 0; i < M * 2 * VECTORS; i++) sums[i] = (reals){0};
+
+  for (int64_t block = 0; block < length; block += BLOCK)
+    for (int v = 0; v < VECTORS; v++) {
+      const int64_t j = block + v * LANES_PER_VECTOR, k = j + LANES;
+      reals z_j, z_k;
+      draw_normals(&g, v, &z_j, &z_k);
+      const reals old_j = load(x + j), old_k = load(x + k);
+      const reals x_j = load(mean + j) + load(root + j) * z_j;
+      const reals x_k = load(mean + k) + load(root + k) * z_k;
+      store(x + j, x_j);
+      store(x + k, x_k);
+      r_star[v] += load(teacher + j) * x_j;
+      r_star[v] += load(teacher + k) * x_k;
+      for (int64_t m = 0; m < M; m++) {
+        double *X = iterates + m * length;
+        const update u = M == 1 ? only : updates[m];
+        const reals X_j = updated(u, load(X + j), old_j), X_k = updated(u, load(X + k), old_k);
+        store(X + j, X_j);
+        store(X + k, X_k);
+        reals *sum = sums + m * 2 * VECTORS;
+        sum[v] += X_j * X_j;
+        sum[v] += X_k * X_k;
+        sum[VECTORS + v] += X_j * x_j;
+        sum[VECTORS + v] += X_k * x_k;
+      }
+    }
+
+  s->coordinates = g;
+  for (int64_t m = 0; m < M; m++) {
+    s->norm2[m] = sum_of_lanes(sums + m * 2 * VECTORS);
+    s->r[m] = sum_of_lanes(sums + m * 2 * VECTORS + VECTORS);
+  }
+  return sum_of_lanes(r_star);
+}
+
+/* The class, the label noise and the label's chance of the next BLOCK steps. */
+static void refill_chances(simulation *s) {
+  for (int v = 0; v < VECTORS; v++) {
+    const int j = v * LANES_PER_VECTOR, k = j + LANES;
+    reals z_j, z_k;
+    draw_normals(&s->chances, v, &z_j, &z_k);
+    store(s->xi + j, z_j);
+    store(s->xi + k, z_k);
+    store(s->class_uniform + j, draw_uniforms(&s->chances, v));
+    store(s->class_uniform + k, draw_uniforms(&s->chances, v));
+    store(s->label_uniform + j, draw_uniforms(&s->chances, v));
+    store(s->label_uniform + k, draw_uniforms(&s->chances, v));
+  }
+}
+
+/* Counts instead of searching: a branch on a random number is mispredicted half of the time. */
+static int64_t drawn_class(const simulation *s, double uniform) {
+  int64_t class = 0;
+  for (int64_t i = 0; i + 1 < s->problem->classes; i++) class += uniform >= s->cumulated[i];
+  return class;
+}
+
+/* One iterate's update from its scores at time t, the step's class, and its sample's chances. */
+static inline update sgd_update(const simulation *s, int64_t iterate, double t, int64_t class, double r_star, double xi,
+                                double uniform) {
+  const sgdlimit_problem *p = s->problem;
+  const int64_t K = p->classes;
+  const double *par = PARAMETERS > 0 ? p->parameters + iterate * PARAMETERS * K + class : NULL;
+  const double r = s->r[iterate], n = sqrt(s->norm2[iterate]);
+  const double y = target(p->labels[class], r_star, xi, uniform, par, K);
+  double dr, dn;
+  gradient(r, n, y, par, K, &dr, &dn);
+  const double step = learning_rate(p, iterate, t) / p->dimension;
+  const double shrinkage = (n > 0 ? dn / n : 0) + ridge(par, K);
+  return (update){.kept = 1 - step * shrinkage, .added = -step * dr};
+}
+
+/* Between sweeps, so that an iterate can be looked at; the next sweep then finds nothing to apply. */
+static void apply_update(simulation *s, int64_t iterate) {
+  const update u = s->updates[iterate];
+  double *X = s->iterates + iterate * s->length;
+  for (int64_t j = 0; j < s->length; j += LANES_PER_VECTOR) store(X + j, updated(u, load(X + j), load(s->x + j)));
+  s->updates[iterate] = (update){.kept = 1, .added = 0};
+}
+
+/* norm2, overlap, distance2, reference_distance2; m, c, Q of each class. */
+static void summarise(const simulation *s, int64_t iterate, double *summary) {
+  const double *X = s->iterates + iterate * s->length;
+  reals norm2[VECTORS] = {{0}}, overlap[VECTORS] = {{0}}, distance2[VECTORS] = {{0}}, reference2[VECTORS] = {{0}};
+  for (int64_t block = 0; block < s->length; block += LANES)
+    for (int v = 0; v < VECTORS; v++) {
+      const int64_t j = block + v * LANES_PER_VECTOR;
+      const reals X_j = load(X + j), teacher_j = load(s->teacher + j);
+      norm2[v] += X_j * X_j;
+      overlap[v] += X_j * teacher_j;
+      distance2[v] += (X_j - teacher_j) * (X_j - teacher_j);
+      if (s->reference) reference2[v] += (X_j - load(s->reference + j)) * (X_j - load(s->reference + j));
+    }
+  summary[0] = sum_of_lanes(norm2);
+  summary[1] = sum_of_lanes(overlap);
+  summary[2] = sum_of_lanes(distance2);
+  summary[3] = sum_of_lanes(reference2);
+  for (int64_t class = 0; class < s->problem->classes; class++) {
+    const double *root = s->roots + class * s->length, *mean = s->means + class * s->length;
+    reals m[VECTORS] = {{0}}, c[VECTORS] = {{0}}, Q[VECTORS] = {{0}};
+    for (int64_t block = 0; block < s->length; block += LANES)
+      for (int v = 0; v < VECTORS; v++) {
+        const int64_t j = block + v * LANES_PER_VECTOR;
+        const reals X_j = load(X + j), root_j = load(root + j);
+        m[v] += load(mean + j) * X_j;
+        c[v] += (root_j * X_j) * (root_j * load(s->teacher + j));
+        Q[v] += (root_j * X_j) * (root_j * X_j);
+      }
+    summary[4 + 3 * class] = sum_of_lanes(m);
+    summary[5 + 3 * class] = sum_of_lanes(c);
+    summary[6 + 3 * class] = sum_of_lanes(Q);
+  }
+}
+
+static int64_t steps_until(const sgdlimit_problem *p, double time) { return (int64_t)floor(time * p->dimension + 0.5); }
+
+/* Whatever is not finite in a step shows in the norm after it. */
+static int has_diverged(const simulation *s, int64_t iterate, double norm2) {
+  return !isfinite(norm2) || norm2 > s->norm2_bound[iterate];
+}
+
+/* One run; on trouble its status, with `outcome` telling the iterate and the time. `done` counts steps over runs. */
+static int32_t simulate_run(simulation *s, int64_t run, int64_t *done, sgdlimit_outcome *outcome) {
+  const sgdlimit_problem *p = s->problem;
+  const int64_t M = p->iterates, K = p->classes, N = p->modes, T = p->times_count, values = 4 + 3 * K;
+  const int64_t look_every = 1 + COORDINATE_STEPS_PER_LOOK / (s->length * M);
+  int64_t next_look = *done;
+  double *statistics = p->statistics + (run - p->first_run) * M * T * values;
+
+  seed_generator(&s->coordinates, p->seed, (uint64_t)run, COORDINATES);
+  seed_generator(&s->chances, p->seed, (uint64_t)run, CHANCES);
+  memset(s->x, 0, (size_t)s->length * sizeof *s->x);
+  for (int64_t m = 0; m < M; m++) {
+    memcpy(s->iterates + m * s->length, p->start_mean + m * N, (size_t)N * sizeof(double));
+    memset(s->iterates + m * s->length + N, 0, (size_t)(s->length - N) * sizeof(double));
+    s->updates[m] = (update){.kept = 1, .added = 0};
+    double norm2 = 0;
+    for (int64_t j = 0; j < N; j++) norm2 += p->start_mean[m * N + j] * p->start_mean[m * N + j];
+    s->norm2_bound[m] = 1e6 * fmax(norm2, 1);
+  }
+
+  const int64_t first_step = steps_until(p, p->start_time);
+  int64_t step = first_step;
+  for (int64_t output = 0; output < T; output++) {
+    for (const int64_t stop = steps_until(p, p->times[output]); step < stop; step++, ++*done) {
+      const double t = (double)step / p->dimension;
+      const int64_t chance = (step - first_step) % BLOCK;
+      outcome->time = t;
+      if (*done == next_look) {
+        next_look += look_every;
+        if (p->progress) *p->progress = *done;
+        if (p->cancel && *p->cancel) return SGDLIMIT_CANCELLED;
+      }
+      if (chance == 0) refill_chances(s);
+      const int64_t class = drawn_class(s, s->class_uniform[chance]);
+      const double *root = s->roots + class * s->length, *mean = s->means + class * s->length;
+      reals sums[2 * VECTORS];
+      const double r_star = M == 1 ? sweep(s, 1, sums, root, mean) : sweep(s, M, s->sums, root, mean);
+      for (int64_t m = 0; m < M; m++) {
+        if (has_diverged(s, m, s->norm2[m])) {
+          outcome->iterate = m;
+          return SGDLIMIT_DIVERGED;
+        }
+        s->updates[m] = sgd_update(s, m, t, class, r_star, s->xi[chance], s->label_uniform[chance]);
+      }
+    }
+    outcome->time = (double)step / p->dimension;
+    for (int64_t m = 0; m < M; m++) {
+      double *summary = statistics + (m * T + output) * values;
+      apply_update(s, m);
+      summarise(s, m, summary);
+      if (has_diverged(s, m, summary[0])) {
+        outcome->iterate = m;
+        return SGDLIMIT_DIVERGED;
+      }
+    }
+  }
+  return SGDLIMIT_OK;
+}
+
+static int can_be_simulated(const sgdlimit_problem *p) {
+  if (p->size != sizeof *p) return 0;
+  if (p->iterates < 1 || p->classes < 1 || p->modes < 1 || p->times_count < 1 || p->runs < 0 || p->first_run < 0)
+    return 0;
+  if (p->dimension != (double)p->modes) return 0;   /* a mode is a coordinate here */
+  if (!(p->start_time >= 0)) return 0;
+  for (int64_t i = 0; i < p->times_count; i++)
+    if (!(p->times[i] >= (i > 0 ? p->times[i - 1] : p->start_time))) return 0;
+  if (!(p->times[p->times_count - 1] * p->dimension < 0x1p53)) return 0;   /* steps are counted in doubles too */
+  for (int64_t i = 0; i < p->classes * p->modes; i++)
+    if (!(p->eigenvalues[i] >= 0)) return 0;
+  return 1;
+}
+
+/* Cuts all arrays of a simulation out of one allocation, which the caller frees; NULL when there is no memory. */
+static double *lay_out(simulation *s) {
+  const sgdlimit_problem *p = s->problem;
+  const int64_t M = p->iterates, K = p->classes, L = s->length;
+  const double doubles = (double)L * (double)(2 * K + M + 3) + (double)(2 * LANES + 5) * (double)M + (double)K;
+  if (doubles > (double)(PTRDIFF_MAX / 2 / (int64_t)sizeof(double))) return NULL;
+  const size_t bytes = ((size_t)(L * (2 * K + M + 3) + (2 * LANES + 5) * M + K) * sizeof(double) + 63) / 64 * 64;
+  double *memory = aligned_alloc(64, bytes);   /* rows and sums at whole cache lines: they are whole blocks long */
+  if (!memory) return NULL;
+  double *next = memory;
+  s->roots = next, next += K * L;
+  s->means = next, next += K * L;
+  s->teacher = next, next += L;
+  s->x = next, next += L;
+  s->reference = next, next += L;
+  s->iterates = next, next += M * L;
+  s->sums = (reals *)next, next += M * 2 * LANES;
+  s->updates = (update *)next, next += M * 2;
+  s->norm2 = next, next += M;
+  s->r = next, next += M;
+  s->norm2_bound = next, next += M;
+  s->cumulated = next;
+  return memory;
+}
+
+static void copy_padded(double *to, const double *from, int64_t count, int64_t length) {
+  for (int64_t j = 0; j < length; j++) to[j] = j < count ? from[j] : 0;
+}
+
+/* Runs first_run .. first_run + runs - 1, each a function of (seed, run) alone, for `times` in units of d steps.
+ * Summaries that trouble left undone are NaN; the later runs are then not begun. */
+int32_t sgdlimit_simulate(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
+  *outcome = (sgdlimit_outcome){.status = SGDLIMIT_BAD_PROBLEM};
+  if (!can_be_simulated(p)) return outcome->status;
+  const int64_t K = p->classes, N = p->modes, values = p->iterates * p->times_count * (4 + 3 * K);
+  simulation s = {.problem = p, .length = (N + BLOCK - 1) / BLOCK * BLOCK};
+  double *memory = lay_out(&s);
+  if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
+
+  for (int64_t class = 0; class < K; class++) {
+    double *root = s.roots + class * s.length;
+    copy_padded(root, p->eigenvalues + class * N, N, s.length);
+    for (int64_t j = 0; j < N; j++) root[j] = sqrt(root[j]);
+    copy_padded(s.means + class * s.length, p->means + class * N, N, s.length);
+    s.cumulated[class] = p->probabilities[class] + (class > 0 ? s.cumulated[class - 1] : 0);
+  }
+  copy_padded(s.teacher, p->teacher, N, s.length);
+  if (p->reference) copy_padded(s.reference, p->reference, N, s.length);
+  else s.reference = NULL;
+  for (int64_t i = 0; i < p->runs * values; i++) p->statistics[i] = NAN;
+
+  outcome->status = SGDLIMIT_OK;
+  for (int64_t i = 0; i < p->runs && outcome->status == SGDLIMIT_OK; i++) {
+    outcome->run = p->first_run + i;
+    outcome->status = simulate_run(&s, outcome->run, &outcome->accepted, outcome);
+  }
+  if (p->progress) *p->progress = outcome->accepted;
+  free(memory);
+  return outcome->status;
+}
+
+/* ---- The interface ----------------------------------------------------------------------------------------------- */
+
+int32_t sgdlimit_abi(void) { return SGDLIMIT_ABI; }
+const char *sgdlimit_parameter_names(void) { return "epsilon,tau,sigma"; }
+const char *sgdlimit_schedule_names(void) { return ""; }
+const char *sgdlimit_statistic_names(void) { return "adversarial_risk,clean_risk,norm2,overlap,cosine,distance2,learning_rate,effective_ridge"; }
+const char *sgdlimit_coefficient_names(void) { return "R,A,B,D,F,I"; }
+const char *sgdlimit_score_names(void) { return "n,m_star,Q_star,m,beta,Q_perp"; }
+/* What must be positive for the equations to hold. */
+const char *sgdlimit_positive_names(void) { return ""; }
+
+/* Coefficients of one class at given scores (in the order of sgdlimit_score_names), label and parameters. */
+void sgdlimit_coefficients(const double *score_values, double y, const double *par, double *out) {
+  score w;
+  w.n = score_values[0];
+  w.m_star = score_values[1];
+  w.Q_star = score_values[2];
+  w.m = score_values[3];
+  w.beta = score_values[4];
+  w.Q_perp = score_values[5];
+  all_coefficients(&w, y, par, 1, &out[0], &out[1], &out[2], &out[3], &out[4], &out[5]);
+}
+
+/* dx and dv at (t, x, v); work has room for p->modes + the constants (GLOBAL + CLASS * K). */
+int32_t sgdlimit_rhs(const sgdlimit_problem *p, int64_t iterate, double t, const double *x, const double *v, double *dx,
+                     double *dv, double *work) {
+  if (p->size != sizeof *p) return SGDLIMIT_BAD_PROBLEM;
+  double *noise = work, *k = work + p->modes;
+  constants(p, k);
+  rates(p, k, iterate, x, v, dx, dv, noise);
+  const double gamma = learning_rate(p, iterate, t);
+  for (int64_t j = 0; j < p->modes; j++) {
+    const double slope = dv[j];
+    dx[j] = gamma * (dx[j] + slope * (x[j] - p->teacher[j]));
+    dv[j] = 2 * gamma * slope * v[j] + gamma * gamma * noise[j];
+  }
+  return SGDLIMIT_OK;
+}
+
+int64_t sgdlimit_constants_count(const sgdlimit_problem *p) { return constants_count(p); }

@@ -1,0 +1,1024 @@
+"""The high-dimensional limit of streaming SGD on one model, its statistics, and the SGD itself.
+
+    loss       (r**2 - y**2)**2/4
+    target     Teacher('r_star')
+    adversary  none
+
+Written by sgdlimit, generator format 2. To write it again: sgdlimit generate SPEC --out DIRECTORY
+The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
+"""
+
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import NamedTuple
+import numpy as np
+from numpy.typing import NDArray
+
+
+PARAMETERS = ('tau',)
+SCHEDULE_PARAMETERS = ()
+STATISTICS = ('adversarial_risk', 'clean_risk', 'norm2', 'overlap', 'cosine', 'distance2', 'learning_rate', 'effective_ridge')
+COEFFICIENTS = ('R', 'A', 'B', 'D', 'F', 'I')
+SCORE = ('m_star', 'Q_star', 'm', 'dm', 'beta', 'beta1', 'Q_perp')
+POSITIVE = ()
+
+
+# ---- The problem ------------------------------------------------------------------------------------------------
+
+
+Array = NDArray[np.float64]
+
+
+class Status(IntEnum):
+    """How a call ended; the numbers are those of the C interface.
+
+    Examples
+    --------
+    >>> Status(1).name
+    'DIVERGED'
+    """
+
+    OK = 0
+    DIVERGED = 1
+    CANCELLED = 2
+    NO_PROGRESS = 3  # step size underflow or max_steps
+    BAD_PROBLEM = 4
+    OUT_OF_MEMORY = 5
+    NO_STEP = 6  # a greedy learning rate does not exist
+
+
+class StepKind(IntEnum):
+    """How ``step_arguments`` are read; the numbers are those of the C interface."""
+
+    CONSTANT = 0
+    SCHEDULE = 1
+
+
+@dataclass(eq=False)
+class Trouble(Exception):
+    """A kernel stopped before its end.
+
+    Parameters
+    ----------
+    status : Status
+        Why.
+    iterate, run : int
+        Where it was met first; ``run`` is 0 in a solve.
+    time : float
+        When it was met, ``t = k/d``.
+    curve : array, optional
+        What had been computed until then, shaped as the whole answer, NaN where nothing had.
+
+    Examples
+    --------
+    >>> str(Trouble(Status.DIVERGED, iterate=0, run=3, time=1.5))
+    'DIVERGED at t = 1.5 (iterate 0, run 3)'
+    """
+
+    status: Status
+    iterate: int
+    run: int
+    time: float
+    curve: Array | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.status.name} at t = {self.time:.6g} (iterate {self.iterate}, run {self.run})"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Problem:
+    """What a verb reads: the fields of the C struct ``sgdlimit_problem`` under the same names.
+
+    The counts M (``iterates``), K (``classes``), N (``modes``) and T (``times_count``) are read off the
+    arrays' shapes. What a verb computes it returns: those fields of the struct are not here.
+
+    Parameters
+    ----------
+    dimension : float
+        The dimension d; ``inf`` is allowed in a solve.
+    weights : array [N]
+        Share of the dimension of each mode, ω.
+    probabilities : array [K]
+        Class probabilities.
+    eigenvalues, means : array [K, N]
+        Covariance eigenvalues and mean of each class in the common eigenbasis.
+    labels : array [K]
+        Labels of the classes; zeros when the target is not `Labels`.
+    teacher : array [N]
+        Teacher direction X*; zeros when absent.
+    reference : array [N], optional
+        The point X° of ``reference_distance2``.
+    parameters : array [M, P, K]
+        The loss's parameters, in the order of the kernel's parameter names.
+    start_mean, start_variance : array [M, N]
+        Mean and variance of each iterate's modes at ``start_time``; a simulation reads the mean alone.
+    start_auxiliary : array [M, aux], optional
+        Auxiliary state at ``start_time``.
+    step_kind : int
+        How ``step_arguments`` are read, a `StepKind`.
+    step_arguments : array [M, count]
+        Arguments of the learning rate.
+    start_time : float
+        Time at the start.
+    times : array [T]
+        Output times: increasing, none before ``start_time``.
+    rtol : float
+        Relative tolerance of a solve.
+    max_steps : int
+        Bound on the number of steps of a solve.
+    first_run, runs : int
+        A simulation makes the runs ``first_run .. first_run + runs - 1``.
+    seed : int
+        Seed of a simulation.
+    cancel : int32 array [1], optional
+        A nonzero value, written by another thread, asks the verb to stop.
+    progress : int64 array [1], optional
+        Written by the verb: output times done (solve), steps done over all runs (simulate).
+    """
+
+    dimension: float
+    weights: Array
+    probabilities: Array
+    eigenvalues: Array
+    means: Array
+    labels: Array
+    teacher: Array
+    parameters: Array
+    start_mean: Array
+    start_variance: Array
+    step_arguments: Array
+    times: Array
+    reference: Array | None = None
+    start_auxiliary: Array | None = None
+    step_kind: int = StepKind.CONSTANT
+    start_time: float = 0.0
+    rtol: float = 1e-8
+    max_steps: int = 1_000_000
+    first_run: int = 0
+    runs: int = 1
+    seed: int = 0
+    cancel: NDArray[np.int32] | None = None
+    progress: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        # A wrong shape would be broadcast into a wrong answer by NumPy, and read past its end by C.
+        M, K, N = self.iterates, self.classes, self.modes
+        shapes = {
+            "weights": (N,),
+            "probabilities": (K,),
+            "eigenvalues": (K, N),
+            "means": (K, N),
+            "labels": (K,),
+            "teacher": (N,),
+            "reference": (N,),
+            "parameters": (M, self.parameters.shape[1], K),
+            "start_mean": (M, N),
+            "start_variance": (M, N),
+            "step_arguments": (M, self.step_arguments_count),
+            "times": (self.times_count,),
+        }
+        for name, shape in shapes.items():
+            array = getattr(self, name)
+            if array is not None and array.shape != shape:
+                raise ValueError(f"{name}: has shape {array.shape}; give {shape}")
+
+    @property
+    def iterates(self) -> int:
+        """M, the number of iterates."""
+        return len(self.parameters)
+
+    @property
+    def classes(self) -> int:
+        """K, the number of classes."""
+        return len(self.probabilities)
+
+    @property
+    def modes(self) -> int:
+        """N, the number of modes."""
+        return len(self.weights)
+
+    @property
+    def times_count(self) -> int:
+        """T, the number of output times."""
+        return len(self.times)
+
+    @property
+    def step_arguments_count(self) -> int:
+        """Number of arguments of the learning rate."""
+        return int(self.step_arguments.shape[1])
+
+
+LearningRate = Callable[[Problem, int, float], float]
+
+
+# ---- This model -------------------------------------------------------------------------------------------------
+
+
+def constants(problem):
+    """What depends on the instance alone: m*, Q* of each class, ..."""
+    x_star = problem.teacher
+    teacher_norm2 = np.sum(x_star*x_star)
+    k = [teacher_norm2]
+    for i in range(problem.classes):
+        lam = problem.eigenvalues[i]
+        mu = problem.means[i]
+        m_star = np.sum(mu*x_star)
+        Q_star = np.sum(lam*(x_star*x_star))
+        k += [m_star, Q_star]
+    return np.array(k)
+
+
+@np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
+def class_score(problem, k, i, x, v, n):
+    """What the coefficients of class i are functions of, from the state."""
+    lam = problem.eigenvalues[i]
+    mu = problem.means[i]
+    x_star = problem.teacher
+    m_star = k[1 + 2 * i + 0]
+    Q_star = k[1 + 2 * i + 1]
+    m = np.sum(mu*x)
+    dm = np.sum((x - x_star)*mu)
+    sum_beta = np.sum(lam*x*x_star)
+    sum_beta1 = np.sum((x - x_star)*lam*x_star)
+    beta = np.where(Q_star > 0.0, sum_beta/Q_star, 0.0)
+    beta1 = np.where(Q_star > 0.0, sum_beta1/Q_star, -1.0)
+    Q_perp = np.sum((np.square(-beta*x_star + x) + v)*lam)
+    return m_star, Q_star, m, dm, beta, beta1, Q_perp
+
+
+@np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
+def rate_coefficients(score, y, par):
+    """What the mode equations need of one class."""
+    m_star = score[0]
+    Q_star = score[1]
+    m = score[2]
+    dm = score[3]
+    beta = score[4]
+    beta1 = score[5]
+    Q_perp = score[6]
+    c1 = beta + 1.0
+    c2 = Q_star*c1
+    c3 = beta*c2
+    c4 = Q_perp + c3
+    c5 = m + m_star
+    c6 = Q_star*beta
+    c7 = beta1*c6
+    c8 = Q_perp + c7
+    c9 = beta1*c2
+    c10 = Q_perp + c9
+    c11 = c10 + c5*dm
+    c12 = m*m
+    c13 = m_star*m_star
+    c14 = beta*beta
+    c15 = Q_star*c14
+    c16 = Q_perp + Q_star*(beta1*beta1)
+    c17 = Q_perp + Q_star*(c1*c1) + c5*c5
+    c18 = 2.0*Q_perp
+    c19 = c18 + 2.0*c9
+    c20 = c17*dm + c19*c5
+    c21 = c11*c19 + c16*c17 + c20*dm
+    c22 = c18 + 2.0*c7
+    c23 = c18 + 2.0*c3
+    c24 = c10*dm + c11*dm + c16*c5
+    return c11*m + c4*dm + c5*c8, 3.0*Q_perp - Q_star + 3.0*c12 - c13 + 3.0*c15, 0.0, c21*(Q_perp + c15) + c22*(c11*c23 + c17*c8 + c20*m) + c23*(c11*c22 + c24*m + c4*(c16 + dm*dm)) + m*(c20*c22 + c21*m + c23*c24), 3.0*Q_perp + 3.0*Q_star*c14 - Q_star + 3.0*c12 - c13 - 2.0*c6 - 2.0*m*m_star
+
+
+@np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
+def statistic_coefficients(score, y, par):
+    """What the statistics need of one class."""
+    m_star = score[0]
+    Q_star = score[1]
+    m = score[2]
+    dm = score[3]
+    beta = score[4]
+    beta1 = score[5]
+    Q_perp = score[6]
+    c1 = m + m_star
+    c2 = beta + 1.0
+    c3 = Q_perp + Q_star*(c2*c2) + c1*c1
+    c4 = Q_star*beta1*c2
+    c5 = 2.0*Q_perp + 2.0*c4
+    c6 = 0.25*c3*(Q_perp + Q_star*(beta1*beta1)) + 0.25*c5*(Q_perp + c1*dm + c4) + 0.25*dm*(c1*c5 + c3*dm)
+    return c6, 3.0*Q_perp + 3.0*Q_star*(beta*beta) - Q_star + 3.0*(m*m) - (m_star*m_star), 0.0, c6
+
+
+@np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
+def all_coefficients(score, y, par):
+    """R, A, B, D, F, I of one class."""
+    m_star = score[0]
+    Q_star = score[1]
+    m = score[2]
+    dm = score[3]
+    beta = score[4]
+    beta1 = score[5]
+    Q_perp = score[6]
+    c1 = Q_perp + Q_star*(beta1*beta1)
+    c2 = m + m_star
+    c3 = beta + 1.0
+    c4 = Q_perp + Q_star*(c3*c3) + c2*c2
+    c5 = c1*c4
+    c6 = 2.0*Q_perp
+    c7 = Q_star*c3
+    c8 = beta1*c7
+    c9 = c6 + 2.0*c8
+    c10 = Q_perp + c8
+    c11 = c10 + c2*dm
+    c12 = c11*c9
+    c13 = c2*c9 + c4*dm
+    c14 = c13*dm
+    c15 = beta*c7
+    c16 = Q_perp + c15
+    c17 = Q_star*beta
+    c18 = beta1*c17
+    c19 = Q_perp + c18
+    c20 = Q_star*(beta*beta)
+    c21 = c12 + c14 + c5
+    c22 = 2.0*c18 + c6
+    c23 = 2.0*c15 + c6
+    c24 = c1*c2 + c10*dm + c11*dm
+    return 0.25*c12 + 0.25*c14 + 0.25*c5, c11*m + c16*dm + c19*c2, 3.0*Q_perp - Q_star + 3.0*c20 + 3.0*(m*m) - (m_star*m_star), -2.0*c17 - 2.0*m*m_star, 0.0, c21*(Q_perp + c20) + c22*(c11*c23 + c13*m + c19*c4) + c23*(c11*c22 + c16*(c1 + dm*dm) + c24*m) + m*(c13*c22 + c21*m + c23*c24)
+
+
+@np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
+def rates(problem, k, iterate, x, v):
+    """dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)), dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j."""
+    x_star = problem.teacher
+    omega = problem.weights
+    p_tau = problem.parameters[iterate, 0, 0]
+    offset, slope, noise = np.zeros((3, problem.modes))
+    norm2 = np.sum(v + x*x)
+    n = np.sqrt(norm2)
+    inverse_norm = np.where(n > 0.0, 1.0/n, 0.0)
+    mean_F = 0.0
+    for i in range(problem.classes):
+        lam = problem.eigenvalues[i]
+        mu = problem.means[i]
+        par = problem.parameters[iterate, :, i]
+        score = class_score(problem, k, i, x, v, n)
+        probability = problem.probabilities[i]
+        A, B, F, I, BD = rate_coefficients(score, problem.labels[i], par)
+        w1 = BD*probability
+        w2 = A*probability
+        w3 = B*probability
+        w4 = I*probability
+        offset += w1*lam*x_star + w2*mu
+        slope += w3*lam
+        noise += w4*lam
+        mean_F += F*probability
+    s1 = -p_tau
+    s2 = -inverse_norm*mean_F
+    offset[:] = s1*x_star + s2*x_star - offset
+    slope[:] = s1 + s2 - slope
+    noise[:] = noise*omega
+    return offset, slope, noise
+
+
+@np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
+def statistics(problem, k, iterate, t, x, v):
+    """The statistics, in the order of STATISTICS."""
+    x_star = problem.teacher
+    teacher_norm2 = k[0]
+    p_tau = problem.parameters[iterate, 0, 0]
+    gamma = learning_rate(problem, iterate, t)
+    norm2 = np.sum(v + x*x)
+    sum_overlap = np.sum(x*x_star)
+    sum_distance2 = np.sum(np.square(x - x_star) + v)
+    n = np.sqrt(norm2)
+    inverse_norm = np.where(n > 0.0, 1.0/n, 0.0)
+    mean_B = 0.0
+    mean_F = 0.0
+    mean_R = 0.0
+    mean_clean_risk = 0.0
+    for i in range(problem.classes):
+        par = problem.parameters[iterate, :, i]
+        score = class_score(problem, k, i, x, v, n)
+        probability = problem.probabilities[i]
+        R, B, F, clean_risk = statistic_coefficients(score, problem.labels[i], par)
+        mean_B += B*probability
+        mean_F += F*probability
+        mean_R += R*probability
+        mean_clean_risk += clean_risk*probability
+    return np.array([
+        mean_R,  # adversarial_risk
+        mean_clean_risk,  # clean_risk
+        norm2,  # norm2
+        sum_overlap,  # overlap
+        np.where(norm2*teacher_norm2 > 0.0, sum_overlap/(np.sqrt(norm2)*np.sqrt(teacher_norm2)), 0.0),  # cosine
+        sum_distance2,  # distance2
+        gamma,  # learning_rate
+        np.where(mean_B*n > 0.0, (inverse_norm*mean_F + p_tau)/mean_B, np.nan),  # effective_ridge
+    ])
+
+
+def learning_rate(problem, iterate, t):
+    """gamma(t); the step of SGD is gamma/d."""
+    return problem.step_arguments[iterate, 0]
+
+
+def gradient(r, n, y, par):
+    """d f_adv/dr and d f_adv/dn at samples."""
+    return r*(r*r - (y*y)), 0.0
+
+
+def target(y, r_star, xi, uniform, par):
+    """Labels of samples."""
+    return r_star
+
+
+def ridge(par):
+    """tau."""
+    p_tau = par[0]
+    return p_tau
+
+
+# ---- The solver and the simulation ------------------------------------------------------------------------------
+
+
+Constants = Callable[[Problem], Array]
+Rates = Callable[[Problem, Array, int, Array, Array], tuple[Array, Array, Array]]
+Statistics = Callable[[Problem, Array, int, float, Array, Array], Array]
+
+# Dormand and Prince 5(4); the last row of the stages' weights is the step itself.
+_POSITIONS = np.array([0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1, 1])
+_WEIGHTS = (
+    np.array([]),
+    np.array([1 / 5]),
+    np.array([3 / 40, 9 / 40]),
+    np.array([44 / 45, -56 / 15, 32 / 9]),
+    np.array([19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729]),
+    np.array([9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656]),
+    np.array([35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84]),
+)
+_ERROR = np.array([71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40])
+_DENSE = np.array(
+    [
+        -12715105075 / 11282082432,
+        0,
+        87487479700 / 32700410799,
+        -10690763975 / 1880347072,
+        701980252875 / 199316789632,
+        -1453857185 / 822651844,
+        69997945 / 29380423,
+    ]
+)
+_PATIENCE = 1000
+_EPSILON = float(np.finfo(np.float64).eps)
+_SMALLEST = float(np.finfo(np.float64).tiny)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a solve ended: the fields of the C struct ``sgdlimit_outcome``.
+
+    Parameters
+    ----------
+    status : Status
+        ``Status.OK``, or why it stopped before its end.
+    iterate, run : int
+        The iterate it stopped in; ``run`` is 0 in a solve.
+    time : float
+        The last output time, or the time of the trouble.
+    accepted, rejected, evaluations : int
+        Steps and right-hand sides, over all iterates.
+
+    Examples
+    --------
+    >>> Outcome(Status.DIVERGED, 0, 0, 1.5, accepted=12, rejected=1, evaluations=79).status.name
+    'DIVERGED'
+    """
+
+    status: Status
+    iterate: int
+    run: int
+    time: float
+    accepted: int
+    rejected: int
+    evaluations: int
+
+
+class Solution(NamedTuple):
+    """What `solve` computed; NaN where trouble kept it from computing.
+
+    Parameters
+    ----------
+    statistics : array [M, T, S]
+    mean, variance : array [M, T, N], or None when not asked for
+    final_mean, final_variance : array [M, N]
+    outcome : Outcome
+    """
+
+    statistics: Array
+    mean: Array | None
+    variance: Array | None
+    final_mean: Array
+    final_variance: Array
+    outcome: Outcome
+
+
+class _Stopped(Exception):
+    """A status on its way to the outcome."""
+
+    def __init__(self, status: Status) -> None:
+        self.status = status
+
+
+class _Attempt(NamedTuple):
+    state: Array
+    scale: Array
+    norm2: float
+    error: float  # in units of what it may be
+
+
+@dataclass
+class _Integration:
+    """One iterate on its way. States are arrays ``[2, N]`` of ``e = x − X*`` and ``v``."""
+
+    problem: Problem
+    constants: Array
+    rates: Rates
+    learning_rate: LearningRate
+    statistics: Statistics
+    iterate: int
+    judged: int
+    weightings: Array  # [1 + K, N]: 1, then the eigenvalues of each class
+    teacher2: Array  # [1 + K]: sums of W X*²
+    values: Array  # out, [T, S]
+    mean: Array | None  # out, [T, N]
+    variance: Array | None  # out, [T, N]
+    time: float = 0.0
+    accepted: int = 0
+    rejected: int = 0
+    evaluations: int = 0
+
+    def judge(self, y: Array) -> tuple[Array, float]:
+        """What errors at the state ``y`` are relative to, for each weighting; and n²."""
+        e, v = y
+        x = self.problem.teacher + e
+        norm2 = float(x @ x + np.abs(v).sum())
+        squares, absolutes = self.weightings @ (e * e), self.weightings @ np.abs(v)
+        if norm2 < squares[0] + absolutes[0]:
+            squares[0], absolutes[0] = x @ x, np.abs(v).sum()
+        unresolved = _EPSILON * np.sqrt(squares * self.teacher2)
+        return squares + absolutes + unresolved / self.problem.rtol + _SMALLEST, norm2
+
+    def evaluate(self, t: float, y: Array) -> tuple[float, Array, Array, Array]:
+        """The learning rate, and the rates."""
+        p = self.problem
+        self.evaluations += 1
+        gamma = self.learning_rate(p, self.iterate, t)
+        return gamma, *self.rates(p, self.constants, self.iterate, p.teacher + y[0], y[1])
+
+    def differentiate(self, s: float, y: Array) -> Array:
+        """``dy/ds`` at the state ``y``; ``dt = 2 s ds``."""
+        gamma, offset, slope, noise = self.evaluate(self.problem.start_time + s * s, y)
+        e, v = y
+        return 2 * s * gamma * np.stack([offset + slope * e, 2 * slope * v + gamma * noise])
+
+    def attempt(self, s: float, h: float, state: Array, slopes: Array, scale: Array) -> _Attempt:
+        """A step of length ``h``; fills ``slopes`` but for the first."""
+        trial = state
+        for stage in range(1, 7):
+            trial = state + np.tensordot(h * _WEIGHTS[stage], slopes[:stage], 1)
+            slopes[stage] = self.differentiate(s + _POSITIONS[stage] * h, trial)
+        of_mean, of_variance = np.tensordot(h * _ERROR, slopes, 1)
+        trial_scale, norm2 = self.judge(trial)
+        scale = np.maximum(scale, trial_scale)
+        # Of Σ W (e² + v), to first order: a square errs twice as much as its root.
+        relative = 2 * np.sqrt(self.weightings @ (of_mean * of_mean) / scale)
+        relative += self.weightings @ np.abs(of_variance) / scale
+        allowed = 0.5 * self.problem.rtol  # steps add up
+        error = float(np.max(relative)) / allowed if math.isfinite(norm2) else math.nan
+        return _Attempt(trial, trial_scale, norm2, error)
+
+    def first_step(self, state: Array) -> float:
+        """It lasts rtol times the fastest mode's time."""
+        p = self.problem
+        gamma, _, slope, _ = self.evaluate(p.start_time, state)
+        fastest = abs(gamma) * float(np.max(np.abs(slope)))
+        horizon = float(p.times[-1]) - p.start_time
+        return math.sqrt(p.rtol * (1 / fastest if fastest * horizon > 1 else horizon))
+
+    def describe(self, t: float, y: Array) -> Array:
+        """The statistics."""
+        x = self.problem.teacher + y[0]
+        return self.statistics(self.problem, self.constants, self.iterate, t, x, y[1])
+
+    def record(self, output: int, y: Array, bound: Array) -> None:
+        """Output number ``output`` from the state at it."""
+        p = self.problem
+        self.time = float(p.times[output])
+        if self.mean is not None and self.variance is not None:
+            self.mean[output], self.variance[output] = p.teacher + y[0], y[1]
+        found = self.values[output] = self.describe(self.time, y)
+        if np.any(~np.isnan(bound) & ~(np.isfinite(found) & (found <= bound))):
+            raise _Stopped(Status.DIVERGED)
+        if p.progress is not None:
+            p.progress[0] = self.iterate * p.times_count + output + 1
+
+    def run(self) -> Array:
+        """The state at the last output time; `_Stopped` on trouble."""
+        p = self.problem
+        clocks = np.sqrt(p.times - p.start_time)
+        finish = float(clocks[-1])
+        state = np.stack([p.start_mean[self.iterate] - p.teacher, p.start_variance[self.iterate]])
+        slopes = np.zeros((7, *state.shape))  # dy/ds = 0 at s = 0
+        self.time = p.start_time
+        scale, norm2 = self.judge(state)
+        if not math.isfinite(norm2):
+            raise _Stopped(Status.DIVERGED)
+        norm2_bound = 1e6 * max(norm2, 1.0)
+        bound = 1e6 * np.maximum(self.describe(p.start_time, state), 1)  # NaN stays
+        bound[self.judged :] = np.nan
+
+        s, h, last_error, growth, output = 0.0, self.first_step(state), 1.0, 10.0, 0
+        hopeless = 0
+        while output < len(clocks) and clocks[output] <= 0:
+            self.record(output, state, bound)
+            output += 1
+        while s < finish:
+            self.time = p.start_time + s * s
+            if p.cancel is not None and p.cancel[0]:
+                raise _Stopped(Status.CANCELLED)
+            end = finish if s + 1.01 * h >= finish else s + h  # no sliver at the end
+            left = p.max_steps - (self.accepted + self.rejected)
+            if not end > s or left < 1:
+                raise _Stopped(Status.NO_PROGRESS)
+            h = end - s
+            # steps of this length in time that are needed, against those left
+            hopeless = hopeless + 1 if (finish - s) * (finish + s) > left * h * (s + end) else 0
+            if hopeless > _PATIENCE:
+                raise _Stopped(Status.NO_PROGRESS)
+
+            trial = self.attempt(s, h, state, slopes, scale)
+            if not trial.error <= 1:
+                kept = max(0.1, 0.95 * trial.error**-0.2) if math.isfinite(trial.error) else 0.1
+            else:
+                kept = 0.5 if np.any(trial.state[1] < 0) else 1.0
+            if kept < 1:
+                self.rejected += 1
+                h *= kept
+                growth = 1.0
+                continue
+            while output < len(clocks) and clocks[output] <= end:
+                theta = (clocks[output] - s) / h
+                y = _interpolate(h, theta, state, slopes) if theta < 1 else trial.state
+                self.record(output, y, bound)
+                output += 1
+
+            self.accepted += 1
+            s = end
+            self.time = p.start_time + s * s
+            if trial.norm2 > norm2_bound:
+                raise _Stopped(Status.DIVERGED)
+            state, scale, slopes[0] = trial.state, trial.scale, slopes[6]
+            grown = 0.95 * trial.error**-0.17 * last_error**0.04 if trial.error > 0 else growth
+            h *= min(growth, max(0.2, grown))
+            last_error = max(trial.error, 1e-4)
+            growth = 10.0
+        self.time = float(p.times[-1])
+        return state
+
+
+def _interpolate(h: float, theta: float, state: Array, slopes: Array) -> Array:
+    """The state at the fraction ``theta`` of an attempted step, to order 4."""
+    total = np.append(_WEIGHTS[6], 0.0)
+    first, last = np.eye(7)[[0, 6]]
+    rest = 1 - theta
+    inner = 2 * total - first - last + rest * _DENSE
+    weights = h * theta * (total + rest * (first - total + theta * inner))
+    y: Array = state + np.tensordot(weights, slopes, 1)
+    y[1] = np.maximum(y[1], 0)  # the polynomial may dip below, where the truth never is: 0 is nearer
+    return y
+
+
+def _can_be_solved(p: Problem) -> bool:
+    times = np.concatenate([[p.start_time], p.times])
+    return bool(
+        min(p.iterates, p.classes, p.modes, p.times_count, p.max_steps) >= 1
+        and 0 < p.rtol < 1
+        and np.all(np.isfinite(times))
+        and np.all(np.diff(times) >= 0)
+        and np.all(p.eigenvalues >= 0)
+        and np.all(p.start_variance >= 0)
+    )
+
+
+def solve(
+    problem: Problem,
+    constants: Constants,
+    rates: Rates,
+    learning_rate: LearningRate,
+    statistics: Statistics,
+    n_statistics: int,
+    n_judged: int | None = None,
+    *,
+    modes: bool = False,
+) -> Solution:
+    """Solve the mode equations of each iterate from ``start_time`` to the last output time.
+
+    At the first trouble it stops: what was computed until then stays, the rest is NaN, and the outcome tells
+    the status, the iterate and the time.
+
+    Parameters
+    ----------
+    problem : Problem
+        ``start_mean`` and ``start_variance`` hold the state at ``start_time``.
+    constants, rates, learning_rate, statistics : callable
+        What depends on the loss: ``constants(problem) -> k``;
+        ``rates(problem, k, iterate, x, v) -> (offset, slope, noise)``, of
+        ``dx/dt = γ (offset + slope (x − X*))`` and ``dv/dt = 2 γ slope v + γ² noise``;
+        ``learning_rate(problem, iterate, t) -> γ``;
+        ``statistics(problem, k, iterate, t, x, v) -> array [S]``.
+    n_statistics : int
+        S, how many numbers ``statistics`` returns.
+    n_judged : int, optional
+        How many of them, from the first, tell a divergence (a learning rate or a ridge may be large without one); all
+        unless given.
+    modes : bool
+        Whether to keep ``x`` and ``v`` at all output times.
+
+    Returns
+    -------
+    Solution
+        A failed solve returns too: look at ``outcome.status``.
+
+    Examples
+    --------
+    One isotropic class and noiseless labels, ``f = (r − y)²/2``: the risk decays at the rate ``2γ − γ²``.
+
+    >>> problem = Problem(
+    ...     dimension=np.inf,
+    ...     weights=np.ones(1),
+    ...     probabilities=np.ones(1),
+    ...     eigenvalues=np.ones((1, 1)),
+    ...     means=np.zeros((1, 1)),
+    ...     labels=np.zeros(1),
+    ...     teacher=np.ones(1),
+    ...     parameters=np.empty((1, 0, 1)),
+    ...     start_mean=np.zeros((1, 1)),
+    ...     start_variance=np.zeros((1, 1)),
+    ...     step_arguments=np.full((1, 1), 0.5),
+    ...     times=np.array([0.0, 40.0]),
+    ... )
+    >>> def risk(x, v):
+    ...     return (x - 1) ** 2 + v
+    >>> solution = solve(
+    ...     problem,
+    ...     constants=lambda p: np.empty(0),
+    ...     rates=lambda p, k, m, x, v: (0 * x, -np.ones(1), risk(x, v)),
+    ...     learning_rate=lambda p, m, t: p.step_arguments[m, 0],
+    ...     statistics=lambda p, k, m, t, x, v: risk(x, v),
+    ...     n_statistics=1,
+    ... )
+    >>> bool(abs(solution.statistics[0, 1, 0] / np.exp(-0.75 * 40) - 1) < 1e-7)
+    True
+    """
+    M, N, T = problem.iterates, problem.modes, problem.times_count
+    values = np.full((M, T, n_statistics), np.nan)
+    mean, variance = (np.full((M, T, N), np.nan) if modes else None for _ in range(2))
+    final_mean, final_variance = np.full((M, N), np.nan), np.full((M, N), np.nan)
+    outcome = Outcome(Status.BAD_PROBLEM, 0, 0, 0.0, accepted=0, rejected=0, evaluations=0)
+    if not _can_be_solved(problem):
+        return Solution(values, mean, variance, final_mean, final_variance, outcome)
+
+    k = constants(problem)
+    weightings = np.concatenate([np.ones((1, N)), problem.eigenvalues])
+    for m in range(M):
+        here = _Integration(
+            problem=problem,
+            constants=k,
+            rates=rates,
+            learning_rate=learning_rate,
+            statistics=statistics,
+            iterate=m,
+            judged=n_statistics if n_judged is None else n_judged,
+            weightings=weightings,
+            teacher2=weightings @ problem.teacher**2,
+            values=values[m],
+            mean=None if mean is None else mean[m],
+            variance=None if variance is None else variance[m],
+        )
+        status = Status.OK
+        try:
+            with np.errstate(all="ignore"):  # a step that overflows is no accident: it is rejected
+                e, final_variance[m] = here.run()
+            final_mean[m] = problem.teacher + e
+        except _Stopped as stopped:
+            status = stopped.status
+        outcome = Outcome(
+            status,
+            iterate=m,
+            run=0,
+            time=here.time,
+            accepted=outcome.accepted + here.accepted,
+            rejected=outcome.rejected + here.rejected,
+            evaluations=outcome.evaluations + here.evaluations,
+        )
+        if status != Status.OK:
+            break
+    return Solution(values, mean, variance, final_mean, final_variance, outcome)
+
+
+Gradient = Callable[[Array, Array, Array, Array], tuple[Array, Array]]
+Target = Callable[[Array, Array, Array, Array, Array], Array]
+Ridge = Callable[[Array], Array]
+
+# Coordinates of the iterates that advance together: enough to hide the interpreter, few enough for the cache.
+COORDINATES_TOGETHER = 1 << 15
+# Normals that a run draws at once, to amortise the call; drawn in sequence, they are the same for any number.
+NORMALS_AT_ONCE = 1 << 10
+# Steps whose class, label noise and label's chance a run draws at once: a part of the stream's definition.
+CHANCES_AT_ONCE = 1 << 8
+
+
+def simulate(problem: Problem, gradient: Gradient, target: Target, learning_rate: LearningRate, ridge: Ridge) -> Array:
+    """Simulate the runs ``first_run .. first_run + runs - 1``, each a function of (seed, run) alone.
+
+    The loss's functions act elementwise on arrays ``[run, iterate]`` (or with 1 in place of either);
+    ``parameters`` are ``[P, run, iterate]``, of the class that each run has drawn.
+
+    Parameters
+    ----------
+    problem : Problem
+        The problem; ``dimension`` must be the number of modes, since a mode is a coordinate here.
+    gradient : callable
+        ``gradient(r, n, y, parameters)`` returns the adversarial loss's derivatives in r and in n.
+    target : callable
+        ``target(label, r_star, xi, uniform, parameters)`` returns y.
+    learning_rate : callable
+        ``learning_rate(problem, iterate, t)``.
+    ridge : callable
+        ``ridge(parameters)`` returns τ.
+
+    Returns
+    -------
+    array [runs, M, T, 4 + 3K]
+        At each time ``norm2, overlap, distance2, reference_distance2``, then m, c, Q of each class.
+
+    Raises
+    ------
+    Trouble
+        The first trouble in the order of steps, then runs, of the runs that advance together.
+
+    Examples
+    --------
+    Least squares without noise or adversary, in one dimension, started at the teacher: it stays there.
+
+    >>> import numpy as np
+    >>> one = np.ones((1, 1))
+    >>> problem = Problem(
+    ...     dimension=1, weights=one[0], probabilities=one[0], eigenvalues=one, means=0 * one, labels=one[0],
+    ...     teacher=one[0], parameters=np.empty((1, 0, 1)), start_mean=one, start_variance=0 * one,
+    ...     step_arguments=0.5 * one, times=np.array([10.0]),
+    ... )
+    >>> simulate(
+    ...     problem,
+    ...     gradient=lambda r, n, y, parameters: (r - y, 0 * n),
+    ...     target=lambda label, r_star, xi, uniform, parameters: r_star,
+    ...     learning_rate=lambda problem, iterate, t: 0.5,
+    ...     ridge=lambda parameters: 0,
+    ... ).tolist()
+    [[[[1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0]]]]
+    """
+    if not can_be_simulated(problem):
+        raise Trouble(Status.BAD_PROBLEM, iterate=0, run=problem.first_run, time=problem.start_time)
+    M, T, K = problem.iterates, problem.times_count, problem.classes
+    summaries = np.full((problem.runs, M, T, 4 + 3 * K), np.nan)
+    together = max(1, COORDINATES_TOGETHER // (M * problem.modes))
+    if problem.progress is not None:
+        problem.progress[0] = 0
+    try:
+        # What is not finite in an iterate is reported as divergence; elsewhere a loss has not taken it.
+        with np.errstate(all="ignore"):
+            for begin in range(0, problem.runs, together):
+                chunk = summaries[begin : begin + together]
+                simulate_together(problem, problem.first_run + begin, chunk, gradient, target, learning_rate, ridge)
+    except Trouble as trouble:
+        trouble.curve = summaries
+        raise
+    return summaries
+
+
+def can_be_simulated(problem: Problem) -> bool:
+    """Whether a mode is a coordinate, times run forward from 0 or later, and no count is too small."""
+    times = np.concatenate([[0.0, problem.start_time], problem.times])
+    return bool(
+        problem.dimension == problem.modes
+        and (np.diff(times) >= 0).all()
+        and (problem.eigenvalues >= 0).all()
+        and min(problem.first_run, problem.runs, problem.times_count - 1, problem.iterates - 1) >= 0
+    )
+
+
+def simulate_together(
+    problem: Problem,
+    first_run: int,
+    summaries: Array,
+    gradient: Gradient,
+    target: Target,
+    learning_rate: LearningRate,
+    ridge: Ridge,
+) -> None:
+    """Advance the runs from ``first_run`` on, one for each row of ``summaries``, and fill it."""
+    M, N, d = problem.iterates, problem.modes, problem.dimension
+    runs = len(summaries)
+    seeds = [np.random.SeedSequence([problem.seed, first_run + run]).spawn(2) for run in range(runs)]
+    coordinates = [np.random.default_rng(seed[0]) for seed in seeds]
+    chances = [np.random.default_rng(seed[1]) for seed in seeds]
+
+    roots, cumulated = np.sqrt(problem.eigenvalues), np.cumsum(problem.probabilities)[:-1]
+    parameters = np.ascontiguousarray(problem.parameters.transpose(1, 2, 0))  # [P, K, M]
+    iterates = np.repeat(problem.start_mean[np.newaxis], runs, axis=0)  # [run, M, N]
+    norm2_bound = 1e6 * np.maximum(np.sum(problem.start_mean**2, axis=1), 1)
+    change = np.empty_like(iterates)
+    x, mean = np.empty((runs, N)), np.empty((runs, N))
+    z = np.empty((runs, max(1, NORMALS_AT_ONCE // N), N))
+    drawn = np.empty((3, runs, CHANCES_AT_ONCE))
+
+    first_step = done = steps_until(problem, problem.start_time)
+    for output, time in enumerate(problem.times):
+        stop = steps_until(problem, time)
+        for step in range(done, stop):
+            if problem.cancel is not None and problem.cancel[0]:
+                raise Trouble(Status.CANCELLED, iterate=0, run=first_run, time=step / d)
+            block = (step - first_step) % z.shape[1]
+            chance = (step - first_step) % CHANCES_AT_ONCE
+            if block == 0:
+                for run, generator in enumerate(coordinates):
+                    generator.standard_normal(out=z[run])
+            if chance == 0:
+                for run, generator in enumerate(chances):
+                    generator.random(out=drawn[0, run])
+                    generator.standard_normal(out=drawn[1, run])
+                    generator.random(out=drawn[2, run])
+
+            class_ = np.searchsorted(cumulated, drawn[0, :, chance], side="right")
+            np.take(roots, class_, axis=0, out=x, mode="clip")
+            np.take(problem.means, class_, axis=0, out=mean, mode="clip")
+            x *= z[:, block]
+            x += mean
+            # Sums by einsum, whose order does not depend on how many runs there are; that of BLAS may.
+            r = np.einsum("rmn,rn->rm", iterates, x)
+            r_star = np.einsum("rn,n->r", x, problem.teacher)[:, np.newaxis]
+            norm2 = np.einsum("rmn,rmn->rm", iterates, iterates)
+            refuse_divergence(norm2, norm2_bound, first_run, step / d)
+
+            of_class = parameters[:, class_]  # [P, run, M]
+            label, xi, uniform = problem.labels[class_], drawn[1, :, chance], drawn[2, :, chance]
+            y = target(label[:, np.newaxis], r_star, xi[:, np.newaxis], uniform[:, np.newaxis], of_class)
+            n = np.sqrt(norm2)
+            dr, dn = gradient(r, n, y, of_class)
+            pace = np.array([learning_rate(problem, m, step / d) for m in range(M)]) / d
+            shrinkage = np.divide(dn, n, out=np.zeros_like(n), where=n > 0) + ridge(of_class)
+            np.multiply((pace * dr)[:, :, np.newaxis], x[:, np.newaxis], out=change)
+            iterates *= (1 - pace * shrinkage)[:, :, np.newaxis]
+            iterates -= change
+            if problem.progress is not None:
+                problem.progress[0] += runs
+        done = stop
+        summaries[:, :, output] = summarise(problem, iterates)
+        refuse_divergence(summaries[:, :, output, 0], norm2_bound, first_run, done / d)
+
+
+def steps_until(problem: Problem, time: float) -> int:
+    """Steps that have been done at a time."""
+    return math.floor(time * problem.dimension + 0.5)
+
+
+def refuse_divergence(norm2: Array, bound: Array, first_run: int, time: float) -> None:
+    """Raise for the first run, then iterate, whose squared norm is not finite or beyond its bound."""
+    diverged = ~(np.isfinite(norm2) & (norm2 <= bound))
+    if diverged.any():
+        run, iterate = np.argwhere(diverged)[0].tolist()
+        raise Trouble(Status.DIVERGED, iterate=iterate, run=first_run + run, time=time)
+
+
+def summarise(problem: Problem, iterates: Array) -> Array:
+    """Summaries ``[run, M, 4 + 3K]`` of iterates ``[run, M, N]``."""
+    summary = np.zeros((*iterates.shape[:2], 4 + 3 * problem.classes))
+    summary[..., 0] = np.sum(iterates**2, axis=-1)
+    summary[..., 1] = np.sum(iterates * problem.teacher, axis=-1)
+    summary[..., 2] = np.sum((iterates - problem.teacher) ** 2, axis=-1)
+    if problem.reference is not None:
+        summary[..., 3] = np.sum((iterates - problem.reference) ** 2, axis=-1)
+    for class_, (mean, eigenvalue) in enumerate(zip(problem.means, problem.eigenvalues, strict=True)):
+        summary[..., 4 + 3 * class_] = np.sum(mean * iterates, axis=-1)
+        summary[..., 5 + 3 * class_] = np.sum(eigenvalue * iterates * problem.teacher, axis=-1)
+        summary[..., 6 + 3 * class_] = np.sum(eigenvalue * iterates**2, axis=-1)
+    return summary
+
+
+def solve_problem(problem, modes=False):
+    """Solve the mode equations of a Problem; see `solve`."""
+    return solve(problem, constants, rates, learning_rate, statistics, len(STATISTICS), 6, modes=modes)
+
+
+def simulate_problem(problem):
+    """Run streaming SGD on a Problem; see `simulate`."""
+    return simulate(problem, gradient, target, learning_rate, ridge)

@@ -1,0 +1,1246 @@
+/* The high-dimensional limit of streaming SGD on one model, its statistics, and the SGD itself.
+ *   loss       Max(q*(r - y), (q - 1)*(r - y))
+ *   target     Teacher('r_star + sigma*xi')
+ *   adversary  l2 ball of radius epsilon
+ *
+ * Written by sgdlimit, generator format 2. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
+ * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */
+
+/* Without -fopenmp-simd the loops below are plain loops. */
+#pragma GCC diagnostic ignored "-Wunknown-pragmas"
+
+/* ---- The problem: what a caller hands to a kernel, and what it gets back ---------------------------------------
+ * One struct serves every verb (solve, simulate); a verb reads the fields it needs and leaves the others alone. The
+ * struct begins with its size, so that a caller built against another layout is refused instead of misread. Matrices
+ * are dense and row-major; [M][N] says that row m holds the N modes of iterate m. Nothing is kept between calls. */
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SGDLIMIT_ABI 1
+
+enum {
+  SGDLIMIT_OK = 0,
+  SGDLIMIT_DIVERGED = 1,
+  SGDLIMIT_CANCELLED = 2,
+  SGDLIMIT_NO_PROGRESS = 3,   /* step size underflow, or more than max_steps */
+  SGDLIMIT_BAD_PROBLEM = 4,   /* size or counts */
+  SGDLIMIT_OUT_OF_MEMORY = 5,
+  SGDLIMIT_NO_STEP = 6        /* a greedy learning rate does not exist */
+};
+
+enum { SGDLIMIT_CONSTANT = 0, SGDLIMIT_SCHEDULE = 1 };   /* later kinds are appended */
+
+typedef struct sgdlimit_problem {
+  uint64_t size;                  /* sizeof(sgdlimit_problem) as the caller knows it */
+  int64_t iterates, classes, modes, times_count;   /* M, K, N, T */
+  double dimension;               /* d; INFINITY allowed in solve */
+  const double *weights;          /* [N] omega: share of the dimension */
+  const double *probabilities;    /* [K] */
+  const double *eigenvalues;      /* [K][N] */
+  const double *means;            /* [K][N] */
+  const double *labels;           /* [K]; zeros when the target is not Labels */
+  const double *teacher;          /* [N]; zeros when absent */
+  const double *reference;        /* [N] X° or NULL */
+  const double *parameters;       /* [M][P][K] in the order of sgdlimit_parameter_names */
+  const double *start_mean;       /* [M][N] x_j at start_time */
+  const double *start_variance;   /* [M][N] v_j at start_time (solve only) */
+  const double *start_auxiliary;  /* [M][aux] or NULL */
+  int64_t step_kind;              /* SGDLIMIT_CONSTANT, ... */
+  const double *step_arguments;   /* [M][step_arguments_count] */
+  int64_t step_arguments_count;
+  double start_time;
+  const double *times;            /* [T] increasing, >= start_time */
+  double rtol;
+  int64_t max_steps;
+  int64_t first_run, runs;        /* simulate: runs first_run .. first_run + runs - 1 */
+  uint64_t seed;
+  const volatile int32_t *cancel; /* or NULL; nonzero asks to stop */
+  volatile int64_t *progress;     /* or NULL; solve: times done; simulate: steps done over all runs of this call */
+  double *statistics;             /* out. solve: [M][T][S]; simulate: [runs][M][T][4 + 3K] summaries */
+  double *mean, *variance;        /* out, solve: [M][T][N] or NULL */
+  double *final_mean, *final_variance, *final_auxiliary;   /* out, solve: [M][N] state at the last time, or NULL */
+} sgdlimit_problem;
+
+typedef struct sgdlimit_outcome {
+  int32_t status;                 /* SGDLIMIT_OK, ... */
+  int64_t iterate, run;           /* of the first trouble */
+  double time;                    /* reached, or of the first trouble */
+  int64_t accepted, rejected, evaluations;
+} sgdlimit_outcome;
+
+
+/* ---- Tail moments of the normal distribution ---------------------------------------------------------------------
+ * M_k(h) = integral over z > h of (z - h)^k phi(z) dz for h >= 0: what lies beyond a kink. They obey
+ * M_{k+1} = k M_{k-1} - h M_k with M_1 + h M_0 = phi(h), of which they are the smallest solution: forward, the recursion
+ * loses digits the more the larger h is; backward (J. C. P. Miller) it gains them, the faster the larger h is. From
+ * h = 3 on, 24 steps above the wanted order leave an error below 1e-15; below 3, the forward recursion loses at most
+ * four digits at order 6. Divided by phi(h) they are moments that meet an exponential which would overflow alone. */
+static inline void sgdlimit_scaled_tail_moments(double h, int order, double *moments) {
+  if (h < 3) {
+    moments[0] = 1.2533141373155003 /* sqrt(pi/2) */ * exp(0.5 * h * h) * erfc(0.7071067811865476 * h);
+    moments[1] = 1 - h * moments[0];
+    for (int k = 1; k < order; k++) moments[k + 1] = k * moments[k - 1] - h * moments[k];
+    return;
+  }
+  if (h > 1e9) {   /* the leading term of k!/h^(k+1) (1 - ...) is all that a double sees */
+    moments[0] = 1 / h;
+    for (int k = 0; k < (order > 1 ? order : 1); k++) moments[k + 1] = (k + 1) * moments[k] / h;
+    return;
+  }
+  const double root = sqrt(order) + 21 / h;   /* e^-42 is below the rounding */
+  double above = 0, here = 1;   /* of any size: the values below are scaled in the end */
+  for (int k = (int)(root * root) + 10; k > 0; k--) {
+    const double below = (above + h * here) / k;
+    above = here;
+    here = below;
+    if (k - 1 <= order) moments[k - 1] = here;
+    if (k <= order || k == 1) moments[k] = above;
+  }
+  const double scale = 1 / (above + h * here);
+  for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] *= scale;
+}
+
+/* M_k itself. */
+static inline void sgdlimit_tail_moments(double h, int order, double *moments) {
+  const double density = 0.3989422804014327 * exp(-0.5 * h * h);   /* 1/sqrt(2 pi) */
+  if (density > 0)
+    sgdlimit_scaled_tail_moments(h, order, moments);
+  else
+    for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] = 0;
+  for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] *= density;
+}
+
+static inline double square(double x) { return x * x; }
+
+/* ---- This model --------------------------------------------------------------------------------------------------
+ * loss       Max(q*(r - y), (q - 1)*(r - y))
+ * target     Teacher('r_star + sigma*xi')
+ * adversary  l2 ball of radius epsilon
+ */
+
+enum { PARAMETERS = 4, STATISTICS = 8, JUDGED_STATISTICS = 6 };
+
+static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t);
+
+/* The law of the score given the class, in the symbols of the theory (section 2). */
+typedef struct score { double n, Q_star, dm, beta1, Q_perp; } score;
+
+enum { GLOBAL_CONSTANTS = 1, CLASS_CONSTANTS = 1 };
+static int64_t constants_count(const sgdlimit_problem *p) {
+  return GLOBAL_CONSTANTS + CLASS_CONSTANTS * p->classes;
+}
+
+/* What depends on the instance alone. */
+static void constants(const sgdlimit_problem *p, double *k) {
+  const double *x_star = p->teacher;
+  double teacher_norm2 = 0;
+  #pragma omp simd reduction(+ : teacher_norm2)
+  for (int64_t j = 0; j < p->modes; j++) {
+    teacher_norm2 += x_star[j]*x_star[j];
+  }
+  k[0] = teacher_norm2;
+  for (int64_t i = 0; i < p->classes; i++) {
+    const double *lam = p->eigenvalues + i * p->modes;
+    double Q_star = 0;
+    #pragma omp simd reduction(+ : Q_star)
+    for (int64_t j = 0; j < p->modes; j++) {
+      Q_star += lam[j]*(x_star[j]*x_star[j]);
+    }
+    k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 0] = Q_star;
+  }
+}
+
+/* What the coefficients of class i are functions of, from the state. */
+static void class_score(const sgdlimit_problem *p, const double *k, int64_t i, const double *x, const double *v,
+                        double n, score *w) {
+  const double *lam = p->eigenvalues + i * p->modes;
+  const double *mu = p->means + i * p->modes;
+  const double *x_star = p->teacher;
+  const double Q_star = k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 0];
+  double dm = 0, sum_beta = 0, sum_beta1 = 0;
+  #pragma omp simd reduction(+ : dm, sum_beta, sum_beta1)
+  for (int64_t j = 0; j < p->modes; j++) {
+    dm += (x[j] - x_star[j])*mu[j];
+    sum_beta += lam[j]*x[j]*x_star[j];
+    sum_beta1 += (x[j] - x_star[j])*lam[j]*x_star[j];
+  }
+  const double beta = (Q_star > 0.0 ? sum_beta/Q_star : 0.0);
+  const double beta1 = (Q_star > 0.0 ? sum_beta1/Q_star : -1.0);
+  double Q_perp = 0;
+  #pragma omp simd reduction(+ : Q_perp)
+  for (int64_t j = 0; j < p->modes; j++) {
+    Q_perp += (square(-beta*x_star[j] + x[j]) + v[j])*lam[j];
+  }
+  w->n = n;
+  w->Q_star = Q_star;
+  w->dm = dm;
+  w->beta1 = beta1;
+  w->Q_perp = Q_perp;
+}
+
+/* What the mode equations need of one class. */
+static void rate_coefficients(const score *w, double y, const double *par, int64_t stride,
+                              double *out_A, double *out_B, double *out_F, double *out_I, double *out_BD) {
+  (void)y;
+  const double n = w->n;
+  const double Q_star = w->Q_star;
+  const double dm = w->dm;
+  const double beta1 = w->beta1;
+  const double Q_perp = w->Q_perp;
+  const double p_epsilon = par[0 * stride];
+  const double p_q = par[2 * stride];
+  const double p_sigma = par[3 * stride];
+  const double mean = dm;
+  const double s = sqrt(fmax(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)));
+  const double gap1 = fabs(2.0*p_q*p_epsilon*n - p_epsilon*n + mean)/s;
+  const double away1 = ((-2.0*p_q*p_epsilon*n + p_epsilon*n - mean) > 0 ? 1.0 : -1.0);
+  double tails_M0_1[2];
+  sgdlimit_tail_moments(gap1, 0, tails_M0_1);
+  const double M0_1 = tails_M0_1[0];
+  const double c1 = M0_1*away1;
+  const double c2 = -away1;
+  const double c3 = p_q - 1.0;
+  const double c4 = 2.0*p_q;
+  const double c5 = p_q*p_epsilon;
+  *out_A = c1 + (c2 > 0 ? p_q : c3);
+  *out_B = 0.3989422804014327*exp(-0.5*square(-c4*p_epsilon*n + p_epsilon*n - mean)/(s*s))/s;
+  *out_F = c1*(2.0*c5 - p_epsilon) + (c2 > 0 ? c5 : -c3*p_epsilon);
+  *out_I = c1*(c4 - 1.0) + (c2 > 0 ? p_q*p_q : c3*c3);
+  *out_BD = 0.0;
+}
+
+/* What the statistics need of one class. */
+static void statistic_coefficients(const score *w, double y, const double *par, int64_t stride,
+                                   double *out_R, double *out_B, double *out_F, double *out_clean_risk) {
+  (void)y;
+  const double n = w->n;
+  const double Q_star = w->Q_star;
+  const double dm = w->dm;
+  const double beta1 = w->beta1;
+  const double Q_perp = w->Q_perp;
+  const double p_epsilon = par[0 * stride];
+  const double p_q = par[2 * stride];
+  const double p_sigma = par[3 * stride];
+  const double mean = dm;
+  const double s = sqrt(fmax(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)));
+  const double gap1 = fabs(2.0*p_q*p_epsilon*n - p_epsilon*n + mean)/s;
+  const double away1 = ((-2.0*p_q*p_epsilon*n + p_epsilon*n - mean) > 0 ? 1.0 : -1.0);
+  const double gap2 = fabs(mean)/s;
+  const double away2 = (-mean > 0 ? 1.0 : -1.0);
+  double tails_M0_1[2];
+  sgdlimit_tail_moments(gap1, 1, tails_M0_1);
+  const double M0_1 = tails_M0_1[0];
+  const double M1_1 = tails_M0_1[1];
+  double tails_M1_2[2];
+  sgdlimit_tail_moments(gap2, 1, tails_M1_2);
+  const double M1_2 = tails_M1_2[1];
+  const double c1 = -away1;
+  const double c2 = p_epsilon*n;
+  const double c3 = p_q - 1.0;
+  const double c4 = p_q*p_epsilon;
+  *out_R = M1_1*s + (c1 > 0 ? p_q*(c2 + mean) : c3*(-c2 + mean));
+  *out_B = 0.3989422804014327*exp(-0.5*square(-2.0*p_q*c2 + c2 - mean)/(s*s))/s;
+  *out_F = M0_1*away1*(2.0*c4 - p_epsilon) + (c1 > 0 ? c4 : -c3*p_epsilon);
+  *out_clean_risk = M1_2*s + (away2 > 0 ? c3*mean : p_q*mean);
+}
+
+/* R, A, B, D, F, I of one class. */
+static void all_coefficients(const score *w, double y, const double *par, int64_t stride,
+                             double *out_R, double *out_A, double *out_B, double *out_D, double *out_F, double *out_I) {
+  (void)y;
+  const double n = w->n;
+  const double Q_star = w->Q_star;
+  const double dm = w->dm;
+  const double beta1 = w->beta1;
+  const double Q_perp = w->Q_perp;
+  const double p_epsilon = par[0 * stride];
+  const double p_q = par[2 * stride];
+  const double p_sigma = par[3 * stride];
+  const double mean = dm;
+  const double s = sqrt(fmax(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)));
+  const double gap1 = fabs(2.0*p_q*p_epsilon*n - p_epsilon*n + mean)/s;
+  const double away1 = ((-2.0*p_q*p_epsilon*n + p_epsilon*n - mean) > 0 ? 1.0 : -1.0);
+  double tails_M0_1[2];
+  sgdlimit_tail_moments(gap1, 1, tails_M0_1);
+  const double M0_1 = tails_M0_1[0];
+  const double M1_1 = tails_M0_1[1];
+  const double c1 = -away1;
+  const double c2 = p_epsilon*n;
+  const double c3 = p_q - 1.0;
+  const double c4 = M0_1*away1;
+  const double c5 = 2.0*p_q;
+  const double c6 = 0.3989422804014327*exp(-0.5*square(-c2*c5 + c2 - mean)/(s*s))/s;
+  const double c7 = p_q*p_epsilon;
+  *out_R = M1_1*s + (c1 > 0 ? p_q*(c2 + mean) : c3*(-c2 + mean));
+  *out_A = c4 + (c1 > 0 ? p_q : c3);
+  *out_B = c6;
+  *out_D = -c6;
+  *out_F = c4*(2.0*c7 - p_epsilon) + (c1 > 0 ? c7 : -c3*p_epsilon);
+  *out_I = c4*(c5 - 1.0) + (c1 > 0 ? p_q*p_q : c3*c3);
+}
+
+/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j */
+static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *v,
+                  double *offset, double *slope, double *noise) {
+  const double *x_star = p->teacher;
+  const double *omega = p->weights;
+  const double p_tau = p->parameters[(iterate * 4 + 1) * p->classes];
+  for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;
+  double norm2 = 0;
+  #pragma omp simd reduction(+ : norm2)
+  for (int64_t j = 0; j < p->modes; j++) {
+    norm2 += v[j] + x[j]*x[j];
+  }
+  const double n = sqrt(norm2);
+  const double inverse_norm = (n > 0.0 ? 1.0/n : 0.0);
+  double mean_F = 0;
+  for (int64_t i = 0; i < p->classes; i++) {
+    const double *lam = p->eigenvalues + i * p->modes;
+    const double *mu = p->means + i * p->modes;
+    const double *par = p->parameters + iterate * 4 * p->classes + i;
+    score w;
+    class_score(p, k, i, x, v, n, &w);
+    const double probability = p->probabilities[i];
+    double A, B, F, I, BD;
+    rate_coefficients(&w, p->labels[i], par, p->classes, &A, &B, &F, &I, &BD);
+    const double w1 = BD*probability;
+    const double w2 = A*probability;
+    const double w3 = B*probability;
+    const double w4 = I*probability;
+    #pragma omp simd
+    for (int64_t j = 0; j < p->modes; j++) {
+      offset[j] += w1*lam[j]*x_star[j] + w2*mu[j];
+      slope[j] += w3*lam[j];
+      noise[j] += w4*lam[j];
+    }
+    mean_F += F*probability;
+  }
+  const double s1 = -p_tau;
+  const double s2 = -inverse_norm*mean_F;
+  #pragma omp simd
+  for (int64_t j = 0; j < p->modes; j++) {
+    offset[j] = s1*x_star[j] + s2*x_star[j] - offset[j];
+    slope[j] = s1 + s2 - slope[j];
+    noise[j] = noise[j]*omega[j];
+  }
+}
+
+/* The statistics, in the order of sgdlimit_statistic_names. */
+static void statistics(const sgdlimit_problem *p, const double *k, int64_t iterate, double t, const double *x,
+                       const double *v, double *out) {
+  const double *x_star = p->teacher;
+  const double teacher_norm2 = k[0];
+  const double p_tau = p->parameters[(iterate * 4 + 1) * p->classes];
+  const double gamma = learning_rate(p, iterate, t);
+  double norm2 = 0, sum_overlap = 0, sum_distance2 = 0;
+  #pragma omp simd reduction(+ : norm2, sum_overlap, sum_distance2)
+  for (int64_t j = 0; j < p->modes; j++) {
+    norm2 += v[j] + x[j]*x[j];
+    sum_overlap += x[j]*x_star[j];
+    sum_distance2 += square(x[j] - x_star[j]) + v[j];
+  }
+  const double n = sqrt(norm2);
+  const double inverse_norm = (n > 0.0 ? 1.0/n : 0.0);
+  double mean_B = 0, mean_F = 0, mean_R = 0, mean_clean_risk = 0;
+  for (int64_t i = 0; i < p->classes; i++) {
+    const double *par = p->parameters + iterate * 4 * p->classes + i;
+    score w;
+    class_score(p, k, i, x, v, n, &w);
+    const double probability = p->probabilities[i];
+    double R, B, F, clean_risk;
+    statistic_coefficients(&w, p->labels[i], par, p->classes, &R, &B, &F, &clean_risk);
+    mean_B += B*probability;
+    mean_F += F*probability;
+    mean_R += R*probability;
+    mean_clean_risk += clean_risk*probability;
+  }
+  out[0] = mean_R;
+  out[1] = mean_clean_risk;
+  out[2] = norm2;
+  out[3] = sum_overlap;
+  out[4] = (norm2*teacher_norm2 > 0.0 ? sum_overlap/(sqrt(norm2)*sqrt(teacher_norm2)) : 0.0);
+  out[5] = sum_distance2;
+  out[6] = gamma;
+  out[7] = (mean_B*n > 0.0 ? (inverse_norm*mean_F + p_tau)/mean_B : NAN);
+}
+
+static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t) {
+  (void)t;
+  return p->step_arguments[iterate * p->step_arguments_count];
+}
+
+/* d f_adv/dr and d f_adv/dn at one sample. */
+static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn) {
+  const double p_epsilon = par[0 * stride];
+  const double p_q = par[2 * stride];
+  const double sigma0 = ((2.0*p_q*p_epsilon*n - p_epsilon*n + r - y) > 0 ? 1.0 : -1.0);
+  const double c1 = p_q - 1.0;
+  *dr = (sigma0 > 0 ? p_q : c1);
+  *dn = (sigma0 > 0 ? p_q*p_epsilon : -c1*p_epsilon);
+}
+
+/* The label of one sample. */
+static inline double target(double y, double r_star, double xi, double uniform, const double *par, int64_t stride) {
+  (void)y;
+  (void)uniform;
+  const double p_sigma = par[3 * stride];
+  return p_sigma*xi + r_star;
+}
+
+static inline double ridge(const double *par, int64_t stride) {
+  const double p_tau = par[1 * stride];
+  return p_tau;
+}
+
+/* ---- The mode equations, solved --------------------------------------------------------------------------------
+ *     dx_j/dt = gamma (offset_j + slope_j (x_j - X*_j))        dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j
+ *
+ * by the explicit Runge-Kutta pair of Dormand and Prince, order 5(4), with dense output, so that output times do not
+ * force steps. Three choices are this problem's own.
+ *   State: e = x - X* is carried, not x, so that a noiseless decay loses nothing to x's last digits near X*.
+ *   Clock: s = sqrt(t - start_time) is the variable. Leaving X = 0, n grows like sqrt(t), and all is smooth in s:
+ *     ordinary steps do what steps in t would have to be graded over sixteen decades for.
+ *   Errors: relative, without an absolute tolerance, so that a risk that falls by fifteen orders of magnitude stays
+ *     right to rtol. Errors of single modes are not judged: what follows from the modes are sums over them.
+ * An explicit method takes steps no longer than the fastest mode's time. Where that is hopeless, PATIENCE steps in a row of
+ * which more than max_steps would be needed to the end, it says so at once.
+ * Dormand-Prince 8(5,3) was tried: at equal error it needs as many evaluations for 1e-8, and its estimate, unlike this
+ * one, promises ten to a hundred times more than it holds.
+ *
+ * The loss enters through these alone, and through STATISTICS, how many numbers `statistics` writes, of which the first
+ * JUDGED_STATISTICS tell a divergence (a learning rate or a ridge may be large without one). */
+#include <float.h>
+
+static int64_t constants_count(const sgdlimit_problem *p);
+static void constants(const sgdlimit_problem *p, double *k);
+static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *v,
+                  double *offset, double *slope, double *noise);
+static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t);
+static void statistics(const sgdlimit_problem *p, const double *k, int64_t iterate, double t, const double *x,
+                       const double *v, double *out);
+
+/* E. Hairer, S. P. Norsett, G. Wanner, "Solving Ordinary Differential Equations I", table II.5.2 and section II.6. The
+ * last stage is the step's end: its slope is the next step's first. */
+enum { PATIENCE = 1000 };
+enum { STAGES = 7, STATE = STAGES /* row of the state, after the stages' slopes */, ROWS = STAGES + 1 };
+static const double stage_positions[STAGES] = {0, 1. / 5, 3. / 10, 4. / 5, 8. / 9, 1, 1};
+static const double stage_weights[STAGES][STAGES - 1] = {
+    {0},
+    {1. / 5},
+    {3. / 40, 9. / 40},
+    {44. / 45, -56. / 15, 32. / 9},
+    {19372. / 6561, -25360. / 2187, 64448. / 6561, -212. / 729},
+    {9017. / 3168, -355. / 33, 46732. / 5247, 49. / 176, -5103. / 18656},
+    {35. / 384, 0, 500. / 1113, 125. / 192, -2187. / 6784, 11. / 84}};
+static const double error_weights[STAGES] = {
+    71. / 57600, 0, -71. / 16695, 71. / 1920, -17253. / 339200, 22. / 525, -1. / 40};
+static const double dense_weights[STAGES] = {
+    -12715105075. / 11282082432, 0, 87487479700. / 32700410799, -10690763975. / 1880347072,
+    701980252875. / 199316789632, -1453857185. / 822651844, 69997945. / 29380423};
+
+typedef struct integration {
+  const sgdlimit_problem *problem;
+  sgdlimit_outcome *outcome;
+  int64_t iterate;
+  double *constants;
+  double *rows;            /* [ROWS][2N] the stages' slopes dy/ds, then the state y = (e, v) at the step's start */
+  double *trial;           /* [2N] the state at a stage, and in the end at the step's end */
+  double *work;            /* [2N] the step's error, or the state at an output time */
+  double *x;               /* [N] X* + e */
+  double *offset, *slope, *noise;   /* [N] */
+  double *ones;            /* [N] */
+  double *teacher2;        /* [1 + K] sum W X*^2 for the weightings W = 1, lambda_1, ..., lambda_K */
+  double *scale, *trial_scale;      /* [1 + K] what errors are relative to at the step's start and end */
+  double *bound;           /* [STATISTICS] beyond it a statistic has diverged */
+} integration;
+
+/* out = sum of weights[i] row i. In chunks, so that the sum stays in the first cache while the rows stream by. Rows of
+ * weight 0 are passed over: a stage that is still to come may hold anything. */
+static void combine(const integration *g, const double weights[ROWS], double *restrict out) {
+  enum { CHUNK = 256 };
+  const int64_t length = 2 * g->problem->modes;
+  for (int64_t begin = 0; begin < length; begin += CHUNK) {
+    const int64_t end = length - begin < CHUNK ? length : begin + CHUNK;
+    for (int64_t j = begin; j < end; j++) out[j] = weights[0] * g->rows[j];
+    for (int i = 1; i < ROWS; i++) {
+      if (weights[i] == 0) continue;
+      const double weight = weights[i], *row = g->rows + i * length;
+      for (int64_t j = begin; j < end; j++) out[j] += weight * row[j];
+    }
+  }
+}
+
+typedef struct weighted_sums {
+  double square, absolute;
+} weighted_sums;
+
+/* Sums of W a^2 and W |b|. Without the pragma's leave a compiler keeps the order of the sum, at five times the time. */
+static weighted_sums weigh(int64_t length, const double *weight, const double *a, const double *b) {
+  double square = 0, absolute = 0;
+#pragma omp simd reduction(+ : square, absolute)
+  for (int64_t j = 0; j < length; j++) {
+    square += weight[j] * (a[j] * a[j]);
+    absolute += weight[j] * fabs(b[j]);
+  }
+  return (weighted_sums){square, absolute};
+}
+
+/* W = 1, then the eigenvalues of each class. */
+static const double *weighting(const integration *g, int64_t w) {
+  return w == 0 ? g->ones : g->problem->eigenvalues + (w - 1) * g->problem->modes;
+}
+
+static void place(const integration *g, const double *e) {
+  for (int64_t j = 0; j < g->problem->modes; j++) g->x[j] = g->problem->teacher[j] + e[j];
+}
+
+/* What errors at the state y are relative to; returns n^2.
+ *
+ * For each weighting it is sum W (e^2 + v): the distance from the teacher, and each class's part of the risk. The norm
+ * n, which the adversary acts through, shares the weighting 1: the smaller of the two rules. Without a teacher they are
+ * one. The loss sees e as x - X*, hence with an error of half a unit of X*'s last digit that nothing can resolve: it
+ * moves sum W e^2 by up to DBL_EPSILON sqrt(sum W e^2 sum W X*^2), and that much is allowed on top of rtol. */
+static double judge(const integration *g, const double *y, double *scale) {
+  const sgdlimit_problem *p = g->problem;
+  const double *v = y + p->modes;
+  place(g, y);
+  const weighted_sums norm = weigh(p->modes, g->ones, g->x, v);
+  const double norm2 = norm.square + norm.absolute;
+  for (int64_t w = 0; w <= p->classes; w++) {
+    weighted_sums distance = weigh(p->modes, weighting(g, w), y, v);
+    if (w == 0 && norm2 < distance.square + distance.absolute) distance = norm;
+    const double unresolved = DBL_EPSILON * sqrt(distance.square * g->teacher2[w]);
+    scale[w] = distance.square + distance.absolute + unresolved / p->rtol + DBL_MIN;
+  }
+  return norm2;
+}
+
+/* dy/ds at the state y. */
+static void differentiate(integration *g, double s, const double *y, double *out) {
+  const sgdlimit_problem *p = g->problem;
+  const int64_t N = p->modes;
+  const double *e = y, *v = y + N, *offset = g->offset, *slope = g->slope, *noise = g->noise;
+  const double gamma = learning_rate(p, g->iterate, p->start_time + s * s), pace = 2 * s * gamma;   /* dt = 2 s ds */
+  double *of_e = out, *of_v = out + N;
+  place(g, e);
+  rates(p, g->constants, g->iterate, g->x, v, g->offset, g->slope, g->noise);
+#pragma omp simd
+  for (int64_t j = 0; j < N; j++) {
+    of_e[j] = pace * (offset[j] + slope[j] * e[j]);
+    of_v[j] = pace * (2 * slope[j] * v[j] + gamma * noise[j]);
+  }
+  g->outcome->evaluations++;
+}
+
+/* Leaves the step's end in `trial`; returns its error in units of what it may be, NaN if the step left the finite. */
+static double attempt(integration *g, double s, double h, double *norm2) {
+  const sgdlimit_problem *p = g->problem;
+  double weights[ROWS];
+  for (int stage = 1; stage < STAGES; stage++) {
+    for (int i = 0; i < STAGES; i++) weights[i] = i < stage ? h * stage_weights[stage][i] : 0;
+    weights[STATE] = 1;
+    combine(g, weights, g->trial);
+    differentiate(g, s + stage_positions[stage] * h, g->trial, g->rows + stage * 2 * p->modes);
+  }
+  for (int i = 0; i < STAGES; i++) weights[i] = h * error_weights[i];
+  weights[STATE] = 0;
+  combine(g, weights, g->work);
+
+  *norm2 = judge(g, g->trial, g->trial_scale);
+  if (!isfinite(*norm2)) return NAN;
+  double worst = 0;
+  for (int64_t w = 0; w <= p->classes; w++) {
+    const weighted_sums error = weigh(p->modes, weighting(g, w), g->work, g->work + p->modes);
+    const double scale = fmax(g->scale[w], g->trial_scale[w]);
+    /* Of sum W (e^2 + v), to first order: a square errs twice as much as its root. */
+    const double relative = 2 * sqrt(error.square / scale) + error.absolute / scale;
+    if (!(relative < INFINITY)) return NAN;   /* fmax would swallow it */
+    worst = fmax(worst, relative);
+  }
+  return worst / (0.5 * p->rtol);   /* steps add up: to 4 rtol, measured, as a risk falls by fifteen orders */
+}
+
+/* The state at the fraction theta of an attempted step of length h, to order 4, into `work`. In a mode that decays much
+ * faster than the step the polynomial may dip below v = 0, where the truth never is: 0 is then nearer to it. */
+static void interpolate(const integration *g, double h, double theta) {
+  const double *step = stage_weights[STAGES - 1], rest = 1 - theta;
+  double weights[ROWS];
+  for (int i = 0; i < STAGES; i++) {
+    const double total = i < STAGES - 1 ? step[i] : 0, first = i == 0, last = i == STAGES - 1;
+    const double inner = 2 * total - first - last + rest * dense_weights[i];
+    weights[i] = h * theta * (total + rest * (first - total + theta * inner));
+  }
+  weights[STATE] = 1;
+  combine(g, weights, g->work);
+  double *v = g->work + g->problem->modes;
+  for (int64_t j = 0; j < g->problem->modes; j++) v[j] = v[j] > 0 ? v[j] : 0;
+}
+
+static int has_negative(int64_t length, const double *v) {
+  int found = 0;
+  for (int64_t j = 0; j < length; j++) found |= v[j] < 0;
+  return found;
+}
+
+/* Writes output number `output` from the state y at it. */
+static int32_t record(integration *g, int64_t output, const double *y) {
+  const sgdlimit_problem *p = g->problem;
+  const int64_t N = p->modes, at = g->iterate * p->times_count + output;
+  double *out = p->statistics + at * STATISTICS;
+  g->outcome->time = p->times[output];
+  place(g, y);
+  if (p->mean) memcpy(p->mean + at * N, g->x, (size_t)N * sizeof(double));
+  if (p->variance) memcpy(p->variance + at * N, y + N, (size_t)N * sizeof(double));
+  statistics(p, g->constants, g->iterate, p->times[output], g->x, y + N, out);
+  for (int64_t i = 0; i < JUDGED_STATISTICS; i++)
+    if (!isnan(g->bound[i]) && !(isfinite(out[i]) && out[i] <= g->bound[i])) return SGDLIMIT_DIVERGED;
+  if (p->progress) *p->progress = at + 1;
+  return SGDLIMIT_OK;
+}
+
+static double clock_of_output(const sgdlimit_problem *p, int64_t output) {
+  return sqrt(p->times[output] - p->start_time);
+}
+
+/* The first step, from the slopes of the first evaluation: it lasts rtol times the fastest mode's time 1/(gamma slope),
+ * so that the interpolant in it is right for a v that grows like s^2 from nothing. Steps grow tenfold from there. */
+static double first_step(const integration *g) {
+  const sgdlimit_problem *p = g->problem;
+  double fastest = 0;
+  for (int64_t j = 0; j < p->modes; j++) fastest = fmax(fastest, fabs(g->slope[j]));
+  fastest *= fabs(learning_rate(p, g->iterate, p->start_time));
+  const double horizon = p->times[p->times_count - 1] - p->start_time;
+  return sqrt(p->rtol * (fastest * horizon > 1 ? 1 / fastest : horizon));
+}
+
+/* One iterate from start to end, its state left in the state's row; on trouble its status. */
+static int32_t integrate(integration *g) {
+  const sgdlimit_problem *p = g->problem;
+  sgdlimit_outcome *outcome = g->outcome;
+  const int64_t N = p->modes, T = p->times_count;
+  const size_t state_size = (size_t)(2 * N) * sizeof(double);
+  double *state = g->rows + STATE * 2 * N;
+  const double *last_slope = g->rows + (STAGES - 1) * 2 * N;
+
+  const double *start = p->start_mean + g->iterate * N;
+  for (int64_t j = 0; j < N; j++) state[j] = start[j] - p->teacher[j];
+  memcpy(state + N, p->start_variance + g->iterate * N, (size_t)N * sizeof(double));
+  outcome->time = p->start_time;
+  double norm2 = judge(g, state, g->scale);
+  if (!isfinite(norm2)) return SGDLIMIT_DIVERGED;
+  const double norm2_bound = 1e6 * fmax(norm2, 1);
+  statistics(p, g->constants, g->iterate, p->start_time, g->x, state + N, g->bound);
+  for (int64_t i = 0; i < STATISTICS; i++) g->bound[i] = g->bound[i] < 1 ? 1e6 : 1e6 * g->bound[i];   /* NaN stays */
+  differentiate(g, 0, state, g->rows);
+
+  const double finish = clock_of_output(p, T - 1);
+  const int64_t attempts_before = outcome->accepted + outcome->rejected;
+  double s = 0, h = first_step(g), last_error = 1, growth = 10;
+  int64_t output = 0, hopeless = 0;
+  for (; output < T && clock_of_output(p, output) <= 0; output++) {
+    const int32_t status = record(g, output, state);
+    if (status != SGDLIMIT_OK) return status;
+  }
+  while (s < finish) {
+    outcome->time = p->start_time + s * s;
+    if (p->cancel && *p->cancel) return SGDLIMIT_CANCELLED;
+    const double end = s + 1.01 * h >= finish ? finish : s + h;   /* no sliver at the end */
+    const int64_t left = p->max_steps - (outcome->accepted + outcome->rejected - attempts_before);
+    if (!(end > s) || left < 1) return SGDLIMIT_NO_PROGRESS;
+    h = end - s;
+    /* steps of this length in time that are needed, against those left */
+    hopeless = (finish - s) * (finish + s) > (double)left * h * (s + end) ? hopeless + 1 : 0;
+    if (hopeless > PATIENCE) return SGDLIMIT_NO_PROGRESS;
+
+    const double error = attempt(g, s, h, &norm2);
+    const double kept = !(error <= 1) ? fmax(0.1, 0.95 * pow(error, -0.2))   /* 0.1 when the error is not a number */
+                        : has_negative(N, g->trial + N) ? 0.5 : 1;
+    if (kept < 1) {
+      outcome->rejected++;
+      h *= kept;
+      growth = 1;
+      continue;
+    }
+    for (; output < T && clock_of_output(p, output) <= end; output++) {
+      const double theta = (clock_of_output(p, output) - s) / h;
+      if (theta < 1) interpolate(g, h, theta);
+      const int32_t status = record(g, output, theta < 1 ? g->work : g->trial);
+      if (status != SGDLIMIT_OK) return status;
+    }
+
+    outcome->accepted++;
+    s = end;
+    outcome->time = p->start_time + s * s;
+    if (norm2 > norm2_bound) return SGDLIMIT_DIVERGED;
+    memcpy(state, g->trial, state_size);
+    memcpy(g->rows, last_slope, state_size);
+    memcpy(g->scale, g->trial_scale, (size_t)(1 + p->classes) * sizeof(double));
+    /* Step control with memory (PI): a plain one rejects every fifth step where stability limits the step. */
+    h *= fmin(growth, fmax(0.2, 0.95 * pow(error, -0.17) * pow(last_error, 0.04)));
+    last_error = fmax(error, 1e-4);
+    growth = 10;
+  }
+  outcome->time = p->times[T - 1];
+  return SGDLIMIT_OK;
+}
+
+static int can_be_solved(const sgdlimit_problem *p) {
+  if (p->size != sizeof *p) return 0;
+  if (p->iterates < 1 || p->classes < 1 || p->modes < 1 || p->times_count < 1 || p->max_steps < 1) return 0;
+  if (!(p->rtol > 0 && p->rtol < 1)) return 0;
+  for (int64_t i = 0; i < p->times_count; i++)
+    if (!(p->times[i] >= (i > 0 ? p->times[i - 1] : p->start_time))) return 0;
+  if (!isfinite(p->start_time) || !isfinite(p->times[p->times_count - 1])) return 0;
+  for (int64_t i = 0; i < p->classes * p->modes; i++)
+    if (!(p->eigenvalues[i] >= 0)) return 0;
+  for (int64_t i = 0; i < p->iterates * p->modes; i++)
+    if (!(p->start_variance[i] >= 0)) return 0;
+  return 1;
+}
+
+static void fill_with_nan(double *out, int64_t count) {
+  for (int64_t i = 0; out && i < count; i++) out[i] = NAN;
+}
+
+/* Each iterate from `start_time` to the last output time. At the first trouble it stops: what was computed until then
+ * stays, the rest is NaN, and `outcome` tells the iterate and the time. */
+int32_t sgdlimit_solve(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
+  *outcome = (sgdlimit_outcome){.status = SGDLIMIT_BAD_PROBLEM};
+  if (!can_be_solved(p)) return outcome->status;
+  const int64_t M = p->iterates, K = p->classes, N = p->modes, T = p->times_count;
+  fill_with_nan(p->statistics, M * T * STATISTICS);
+  fill_with_nan(p->mean, M * T * N);
+  fill_with_nan(p->variance, M * T * N);
+  fill_with_nan(p->final_mean, M * N);
+  fill_with_nan(p->final_variance, M * N);
+
+  const int64_t per_mode = 2 * ROWS + 2 + 2 + 5, others = constants_count(p) + 3 * (1 + K) + STATISTICS;
+  double *memory = N < (PTRDIFF_MAX / (int64_t)sizeof(double) - others) / per_mode
+                       ? malloc((size_t)(per_mode * N + others) * sizeof(double))
+                       : NULL;
+  if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
+  integration g = {.problem = p, .outcome = outcome};
+  double *next = memory;
+  g.rows = next, next += ROWS * 2 * N;
+  g.trial = next, next += 2 * N;
+  g.work = next, next += 2 * N;
+  g.x = next, next += N;
+  g.offset = next, next += N;
+  g.slope = next, next += N;
+  g.noise = next, next += N;
+  g.ones = next, next += N;
+  g.teacher2 = next, next += 1 + K;
+  g.scale = next, next += 1 + K;
+  g.trial_scale = next, next += 1 + K;
+  g.bound = next, next += STATISTICS;
+  g.constants = next;
+
+  for (int64_t j = 0; j < N; j++) g.ones[j] = 1;
+  for (int64_t w = 0; w <= K; w++) g.teacher2[w] = weigh(N, weighting(&g, w), p->teacher, p->teacher).square;
+  constants(p, g.constants);
+  outcome->status = SGDLIMIT_OK;
+  for (int64_t m = 0; m < M && outcome->status == SGDLIMIT_OK; m++) {
+    outcome->iterate = g.iterate = m;
+    outcome->status = integrate(&g);
+    if (outcome->status != SGDLIMIT_OK) break;
+    const double *state = g.rows + STATE * 2 * N;
+    place(&g, state);
+    if (p->final_mean) memcpy(p->final_mean + m * N, g.x, (size_t)N * sizeof(double));
+    if (p->final_variance) memcpy(p->final_variance + m * N, state + N, (size_t)N * sizeof(double));
+  }
+  free(memory);
+  return outcome->status;
+}
+
+/* ---- Random numbers: xoshiro256++ in eight lanes, normals by Box-Muller ----------------------------------------
+ * There are always eight logical lanes, held in as many vectors as the target needs for them: one of AVX-512, two of
+ * AVX2, four of SSE2 or NEON. A stream is therefore the same on every target, up to the last bits that contraction
+ * to fused multiply-adds may change. Vectors of the target's own width, and functions that are always inlined, since
+ * wider vectors spill and vectors passed in a call are slow and warned of. Nothing below branches on a number.
+ *
+ * Generator: D. Blackman, S. Vigna, "Scrambled linear pseudorandom number generators", ACM TOMS 47 (2021). */
+#if defined(__AVX512F__)
+#define LANES_PER_VECTOR 8
+#elif defined(__AVX2__)
+#define LANES_PER_VECTOR 4
+#else
+#define LANES_PER_VECTOR 2
+#endif
+
+enum { LANES = 8, VECTORS = LANES / LANES_PER_VECTOR, BLOCK = 2 * LANES /* normals of one draw of all lanes */ };
+
+typedef double reals __attribute__((vector_size(8 * LANES_PER_VECTOR)));
+typedef uint64_t words __attribute__((vector_size(8 * LANES_PER_VECTOR)));
+
+#define LANEWISE static inline __attribute__((always_inline))
+
+typedef struct generator {
+  words state[4][VECTORS];
+} generator;
+
+/* What a stream is for; streams of one run that differ in purpose are independent. */
+enum { COORDINATES, CHANCES, PURPOSES };
+
+/* The finaliser of splitmix64: a bijection of 64-bit words that leaves no pattern of its argument. */
+static uint64_t mix(uint64_t word) {
+  word = (word ^ (word >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+  word = (word ^ (word >> 27)) * UINT64_C(0x94d049bb133111eb);
+  return word ^ (word >> 31);
+}
+
+/* Neighbouring seeds and runs are the usual ones: both go through `mix` before they meet, and for one seed the key is
+ * a one-to-one function of (run, purpose). The 32 words of the eight states then follow as in splitmix64. */
+static void seed_generator(generator *g, uint64_t seed, uint64_t run, uint64_t purpose) {
+  const uint64_t golden = UINT64_C(0x9e3779b97f4a7c15);
+  const uint64_t key = mix(mix(seed + golden) + run * PURPOSES + purpose);
+  uint64_t state[4][LANES];
+  for (uint64_t i = 0; i < 4; i++)
+    for (uint64_t lane = 0; lane < LANES; lane++) state[i][lane] = mix(key + (1 + i * LANES + lane) * golden);
+  memcpy(g->state, state, sizeof state);
+}
+
+LANEWISE words rotate_left(words word, int count) { return (word << count) | (word >> (64 - count)); }
+
+/* The next 64 bits of each lane of vector v. */
+LANEWISE words draw_words(generator *g, int v) {
+  words s0 = g->state[0][v], s1 = g->state[1][v], s2 = g->state[2][v], s3 = g->state[3][v];
+  const words drawn = rotate_left(s0 + s3, 23) + s0;
+  const words shifted = s1 << 17;
+  s2 ^= s0;
+  s3 ^= s1;
+  s1 ^= s2;
+  s0 ^= s3;
+  s2 ^= shifted;
+  s3 = rotate_left(s3, 45);
+  g->state[0][v] = s0, g->state[1][v] = s1, g->state[2][v] = s2, g->state[3][v] = s3;
+  return drawn;
+}
+
+/* Uniform on [1, 2): the upper 52 bits as the fraction of a double, which needs no conversion of integers. */
+LANEWISE reals from_one_to_two(words word) { return (reals)((word >> 12) | UINT64_C(0x3ff0000000000000)); }
+
+/* Uniform on [0, 1). */
+LANEWISE reals draw_uniforms(generator *g, int v) { return from_one_to_two(draw_words(g, v)) - 1.0; }
+
+/* -2 log(u) for u in (0, 1], never negative. With u = 2^e m, m in [1/sqrt 2, sqrt 2) and s = (m - 1)/(m + 1),
+ * log(u) = e log 2 + s A(s^2), A(t) = 2 atanh(sqrt t)/sqrt t: relatively accurate at u = 1 too, where e = 0.
+ * A: mpmath.chebyfit at 40 digits, 6 coefficients on 0 <= t <= 17 - 12 sqrt 2, times -2. Relative error 2.8e-14. */
+LANEWISE reals minus_two_log(reals u) {
+  const uint64_t one = UINT64_C(0x3ff0000000000000), root_half = UINT64_C(0x3fe6a09e667f3bcd);
+  const uint64_t fraction = UINT64_C(0x000fffffffffffff), two_to_52 = UINT64_C(0x4330000000000000);
+  const words scaled = (words)u + (one - root_half);   /* its exponent field is e + 1023, its fraction that of m */
+  const reals e = (reals)((scaled >> 52) | two_to_52) - (4503599627370496.0 + 1023.0);
+  const reals m = (reals)((scaled & fraction) + root_half);
+  const reals s = (m - 1.0) / (m + 1.0);
+  const reals t = s * s;
+  reals a = t * -0.3921619127950611 - 0.4434849982015498;
+  a = a * t - 0.5714433229175145;
+  a = a * t - 0.7999998978366476;
+  a = a * t - 1.3333333335915852;
+  a = a * t - 3.9999999999998943;
+  return e * -1.3862943611198906 + s * a;
+}
+
+/* sin(pi w) and cos(pi w) for |w| <= 1/2: mpmath.chebyfit at 40 digits of sin(pi sqrt t)/sqrt t and cos(pi sqrt t), 8
+ * coefficients each on 0 <= t <= 1/4; errors 5e-16, relative, and 2.1e-15, absolute. */
+LANEWISE reals sine_of_half_turns(reals w) {
+  const reals t = w * w;
+  reals a = t * -2.113362735205297e-05 + 0.0004659870158043378;
+  a = a * t - 0.0073703643265304155;
+  a = a * t + 0.08214587881631043;
+  a = a * t - 0.599264528825224;
+  a = a * t + 2.5501640398618677;
+  a = a * t - 5.1677127800497855;
+  a = a * t + 3.1415926535897927;
+  return a * w;
+}
+
+LANEWISE reals cosine_of_half_turns(reals w) {
+  const reals t = w * w;
+  reals a = t * -0.0001004164642205389 + 0.0019278700526981333;
+  a = a * t - 0.025806531975921563;
+  a = a * t + 0.23533058831317874;
+  a = a * t - 1.3352627661817635;
+  a = a * t + 4.058712126333295;
+  a = a * t - 4.934802200543686;
+  return a * t + 0.9999999999999981;
+}
+
+LANEWISE reals square_root(reals x) {
+  for (int lane = 0; lane < LANES_PER_VECTOR; lane++) x[lane] = sqrt(x[lane]);   /* one instruction with -O3 */
+  return x;
+}
+
+/* Two independent standard normals for each lane of vector v. The angle covers half a turn, so that the cosine is a
+ * short polynomial; the other half is reached by a random sign of the radius, the lowest bit of the angle's word. */
+LANEWISE void draw_normals(generator *g, int v, reals *first, reals *second) {
+  const words a = draw_words(g, v), b = draw_words(g, v);
+  const reals radius = square_root(minus_two_log(2.0 - from_one_to_two(a)));
+  const reals signed_radius = (reals)((words)radius | (b << 63));
+  const reals w = from_one_to_two(b) - 1.5;
+  *first = signed_radius * cosine_of_half_turns(w);
+  *second = signed_radius * sine_of_half_turns(w);
+}
+
+
+/* ---- Streaming SGD in the eigenbasis ---------------------------------------------------------------------------
+ * X <- X - (gamma/d) [d_r f x + (d_n f/n + tau) X], a fresh x each step, for M iterates that share the data stream.
+ * A step is one sweep over the coordinates: it applies the update of the step before, whose x is still in its buffer,
+ * draws the new x and accumulates ||X||^2, r = <x, X> and r* = <x, X*>. Nothing else costs O(d): a class is two
+ * pointers to rows, and the update of a step is two numbers an iterate. Rows are padded with zeros to whole blocks.
+ *
+ * The loss enters through these alone; parameter p of a class is par[p * stride]. */
+static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn);
+static inline double target(double label, double r_star, double xi, double uniform, const double *par, int64_t stride);
+static inline double ridge(const double *par, int64_t stride);
+static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t);
+
+enum { COORDINATE_STEPS_PER_LOOK = 1 << 20 };   /* between looks at the cancel flag: about a millisecond */
+
+/* X <- kept X + added x, to be applied by the next sweep. */
+typedef struct update {
+  double kept, added;
+} update;
+
+typedef struct simulation {
+  const sgdlimit_problem *problem;
+  int64_t length;             /* of a row: N rounded up to whole blocks */
+  double *roots, *means;      /* [K][length] square roots of the eigenvalues; means */
+  double *teacher;            /* [length] */
+  double *reference;          /* [length], NULL when the problem has none */
+  double *x;                  /* [length] the last sample */
+  double *iterates;           /* [M][length] */
+  reals *sums;                /* [M][2][VECTORS] of a sweep: ||X||^2 and <x, X> */
+  double *norm2, *r;          /* [M] */
+  double *norm2_bound;        /* [M] beyond it the iterate has diverged */
+  update *updates;            /* [M] */
+  double *cumulated;          /* [K] cumulated probabilities of the classes */
+  generator coordinates, chances;
+  double class_uniform[BLOCK], xi[BLOCK], label_uniform[BLOCK];   /* of the BLOCK steps from the last refill on */
+} simulation;
+
+LANEWISE reals load(const double *from) {
+  reals v;
+  memcpy(&v, from, sizeof v);
+  return v;
+}
+
+LANEWISE void store(double *to, reals v) { memcpy(to, &v, sizeof v); }
+
+LANEWISE reals updated(update u, reals X, reals x) { return u.kept * X + u.added * x; }
+
+/* In one order whatever the vectors' width. */
+LANEWISE double sum_of_lanes(const reals v[VECTORS]) {
+  double a[LANES];
+  memcpy(a, v, sizeof a);
+  return ((a[0] + a[4]) + (a[1] + a[5])) + ((a[2] + a[6]) + (a[3] + a[7]));
+}
+
+/* The step's one pass over the coordinates, for a class given by its two rows; returns r*. Inlined once with M = 1,
+ * where the loop over iterates disappears and `sums` lives in registers, and once with M as it comes. */
+LANEWISE double sweep(simulation *s, int64_t M, reals *sums, const double *root, const double *mean) {
+  const int64_t length = s->length;
+  const double *teacher = s->teacher;
+  const update *updates = s->updates, only = s->updates[0];
+  double *x = s->x, *iterates = s->iterates;
+  generator g = s->coordinates;   /* a copy can stay in registers */
+  reals r_star[VECTORS] = {{0}};
+  for (int64_t i = 0; i < M * 2 * VECTORS; i++) sums[i] = (reals){0};
+
+  for (int64_t block = 0; block < length; block += BLOCK)
+    for (int v = 0; v < VECTORS; v++) {
+      const int64_t j = block + v * LANES_PER_VECTOR, k = j + LANES;
+      reals z_j, z_k;
+      draw_normals(&g, v, &z_j, &z_k);
+      const reals old_j = load(x + j), old_k = load(x + k);
+      const reals x_j = load(mean + j) + load(root + j) * z_j;
+      const reals x_k = load(mean + k) + load(root + k) * z_k;
+      store(x + j, x_j);
+      store(x + k, x_k);
+      r_star[v] += load(teacher + j) * x_j;
+      r_star[v] += load(teacher + k) * x_k;
+      for (int64_t m = 0; m < M; m++) {
+        double *X = iterates + m * length;
+        const update u = M == 1 ? only : updates[m];
+        const reals X_j = updated(u, load(X + j), old_j), X_k = updated(u, load(X + k), old_k);
+        store(X + j, X_j);
+        store(X + k, X_k);
+        reals *sum = sums + m * 2 * VECTORS;
+        sum[v] += X_j * X_j;
+        sum[v] += X_k * X_k;
+        sum[VECTORS + v] += X_j * x_j;
+        sum[VECTORS + v] += X_k * x_k;
+      }
+    }
+
+  s->coordinates = g;
+  for (int64_t m = 0; m < M; m++) {
+    s->norm2[m] = sum_of_lanes(sums + m * 2 * VECTORS);
+    s->r[m] = sum_of_lanes(sums + m * 2 * VECTORS + VECTORS);
+  }
+  return sum_of_lanes(r_star);
+}
+
+/* The class, the label noise and the label's chance of the next BLOCK steps. */
+static void refill_chances(simulation *s) {
+  for (int v = 0; v < VECTORS; v++) {
+    const int j = v * LANES_PER_VECTOR, k = j + LANES;
+    reals z_j, z_k;
+    draw_normals(&s->chances, v, &z_j, &z_k);
+    store(s->xi + j, z_j);
+    store(s->xi + k, z_k);
+    store(s->class_uniform + j, draw_uniforms(&s->chances, v));
+    store(s->class_uniform + k, draw_uniforms(&s->chances, v));
+    store(s->label_uniform + j, draw_uniforms(&s->chances, v));
+    store(s->label_uniform + k, draw_uniforms(&s->chances, v));
+  }
+}
+
+/* Counts instead of searching: a branch on a random number is mispredicted half of the time. */
+static int64_t drawn_class(const simulation *s, double uniform) {
+  int64_t class = 0;
+  for (int64_t i = 0; i + 1 < s->problem->classes; i++) class += uniform >= s->cumulated[i];
+  return class;
+}
+
+/* One iterate's update from its scores at time t, the step's class, and its sample's chances. */
+static inline update sgd_update(const simulation *s, int64_t iterate, double t, int64_t class, double r_star, double xi,
+                                double uniform) {
+  const sgdlimit_problem *p = s->problem;
+  const int64_t K = p->classes;
+  const double *par = PARAMETERS > 0 ? p->parameters + iterate * PARAMETERS * K + class : NULL;
+  const double r = s->r[iterate], n = sqrt(s->norm2[iterate]);
+  const double y = target(p->labels[class], r_star, xi, uniform, par, K);
+  double dr, dn;
+  gradient(r, n, y, par, K, &dr, &dn);
+  const double step = learning_rate(p, iterate, t) / p->dimension;
+  const double shrinkage = (n > 0 ? dn / n : 0) + ridge(par, K);
+  return (update){.kept = 1 - step * shrinkage, .added = -step * dr};
+}
+
+/* Between sweeps, so that an iterate can be looked at; the next sweep then finds nothing to apply. */
+static void apply_update(simulation *s, int64_t iterate) {
+  const update u = s->updates[iterate];
+  double *X = s->iterates + iterate * s->length;
+  for (int64_t j = 0; j < s->length; j += LANES_PER_VECTOR) store(X + j, updated(u, load(X + j), load(s->x + j)));
+  s->updates[iterate] = (update){.kept = 1, .added = 0};
+}
+
+/* norm2, overlap, distance2, reference_distance2; m, c, Q of each class. */
+static void summarise(const simulation *s, int64_t iterate, double *summary) {
+  const double *X = s->iterates + iterate * s->length;
+  reals norm2[VECTORS] = {{0}}, overlap[VECTORS] = {{0}}, distance2[VECTORS] = {{0}}, reference2[VECTORS] = {{0}};
+  for (int64_t block = 0; block < s->length; block += LANES)
+    for (int v = 0; v < VECTORS; v++) {
+      const int64_t j = block + v * LANES_PER_VECTOR;
+      const reals X_j = load(X + j), teacher_j = load(s->teacher + j);
+      norm2[v] += X_j * X_j;
+      overlap[v] += X_j * teacher_j;
+      distance2[v] += (X_j - teacher_j) * (X_j - teacher_j);
+      if (s->reference) reference2[v] += (X_j - load(s->reference + j)) * (X_j - load(s->reference + j));
+    }
+  summary[0] = sum_of_lanes(norm2);
+  summary[1] = sum_of_lanes(overlap);
+  summary[2] = sum_of_lanes(distance2);
+  summary[3] = sum_of_lanes(reference2);
+  for (int64_t class = 0; class < s->problem->classes; class++) {
+    const double *root = s->roots + class * s->length, *mean = s->means + class * s->length;
+    reals m[VECTORS] = {{0}}, c[VECTORS] = {{0}}, Q[VECTORS] = {{0}};
+    for (int64_t block = 0; block < s->length; block += LANES)
+      for (int v = 0; v < VECTORS; v++) {
+        const int64_t j = block + v * LANES_PER_VECTOR;
+        const reals X_j = load(X + j), root_j = load(root + j);
+        m[v] += load(mean + j) * X_j;
+        c[v] += (root_j * X_j) * (root_j * load(s->teacher + j));
+        Q[v] += (root_j * X_j) * (root_j * X_j);
+      }
+    summary[4 + 3 * class] = sum_of_lanes(m);
+    summary[5 + 3 * class] = sum_of_lanes(c);
+    summary[6 + 3 * class] = sum_of_lanes(Q);
+  }
+}
+
+static int64_t steps_until(const sgdlimit_problem *p, double time) { return (int64_t)floor(time * p->dimension + 0.5); }
+
+/* Whatever is not finite in a step shows in the norm after it. */
+static int has_diverged(const simulation *s, int64_t iterate, double norm2) {
+  return !isfinite(norm2) || norm2 > s->norm2_bound[iterate];
+}
+
+/* One run; on trouble its status, with `outcome` telling the iterate and the time. `done` counts steps over runs. */
+static int32_t simulate_run(simulation *s, int64_t run, int64_t *done, sgdlimit_outcome *outcome) {
+  const sgdlimit_problem *p = s->problem;
+  const int64_t M = p->iterates, K = p->classes, N = p->modes, T = p->times_count, values = 4 + 3 * K;
+  const int64_t look_every = 1 + COORDINATE_STEPS_PER_LOOK / (s->length * M);
+  int64_t next_look = *done;
+  double *statistics = p->statistics + (run - p->first_run) * M * T * values;
+
+  seed_generator(&s->coordinates, p->seed, (uint64_t)run, COORDINATES);
+  seed_generator(&s->chances, p->seed, (uint64_t)run, CHANCES);
+  memset(s->x, 0, (size_t)s->length * sizeof *s->x);
+  for (int64_t m = 0; m < M; m++) {
+    memcpy(s->iterates + m * s->length, p->start_mean + m * N, (size_t)N * sizeof(double));
+    memset(s->iterates + m * s->length + N, 0, (size_t)(s->length - N) * sizeof(double));
+    s->updates[m] = (update){.kept = 1, .added = 0};
+    double norm2 = 0;
+    for (int64_t j = 0; j < N; j++) norm2 += p->start_mean[m * N + j] * p->start_mean[m * N + j];
+    s->norm2_bound[m] = 1e6 * fmax(norm2, 1);
+  }
+
+  const int64_t first_step = steps_until(p, p->start_time);
+  int64_t step = first_step;
+  for (int64_t output = 0; output < T; output++) {
+    for (const int64_t stop = steps_until(p, p->times[output]); step < stop; step++, ++*done) {
+      const double t = (double)step / p->dimension;
+      const int64_t chance = (step - first_step) % BLOCK;
+      outcome->time = t;
+      if (*done == next_look) {
+        next_look += look_every;
+        if (p->progress) *p->progress = *done;
+        if (p->cancel && *p->cancel) return SGDLIMIT_CANCELLED;
+      }
+      if (chance == 0) refill_chances(s);
+      const int64_t class = drawn_class(s, s->class_uniform[chance]);
+      const double *root = s->roots + class * s->length, *mean = s->means + class * s->length;
+      reals sums[2 * VECTORS];
+      const double r_star = M == 1 ? sweep(s, 1, sums, root, mean) : sweep(s, M, s->sums, root, mean);
+      for (int64_t m = 0; m < M; m++) {
+        if (has_diverged(s, m, s->norm2[m])) {
+          outcome->iterate = m;
+          return SGDLIMIT_DIVERGED;
+        }
+        s->updates[m] = sgd_update(s, m, t, class, r_star, s->xi[chance], s->label_uniform[chance]);
+      }
+    }
+    outcome->time = (double)step / p->dimension;
+    for (int64_t m = 0; m < M; m++) {
+      double *summary = statistics + (m * T + output) * values;
+      apply_update(s, m);
+      summarise(s, m, summary);
+      if (has_diverged(s, m, summary[0])) {
+        outcome->iterate = m;
+        return SGDLIMIT_DIVERGED;
+      }
+    }
+  }
+  return SGDLIMIT_OK;
+}
+
+static int can_be_simulated(const sgdlimit_problem *p) {
+  if (p->size != sizeof *p) return 0;
+  if (p->iterates < 1 || p->classes < 1 || p->modes < 1 || p->times_count < 1 || p->runs < 0 || p->first_run < 0)
+    return 0;
+  if (p->dimension != (double)p->modes) return 0;   /* a mode is a coordinate here */
+  if (!(p->start_time >= 0)) return 0;
+  for (int64_t i = 0; i < p->times_count; i++)
+    if (!(p->times[i] >= (i > 0 ? p->times[i - 1] : p->start_time))) return 0;
+  if (!(p->times[p->times_count - 1] * p->dimension < 0x1p53)) return 0;   /* steps are counted in doubles too */
+  for (int64_t i = 0; i < p->classes * p->modes; i++)
+    if (!(p->eigenvalues[i] >= 0)) return 0;
+  return 1;
+}
+
+/* Cuts all arrays of a simulation out of one allocation, which the caller frees; NULL when there is no memory. */
+static double *lay_out(simulation *s) {
+  const sgdlimit_problem *p = s->problem;
+  const int64_t M = p->iterates, K = p->classes, L = s->length;
+  const double doubles = (double)L * (double)(2 * K + M + 3) + (double)(2 * LANES + 5) * (double)M + (double)K;
+  if (doubles > (double)(PTRDIFF_MAX / 2 / (int64_t)sizeof(double))) return NULL;
+  const size_t bytes = ((size_t)(L * (2 * K + M + 3) + (2 * LANES + 5) * M + K) * sizeof(double) + 63) / 64 * 64;
+  double *memory = aligned_alloc(64, bytes);   /* rows and sums at whole cache lines: they are whole blocks long */
+  if (!memory) return NULL;
+  double *next = memory;
+  s->roots = next, next += K * L;
+  s->means = next, next += K * L;
+  s->teacher = next, next += L;
+  s->x = next, next += L;
+  s->reference = next, next += L;
+  s->iterates = next, next += M * L;
+  s->sums = (reals *)next, next += M * 2 * LANES;
+  s->updates = (update *)next, next += M * 2;
+  s->norm2 = next, next += M;
+  s->r = next, next += M;
+  s->norm2_bound = next, next += M;
+  s->cumulated = next;
+  return memory;
+}
+
+static void copy_padded(double *to, const double *from, int64_t count, int64_t length) {
+  for (int64_t j = 0; j < length; j++) to[j] = j < count ? from[j] : 0;
+}
+
+/* Runs first_run .. first_run + runs - 1, each a function of (seed, run) alone, for `times` in units of d steps.
+ * Summaries that trouble left undone are NaN; the later runs are then not begun. */
+int32_t sgdlimit_simulate(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
+  *outcome = (sgdlimit_outcome){.status = SGDLIMIT_BAD_PROBLEM};
+  if (!can_be_simulated(p)) return outcome->status;
+  const int64_t K = p->classes, N = p->modes, values = p->iterates * p->times_count * (4 + 3 * K);
+  simulation s = {.problem = p, .length = (N + BLOCK - 1) / BLOCK * BLOCK};
+  double *memory = lay_out(&s);
+  if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
+
+  for (int64_t class = 0; class < K; class++) {
+    double *root = s.roots + class * s.length;
+    copy_padded(root, p->eigenvalues + class * N, N, s.length);
+    for (int64_t j = 0; j < N; j++) root[j] = sqrt(root[j]);
+    copy_padded(s.means + class * s.length, p->means + class * N, N, s.length);
+    s.cumulated[class] = p->probabilities[class] + (class > 0 ? s.cumulated[class - 1] : 0);
+  }
+  copy_padded(s.teacher, p->teacher, N, s.length);
+  if (p->reference) copy_padded(s.reference, p->reference, N, s.length);
+  else s.reference = NULL;
+  for (int64_t i = 0; i < p->runs * values; i++) p->statistics[i] = NAN;
+
+  outcome->status = SGDLIMIT_OK;
+  for (int64_t i = 0; i < p->runs && outcome->status == SGDLIMIT_OK; i++) {
+    outcome->run = p->first_run + i;
+    outcome->status = simulate_run(&s, outcome->run, &outcome->accepted, outcome);
+  }
+  if (p->progress) *p->progress = outcome->accepted;
+  free(memory);
+  return outcome->status;
+}
+
+/* ---- The interface ----------------------------------------------------------------------------------------------- */
+
+int32_t sgdlimit_abi(void) { return SGDLIMIT_ABI; }
+const char *sgdlimit_parameter_names(void) { return "epsilon,tau,q,sigma"; }
+const char *sgdlimit_schedule_names(void) { return ""; }
+const char *sgdlimit_statistic_names(void) { return "adversarial_risk,clean_risk,norm2,overlap,cosine,distance2,learning_rate,effective_ridge"; }
+const char *sgdlimit_coefficient_names(void) { return "R,A,B,D,F,I"; }
+const char *sgdlimit_score_names(void) { return "n,Q_star,dm,beta1,Q_perp"; }
+/* What must be positive for the equations to hold. */
+const char *sgdlimit_positive_names(void) { return "q,1 - q"; }
+
+/* Coefficients of one class at given scores (in the order of sgdlimit_score_names), label and parameters. */
+void sgdlimit_coefficients(const double *score_values, double y, const double *par, double *out) {
+  score w;
+  w.n = score_values[0];
+  w.Q_star = score_values[1];
+  w.dm = score_values[2];
+  w.beta1 = score_values[3];
+  w.Q_perp = score_values[4];
+  all_coefficients(&w, y, par, 1, &out[0], &out[1], &out[2], &out[3], &out[4], &out[5]);
+}
+
+/* dx and dv at (t, x, v); work has room for p->modes + the constants (GLOBAL + CLASS * K). */
+int32_t sgdlimit_rhs(const sgdlimit_problem *p, int64_t iterate, double t, const double *x, const double *v, double *dx,
+                     double *dv, double *work) {
+  if (p->size != sizeof *p) return SGDLIMIT_BAD_PROBLEM;
+  double *noise = work, *k = work + p->modes;
+  constants(p, k);
+  rates(p, k, iterate, x, v, dx, dv, noise);
+  const double gamma = learning_rate(p, iterate, t);
+  for (int64_t j = 0; j < p->modes; j++) {
+    const double slope = dv[j];
+    dx[j] = gamma * (dx[j] + slope * (x[j] - p->teacher[j]));
+    dv[j] = 2 * gamma * slope * v[j] + gamma * gamma * noise[j];
+  }
+  return SGDLIMIT_OK;
+}
+
+int64_t sgdlimit_constants_count(const sgdlimit_problem *p) { return constants_count(p); }

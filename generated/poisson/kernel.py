@@ -1,0 +1,1405 @@
+"""The high-dimensional limit of streaming SGD on one model, its statistics, and the SGD itself.
+
+    loss       exp(r) - y*r
+    target     Teacher('exp(r_star)')
+    adversary  l2 ball of radius epsilon
+
+Written by sgdlimit, generator format 2. To write it again: sgdlimit generate SPEC --out DIRECTORY
+The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
+"""
+
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import IntEnum
+from scipy.special import erfcx
+from typing import NamedTuple
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+
+PARAMETERS = ('epsilon', 'tau')
+SCHEDULE_PARAMETERS = ()
+STATISTICS = ('adversarial_risk', 'clean_risk', 'norm2', 'overlap', 'cosine', 'distance2', 'learning_rate', 'effective_ridge')
+COEFFICIENTS = ('R', 'A', 'B', 'D', 'F', 'I')
+SCORE = ('n', 'm_star', 'Q_star', 'm', 'beta', 'Q_perp')
+POSITIVE = ()
+
+
+# ---- The problem ------------------------------------------------------------------------------------------------
+
+
+Array = NDArray[np.float64]
+
+
+class Status(IntEnum):
+    """How a call ended; the numbers are those of the C interface.
+
+    Examples
+    --------
+    >>> Status(1).name
+    'DIVERGED'
+    """
+
+    OK = 0
+    DIVERGED = 1
+    CANCELLED = 2
+    NO_PROGRESS = 3  # step size underflow or max_steps
+    BAD_PROBLEM = 4
+    OUT_OF_MEMORY = 5
+    NO_STEP = 6  # a greedy learning rate does not exist
+
+
+class StepKind(IntEnum):
+    """How ``step_arguments`` are read; the numbers are those of the C interface."""
+
+    CONSTANT = 0
+    SCHEDULE = 1
+
+
+@dataclass(eq=False)
+class Trouble(Exception):
+    """A kernel stopped before its end.
+
+    Parameters
+    ----------
+    status : Status
+        Why.
+    iterate, run : int
+        Where it was met first; ``run`` is 0 in a solve.
+    time : float
+        When it was met, ``t = k/d``.
+    curve : array, optional
+        What had been computed until then, shaped as the whole answer, NaN where nothing had.
+
+    Examples
+    --------
+    >>> str(Trouble(Status.DIVERGED, iterate=0, run=3, time=1.5))
+    'DIVERGED at t = 1.5 (iterate 0, run 3)'
+    """
+
+    status: Status
+    iterate: int
+    run: int
+    time: float
+    curve: Array | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.status.name} at t = {self.time:.6g} (iterate {self.iterate}, run {self.run})"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Problem:
+    """What a verb reads: the fields of the C struct ``sgdlimit_problem`` under the same names.
+
+    The counts M (``iterates``), K (``classes``), N (``modes``) and T (``times_count``) are read off the
+    arrays' shapes. What a verb computes it returns: those fields of the struct are not here.
+
+    Parameters
+    ----------
+    dimension : float
+        The dimension d; ``inf`` is allowed in a solve.
+    weights : array [N]
+        Share of the dimension of each mode, ω.
+    probabilities : array [K]
+        Class probabilities.
+    eigenvalues, means : array [K, N]
+        Covariance eigenvalues and mean of each class in the common eigenbasis.
+    labels : array [K]
+        Labels of the classes; zeros when the target is not `Labels`.
+    teacher : array [N]
+        Teacher direction X*; zeros when absent.
+    reference : array [N], optional
+        The point X° of ``reference_distance2``.
+    parameters : array [M, P, K]
+        The loss's parameters, in the order of the kernel's parameter names.
+    start_mean, start_variance : array [M, N]
+        Mean and variance of each iterate's modes at ``start_time``; a simulation reads the mean alone.
+    start_auxiliary : array [M, aux], optional
+        Auxiliary state at ``start_time``.
+    step_kind : int
+        How ``step_arguments`` are read, a `StepKind`.
+    step_arguments : array [M, count]
+        Arguments of the learning rate.
+    start_time : float
+        Time at the start.
+    times : array [T]
+        Output times: increasing, none before ``start_time``.
+    rtol : float
+        Relative tolerance of a solve.
+    max_steps : int
+        Bound on the number of steps of a solve.
+    first_run, runs : int
+        A simulation makes the runs ``first_run .. first_run + runs - 1``.
+    seed : int
+        Seed of a simulation.
+    cancel : int32 array [1], optional
+        A nonzero value, written by another thread, asks the verb to stop.
+    progress : int64 array [1], optional
+        Written by the verb: output times done (solve), steps done over all runs (simulate).
+    """
+
+    dimension: float
+    weights: Array
+    probabilities: Array
+    eigenvalues: Array
+    means: Array
+    labels: Array
+    teacher: Array
+    parameters: Array
+    start_mean: Array
+    start_variance: Array
+    step_arguments: Array
+    times: Array
+    reference: Array | None = None
+    start_auxiliary: Array | None = None
+    step_kind: int = StepKind.CONSTANT
+    start_time: float = 0.0
+    rtol: float = 1e-8
+    max_steps: int = 1_000_000
+    first_run: int = 0
+    runs: int = 1
+    seed: int = 0
+    cancel: NDArray[np.int32] | None = None
+    progress: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        # A wrong shape would be broadcast into a wrong answer by NumPy, and read past its end by C.
+        M, K, N = self.iterates, self.classes, self.modes
+        shapes = {
+            "weights": (N,),
+            "probabilities": (K,),
+            "eigenvalues": (K, N),
+            "means": (K, N),
+            "labels": (K,),
+            "teacher": (N,),
+            "reference": (N,),
+            "parameters": (M, self.parameters.shape[1], K),
+            "start_mean": (M, N),
+            "start_variance": (M, N),
+            "step_arguments": (M, self.step_arguments_count),
+            "times": (self.times_count,),
+        }
+        for name, shape in shapes.items():
+            array = getattr(self, name)
+            if array is not None and array.shape != shape:
+                raise ValueError(f"{name}: has shape {array.shape}; give {shape}")
+
+    @property
+    def iterates(self) -> int:
+        """M, the number of iterates."""
+        return len(self.parameters)
+
+    @property
+    def classes(self) -> int:
+        """K, the number of classes."""
+        return len(self.probabilities)
+
+    @property
+    def modes(self) -> int:
+        """N, the number of modes."""
+        return len(self.weights)
+
+    @property
+    def times_count(self) -> int:
+        """T, the number of output times."""
+        return len(self.times)
+
+    @property
+    def step_arguments_count(self) -> int:
+        """Number of arguments of the learning rate."""
+        return int(self.step_arguments.shape[1])
+
+
+LearningRate = Callable[[Problem, int, float], float]
+
+
+# ---- Quadrature -------------------------------------------------------------------------------------------------
+
+
+WINDOW = 13.0
+LONGEST_PANEL = WINDOW / 3
+CLEARANCE = 2.0
+NARROWEST_LAYER = 1e-12  # below it a layer is a breakpoint: to the integrand it is a jump
+SAME_BREAKPOINT = 1e-14  # kinks this close are one: what differs is rounding
+STEP_REACH = 9.0  # an entire step is constant to rounding nine widths away,
+STEP_PANEL = 4.0  # and as smooth as the density itself on four
+FARTHEST_TILT = 40.0  # e^(40 z) moves the mass to where phi is e^-800: no sum meets it
+POINTS = 16
+ROOT_SAMPLES = 4  # of each panel
+MOST_ROOTS = 8
+
+_HALF_NODES = np.array(
+    [
+        0.98940093499164993, 0.94457502307323258, 0.86563120238783174, 0.75540440835500303,
+        0.61787624440264375, 0.45801677765722739, 0.28160355077925891, 0.095012509837637440,
+    ]
+)  # fmt: skip
+_HALF_WEIGHTS = np.array(
+    [
+        0.027152459411754095, 0.062253523938647893, 0.095158511682492785, 0.12462897125553387,
+        0.14959598881657673, 0.16915651939500254, 0.18260341504492359, 0.18945061045506850,
+    ]
+)  # fmt: skip
+
+
+def panels(
+    kinks: Iterable[float],
+    poles: Iterable[tuple[float, float]] = (),
+    steps: Iterable[tuple[float, float]] = (),
+    tilts: Iterable[float] = (),
+) -> NDArray[np.float64]:
+    """Cut the window ``[-13, 13]`` into panels, from left to right, each as long as it may be.
+
+    Parameters
+    ----------
+    kinks : iterable of float
+        Where the integrand has a kink, in any order. One outside the window, infinite or NaN (the 0/0 of a
+        vanishing variance) is none.
+    poles : iterable of (location, width)
+        The integrand has poles at ``location ± i·width``. A pole that is not finite is none.
+    steps : iterable of (location, width)
+        The integrand is entire with a step (or bump) of that width there.
+    tilts : iterable of float
+        The integrand has a factor ``e^(rate z)``: the window follows the mass that it moves.
+
+    Returns
+    -------
+    array [panels + 1]
+        Ends of the panels, increasing.
+
+    Examples
+    --------
+    The logistic function of ``m + s z`` has poles where ``m + s z = ±iπ``.
+
+    >>> m, s = 0.5, 100.0
+    >>> z, weights = nodes(panels([], [(-m / s, math.pi / s)]))
+    >>> len(z)
+    240
+    >>> round(float(weights @ (0.5 + 0.5 * np.tanh((m + s * z) / 2))), 9)
+    0.501994375
+    """
+    ends = [float(b) for b in kinks]
+    layers = [(float(location), float(width)) for location, width in poles]
+    bumps = [(float(location), float(width)) for location, width in steps]
+    ends += [location for location, width in (*layers, *bumps) if width < NARROWEST_LAYER]
+    layers = [(location, width) for location, width in layers if not width < NARROWEST_LAYER]
+    bumps = [(c, w) for c, w in bumps if w >= NARROWEST_LAYER and STEP_PANEL * w < LONGEST_PANEL]
+    ends += [location - STEP_REACH * width for location, width in bumps]
+    rates = [min(max(float(rate), -FARTHEST_TILT), FARTHEST_TILT) for rate in tilts]
+    edges, upper = [-WINDOW + min([0.0, *rates])], WINDOW + max([0.0, *rates])
+    while edges[-1] < upper:
+        a = edges[-1]
+        end, length = upper, LONGEST_PANEL
+        for kink in ends:
+            if a + SAME_BREAKPOINT < kink < end:
+                end = kink
+        for location, width in layers:
+            ahead = location - a
+            distance = math.sqrt(ahead * ahead + width * width)
+            longest = 2 * (CLEARANCE * distance - ahead) / (CLEARANCE * CLEARANCE - 1)
+            if longest < length:
+                length = longest
+        for location, width in bumps:
+            inside = location - STEP_REACH * width <= a + SAME_BREAKPOINT and a < location + STEP_REACH * width
+            if inside and STEP_PANEL * width < length:
+                length = STEP_PANEL * width
+        edges.append(end if end - a <= length * (1 + 1e-9) else a + length)
+    return np.array(edges)
+
+
+def nodes(edges: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Nodes of all panels, and their weights with the standard normal density in them.
+
+    Parameters
+    ----------
+    edges : array [panels + 1]
+        Ends of the panels.
+
+    Returns
+    -------
+    z, weights : array [16 · panels]
+        ``weights @ g(z)`` is the mean of ``g`` under a standard normal.
+
+    Examples
+    --------
+    >>> z, weights = nodes(panels([0.0]))
+    >>> round(float(weights @ np.abs(z)), 12) == round(math.sqrt(2 / math.pi), 12)
+    True
+    """
+    middle = (edges[:-1] + edges[1:])[:, np.newaxis] / 2
+    half = (edges[1:] - edges[:-1])[:, np.newaxis] / 2
+    left, right = middle - half * _HALF_NODES, middle + half * _HALF_NODES[::-1]
+    weights = half * np.concatenate([_HALF_WEIGHTS, _HALF_WEIGHTS[::-1]])
+    z = np.concatenate([left, right], axis=1).ravel()
+    return z, weights.ravel() * (0.3989422804014327 * np.exp(-z * z / 2))
+
+
+def roots(function: Callable[[NDArray[np.float64]], NDArray[np.float64]], edges: NDArray[np.float64]) -> list[float]:
+    """Sign changes of a continuous function on the panels, each looked at in a few places.
+
+    Parameters
+    ----------
+    function : callable
+        Of an array.
+    edges : array [panels + 1]
+        Ends of the panels.
+
+    Returns
+    -------
+    list of float
+        At most 8, from left to right, as close as doubles come.
+
+    Examples
+    --------
+    >>> [round(x, 12) for x in roots(lambda z: np.tanh(z) - 0.5, panels([]))]
+    [0.549306144334]
+    """
+    parts = np.arange(ROOT_SAMPLES) / ROOT_SAMPLES
+    places = np.append((edges[:-1, np.newaxis] + np.diff(edges)[:, np.newaxis] * parts).ravel(), edges[-1])
+    side = np.sign(np.broadcast_to(function(places), places.shape))
+    places, side = places[side != 0], side[side != 0]
+    changes = np.flatnonzero(side[:-1] * side[1:] < 0)[:MOST_ROOTS]
+    return [_bisect(function, float(places[k]), float(places[k + 1]), float(side[k])) for k in changes]
+
+
+def _bisect(
+    function: Callable[[NDArray[np.float64]], NDArray[np.float64]], left: float, right: float, side: float
+) -> float:
+    while left < (middle := (left + right) / 2) < right:
+        here = float(np.sign(np.broadcast_to(function(np.array([middle])), (1,))[0]))
+        if here == 0:
+            return float(middle)
+        left, right = (middle, right) if here == side else (left, middle)
+    return float(middle)
+
+
+# ---- Tail moments -----------------------------------------------------------------------------------------------
+
+
+def scaled_tail_moments(h: ArrayLike, order: int) -> NDArray[np.float64]:
+    """``M_k(h)/φ(h)``, ``M_k(h) = ∫_h^∞ (z − h)^k φ(z) dz``, for ``k = 0 … max(order, 1)`` and ``h ≥ 0``.
+
+    Parameters
+    ----------
+    h : array
+        Distances of kinks from the mean, in standard deviations.
+    order : int
+        Largest order wanted, at most 8.
+
+    Returns
+    -------
+    array [max(order, 1) + 1, *h.shape]
+        To about 1e-12 relative.
+
+    Examples
+    --------
+    >>> [f"{m:.6g}" for m in scaled_tail_moments(30.0, 2)]
+    ['0.0332964', '0.00110743', '7.35559e-05']
+    """
+    h = np.asarray(h, dtype=float)
+    count = max(order, 1)
+    near = np.minimum(h, 3.0)
+    forward = [math.sqrt(math.pi / 2) * erfcx(near / math.sqrt(2))]
+    forward.append(1 - near * forward[0])
+    for k in range(1, count):
+        forward.append(k * forward[k - 1] - near * forward[k])
+    backward = [np.zeros_like(h)] * (count + 1)
+    far = np.clip(h, 3.0, 1e9)
+    above, here = np.zeros_like(h), np.ones_like(h)
+    for k in range(int((math.sqrt(order) + 7) ** 2) + 10 if np.any(h < 10) else order + 31, 0, -1):
+        # of any size: the values are scaled in the end
+        size = np.maximum(here, 1.0)
+        backward = [m / size for m in backward]
+        above, here = here / size, (above / size + far * here / size) / k
+        if k <= count:
+            backward[k] = above
+        if k - 1 <= count:
+            backward[k - 1] = here
+    scale = 1 / (above + far * here)
+    asymptotic = [1 / np.maximum(h, 1e9)]
+    for k in range(count):
+        asymptotic.append((k + 1) * asymptotic[k] / np.maximum(h, 1e9))
+    return np.where(h < 3, forward, np.where(h > 1e9, asymptotic, np.array(backward) * scale))
+
+
+def tail_moments(h: ArrayLike, order: int) -> NDArray[np.float64]:
+    """``M_k(h) = ∫_h^∞ (z − h)^k φ(z) dz`` for ``k = 0 … max(order, 1)`` and ``h ≥ 0``.
+
+    Parameters
+    ----------
+    h : array
+        Distances of kinks from the mean, in standard deviations.
+    order : int
+        Largest order wanted, at most 8.
+
+    Returns
+    -------
+    array [max(order, 1) + 1, *h.shape]
+        To about 1e-12 relative, in the far tail too.
+
+    Examples
+    --------
+    >>> [f"{m:.6g}" for m in tail_moments(0.0, 2)]
+    ['0.5', '0.398942', '0.5']
+    >>> f"{tail_moments(20.0, 1)[1]:.6g}"
+    '1.35896e-90'
+    """
+    density = np.exp(-0.5 * np.square(h)) / math.sqrt(2 * math.pi)
+    return scaled_tail_moments(h, order) * density
+
+
+# ---- This model -------------------------------------------------------------------------------------------------
+
+
+def constants(problem):
+    """What depends on the instance alone: m*, Q* of each class, ..."""
+    x_star = problem.teacher
+    teacher_norm2 = np.sum(x_star*x_star)
+    k = [teacher_norm2]
+    for i in range(problem.classes):
+        lam = problem.eigenvalues[i]
+        mu = problem.means[i]
+        m_star = np.sum(mu*x_star)
+        Q_star = np.sum(lam*(x_star*x_star))
+        k += [m_star, Q_star]
+    return np.array(k)
+
+
+@np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
+def class_score(problem, k, i, x, v, n):
+    """What the coefficients of class i are functions of, from the state."""
+    lam = problem.eigenvalues[i]
+    mu = problem.means[i]
+    x_star = problem.teacher
+    m_star = k[1 + 2 * i + 0]
+    Q_star = k[1 + 2 * i + 1]
+    m = np.sum(mu*x)
+    sum_beta = np.sum(lam*x*x_star)
+    beta = np.where(Q_star > 0.0, sum_beta/Q_star, 0.0)
+    Q_perp = np.sum((np.square(-beta*x_star + x) + v)*lam)
+    return n, m_star, Q_star, m, beta, Q_perp
+
+
+@np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
+def rate_coefficients(score, y, par):
+    """What the mode equations need of one class."""
+    n = score[0]
+    m_star = score[1]
+    Q_star = score[2]
+    m = score[3]
+    beta = score[4]
+    Q_perp = score[5]
+    p_epsilon = par[0]
+    mean_ell = m_star
+    s_ell = np.sqrt(np.maximum(1e-300, Q_star))
+    slope_given = Q_star*beta/(s_ell*s_ell)
+    s_given = np.sqrt(np.maximum(1e-300, Q_perp))
+    shape_z_star = [], [], [], [s_ell*slope_given, s_ell]
+    edges_z_star = panels(*shape_z_star)
+    def crossing_z_star_0(z_star):
+        ell = mean_ell + s_ell*z_star
+        return -2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n) + 2.0*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n))
+    for z_star in roots(crossing_z_star_0, edges_z_star):
+        ell = mean_ell + s_ell*z_star
+        shape_z_star[2].append((z_star, abs((2.0*s_given*np.exp(m + slope_given*(ell - mean_ell))*np.sinh(np.maximum(1e-05, p_epsilon*n))) / (s_ell*(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n))))))
+    def crossing_z_star_1(z_star):
+        ell = mean_ell + s_ell*z_star
+        return -2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n) + 2.0*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n))
+    for z_star in roots(crossing_z_star_1, edges_z_star):
+        ell = mean_ell + s_ell*z_star
+        shape_z_star[2].append((z_star, abs((np.sqrt(4e-12*(s_ell*s_ell)*np.square(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n)) + 4.0*(s_given*s_given)*np.exp(2.0*m + 2.0*slope_given*(ell - mean_ell))*np.square(np.sinh(np.maximum(1e-05, p_epsilon*n))))) / (s_ell*(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n))))))
+    z_star, weights_z_star = nodes(panels(*shape_z_star))
+    ell = mean_ell + s_ell*z_star
+    y_given = np.exp(ell)
+    dy_given = np.exp(ell)
+    mean_given = m + s_ell*slope_given*z_star
+    inner_spread1 = np.sqrt(4e-12*(s_ell*s_ell)*np.square(np.maximum(-1000.0, np.minimum(1000.0, dy_given*np.where((y_given*np.maximum(1e-05, p_epsilon*n)/np.sinh(np.maximum(1e-05, p_epsilon*n)) - 1e-300) > 0, 1.0, np.where((y_given*np.maximum(1e-05, p_epsilon*n)/np.sinh(np.maximum(1e-05, p_epsilon*n)) - 1e-300) < 0, 0.0, 0.5))*np.maximum(1e-05, p_epsilon*n)/(np.sinh(np.maximum(1e-05, p_epsilon*n))*np.maximum(1e-300, y_given*np.maximum(1e-05, p_epsilon*n)/np.sinh(np.maximum(1e-05, p_epsilon*n)))) - slope_given))) + s_given*s_given)
+    inner_gap1 = np.abs(mean_given - np.log(np.maximum(1e-300, y_given*np.maximum(1e-05, p_epsilon*n)/np.sinh(np.maximum(1e-05, p_epsilon*n)))))/s_given
+    inner_away1 = np.where((-mean_given + np.log(np.maximum(1e-300, y_given*np.maximum(1e-05, p_epsilon*n)/np.sinh(np.maximum(1e-05, p_epsilon*n))))) > 0, 1.0, -1.0)
+    inner_gap2 = np.abs(inner_away1*inner_gap1 - s_given)
+    inner_away2 = np.where((inner_away1*inner_gap1 - s_given) > 0, 1.0, -1.0)
+    inner_gap3 = np.abs(inner_away1*inner_gap1 - 2.0*s_given)
+    inner_away3 = np.where((inner_away1*inner_gap1 - 2.0*s_given) > 0, 1.0, -1.0)
+    tails_W0_1n = scaled_tail_moments(inner_gap2, 0)
+    W0_1n = tails_W0_1n[0]
+    tails_W0_2n = scaled_tail_moments(inner_gap3, 0)
+    W0_2n = tails_W0_2n[0]
+    tails_M0_3n = tail_moments(inner_gap1, 0)
+    M0_3n = tails_M0_3n[0]
+    g1 = p_epsilon*n
+    g2 = np.exp(g1)
+    g3 = W0_1n*inner_away2
+    g4 = g2*g3
+    g5 = np.exp(-g1)
+    g6 = g3*g5
+    g7 = s_given*s_given
+    g8 = 0.5*g7 + mean_given
+    g9 = 0.3989422804014327*np.exp(g8 - 0.5*(inner_gap2*inner_gap2))
+    g10 = -inner_away2
+    g11 = np.exp(g8)
+    g12 = g11*g2
+    g13 = g11*g5
+    g14 = g9*(g4 - g6) + np.where(g10 > 0, g12, g13)
+    g15 = np.maximum(1e-05, g1)
+    g16 = g15/np.sinh(g15)
+    g17 = np.maximum(1e-300, g16*y_given)
+    g18 = 0.3989422804014327*(g17*g2 - g17*g5)*np.exp(-0.5*np.square(-mean_given + np.log(g17))/(inner_spread1*inner_spread1))/inner_spread1
+    g19 = p_epsilon*y_given
+    g20 = 2.0*g7 + 2.0*mean_given
+    g21 = 2.0*g1
+    g22 = np.exp(g21)
+    g23 = W0_2n*inner_away3
+    g24 = np.exp(-g21)
+    g25 = 2.0*y_given
+    g26 = np.exp(g20)
+    J_A = np.sum(weights_z_star * (g14 - y_given))
+    J_B = np.sum(weights_z_star * (g14 + g18))
+    J_F = np.sum(weights_z_star * (-2.0*M0_3n*g19*inner_away1 + g9*(p_epsilon*g4 + p_epsilon*g6) + np.where(g10 > 0, p_epsilon*g12, -p_epsilon*g13) + np.where(-inner_away1 > 0, -g19, g19)))
+    J_I = np.sum(weights_z_star * (g9*(2.0*W0_1n*g5*inner_away2*y_given - g25*g4) + y_given*y_given + 0.3989422804014327*(g22*g23 - g23*g24)*np.exp(g20 - 0.5*(inner_gap3*inner_gap3)) + np.where(g10 > 0, -g12*g25, -g13*g25) + np.where(-inner_away3 > 0, g22*g26, g24*g26)))
+    J_D = np.sum(weights_z_star * (dy_given*(-g16*g18/g17 - 1.0)))
+    return J_A, J_B, J_F, J_I, J_B + J_D
+
+
+@np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
+def statistic_coefficients(score, y, par):
+    """What the statistics need of one class."""
+    n = score[0]
+    m_star = score[1]
+    Q_star = score[2]
+    m = score[3]
+    beta = score[4]
+    Q_perp = score[5]
+    p_epsilon = par[0]
+    mean_ell = m_star
+    s_ell = np.sqrt(np.maximum(1e-300, Q_star))
+    slope_given = Q_star*beta/(s_ell*s_ell)
+    s_given = np.sqrt(np.maximum(1e-300, Q_perp))
+    tilted_mean_1 = Q_star*beta + m
+    shape_z_star = [], [], [], [s_ell*slope_given, s_ell]
+    edges_z_star = panels(*shape_z_star)
+    def crossing_z_star_0(z_star):
+        ell = mean_ell + s_ell*z_star
+        return -2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n) + 2.0*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n))
+    for z_star in roots(crossing_z_star_0, edges_z_star):
+        ell = mean_ell + s_ell*z_star
+        shape_z_star[2].append((z_star, abs((2.0*s_given*np.exp(m + slope_given*(ell - mean_ell))*np.sinh(np.maximum(1e-05, p_epsilon*n))) / (s_ell*(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n))))))
+    def crossing_z_star_1(z_star):
+        ell = mean_ell + s_ell*z_star
+        return -2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n) + 2.0*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n))
+    for z_star in roots(crossing_z_star_1, edges_z_star):
+        ell = mean_ell + s_ell*z_star
+        shape_z_star[2].append((z_star, abs((np.sqrt(4e-12*(s_ell*s_ell)*np.square(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n)) + 4.0*(s_given*s_given)*np.exp(2.0*m + 2.0*slope_given*(ell - mean_ell))*np.square(np.sinh(np.maximum(1e-05, p_epsilon*n))))) / (s_ell*(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n))))))
+    z_star, weights_z_star = nodes(panels(*shape_z_star))
+    ell = mean_ell + s_ell*z_star
+    y_given = np.exp(ell)
+    dy_given = np.exp(ell)
+    mean_given = m + s_ell*slope_given*z_star
+    inner_spread1 = np.sqrt(4e-12*(s_ell*s_ell)*np.square(np.maximum(-1000.0, np.minimum(1000.0, dy_given*np.where((y_given*np.maximum(1e-05, p_epsilon*n)/np.sinh(np.maximum(1e-05, p_epsilon*n)) - 1e-300) > 0, 1.0, np.where((y_given*np.maximum(1e-05, p_epsilon*n)/np.sinh(np.maximum(1e-05, p_epsilon*n)) - 1e-300) < 0, 0.0, 0.5))*np.maximum(1e-05, p_epsilon*n)/(np.sinh(np.maximum(1e-05, p_epsilon*n))*np.maximum(1e-300, y_given*np.maximum(1e-05, p_epsilon*n)/np.sinh(np.maximum(1e-05, p_epsilon*n)))) - slope_given))) + s_given*s_given)
+    inner_gap1 = np.abs(mean_given - np.log(np.maximum(1e-300, y_given*np.maximum(1e-05, p_epsilon*n)/np.sinh(np.maximum(1e-05, p_epsilon*n)))))/s_given
+    inner_away1 = np.where((-mean_given + np.log(np.maximum(1e-300, y_given*np.maximum(1e-05, p_epsilon*n)/np.sinh(np.maximum(1e-05, p_epsilon*n))))) > 0, 1.0, -1.0)
+    inner_gap2 = np.abs(inner_away1*inner_gap1 - s_given)
+    inner_away2 = np.where((inner_away1*inner_gap1 - s_given) > 0, 1.0, -1.0)
+    tails_W0_1n = scaled_tail_moments(inner_gap2, 0)
+    W0_1n = tails_W0_1n[0]
+    tails_M0_2n = tail_moments(inner_gap1, 0)
+    M0_2n = tails_M0_2n[0]
+    g1 = p_epsilon*n
+    g2 = g1*y_given
+    g3 = 2.0*M0_2n*inner_away1
+    g4 = -inner_away1
+    g5 = mean_given*y_given
+    g6 = np.exp(g1)
+    g7 = W0_1n*inner_away2
+    g8 = g6*g7
+    g9 = np.exp(-g1)
+    g10 = g7*g9
+    g11 = mean_given + 0.5*(s_given*s_given)
+    g12 = 0.3989422804014327*np.exp(g11 - 0.5*(inner_gap2*inner_gap2))
+    g13 = -inner_away2
+    g14 = np.exp(g11)
+    g15 = g14*g6
+    g16 = g14*g9
+    g17 = g12*(-g10 + g8) + np.where(g13 > 0, g15, g16)
+    g18 = np.maximum(1e-05, g1)
+    g19 = np.maximum(1e-300, g18*y_given/np.sinh(g18))
+    g20 = p_epsilon*y_given
+    J_R = np.sum(weights_z_star * (g17 - g2*g3 + np.where(g4 > 0, -g2 - g5, g2 - g5)))
+    J_B = np.sum(weights_z_star * (g17 + 0.3989422804014327*(g19*g6 - g19*g9)*np.exp(-0.5*np.square(-mean_given + np.log(g19))/(inner_spread1*inner_spread1))/inner_spread1))
+    J_F = np.sum(weights_z_star * (g12*(p_epsilon*g10 + p_epsilon*g8) - g20*g3 + np.where(g13 > 0, p_epsilon*g15, -p_epsilon*g16) + np.where(g4 > 0, -g20, g20)))
+    c1 = 0.5*Q_star
+    return J_R, J_B, J_F, -tilted_mean_1*np.exp(c1 + m_star) + np.exp(0.5*Q_perp + (beta*beta)*c1 + m)
+
+
+@np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
+def all_coefficients(score, y, par):
+    """R, A, B, D, F, I of one class."""
+    n = score[0]
+    m_star = score[1]
+    Q_star = score[2]
+    m = score[3]
+    beta = score[4]
+    Q_perp = score[5]
+    p_epsilon = par[0]
+    mean_ell = m_star
+    s_ell = np.sqrt(np.maximum(1e-300, Q_star))
+    slope_given = Q_star*beta/(s_ell*s_ell)
+    s_given = np.sqrt(np.maximum(1e-300, Q_perp))
+    shape_z_star = [], [], [], [s_ell*slope_given, s_ell]
+    edges_z_star = panels(*shape_z_star)
+    def crossing_z_star_0(z_star):
+        ell = mean_ell + s_ell*z_star
+        return -2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n) + 2.0*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n))
+    for z_star in roots(crossing_z_star_0, edges_z_star):
+        ell = mean_ell + s_ell*z_star
+        shape_z_star[2].append((z_star, abs((2.0*s_given*np.exp(m + slope_given*(ell - mean_ell))*np.sinh(np.maximum(1e-05, p_epsilon*n))) / (s_ell*(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n))))))
+    def crossing_z_star_1(z_star):
+        ell = mean_ell + s_ell*z_star
+        return -2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n) + 2.0*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n))
+    for z_star in roots(crossing_z_star_1, edges_z_star):
+        ell = mean_ell + s_ell*z_star
+        shape_z_star[2].append((z_star, abs((np.sqrt(4e-12*(s_ell*s_ell)*np.square(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n)) + 4.0*(s_given*s_given)*np.exp(2.0*m + 2.0*slope_given*(ell - mean_ell))*np.square(np.sinh(np.maximum(1e-05, p_epsilon*n))))) / (s_ell*(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n))))))
+    z_star, weights_z_star = nodes(panels(*shape_z_star))
+    ell = mean_ell + s_ell*z_star
+    y_given = np.exp(ell)
+    dy_given = np.exp(ell)
+    mean_given = m + s_ell*slope_given*z_star
+    inner_spread1 = np.sqrt(4e-12*(s_ell*s_ell)*np.square(np.maximum(-1000.0, np.minimum(1000.0, dy_given*np.where((y_given*np.maximum(1e-05, p_epsilon*n)/np.sinh(np.maximum(1e-05, p_epsilon*n)) - 1e-300) > 0, 1.0, np.where((y_given*np.maximum(1e-05, p_epsilon*n)/np.sinh(np.maximum(1e-05, p_epsilon*n)) - 1e-300) < 0, 0.0, 0.5))*np.maximum(1e-05, p_epsilon*n)/(np.sinh(np.maximum(1e-05, p_epsilon*n))*np.maximum(1e-300, y_given*np.maximum(1e-05, p_epsilon*n)/np.sinh(np.maximum(1e-05, p_epsilon*n)))) - slope_given))) + s_given*s_given)
+    inner_gap1 = np.abs(mean_given - np.log(np.maximum(1e-300, y_given*np.maximum(1e-05, p_epsilon*n)/np.sinh(np.maximum(1e-05, p_epsilon*n)))))/s_given
+    inner_away1 = np.where((-mean_given + np.log(np.maximum(1e-300, y_given*np.maximum(1e-05, p_epsilon*n)/np.sinh(np.maximum(1e-05, p_epsilon*n))))) > 0, 1.0, -1.0)
+    inner_gap2 = np.abs(inner_away1*inner_gap1 - s_given)
+    inner_away2 = np.where((inner_away1*inner_gap1 - s_given) > 0, 1.0, -1.0)
+    inner_gap3 = np.abs(inner_away1*inner_gap1 - 2.0*s_given)
+    inner_away3 = np.where((inner_away1*inner_gap1 - 2.0*s_given) > 0, 1.0, -1.0)
+    tails_W0_1n = scaled_tail_moments(inner_gap2, 0)
+    W0_1n = tails_W0_1n[0]
+    tails_W0_2n = scaled_tail_moments(inner_gap3, 0)
+    W0_2n = tails_W0_2n[0]
+    tails_M0_3n = tail_moments(inner_gap1, 0)
+    M0_3n = tails_M0_3n[0]
+    g1 = p_epsilon*n
+    g2 = g1*y_given
+    g3 = 2.0*M0_3n*inner_away1
+    g4 = -inner_away1
+    g5 = mean_given*y_given
+    g6 = np.exp(g1)
+    g7 = W0_1n*inner_away2
+    g8 = g6*g7
+    g9 = np.exp(-g1)
+    g10 = g7*g9
+    g11 = s_given*s_given
+    g12 = 0.5*g11 + mean_given
+    g13 = 0.3989422804014327*np.exp(g12 - 0.5*(inner_gap2*inner_gap2))
+    g14 = -inner_away2
+    g15 = np.exp(g12)
+    g16 = g15*g6
+    g17 = g15*g9
+    g18 = g13*(-g10 + g8) + np.where(g14 > 0, g16, g17)
+    g19 = np.maximum(1e-05, g1)
+    g20 = g19/np.sinh(g19)
+    g21 = np.maximum(1e-300, g20*y_given)
+    g22 = 0.3989422804014327*(g21*g6 - g21*g9)*np.exp(-0.5*np.square(-mean_given + np.log(g21))/(inner_spread1*inner_spread1))/inner_spread1
+    g23 = p_epsilon*y_given
+    g24 = 2.0*g11 + 2.0*mean_given
+    g25 = 2.0*g1
+    g26 = np.exp(g25)
+    g27 = W0_2n*inner_away3
+    g28 = np.exp(-g25)
+    g29 = 2.0*y_given
+    g30 = np.exp(g24)
+    J_R = np.sum(weights_z_star * (g18 - g2*g3 + np.where(g4 > 0, -g2 - g5, g2 - g5)))
+    J_A = np.sum(weights_z_star * (g18 - y_given))
+    J_B = np.sum(weights_z_star * (g18 + g22))
+    J_F = np.sum(weights_z_star * (g13*(p_epsilon*g10 + p_epsilon*g8) - g23*g3 + np.where(g14 > 0, p_epsilon*g16, -p_epsilon*g17) + np.where(g4 > 0, -g23, g23)))
+    J_I = np.sum(weights_z_star * (g13*(2.0*W0_1n*g9*inner_away2*y_given - g29*g8) + y_given*y_given + 0.3989422804014327*(g26*g27 - g27*g28)*np.exp(g24 - 0.5*(inner_gap3*inner_gap3)) + np.where(g14 > 0, -g16*g29, -g17*g29) + np.where(-inner_away3 > 0, g26*g30, g28*g30)))
+    J_D = np.sum(weights_z_star * (dy_given*(-g20*g22/g21 - 1.0)))
+    return J_R, J_A, J_B, J_D, J_F, J_I
+
+
+@np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
+def rates(problem, k, iterate, x, v):
+    """dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)), dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j."""
+    x_star = problem.teacher
+    omega = problem.weights
+    p_tau = problem.parameters[iterate, 1, 0]
+    offset, slope, noise = np.zeros((3, problem.modes))
+    norm2 = np.sum(v + x*x)
+    n = np.sqrt(norm2)
+    inverse_norm = np.where(n > 0.0, 1.0/n, 0.0)
+    mean_F = 0.0
+    for i in range(problem.classes):
+        lam = problem.eigenvalues[i]
+        mu = problem.means[i]
+        par = problem.parameters[iterate, :, i]
+        score = class_score(problem, k, i, x, v, n)
+        probability = problem.probabilities[i]
+        A, B, F, I, BD = rate_coefficients(score, problem.labels[i], par)
+        w1 = BD*probability
+        w2 = A*probability
+        w3 = B*probability
+        w4 = I*probability
+        offset += w1*lam*x_star + w2*mu
+        slope += w3*lam
+        noise += w4*lam
+        mean_F += F*probability
+    s1 = -p_tau
+    s2 = -inverse_norm*mean_F
+    offset[:] = s1*x_star + s2*x_star - offset
+    slope[:] = s1 + s2 - slope
+    noise[:] = noise*omega
+    return offset, slope, noise
+
+
+@np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
+def statistics(problem, k, iterate, t, x, v):
+    """The statistics, in the order of STATISTICS."""
+    x_star = problem.teacher
+    teacher_norm2 = k[0]
+    p_tau = problem.parameters[iterate, 1, 0]
+    gamma = learning_rate(problem, iterate, t)
+    norm2 = np.sum(v + x*x)
+    sum_overlap = np.sum(x*x_star)
+    sum_distance2 = np.sum(np.square(x - x_star) + v)
+    n = np.sqrt(norm2)
+    inverse_norm = np.where(n > 0.0, 1.0/n, 0.0)
+    mean_B = 0.0
+    mean_F = 0.0
+    mean_R = 0.0
+    mean_clean_risk = 0.0
+    for i in range(problem.classes):
+        par = problem.parameters[iterate, :, i]
+        score = class_score(problem, k, i, x, v, n)
+        probability = problem.probabilities[i]
+        R, B, F, clean_risk = statistic_coefficients(score, problem.labels[i], par)
+        mean_B += B*probability
+        mean_F += F*probability
+        mean_R += R*probability
+        mean_clean_risk += clean_risk*probability
+    return np.array([
+        mean_R,  # adversarial_risk
+        mean_clean_risk,  # clean_risk
+        norm2,  # norm2
+        sum_overlap,  # overlap
+        np.where(norm2*teacher_norm2 > 0.0, sum_overlap/(np.sqrt(norm2)*np.sqrt(teacher_norm2)), 0.0),  # cosine
+        sum_distance2,  # distance2
+        gamma,  # learning_rate
+        np.where(mean_B*n > 0.0, (inverse_norm*mean_F + p_tau)/mean_B, np.nan),  # effective_ridge
+    ])
+
+
+def learning_rate(problem, iterate, t):
+    """gamma(t); the step of SGD is gamma/d."""
+    return problem.step_arguments[iterate, 0]
+
+
+def gradient(r, n, y, par):
+    """d f_adv/dr and d f_adv/dn at samples."""
+    p_epsilon = par[0]
+    sigma0 = np.where((-2.0*y*np.maximum(1e-05, p_epsilon*n) + 2.0*np.exp(r)*np.sinh(np.maximum(1e-05, p_epsilon*n))) > 0, 1.0, -1.0)
+    c1 = p_epsilon*sigma0
+    c2 = np.exp(c1*n + r)
+    return c2 - y, -c1*y + c2*p_epsilon*sigma0
+
+
+def target(y, r_star, xi, uniform, par):
+    """Labels of samples."""
+    return np.exp(r_star)
+
+
+def ridge(par):
+    """tau."""
+    p_tau = par[1]
+    return p_tau
+
+
+# ---- The solver and the simulation ------------------------------------------------------------------------------
+
+
+Constants = Callable[[Problem], Array]
+Rates = Callable[[Problem, Array, int, Array, Array], tuple[Array, Array, Array]]
+Statistics = Callable[[Problem, Array, int, float, Array, Array], Array]
+
+# Dormand and Prince 5(4); the last row of the stages' weights is the step itself.
+_POSITIONS = np.array([0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1, 1])
+_WEIGHTS = (
+    np.array([]),
+    np.array([1 / 5]),
+    np.array([3 / 40, 9 / 40]),
+    np.array([44 / 45, -56 / 15, 32 / 9]),
+    np.array([19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729]),
+    np.array([9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656]),
+    np.array([35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84]),
+)
+_ERROR = np.array([71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40])
+_DENSE = np.array(
+    [
+        -12715105075 / 11282082432,
+        0,
+        87487479700 / 32700410799,
+        -10690763975 / 1880347072,
+        701980252875 / 199316789632,
+        -1453857185 / 822651844,
+        69997945 / 29380423,
+    ]
+)
+_PATIENCE = 1000
+_EPSILON = float(np.finfo(np.float64).eps)
+_SMALLEST = float(np.finfo(np.float64).tiny)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a solve ended: the fields of the C struct ``sgdlimit_outcome``.
+
+    Parameters
+    ----------
+    status : Status
+        ``Status.OK``, or why it stopped before its end.
+    iterate, run : int
+        The iterate it stopped in; ``run`` is 0 in a solve.
+    time : float
+        The last output time, or the time of the trouble.
+    accepted, rejected, evaluations : int
+        Steps and right-hand sides, over all iterates.
+
+    Examples
+    --------
+    >>> Outcome(Status.DIVERGED, 0, 0, 1.5, accepted=12, rejected=1, evaluations=79).status.name
+    'DIVERGED'
+    """
+
+    status: Status
+    iterate: int
+    run: int
+    time: float
+    accepted: int
+    rejected: int
+    evaluations: int
+
+
+class Solution(NamedTuple):
+    """What `solve` computed; NaN where trouble kept it from computing.
+
+    Parameters
+    ----------
+    statistics : array [M, T, S]
+    mean, variance : array [M, T, N], or None when not asked for
+    final_mean, final_variance : array [M, N]
+    outcome : Outcome
+    """
+
+    statistics: Array
+    mean: Array | None
+    variance: Array | None
+    final_mean: Array
+    final_variance: Array
+    outcome: Outcome
+
+
+class _Stopped(Exception):
+    """A status on its way to the outcome."""
+
+    def __init__(self, status: Status) -> None:
+        self.status = status
+
+
+class _Attempt(NamedTuple):
+    state: Array
+    scale: Array
+    norm2: float
+    error: float  # in units of what it may be
+
+
+@dataclass
+class _Integration:
+    """One iterate on its way. States are arrays ``[2, N]`` of ``e = x − X*`` and ``v``."""
+
+    problem: Problem
+    constants: Array
+    rates: Rates
+    learning_rate: LearningRate
+    statistics: Statistics
+    iterate: int
+    judged: int
+    weightings: Array  # [1 + K, N]: 1, then the eigenvalues of each class
+    teacher2: Array  # [1 + K]: sums of W X*²
+    values: Array  # out, [T, S]
+    mean: Array | None  # out, [T, N]
+    variance: Array | None  # out, [T, N]
+    time: float = 0.0
+    accepted: int = 0
+    rejected: int = 0
+    evaluations: int = 0
+
+    def judge(self, y: Array) -> tuple[Array, float]:
+        """What errors at the state ``y`` are relative to, for each weighting; and n²."""
+        e, v = y
+        x = self.problem.teacher + e
+        norm2 = float(x @ x + np.abs(v).sum())
+        squares, absolutes = self.weightings @ (e * e), self.weightings @ np.abs(v)
+        if norm2 < squares[0] + absolutes[0]:
+            squares[0], absolutes[0] = x @ x, np.abs(v).sum()
+        unresolved = _EPSILON * np.sqrt(squares * self.teacher2)
+        return squares + absolutes + unresolved / self.problem.rtol + _SMALLEST, norm2
+
+    def evaluate(self, t: float, y: Array) -> tuple[float, Array, Array, Array]:
+        """The learning rate, and the rates."""
+        p = self.problem
+        self.evaluations += 1
+        gamma = self.learning_rate(p, self.iterate, t)
+        return gamma, *self.rates(p, self.constants, self.iterate, p.teacher + y[0], y[1])
+
+    def differentiate(self, s: float, y: Array) -> Array:
+        """``dy/ds`` at the state ``y``; ``dt = 2 s ds``."""
+        gamma, offset, slope, noise = self.evaluate(self.problem.start_time + s * s, y)
+        e, v = y
+        return 2 * s * gamma * np.stack([offset + slope * e, 2 * slope * v + gamma * noise])
+
+    def attempt(self, s: float, h: float, state: Array, slopes: Array, scale: Array) -> _Attempt:
+        """A step of length ``h``; fills ``slopes`` but for the first."""
+        trial = state
+        for stage in range(1, 7):
+            trial = state + np.tensordot(h * _WEIGHTS[stage], slopes[:stage], 1)
+            slopes[stage] = self.differentiate(s + _POSITIONS[stage] * h, trial)
+        of_mean, of_variance = np.tensordot(h * _ERROR, slopes, 1)
+        trial_scale, norm2 = self.judge(trial)
+        scale = np.maximum(scale, trial_scale)
+        # Of Σ W (e² + v), to first order: a square errs twice as much as its root.
+        relative = 2 * np.sqrt(self.weightings @ (of_mean * of_mean) / scale)
+        relative += self.weightings @ np.abs(of_variance) / scale
+        allowed = 0.5 * self.problem.rtol  # steps add up
+        error = float(np.max(relative)) / allowed if math.isfinite(norm2) else math.nan
+        return _Attempt(trial, trial_scale, norm2, error)
+
+    def first_step(self, state: Array) -> float:
+        """It lasts rtol times the fastest mode's time."""
+        p = self.problem
+        gamma, _, slope, _ = self.evaluate(p.start_time, state)
+        fastest = abs(gamma) * float(np.max(np.abs(slope)))
+        horizon = float(p.times[-1]) - p.start_time
+        return math.sqrt(p.rtol * (1 / fastest if fastest * horizon > 1 else horizon))
+
+    def describe(self, t: float, y: Array) -> Array:
+        """The statistics."""
+        x = self.problem.teacher + y[0]
+        return self.statistics(self.problem, self.constants, self.iterate, t, x, y[1])
+
+    def record(self, output: int, y: Array, bound: Array) -> None:
+        """Output number ``output`` from the state at it."""
+        p = self.problem
+        self.time = float(p.times[output])
+        if self.mean is not None and self.variance is not None:
+            self.mean[output], self.variance[output] = p.teacher + y[0], y[1]
+        found = self.values[output] = self.describe(self.time, y)
+        if np.any(~np.isnan(bound) & ~(np.isfinite(found) & (found <= bound))):
+            raise _Stopped(Status.DIVERGED)
+        if p.progress is not None:
+            p.progress[0] = self.iterate * p.times_count + output + 1
+
+    def run(self) -> Array:
+        """The state at the last output time; `_Stopped` on trouble."""
+        p = self.problem
+        clocks = np.sqrt(p.times - p.start_time)
+        finish = float(clocks[-1])
+        state = np.stack([p.start_mean[self.iterate] - p.teacher, p.start_variance[self.iterate]])
+        slopes = np.zeros((7, *state.shape))  # dy/ds = 0 at s = 0
+        self.time = p.start_time
+        scale, norm2 = self.judge(state)
+        if not math.isfinite(norm2):
+            raise _Stopped(Status.DIVERGED)
+        norm2_bound = 1e6 * max(norm2, 1.0)
+        bound = 1e6 * np.maximum(self.describe(p.start_time, state), 1)  # NaN stays
+        bound[self.judged :] = np.nan
+
+        s, h, last_error, growth, output = 0.0, self.first_step(state), 1.0, 10.0, 0
+        hopeless = 0
+        while output < len(clocks) and clocks[output] <= 0:
+            self.record(output, state, bound)
+            output += 1
+        while s < finish:
+            self.time = p.start_time + s * s
+            if p.cancel is not None and p.cancel[0]:
+                raise _Stopped(Status.CANCELLED)
+            end = finish if s + 1.01 * h >= finish else s + h  # no sliver at the end
+            left = p.max_steps - (self.accepted + self.rejected)
+            if not end > s or left < 1:
+                raise _Stopped(Status.NO_PROGRESS)
+            h = end - s
+            # steps of this length in time that are needed, against those left
+            hopeless = hopeless + 1 if (finish - s) * (finish + s) > left * h * (s + end) else 0
+            if hopeless > _PATIENCE:
+                raise _Stopped(Status.NO_PROGRESS)
+
+            trial = self.attempt(s, h, state, slopes, scale)
+            if not trial.error <= 1:
+                kept = max(0.1, 0.95 * trial.error**-0.2) if math.isfinite(trial.error) else 0.1
+            else:
+                kept = 0.5 if np.any(trial.state[1] < 0) else 1.0
+            if kept < 1:
+                self.rejected += 1
+                h *= kept
+                growth = 1.0
+                continue
+            while output < len(clocks) and clocks[output] <= end:
+                theta = (clocks[output] - s) / h
+                y = _interpolate(h, theta, state, slopes) if theta < 1 else trial.state
+                self.record(output, y, bound)
+                output += 1
+
+            self.accepted += 1
+            s = end
+            self.time = p.start_time + s * s
+            if trial.norm2 > norm2_bound:
+                raise _Stopped(Status.DIVERGED)
+            state, scale, slopes[0] = trial.state, trial.scale, slopes[6]
+            grown = 0.95 * trial.error**-0.17 * last_error**0.04 if trial.error > 0 else growth
+            h *= min(growth, max(0.2, grown))
+            last_error = max(trial.error, 1e-4)
+            growth = 10.0
+        self.time = float(p.times[-1])
+        return state
+
+
+def _interpolate(h: float, theta: float, state: Array, slopes: Array) -> Array:
+    """The state at the fraction ``theta`` of an attempted step, to order 4."""
+    total = np.append(_WEIGHTS[6], 0.0)
+    first, last = np.eye(7)[[0, 6]]
+    rest = 1 - theta
+    inner = 2 * total - first - last + rest * _DENSE
+    weights = h * theta * (total + rest * (first - total + theta * inner))
+    y: Array = state + np.tensordot(weights, slopes, 1)
+    y[1] = np.maximum(y[1], 0)  # the polynomial may dip below, where the truth never is: 0 is nearer
+    return y
+
+
+def _can_be_solved(p: Problem) -> bool:
+    times = np.concatenate([[p.start_time], p.times])
+    return bool(
+        min(p.iterates, p.classes, p.modes, p.times_count, p.max_steps) >= 1
+        and 0 < p.rtol < 1
+        and np.all(np.isfinite(times))
+        and np.all(np.diff(times) >= 0)
+        and np.all(p.eigenvalues >= 0)
+        and np.all(p.start_variance >= 0)
+    )
+
+
+def solve(
+    problem: Problem,
+    constants: Constants,
+    rates: Rates,
+    learning_rate: LearningRate,
+    statistics: Statistics,
+    n_statistics: int,
+    n_judged: int | None = None,
+    *,
+    modes: bool = False,
+) -> Solution:
+    """Solve the mode equations of each iterate from ``start_time`` to the last output time.
+
+    At the first trouble it stops: what was computed until then stays, the rest is NaN, and the outcome tells
+    the status, the iterate and the time.
+
+    Parameters
+    ----------
+    problem : Problem
+        ``start_mean`` and ``start_variance`` hold the state at ``start_time``.
+    constants, rates, learning_rate, statistics : callable
+        What depends on the loss: ``constants(problem) -> k``;
+        ``rates(problem, k, iterate, x, v) -> (offset, slope, noise)``, of
+        ``dx/dt = γ (offset + slope (x − X*))`` and ``dv/dt = 2 γ slope v + γ² noise``;
+        ``learning_rate(problem, iterate, t) -> γ``;
+        ``statistics(problem, k, iterate, t, x, v) -> array [S]``.
+    n_statistics : int
+        S, how many numbers ``statistics`` returns.
+    n_judged : int, optional
+        How many of them, from the first, tell a divergence (a learning rate or a ridge may be large without one); all
+        unless given.
+    modes : bool
+        Whether to keep ``x`` and ``v`` at all output times.
+
+    Returns
+    -------
+    Solution
+        A failed solve returns too: look at ``outcome.status``.
+
+    Examples
+    --------
+    One isotropic class and noiseless labels, ``f = (r − y)²/2``: the risk decays at the rate ``2γ − γ²``.
+
+    >>> problem = Problem(
+    ...     dimension=np.inf,
+    ...     weights=np.ones(1),
+    ...     probabilities=np.ones(1),
+    ...     eigenvalues=np.ones((1, 1)),
+    ...     means=np.zeros((1, 1)),
+    ...     labels=np.zeros(1),
+    ...     teacher=np.ones(1),
+    ...     parameters=np.empty((1, 0, 1)),
+    ...     start_mean=np.zeros((1, 1)),
+    ...     start_variance=np.zeros((1, 1)),
+    ...     step_arguments=np.full((1, 1), 0.5),
+    ...     times=np.array([0.0, 40.0]),
+    ... )
+    >>> def risk(x, v):
+    ...     return (x - 1) ** 2 + v
+    >>> solution = solve(
+    ...     problem,
+    ...     constants=lambda p: np.empty(0),
+    ...     rates=lambda p, k, m, x, v: (0 * x, -np.ones(1), risk(x, v)),
+    ...     learning_rate=lambda p, m, t: p.step_arguments[m, 0],
+    ...     statistics=lambda p, k, m, t, x, v: risk(x, v),
+    ...     n_statistics=1,
+    ... )
+    >>> bool(abs(solution.statistics[0, 1, 0] / np.exp(-0.75 * 40) - 1) < 1e-7)
+    True
+    """
+    M, N, T = problem.iterates, problem.modes, problem.times_count
+    values = np.full((M, T, n_statistics), np.nan)
+    mean, variance = (np.full((M, T, N), np.nan) if modes else None for _ in range(2))
+    final_mean, final_variance = np.full((M, N), np.nan), np.full((M, N), np.nan)
+    outcome = Outcome(Status.BAD_PROBLEM, 0, 0, 0.0, accepted=0, rejected=0, evaluations=0)
+    if not _can_be_solved(problem):
+        return Solution(values, mean, variance, final_mean, final_variance, outcome)
+
+    k = constants(problem)
+    weightings = np.concatenate([np.ones((1, N)), problem.eigenvalues])
+    for m in range(M):
+        here = _Integration(
+            problem=problem,
+            constants=k,
+            rates=rates,
+            learning_rate=learning_rate,
+            statistics=statistics,
+            iterate=m,
+            judged=n_statistics if n_judged is None else n_judged,
+            weightings=weightings,
+            teacher2=weightings @ problem.teacher**2,
+            values=values[m],
+            mean=None if mean is None else mean[m],
+            variance=None if variance is None else variance[m],
+        )
+        status = Status.OK
+        try:
+            with np.errstate(all="ignore"):  # a step that overflows is no accident: it is rejected
+                e, final_variance[m] = here.run()
+            final_mean[m] = problem.teacher + e
+        except _Stopped as stopped:
+            status = stopped.status
+        outcome = Outcome(
+            status,
+            iterate=m,
+            run=0,
+            time=here.time,
+            accepted=outcome.accepted + here.accepted,
+            rejected=outcome.rejected + here.rejected,
+            evaluations=outcome.evaluations + here.evaluations,
+        )
+        if status != Status.OK:
+            break
+    return Solution(values, mean, variance, final_mean, final_variance, outcome)
+
+
+Gradient = Callable[[Array, Array, Array, Array], tuple[Array, Array]]
+Target = Callable[[Array, Array, Array, Array, Array], Array]
+Ridge = Callable[[Array], Array]
+
+# Coordinates of the iterates that advance together: enough to hide the interpreter, few enough for the cache.
+COORDINATES_TOGETHER = 1 << 15
+# Normals that a run draws at once, to amortise the call; drawn in sequence, they are the same for any number.
+NORMALS_AT_ONCE = 1 << 10
+# Steps whose class, label noise and label's chance a run draws at once: a part of the stream's definition.
+CHANCES_AT_ONCE = 1 << 8
+
+
+def simulate(problem: Problem, gradient: Gradient, target: Target, learning_rate: LearningRate, ridge: Ridge) -> Array:
+    """Simulate the runs ``first_run .. first_run + runs - 1``, each a function of (seed, run) alone.
+
+    The loss's functions act elementwise on arrays ``[run, iterate]`` (or with 1 in place of either);
+    ``parameters`` are ``[P, run, iterate]``, of the class that each run has drawn.
+
+    Parameters
+    ----------
+    problem : Problem
+        The problem; ``dimension`` must be the number of modes, since a mode is a coordinate here.
+    gradient : callable
+        ``gradient(r, n, y, parameters)`` returns the adversarial loss's derivatives in r and in n.
+    target : callable
+        ``target(label, r_star, xi, uniform, parameters)`` returns y.
+    learning_rate : callable
+        ``learning_rate(problem, iterate, t)``.
+    ridge : callable
+        ``ridge(parameters)`` returns τ.
+
+    Returns
+    -------
+    array [runs, M, T, 4 + 3K]
+        At each time ``norm2, overlap, distance2, reference_distance2``, then m, c, Q of each class.
+
+    Raises
+    ------
+    Trouble
+        The first trouble in the order of steps, then runs, of the runs that advance together.
+
+    Examples
+    --------
+    Least squares without noise or adversary, in one dimension, started at the teacher: it stays there.
+
+    >>> import numpy as np
+    >>> one = np.ones((1, 1))
+    >>> problem = Problem(
+    ...     dimension=1, weights=one[0], probabilities=one[0], eigenvalues=one, means=0 * one, labels=one[0],
+    ...     teacher=one[0], parameters=np.empty((1, 0, 1)), start_mean=one, start_variance=0 * one,
+    ...     step_arguments=0.5 * one, times=np.array([10.0]),
+    ... )
+    >>> simulate(
+    ...     problem,
+    ...     gradient=lambda r, n, y, parameters: (r - y, 0 * n),
+    ...     target=lambda label, r_star, xi, uniform, parameters: r_star,
+    ...     learning_rate=lambda problem, iterate, t: 0.5,
+    ...     ridge=lambda parameters: 0,
+    ... ).tolist()
+    [[[[1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0]]]]
+    """
+    if not can_be_simulated(problem):
+        raise Trouble(Status.BAD_PROBLEM, iterate=0, run=problem.first_run, time=problem.start_time)
+    M, T, K = problem.iterates, problem.times_count, problem.classes
+    summaries = np.full((problem.runs, M, T, 4 + 3 * K), np.nan)
+    together = max(1, COORDINATES_TOGETHER // (M * problem.modes))
+    if problem.progress is not None:
+        problem.progress[0] = 0
+    try:
+        # What is not finite in an iterate is reported as divergence; elsewhere a loss has not taken it.
+        with np.errstate(all="ignore"):
+            for begin in range(0, problem.runs, together):
+                chunk = summaries[begin : begin + together]
+                simulate_together(problem, problem.first_run + begin, chunk, gradient, target, learning_rate, ridge)
+    except Trouble as trouble:
+        trouble.curve = summaries
+        raise
+    return summaries
+
+
+def can_be_simulated(problem: Problem) -> bool:
+    """Whether a mode is a coordinate, times run forward from 0 or later, and no count is too small."""
+    times = np.concatenate([[0.0, problem.start_time], problem.times])
+    return bool(
+        problem.dimension == problem.modes
+        and (np.diff(times) >= 0).all()
+        and (problem.eigenvalues >= 0).all()
+        and min(problem.first_run, problem.runs, problem.times_count - 1, problem.iterates - 1) >= 0
+    )
+
+
+def simulate_together(
+    problem: Problem,
+    first_run: int,
+    summaries: Array,
+    gradient: Gradient,
+    target: Target,
+    learning_rate: LearningRate,
+    ridge: Ridge,
+) -> None:
+    """Advance the runs from ``first_run`` on, one for each row of ``summaries``, and fill it."""
+    M, N, d = problem.iterates, problem.modes, problem.dimension
+    runs = len(summaries)
+    seeds = [np.random.SeedSequence([problem.seed, first_run + run]).spawn(2) for run in range(runs)]
+    coordinates = [np.random.default_rng(seed[0]) for seed in seeds]
+    chances = [np.random.default_rng(seed[1]) for seed in seeds]
+
+    roots, cumulated = np.sqrt(problem.eigenvalues), np.cumsum(problem.probabilities)[:-1]
+    parameters = np.ascontiguousarray(problem.parameters.transpose(1, 2, 0))  # [P, K, M]
+    iterates = np.repeat(problem.start_mean[np.newaxis], runs, axis=0)  # [run, M, N]
+    norm2_bound = 1e6 * np.maximum(np.sum(problem.start_mean**2, axis=1), 1)
+    change = np.empty_like(iterates)
+    x, mean = np.empty((runs, N)), np.empty((runs, N))
+    z = np.empty((runs, max(1, NORMALS_AT_ONCE // N), N))
+    drawn = np.empty((3, runs, CHANCES_AT_ONCE))
+
+    first_step = done = steps_until(problem, problem.start_time)
+    for output, time in enumerate(problem.times):
+        stop = steps_until(problem, time)
+        for step in range(done, stop):
+            if problem.cancel is not None and problem.cancel[0]:
+                raise Trouble(Status.CANCELLED, iterate=0, run=first_run, time=step / d)
+            block = (step - first_step) % z.shape[1]
+            chance = (step - first_step) % CHANCES_AT_ONCE
+            if block == 0:
+                for run, generator in enumerate(coordinates):
+                    generator.standard_normal(out=z[run])
+            if chance == 0:
+                for run, generator in enumerate(chances):
+                    generator.random(out=drawn[0, run])
+                    generator.standard_normal(out=drawn[1, run])
+                    generator.random(out=drawn[2, run])
+
+            class_ = np.searchsorted(cumulated, drawn[0, :, chance], side="right")
+            np.take(roots, class_, axis=0, out=x, mode="clip")
+            np.take(problem.means, class_, axis=0, out=mean, mode="clip")
+            x *= z[:, block]
+            x += mean
+            # Sums by einsum, whose order does not depend on how many runs there are; that of BLAS may.
+            r = np.einsum("rmn,rn->rm", iterates, x)
+            r_star = np.einsum("rn,n->r", x, problem.teacher)[:, np.newaxis]
+            norm2 = np.einsum("rmn,rmn->rm", iterates, iterates)
+            refuse_divergence(norm2, norm2_bound, first_run, step / d)
+
+            of_class = parameters[:, class_]  # [P, run, M]
+            label, xi, uniform = problem.labels[class_], drawn[1, :, chance], drawn[2, :, chance]
+            y = target(label[:, np.newaxis], r_star, xi[:, np.newaxis], uniform[:, np.newaxis], of_class)
+            n = np.sqrt(norm2)
+            dr, dn = gradient(r, n, y, of_class)
+            pace = np.array([learning_rate(problem, m, step / d) for m in range(M)]) / d
+            shrinkage = np.divide(dn, n, out=np.zeros_like(n), where=n > 0) + ridge(of_class)
+            np.multiply((pace * dr)[:, :, np.newaxis], x[:, np.newaxis], out=change)
+            iterates *= (1 - pace * shrinkage)[:, :, np.newaxis]
+            iterates -= change
+            if problem.progress is not None:
+                problem.progress[0] += runs
+        done = stop
+        summaries[:, :, output] = summarise(problem, iterates)
+        refuse_divergence(summaries[:, :, output, 0], norm2_bound, first_run, done / d)
+
+
+def steps_until(problem: Problem, time: float) -> int:
+    """Steps that have been done at a time."""
+    return math.floor(time * problem.dimension + 0.5)
+
+
+def refuse_divergence(norm2: Array, bound: Array, first_run: int, time: float) -> None:
+    """Raise for the first run, then iterate, whose squared norm is not finite or beyond its bound."""
+    diverged = ~(np.isfinite(norm2) & (norm2 <= bound))
+    if diverged.any():
+        run, iterate = np.argwhere(diverged)[0].tolist()
+        raise Trouble(Status.DIVERGED, iterate=iterate, run=first_run + run, time=time)
+
+
+def summarise(problem: Problem, iterates: Array) -> Array:
+    """Summaries ``[run, M, 4 + 3K]`` of iterates ``[run, M, N]``."""
+    summary = np.zeros((*iterates.shape[:2], 4 + 3 * problem.classes))
+    summary[..., 0] = np.sum(iterates**2, axis=-1)
+    summary[..., 1] = np.sum(iterates * problem.teacher, axis=-1)
+    summary[..., 2] = np.sum((iterates - problem.teacher) ** 2, axis=-1)
+    if problem.reference is not None:
+        summary[..., 3] = np.sum((iterates - problem.reference) ** 2, axis=-1)
+    for class_, (mean, eigenvalue) in enumerate(zip(problem.means, problem.eigenvalues, strict=True)):
+        summary[..., 4 + 3 * class_] = np.sum(mean * iterates, axis=-1)
+        summary[..., 5 + 3 * class_] = np.sum(eigenvalue * iterates * problem.teacher, axis=-1)
+        summary[..., 6 + 3 * class_] = np.sum(eigenvalue * iterates**2, axis=-1)
+    return summary
+
+
+def solve_problem(problem, modes=False):
+    """Solve the mode equations of a Problem; see `solve`."""
+    return solve(problem, constants, rates, learning_rate, statistics, len(STATISTICS), 6, modes=modes)
+
+
+def simulate_problem(problem):
+    """Run streaming SGD on a Problem; see `simulate`."""
+    return simulate(problem, gradient, target, learning_rate, ridge)
