@@ -15,7 +15,7 @@ import sympy as sp
 
 from sgdlimit.derive.convert import Switch, Switched, reduce_squares
 from sgdlimit.derive.functions import Branch, ScaledTailMoment, Side, TailMoment
-from sgdlimit.derive.kinks import Root, indicator_and_values, roots, single_root, used_switches
+from sgdlimit.derive.kinks import Root, expanded, indicator_and_values, roots, single_root, used_switches
 from sgdlimit.derive.quadrature import Definition, ScoreLaw
 
 
@@ -168,7 +168,7 @@ def _tail(
     """``away · E[jump(w) 1(w beyond the kink)]`` by the jump's Taylor coefficients at the kink."""
     result, derivative, k = sp.S.Zero, jump, 0
     while derivative != 0:
-        coefficient = sp.expand(derivative.as_expr().subs(jump.gen, point)) / sp.factorial(k)
+        coefficient = expanded(derivative.as_expr().subs(jump.gen, point)) / sp.factorial(k)
         result += coefficient * s**k * away ** ((k + 1) % 2) * moment_of(k, gap)
         derivative, k = derivative.diff(jump.gen), k + 1
     return result

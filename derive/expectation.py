@@ -17,7 +17,7 @@ from sgdlimit.derive.closed_forms import Kinks, closed_form
 from sgdlimit.derive.convert import Switch, Switched
 from sgdlimit.derive.features import Feature, analytic_features, exponents, kinks_of, place, tilt
 from sgdlimit.derive.functions import Side
-from sgdlimit.derive.kinks import jumps, unplaced, used_switches
+from sgdlimit.derive.kinks import expanded, jumps, unplaced, used_switches
 from sgdlimit.derive.quadrature import Crossing, Definition, Integrand, PointMass, Quadrature, ScoreLaw
 
 QUADRATURE = "quadrature (composite Gauss–Legendre on graded panels)"
@@ -127,8 +127,8 @@ class Expectations:
                 size = jump.size
                 if by != law.variable:
                     argument = jump.switch.argument.subs(jump.root.pattern)
-                    ratio = argument.diff(by) / argument.diff(law.variable)
-                    size = size * sp.expand(ratio.subs(law.variable, jump.point))
+                    ratio = (argument.diff(by) / argument.diff(law.variable)).subs(law.variable, jump.point)
+                    size = expanded(size * ratio) if ratio.has(sp.exp) else size * sp.expand(ratio)
                 seen = replace(law, deviation=blur(jump.point)) if blur else law
                 placed += size * weight * seen.density_at(jump.point)
             for switch, size in unplaced(slope_function, law.variable):

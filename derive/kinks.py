@@ -214,4 +214,10 @@ def difference(right: sp.Expr, left: sp.Expr) -> sp.Expr:
     """Right minus left, branch by branch where both hang on the same switch."""
     if isinstance(right, Branch) and isinstance(left, Branch) and right.args[0] == left.args[0]:
         return Branch(right.args[0], difference(right.args[1], left.args[1]), difference(right.args[2], left.args[2]))
-    return sp.expand(right - left)
+    return expanded(right - left)
+
+
+def expanded(expression: sp.Expr) -> sp.Expr:
+    """Expanded, each term with one exponential: of its factors one may overflow where the other vanishes."""
+    result = sp.expand(expression, power_exp=False)
+    return sp.powsimp(result, combine="exp") if result.has(sp.exp) else result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import time
+from dataclasses import replace
 from importlib import resources
 
 import numpy as np
@@ -20,6 +21,25 @@ from sgdlimit.runtime.spec import Spec, catalogue, load_equations, load_spec
 from sgdlimit.runtime.verification import judge
 
 NAMES = tuple(catalogue())
+# Integrals within integrals take NumPy minutes: their kernels are held to C's by tests/test_accuracy.py.
+NESTED = (
+    "adversarial-erf-regression",
+    "adversarial-phase-retrieval",
+    "hinge-logistic-labels",
+    "logistic-labels",
+    "poisson",
+    "tanh-regression",
+)
+FLAT = tuple(name for name in NAMES if name not in NESTED)
+# with a reference that integrates the mode equations too
+INTEGRATED = (
+    "adversarial-huber",
+    "adversarial-least-squares",
+    "adversarial-logistic-mixture",
+    "adversarial-logistic-teacher",
+    "digits",
+    "least-squares",
+)
 needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler")
 BACKENDS = [pytest.param("c", marks=needs_compiler), "numpy"]
 
@@ -60,7 +80,7 @@ def test_every_committed_folder_belongs_to_a_catalogue_model() -> None:
 
 
 @needs_compiler
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FLAT)
 def test_c_and_numpy_agree_to_1e9(name: str) -> None:
     spec = spec_of(name)
     c, numpy = (solve(**spec.arguments, rtol=spec.rtol, backend=backend) for backend in ("c", "numpy"))
@@ -70,9 +90,9 @@ def test_c_and_numpy_agree_to_1e9(name: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", INTEGRATED)
 def test_curves_agree_with_an_independent_integration_to_1e7(name: str, backend: str) -> None:
-    """Coefficients by quadrature of their definitions, the mode equations by SciPy; from the start and from X = 0."""
+    """Coefficients by quadrature of their definitions, the mode equations by SciPy."""
     spec = spec_of(name)
     assert isinstance(spec.schedule, Constant)
     gamma = spec.schedule.gamma
@@ -90,9 +110,11 @@ def test_curves_agree_with_an_independent_integration_to_1e7(name: str, backend:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_start_at_zero_works(name: str, backend: str) -> None:
-    from dataclasses import replace
-
     spec = spec_of(name)
+    if backend == "numpy" and name in NESTED:
+        pytest.skip("integrals within integrals take NumPy minutes")
+    if name == "relu-regression":
+        pytest.skip("its gradient is undefined at X = 0, and that is an error")
     instance = replace(spec.instance, start=np.zeros(spec.instance.modes))
     curve = solve(**{**spec.arguments, "instance": instance}, backend=backend)
     assert curve["norm2"][0] == 0
@@ -101,6 +123,7 @@ def test_a_start_at_zero_works(name: str, backend: str) -> None:
             assert np.isfinite(curve[statistic]).all(), statistic
 
 
+@needs_compiler
 @pytest.mark.parametrize("name", NAMES)
 def test_the_run_goes_past_half_of_the_way_to_rest(name: str) -> None:
     spec = spec_of(name)
@@ -111,7 +134,7 @@ def test_the_run_goes_past_half_of_the_way_to_rest(name: str) -> None:
     assert abs(at_end - start) > 0.5 * abs(rest - start)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FLAT)
 def test_five_per_cent_in_any_coefficient_moves_some_statistic_by_one_per_cent(name: str) -> None:
     spec = spec_of(name)
     limit = derive(spec.model)
@@ -154,7 +177,7 @@ def test_verify_passes_the_model_and_fails_five_per_cent_in_any_coefficient(
     limit = derive(spec.model)
     for coefficient, expression in limit.coefficients.items():
         if expression != 0:
-            wrong = load_kernel(spec.model, limit=limit.scale(coefficient, 1.05), backend="numpy")
+            wrong = load_kernel(spec.model, limit=limit.scale(coefficient, 1.05))
             verdicts[coefficient] = judge(evidence, wrong).verdict
     with capsys.disabled():
         print(f"\n{name}: {seconds:.0f} s, verdict by the coefficient that is 5 % off: {verdicts}")
