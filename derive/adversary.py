@@ -309,6 +309,7 @@ def _quasi_convex(loss: sp.Expr, form: str) -> AdversarialLoss | None:
     convex = _convexity(function)
     if convex is None:
         return None
+    _check_slope_is_continuous(loss, function)
     worst, side = _endpoints(loss)
     return AdversarialLoss(
         function=worst,
@@ -317,6 +318,21 @@ def _quasi_convex(loss: sp.Expr, form: str) -> AdversarialLoss | None:
         perturbation=KAPPA * side.symbol,
         form=form,
         assumptions=convex,
+    )
+
+
+def _check_slope_is_continuous(loss: sp.Expr, function: Switched) -> None:
+    """The endpoints' kinks meet the switch between them, and how the slope jumps there is not derived."""
+    slope = function.derive(r)
+    corner = next((jump for jump in jumps(slope, r) if not _vanishes(jump.size)), None)
+    if corner is None and not any(True for _ in unplaced(slope, r)):
+        return
+    where = f"at r = {corner.point}" if corner else "at a place that no formula gives"
+    raise DerivationError(
+        "adversary",
+        f"the loss {loss} has a corner {where}, and is neither an even function of r - y or g(r) - y, nor a monotone "
+        "one of y*r, nor linear on both sides of one corner: how its slope jumps under an adversary is not derived yet",
+        "use a loss with a continuous slope, one of those kinds, or train without an adversary",
     )
 
 
@@ -354,7 +370,9 @@ def _nonnegative(expression: sp.Expr) -> bool:
 def _with_interior_maxima(loss: sp.Expr, form: str) -> AdversarialLoss:
     """Every place where ``f`` may have a local maximum competes with the endpoints where it lies in the interval."""
     places = _maxima(loss, form)
-    if places is None:
+    if places is not None:
+        _check_slope_is_continuous(loss, switched(loss, r))
+    if places is None or any(place.has(sp.Max) for place in places):
         raise DerivationError(
             "adversary",
             f"the loss {loss} cannot be shown to be quasi-convex in r, and its interior maxima have neither a formula "

@@ -27,10 +27,14 @@ MASSES = "; a point mass at each jump of ∂_r f_adv"
 
 @dataclass(frozen=True)
 class Mass:
-    """``weight`` at each sign change of a switch's argument, for an integral whose kinks no formula places."""
+    """``weight`` at each sign change of a switch's argument, for an integral whose kinks no formula places.
+
+    The switch is one of the function of that branch of the label.
+    """
 
     switch: Switch
     weight: sp.Expr
+    branch: int = 0
 
 
 NOTHING = Switched(sp.S.Zero)
@@ -118,7 +122,7 @@ class Expectations:
         derivatives = tuple(g.derive(by) for g in slopes)
         placed = sp.S.Zero
         waiting: list[tuple[Mass, ScoreLaw]] = []
-        for branch, slope_function in zip(law.branches, slopes, strict=True):
+        for number, (branch, slope_function) in enumerate(zip(law.branches, slopes, strict=True)):
             for jump in jumps(slope_function, law.variable):
                 weight = branch.weight
                 for definition in law.weights:
@@ -138,7 +142,7 @@ class Expectations:
                 # where the kink is near the mean: that is where the blur matters
                 near = law.mean - at_mean(slope_function, law, switch.argument / slope)
                 seen = replace(law, deviation=blur(near)) if blur else law
-                waiting.append((Mass(switch, weight / sp.Abs(slope * seen.deviation)), seen))
+                waiting.append((Mass(switch, weight / sp.Abs(slope * seen.deviation), number), seen))
         smooth = self.expect(name, derivatives, law)
         for index, (mass, seen) in enumerate(waiting):
             smooth += self.integral(f"{name}_mass{index + 1}", (NOTHING,) * len(slopes), seen, (mass,), slopes)
@@ -183,10 +187,12 @@ class Expectations:
             integrand += branch.weight * function.expression
             found |= dict.fromkeys(analytic_features(function, (law.variable,)))
             rates |= dict.fromkeys(exponents(function.expression, (law.variable,)))
-            renamed_masses = [
-                Mass(Switch(rename.get(m.switch.symbol, m.switch.symbol), m.switch.argument), m.weight.xreplace(rename))
-                for m in renamed_masses
-            ]
+            for position, mass in enumerate(masses):
+                if mass.branch == k:
+                    own = Switch(
+                        rename.get(mass.switch.symbol, mass.switch.symbol), mass.switch.argument.xreplace(rename)
+                    )
+                    renamed_masses[position] = Mass(own, mass.weight.xreplace(rename), k)
         if integrand == 0 and not masses:
             self.rules[name] = ZERO
             return sp.S.Zero

@@ -115,6 +115,9 @@ def factors(argument: sp.Expr, variables: Sequence[sp.Symbol]) -> Iterator[sp.Ex
     if not argument.is_polynomial(*inside) or all(sp.degree(argument, w) <= 1 for w in inside):
         yield argument
         return
+    if argument.has(sp.Float) or not argument.is_polynomial(*argument.free_symbols):
+        yield argument  # numbers that are not exact do not factor
+        return
     for factor, _ in sp.factor_list(argument, *inside)[1]:
         if factor.has(*inside):
             yield sp.expand(factor)

@@ -107,8 +107,9 @@ def every_root(argument: sp.Expr, variable: sp.Symbol) -> tuple[sp.Expr, ...] | 
         return (one[0],)
     if argument.is_polynomial(variable):
         found: list[sp.Expr] = []
-        _, factors = sp.factor_list(argument, variable)
-        for factor, _ in factors:
+        # numbers that are not exact do not factor
+        parts = [(argument, 1)] if argument.has(sp.Float) else sp.factor_list(argument, variable)[1]
+        for factor, _ in parts:
             degree = sp.degree(factor, variable)
             if degree > 2:
                 return None
@@ -116,8 +117,10 @@ def every_root(argument: sp.Expr, variable: sp.Symbol) -> tuple[sp.Expr, ...] | 
                 found.append(single_root(factor, variable)[0])  # type: ignore[index]
             elif degree == 2:
                 a, b, c = (sp.expand(factor).coeff(variable, k) for k in (2, 1, 0))
-                half, spread = -b / (2 * a), sp.sqrt(sp.expand((b / (2 * a)) ** 2 - c / a))
-                found += [half - spread, half + spread]
+                inside = sp.expand((b / (2 * a)) ** 2 - c / a)
+                if not inside.is_negative:
+                    half, spread = -b / (2 * a), sp.sqrt(inside)
+                    found += [half - spread, half + spread]
         return tuple(found)
     constant, rest = argument.as_independent(variable, as_Add=True)
     factor, function = rest.as_independent(variable, as_Add=False)

@@ -258,7 +258,8 @@ class NestedForm:
         if found is None:
             return None
         gather.rules[name], value = found
-        return value
+        # a sum of tails that vanishes by cancellation may end a rounding below zero, where no square's mean can be
+        return sp.Max(0, value) if name == "I" and "tail" in gather.rules[name] else value
 
     @property
     def _joint_law(self) -> JointLaw:

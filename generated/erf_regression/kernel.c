@@ -393,7 +393,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   *out_A = c4*(c1*side_3 - c2*side_4 - 0.7978845608028654*side_3 + 0.7978845608028654*side_4);
   *out_B = c6;
   *out_F = 0.0;
-  *out_I = c5*(-M0_3*c8 - M0_4*c8 - 5.092958178940651*c7*sgdlimit_bivariate_tail(0, 0, gap_5, gap_6, rho_5, rho_perp_5) - 1.2732395447351628*c7 + 2.5464790894703255*sgdlimit_bivariate_tail(0, 0, gap_5, gap_5, rho_4, rho_perp_4) + 2.5464790894703255*sgdlimit_bivariate_tail(0, 0, gap_6, gap_6, rho_6, rho_perp_6) + 1.2732395447351628);
+  *out_I = fmax(0.0, c5*(-M0_3*c8 - M0_4*c8 - 5.092958178940651*c7*sgdlimit_bivariate_tail(0, 0, gap_5, gap_6, rho_5, rho_perp_5) - 1.2732395447351628*c7 + 2.5464790894703255*sgdlimit_bivariate_tail(0, 0, gap_5, gap_5, rho_4, rho_perp_4) + 2.5464790894703255*sgdlimit_bivariate_tail(0, 0, gap_6, gap_6, rho_6, rho_perp_6) + 1.2732395447351628));
   *out_BD = c6 - 0.6366197723675814*exp(-0.5*(-2.0*Q_star*beta*m*m_star + c3*(Q_star + 1.0) + (m_star*m_star)*(Q_perp + Q_star*(beta*beta) + 1.0))/area_2)/sqrt(area_2);
 }
 
@@ -553,7 +553,7 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   *out_B = c6*(side_3*(1.5957691216057308*M1_3*residual_17*side_3*spread_3 - c3*given_1) + side_4*(-1.5957691216057308*M1_4*residual_19*side_4*spread_4 + c4*given_2) - 0.7978845608028654*tilted_mean_1*(-side_3 + side_4)) + 0.6366197723675814*c7;
   *out_D = -0.6366197723675814*exp(-0.5*(-2.0*Q_star*beta*m*m_star + c5*(Q_star + 1.0) + (m_star*m_star)*(Q_perp + Q_star*(beta*beta) + 1.0))/area_2)/sqrt(area_2);
   *out_F = 0.0;
-  *out_I = c7*(-M0_5*c9 - M0_6*c9 - 5.092958178940651*c8*sgdlimit_bivariate_tail(0, 0, gap_5, gap_6, rho_5, rho_perp_5) - 1.2732395447351628*c8 + 2.5464790894703255*sgdlimit_bivariate_tail(0, 0, gap_5, gap_5, rho_4, rho_perp_4) + 2.5464790894703255*sgdlimit_bivariate_tail(0, 0, gap_6, gap_6, rho_6, rho_perp_6) + 1.2732395447351628);
+  *out_I = fmax(0.0, c7*(-M0_5*c9 - M0_6*c9 - 5.092958178940651*c8*sgdlimit_bivariate_tail(0, 0, gap_5, gap_6, rho_5, rho_perp_5) - 1.2732395447351628*c8 + 2.5464790894703255*sgdlimit_bivariate_tail(0, 0, gap_5, gap_5, rho_4, rho_perp_4) + 2.5464790894703255*sgdlimit_bivariate_tail(0, 0, gap_6, gap_6, rho_6, rho_perp_6) + 1.2732395447351628));
 }
 
 /* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j */

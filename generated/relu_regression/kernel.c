@@ -385,7 +385,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   *out_A = -c3*c4 + side_2*spread_1*sgdlimit_bivariate_tail(1, 0, gap_1, gap_2, rho_1, rho_perp_1) + (side_1 > 0 ? c6*dm : c6*m) + (side_1 > 0 ? side_2*(-M0_2*given_3 + M1_2*regression_3*side_2*spread_2) : c7);
   *out_B = c8;
   *out_F = 0.0;
-  *out_I = c1*(-2.0*c1*spread_1*spread_2*sgdlimit_bivariate_tail(1, 1, gap_1, gap_2, rho_1, rho_perp_1) + c9*sgdlimit_bivariate_tail(2, 0, gap_1, gap_2, rho_1, rho_perp_1)) + c2*(M2_1*c9*(regression_1 - 0.5) - c4*given_1) + (side_1 > 0 ? c5*((beta1*beta1)*c12 + c11 + 0.5*(dm*dm)) : c5*((beta*beta)*c12 + c11 + 0.5*(m*m))) + (side_1 > 0 ? side_2*(M0_2*(-(given_3*given_3) - residual_2) - c10*(regression_3*regression_3) + 2.0*c7*given_3*regression_3*side_2) : -c10*side_2);
+  *out_I = fmax(0.0, c1*(-2.0*c1*spread_1*spread_2*sgdlimit_bivariate_tail(1, 1, gap_1, gap_2, rho_1, rho_perp_1) + c9*sgdlimit_bivariate_tail(2, 0, gap_1, gap_2, rho_1, rho_perp_1)) + c2*(M2_1*c9*(regression_1 - 0.5) - c4*given_1) + (side_1 > 0 ? c5*((beta1*beta1)*c12 + c11 + 0.5*(dm*dm)) : c5*((beta*beta)*c12 + c11 + 0.5*(m*m))) + (side_1 > 0 ? side_2*(M0_2*(-(given_3*given_3) - residual_2) - c10*(regression_3*regression_3) + 2.0*c7*given_3*regression_3*side_2) : -c10*side_2));
   *out_BD = M0_1*c3 + 0.5*M0_2*(c1 + side_2) - c1*sgdlimit_bivariate_tail(0, 0, gap_1, gap_2, rho_1, rho_perp_1) + c8 + (side_1 > 0 ? (side_2 > 0 ? -1.0 : 0.0) : 0.0);
 }
 
@@ -518,7 +518,7 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   *out_B = -M0_2*side_2 + (side_2 > 0 ? 1.0 : 0.0) + 0.3989422804014327*(-M1_3*spread_3 - 0.5*given_4*(side_3 + 1.0))*exp(-0.5*(gap_2*gap_2))/spread_2;
   *out_D = M0_1*c22 + 0.5*M0_2*(c20 + side_2) - c20*sgdlimit_bivariate_tail(0, 0, gap_1, gap_2, rho_1, rho_perp_1) + (side_1 > 0 ? (side_2 > 0 ? -1.0 : 0.0) : 0.0);
   *out_F = 0.0;
-  *out_I = c17*c21 + c20*(-2.0*c1*c20 + c15*sgdlimit_bivariate_tail(2, 0, gap_1, gap_2, rho_1, rho_perp_1)) + (side_1 > 0 ? c10*c9 : c10*(0.5*c11 + c12*c8 + c7)) + (side_1 > 0 ? side_2*(M0_2*(-(given_3*given_3) - residual_2) + 2.0*c3*given_3*regression_3 - c5*(regression_3*regression_3)) : -c6);
+  *out_I = fmax(0.0, c17*c21 + c20*(-2.0*c1*c20 + c15*sgdlimit_bivariate_tail(2, 0, gap_1, gap_2, rho_1, rho_perp_1)) + (side_1 > 0 ? c10*c9 : c10*(0.5*c11 + c12*c8 + c7)) + (side_1 > 0 ? side_2*(M0_2*(-(given_3*given_3) - residual_2) + 2.0*c3*given_3*regression_3 - c5*(regression_3*regression_3)) : -c6));
 }
 
 /* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j */
