@@ -234,7 +234,9 @@ def test_random_piecewise_exponential_polynomials_agree_with_quadrature(
     assert found is not None
     _, value = found
     at = {mean: centre, s: deviation}
-    defined = {d.symbol: d.expression.subs(at) for d in kinks_seen.definitions}
+    defined: dict[sp.Symbol, sp.Expr] = {}
+    for d in kinks_seen.definitions:
+        defined[d.symbol] = d.expression.subs(at).subs(defined)
     got = float(textbook(value.subs(at).subs(defined)).evalf(40))
     z, w = panels((np.array(kinks, dtype=float) - centre - rate * deviation**2) / deviation)
     u = centre + rate * deviation**2 + deviation * z
