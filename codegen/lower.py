@@ -342,7 +342,7 @@ def _at_nodes(
     )
     lets = [Let(symbol, e) for symbol, e in shared]
     integrals = tuple(Let(symbol, e) for symbol, e in zip(results, reduced, strict=True))
-    rest = (*tails, *inner, *lets)
+    rest: tuple[Statement, ...] = (*tails, *inner, *lets)
     return (*_needed(quadrature.definitions, _free(rest, integrals)), *rest), integrals
 
 

@@ -409,8 +409,8 @@ class NestedForm:
             h = source.expression
             plus, minus = (branch.weight for branch in self.branches)
             found += [
-                Definition(plus, h),  # type: ignore[arg-type]
-                Definition(minus, complement(h)),  # type: ignore[arg-type]
+                Definition(plus, h),
+                Definition(minus, complement(h)),
                 Definition(sp.Symbol("dP", real=True), source.derive(ell).expression),
             ]
         found.append(Definition(mean_given, centre - y_given if self.residual else centre))
