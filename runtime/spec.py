@@ -240,7 +240,7 @@ def catalogue() -> dict[str, str]:
     Examples
     --------
     >>> list(catalogue())[:2]
-    ['adversarial-huber', 'adversarial-least-squares']
+    ['absolute', 'adversarial-erf-regression']
     """
     folder = resources.files("sgdlimit.runtime.catalogue")
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
