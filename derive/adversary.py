@@ -448,7 +448,7 @@ def _numeric_maxima(loss: sp.Expr) -> tuple[sp.Expr, ...] | None:
     value = sp.lambdify(r, phi, "mpmath")
     slope = sp.lambdify(r, textbook(loss.subs(y, 0).diff(r)), "mpmath")
     grid = [-_REACH + 2 * _REACH * k / (_SAMPLES - 1) for k in range(_SAMPLES)]
-    heights = [float(value(u)) for u in grid]
+    heights = [value(u) for u in grid]  # as mpmath has them: in doubles a far tail is 0, above a negative one
     peaks = [k for k in range(1, _SAMPLES - 1) if heights[k - 1] < heights[k] >= heights[k + 1]]
     if len(peaks) > _MOST_MAXIMA or any(abs(grid[k]) > 0.9 * _REACH for k in peaks):
         some = ", ".join(f"{grid[k]:.3g}" for k in peaks[:6])
