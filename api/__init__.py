@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         InputError,
         InstanceError,
         ModelError,
+        NoMinimiser,
         ParameterError,
         SgdlimitError,
         SpecError,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from sgdlimit.runtime.ensemble import Ensemble
     from sgdlimit.runtime.instance import Instance
     from sgdlimit.runtime.kernel import NoCompilerWarning, load_kernel
+    from sgdlimit.runtime.optimum import Optimum, optimum
     from sgdlimit.runtime.simulator import simulate
     from sgdlimit.runtime.solver import solve
     from sgdlimit.runtime.spec import Spec, catalogue, load_spec
@@ -74,6 +76,8 @@ __all__ = [
     "Model",
     "ModelError",
     "NoCompilerWarning",
+    "NoMinimiser",
+    "Optimum",
     "ParameterError",
     "RandomLabels",
     "Schedule",
@@ -90,6 +94,7 @@ __all__ = [
     "emit",
     "load_kernel",
     "load_spec",
+    "optimum",
     "simulate",
     "solve",
     "verify",
@@ -98,12 +103,13 @@ __all__ = [
 _MODULES = {
     "sgdlimit.codegen": "emit",
     "sgdlimit.derive.errors": "BackendError DerivationError Diverged ExpressionError InputError InstanceError "
-    "ModelError ParameterError SgdlimitError SpecError",
+    "ModelError NoMinimiser ParameterError SgdlimitError SpecError",
     "sgdlimit.derive.limit": "Limit",
     "sgdlimit.derive.model": "Constant Expectation Formula L2Adversary Labels Loss Model RandomLabels Schedule Teacher",
     "sgdlimit.runtime.ensemble": "Ensemble",
     "sgdlimit.runtime.instance": "Instance",
     "sgdlimit.runtime.kernel": "NoCompilerWarning load_kernel",
+    "sgdlimit.runtime.optimum": "Optimum optimum",
     "sgdlimit.runtime.simulator": "simulate",
     "sgdlimit.runtime.solver": "solve",
     "sgdlimit.runtime.spec": "Spec catalogue load_spec",

@@ -306,7 +306,7 @@ def _with_sinh(expression: sp.Expr) -> sp.Expr:
 def _quasi_convex(loss: sp.Expr, form: str) -> AdversarialLoss | None:
     """Convex or monotone in ``r``: the supremum is at an endpoint, and their difference says at which."""
     function = switched(loss, r)
-    convex = _convexity(function)
+    convex = shown_convex(function)
     if convex is None:
         return None
     _check_slope_is_continuous(loss, function)
@@ -336,7 +336,7 @@ def _check_slope_is_continuous(loss: sp.Expr, function: Switched) -> None:
     )
 
 
-def _convexity(function: Switched) -> tuple[sp.Rel, ...] | None:
+def shown_convex(function: Switched) -> tuple[sp.Rel, ...] | None:
     """Assumptions under which the function is convex in ``r``; None where it cannot be shown."""
     slope = function.derive(r)
     assumptions = _sign_of_slope(slope, r, +1)

@@ -65,6 +65,19 @@ class SpecError(InputError):
     """A spec file that cannot be read or does not hold what it must."""
 
 
+@dataclass(eq=False)
+class NoMinimiser(InputError):
+    """The adversarial risk has no finite minimiser (``docs/theory.md`` §5).
+
+    Parameters
+    ----------
+    direction : array [N]
+        A unit vector along which the risk falls for ever.
+    """
+
+    direction: Any = field(default=None, repr=False)
+
+
 class BackendError(SgdlimitError):
     """No compiler, a compile that failed, or a kernel that cannot be loaded (exit code 5)."""
 

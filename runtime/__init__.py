@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sgdlimit.runtime.ensemble import Ensemble
     from sgdlimit.runtime.instance import Instance
     from sgdlimit.runtime.kernel import NoCompilerWarning, load_kernel
+    from sgdlimit.runtime.optimum import Optimum, optimum
     from sgdlimit.runtime.simulator import simulate
     from sgdlimit.runtime.solver import solve
     from sgdlimit.runtime.spec import Spec, load_spec
@@ -24,6 +25,7 @@ _MODULES = {
     "sgdlimit.runtime.ensemble": "Ensemble",
     "sgdlimit.runtime.instance": "Instance",
     "sgdlimit.runtime.kernel": "NoCompilerWarning load_kernel",
+    "sgdlimit.runtime.optimum": "Optimum optimum",
     "sgdlimit.runtime.simulator": "simulate",
     "sgdlimit.runtime.solver": "solve",
     "sgdlimit.runtime.spec": "Spec load_spec",
@@ -37,6 +39,7 @@ __all__ = [
     "Ensemble",
     "Instance",
     "NoCompilerWarning",
+    "Optimum",
     "Schedule",
     "Spec",
     "State",
@@ -44,6 +47,7 @@ __all__ = [
     "Verification",
     "load_kernel",
     "load_spec",
+    "optimum",
     "simulate",
     "solve",
     "verify",

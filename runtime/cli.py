@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from sgdlimit.derive.errors import Diverged, InputError, SgdlimitError, SpecError
+from sgdlimit.derive.errors import Diverged, InputError, NoMinimiser, SgdlimitError, SpecError
 
 if TYPE_CHECKING:
+    from sgdlimit.runtime.optimum import Optimum
     from sgdlimit.runtime.spec import Equations, Spec
     from sgdlimit.runtime.verdict import Judgement
     from sgdlimit.runtime.verification import Verification
@@ -166,6 +167,8 @@ def _fail(error: Exception, *, as_json: bool) -> NoReturn:
         details = {"error": text, "kind": type(error).__name__, "code": exit_code(error)}
         if isinstance(error, Diverged):
             details["time"] = error.time
+        if isinstance(error, NoMinimiser):
+            details["direction"] = error.direction.tolist()
         _print_json(details)
     raise typer.Exit(exit_code(error)) from None
 
@@ -384,6 +387,31 @@ def verify(
     return {"passed": DONE, "failed": FAILED}.get(found.verdict, INCONCLUSIVE)
 
 
+@app.command(epilog="Example: sgdlimit optimum adversarial-least-squares --set epsilon=0.2 --json")
+@_command
+def optimum(spec: _Spec, set_: _Set = None, backend: _Backend = Backend.auto, as_json: _Json = False) -> None:
+    """Minimise the adversarial risk: the optimum, its risk and effective ridge, and the radius from which on it is 0.
+
+    For a loss that is not convex, the stationary points that several starts lead to, the lowest first.
+    """
+    from sgdlimit.runtime.optimum import optimum as run
+
+    loaded = _load(spec, set_)
+    parameters = {name: value for name, value in loaded.parameters.items() if name in loaded.model.parameters}
+    with _about(loaded):
+        found = run(loaded.model, loaded.instance, parameters, backend=backend.value)
+    points = [_point(p) for p in (found, *found.others)]
+    if as_json:
+        facts = {"name": loaded.name, "model": loaded.model.canonical(), "parameters": parameters}
+        _print_json(_plain({**facts, **points[0], "others": points[1:]}))
+        return
+    for number, point in enumerate(points):
+        typer.echo("\n" * bool(number), nl=False)
+        told = {key.replace("_", " "): value for key, value in point.items() if key != "x" and value is not None}
+        width = max(map(len, told))
+        typer.echo("\n".join(f"{key:<{width}}  {_cell(value)}" for key, value in told.items()))
+
+
 @app.command(epilog="Example: sgdlimit catalogue adversarial-huber > mine.toml")
 @_command
 def catalogue(
@@ -492,6 +520,26 @@ def _curve_table(columns: Mapping[str, Any], errors: Mapping[str, Any] | None = 
     widths = [max(map(len, column)) for column in cells]
     lines = zip(*([c.rjust(w) for c in column] for column, w in zip(cells, widths, strict=True)), strict=True)
     return "\n".join("  ".join(line) for line in lines)
+
+
+def _point(point: Optimum) -> dict[str, Any]:
+    """An optimum for programs."""
+    facts: dict[str, Any] = {name: getattr(point, name) for name in ("kind", "adversarial_risk", "objective")}
+    facts["norm"] = float((point.x**2).sum() ** 0.5)
+    names = ("effective_ridge", "collapsed", "critical_epsilon", "residual", "x")
+    return facts | {name: getattr(point, name) for name in names}
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    from sgdlimit.runtime.output import plain
+
+    return plain(value)
 
 
 def _findings(spec: Spec, found: Verification) -> dict[str, Any]:

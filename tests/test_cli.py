@@ -62,7 +62,7 @@ def test_docstrings_run(module: Any) -> None:
 
 def test_help_of_every_command_has_an_example(run: Run) -> None:
     assert "Exit codes: 0 done, 1 verification failed" in " ".join(run("--help").out.split())
-    for command in ("derive", "generate", "solve", "simulate", "verify", "catalogue"):
+    for command in ("derive", "generate", "solve", "simulate", "verify", "optimum", "catalogue"):
         shown = run(command, "--help")
         assert shown.code == 0
         assert f"Example: sgdlimit {command}" in shown.out
@@ -88,6 +88,36 @@ def test_solve_prints_the_first_the_last_and_some_of_the_points(run: Run) -> Non
     assert heading == "least-squares: Constant(gamma=0.8), sigma = 0.7, d = 60, numpy"
     assert names.split()[:2] == ["t", "adversarial_risk"]
     assert [row.split()[0] for row in rows] == ["0", *(f"{0.6 * k:.5g}" for k in range(1, 11))]
+
+
+def test_optimum_prints_the_point_and_as_json_its_modes(run: Run) -> None:
+    shown = run("optimum", "adversarial-least-squares", "--backend", "numpy", "--set", "epsilon=0.2")
+    assert shown.code == 0
+    rows = dict(line.split("  ", 1) for line in shown.out.splitlines())
+    assert rows["kind"].strip() == "minimiser"
+    told = json.loads(
+        run("optimum", "adversarial-least-squares", "--backend", "numpy", "--set", "epsilon=0.2", "--json").out
+    )
+    assert len(told["x"]) == 60
+    assert float(rows["objective"]) == pytest.approx(told["objective"], rel=1e-9)
+    assert told["parameters"] == {"epsilon": 0.2, "sigma": 0.5}
+    collapsed = json.loads(
+        run("optimum", "adversarial-least-squares", "--backend", "numpy", "--set", "epsilon=9.0", "--json").out
+    )
+    assert (collapsed["collapsed"], collapsed["effective_ridge"]) == (True, "inf")
+
+
+def test_without_an_optimum_the_direction_is_told(run: Run) -> None:
+    text = (
+        catalogue_text("least-squares")
+        .replace("(r - y)**2/2", "log(1 + exp(-y*r))")
+        .replace("r_star + sigma*xi", "sign(r_star)")
+    )
+    Path("sign.toml").write_text(text.replace("sigma = 0.7", ""))
+    shown = run("optimum", "sign.toml", "--backend", "numpy", "--json")
+    assert shown.code == 2
+    assert shown.err.startswith("error: sign.toml: optimum: the risk has no finite minimiser")
+    assert len(json.loads(shown.out)["direction"]) == 60
 
 
 def test_files_and_json_hold_the_curve_to_the_last_bit(run: Run) -> None:
