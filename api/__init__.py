@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         InputError,
         InstanceError,
         ModelError,
+        NoLearningRate,
         NoMinimiser,
         ParameterError,
         SgdlimitError,
@@ -34,13 +35,17 @@ if TYPE_CHECKING:
     )
     from sgdlimit.derive.limit import Limit, derive
     from sgdlimit.derive.model import (
+        AdaGradNorm,
         Constant,
         Expectation,
         Formula,
+        Greedy,
         L2Adversary,
         Labels,
+        LineSearch,
         Loss,
         Model,
+        Polyak,
         RandomLabels,
         Schedule,
         Teacher,
@@ -58,6 +63,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "AdaGradNorm",
     "BackendError",
     "Constant",
     "DerivationError",
@@ -66,19 +72,23 @@ __all__ = [
     "Expectation",
     "ExpressionError",
     "Formula",
+    "Greedy",
     "InputError",
     "Instance",
     "InstanceError",
     "L2Adversary",
     "Labels",
     "Limit",
+    "LineSearch",
     "Loss",
     "Model",
     "ModelError",
     "NoCompilerWarning",
+    "NoLearningRate",
     "NoMinimiser",
     "Optimum",
     "ParameterError",
+    "Polyak",
     "RandomLabels",
     "Schedule",
     "SgdlimitError",
@@ -103,9 +113,10 @@ __all__ = [
 _MODULES = {
     "sgdlimit.codegen": "emit",
     "sgdlimit.derive.errors": "BackendError DerivationError Diverged ExpressionError InputError InstanceError "
-    "ModelError NoMinimiser ParameterError SgdlimitError SpecError",
+    "ModelError NoLearningRate NoMinimiser ParameterError SgdlimitError SpecError",
     "sgdlimit.derive.limit": "Limit",
-    "sgdlimit.derive.model": "Constant Expectation Formula L2Adversary Labels Loss Model RandomLabels Schedule Teacher",
+    "sgdlimit.derive.model": "AdaGradNorm Constant Expectation Formula Greedy L2Adversary Labels "
+    "LineSearch Loss Model Polyak RandomLabels Schedule Teacher",
     "sgdlimit.runtime.ensemble": "Ensemble",
     "sgdlimit.runtime.instance": "Instance",
     "sgdlimit.runtime.kernel": "NoCompilerWarning load_kernel",

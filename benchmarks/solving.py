@@ -41,8 +41,8 @@ class Peer:
         """The emitted module's rates; what depends on the instance alone was computed once."""
         p, module = self.problem, self.kernel.module
         x, v = state[: p.modes], state[p.modes :]
-        offset, slope, noise = module.rates(p, self.constants, 0, x, v)
-        gamma = module.learning_rate(p, 0, t)
+        offset, slope, noise = module.rates(p, self.constants, 0, x, x - p.teacher, v)
+        gamma = module.rate_at_time(p, 0, t)
         return np.concatenate([gamma * (offset + slope * (x - p.teacher)), 2 * gamma * slope * v + gamma**2 * noise])
 
     def solve(self) -> Any:
@@ -58,7 +58,9 @@ class Peer:
         """``[T − 1, judged]``, after the start."""
         p, module = self.problem, self.kernel.module
         curves = [
-            module.statistics(p, self.constants, 0, t, state[: p.modes], state[p.modes :])
+            module.statistics(
+                p, self.constants, 0, np.nan, state[: p.modes], state[: p.modes] - p.teacher, state[p.modes :]
+            )
             for t, state in zip(solution.t[1:], solution.y.T[1:], strict=True)
         ]
         return np.array(curves)[:, judged(self.kernel)]

@@ -15,6 +15,7 @@ import sympy as sp
 from sgdlimit.codegen import FORMAT
 from sgdlimit.codegen.expressions import CExpressions, UnknownNodeError
 from sgdlimit.codegen.language import (
+    DESCENTS,
     Accumulate,
     Call,
     FindRoots,
@@ -28,7 +29,7 @@ from sgdlimit.codegen.language import (
     Statement,
     Tails,
 )
-from sgdlimit.derive.symbols import Parameter, epsilon, tau
+from sgdlimit.derive.symbols import Parameter, e_optimum, epsilon, tau
 
 _HELPERS = {
     "square": "static inline double square(double x) { return x * x; }",
@@ -86,7 +87,9 @@ def scalar_name(symbol: sp.Symbol) -> str:
 
 def mode_element(e: sp.Expr) -> str:
     """Text of an array's element in a loop over modes."""
-    return f"{e.base}[j]" if isinstance(e, sp.Indexed) else scalar_name(e)
+    if not isinstance(e, sp.Indexed):
+        return scalar_name(e)
+    return "(e[j] + (x_star[j] - x_optimum[j]))" if e == e_optimum else f"{e.base}[j]"
 
 
 # Pasted in where they are used, in this order.
@@ -98,6 +101,7 @@ _MOST_ROOTS = 8
 _ARRAYS = {
     "x_star": "const double *x_star = p->teacher;",
     "omega": "const double *omega = p->weights;",
+    "x_optimum": "const double *x_optimum = p->reference;",
     "lam": "const double *lam = p->eigenvalues + i * p->modes;",
     "mu": "const double *mu = p->means + i * p->modes;",
 }
@@ -315,7 +319,7 @@ class CEmitter:
                 f"const double *par = p->parameters + iterate * {len(self.kernel.parameters)} * p->classes + i;"
             )
         if "&w" in text:
-            lines += ["score w;", "class_score(p, k, i, x, v, n, &w);"]
+            lines += ["score w;", "class_score(p, k, i, x, e, v, n, &w);"]
         if mentions(text, "probability"):
             lines.append("const double probability = p->probabilities[i];")
         return lines
@@ -427,11 +431,11 @@ class CEmitter:
         arrays = [_ARRAYS[name] for name in ("lam", "mu", "x_star") if mentions(text, name)]
         head = [*arrays, *self._constant_reads(text, with_class=True)]
         everything = "\n".join([*head, text])
-        unused = [f"(void){a};" for a in ("p", "k", "i", "x", "v", "n") if not mentions(everything, a)]
+        unused = [f"(void){a};" for a in ("p", "k", "i", "x", "e", "v", "n") if not mentions(everything, a)]
         return [
             "/* What the coefficients of class i are functions of, from the state. */",
-            "static void class_score(const sgdlimit_problem *p, const double *k, int64_t i, const double *x, const double *v,",
-            "                        double n, score *w) {",
+            "static void class_score(const sgdlimit_problem *p, const double *k, int64_t i, const double *x, const double *e,",
+            "                        const double *v, double n, score *w) {",
             *_indent([*unused, *head, *body, *results]),
             "}",
         ]
@@ -444,8 +448,8 @@ class CEmitter:
         ridge = self._iterate_parameters(text)
         return [
             "/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j */",
-            "static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *v,",
-            "                  double *offset, double *slope, double *noise) {",
+            "static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,",
+            "                  const double *v, double *offset, double *slope, double *noise) {",
             *_indent(
                 [
                     *arrays,
@@ -470,21 +474,22 @@ class CEmitter:
         body = self.statements(function.statements)
         results = [f"out[{index}] = {self.text(e.expression)};" for index, e in enumerate(function.results)]
         text = "\n".join([*body, *results])
-        arrays = [_ARRAYS[name] for name in ("x_star", "omega") if mentions(text, name)]
+        arrays = [_ARRAYS[name] for name in ("x_star", "omega", "x_optimum") if mentions(text, name)]
         head = [*arrays, *self._constant_reads(text, with_class=False), *self._iterate_parameters(text)]
-        if mentions(text, "gamma"):
-            head.append("const double gamma = learning_rate(p, iterate, t);")
         return [
             "/* The statistics, in the order of sgdlimit_statistic_names. */",
-            "static void statistics(const sgdlimit_problem *p, const double *k, int64_t iterate, double t, const double *x,",
-            "                       const double *v, double *out) {",
+            "static void statistics(const sgdlimit_problem *p, const double *k, int64_t iterate, double gamma, const double *x,",
+            "                       const double *e, const double *v, double *out) {",
             *_indent([*head, *body, *results]),
             "}",
         ]
 
-    def learning_rate(self) -> list[str]:
+    def rate_at_time(self) -> list[str]:
         kernel = self.kernel
-        lines = ["static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t) {"]
+        lines = [
+            "/* A learning rate that depends on the time alone. */",
+            "static double rate_at_time(const sgdlimit_problem *p, int64_t iterate, double t) {",
+        ]
         if kernel.learning_rate.results:
             body = self.statements(kernel.learning_rate.statements)
             value = self.text(kernel.learning_rate.results[0].expression)
@@ -503,6 +508,38 @@ class CEmitter:
             lines.append("  (void)t;")
         return [*lines, "  return p->step_arguments[iterate * p->step_arguments_count];", "}"]
 
+    def descents(self) -> list[str]:
+        """What greedy learning rates follow; one that this kernel has not says so by NaN."""
+        own = dict(self.kernel.descents)
+        lines: list[str] = []
+        for name, function in self.kernel.slope_coefficients:
+            lines += [
+                *self.coefficient_function(name, function, "How an expectation changes with the score's law."),
+                "",
+            ]
+        for name in DESCENTS:
+            signature = f"static descent {name}_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at)"
+            body = self._descent(own[name]) if name in own else ["(void)p;", "(void)k;", "(void)iterate;", "(void)at;"]
+            result = "{first, second}" if name in own else "{NAN, NAN}"
+            lines += [f"{signature} {{", *_indent([*body, f"return (descent){result};"]), "}", ""]
+        return lines[:-1]
+
+    def _descent(self, function: Function) -> list[str]:
+        body = self.statements(function.statements)
+        text = "\n".join(body)
+        arrays = [_ARRAYS[name] for name in ("x_star", "omega", "x_optimum") if mentions(text, name)]
+        state = [
+            f"const double *{name} = at->{name};"
+            for name in ("x", "e", "v", "offset", "slope", "noise")
+            if mentions(text, name)
+        ]
+        if mentions(text, "of_x"):
+            state.append("double *of_x = at->work, *of_v = at->work + p->modes;")
+        head = [*arrays, *state, *self._constant_reads(text, with_class=False), *self._iterate_parameters(text)]
+        everything = "\n".join([*head, text])
+        unused = [f"(void){a};" for a in ("k", "iterate") if not mentions(everything, a)]
+        return [*unused, *head, *body]
+
     # -- the file
 
     def file(self) -> str:
@@ -513,8 +550,8 @@ class CEmitter:
             " */",
             "",
             f"enum {{ PARAMETERS = {len(kernel.parameters)}, STATISTICS = {len(kernel.statistics)}, JUDGED_STATISTICS = {kernel.judged} }};",
-            "",
-            "static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t);",
+            "/* How well the rates know x - X*, in units of X*. */",
+            f"static const double RESOLUTION = {kernel.resolution!r};",
             "",
             "/* The law of the score given the class, in the symbols of the theory (section 2). */",
             f"typedef struct score {{ double {', '.join(str(s) for s in kernel.score)}; }} score;",
@@ -539,7 +576,9 @@ class CEmitter:
             "",
             *self.statistics(),
             "",
-            *self.learning_rate(),
+            *self.rate_at_time(),
+            "",
+            *self.descents(),
             "",
             "/* d f_adv/dr and d f_adv/dn at one sample. */",
             *self.sample_function(
@@ -575,6 +614,7 @@ class CEmitter:
             parts.append("\n".join(helpers) + "\n")
         parts += [
             *self.root_function_texts(),
+            _library("steps.h"),
             "\n".join(model) + "\n",
             _library("integrate.h"),
             _library("random.h"),
@@ -611,6 +651,8 @@ def _exports(kernel: Kernel) -> str:
 int32_t sgdlimit_abi(void) {{ return SGDLIMIT_ABI; }}
 const char *sgdlimit_parameter_names(void) {{ return "{",".join(kernel.parameters)}"; }}
 const char *sgdlimit_schedule_names(void) {{ return "{",".join(kernel.schedule_parameters)}"; }}
+/* Of learning rates that depend on the state, those that this kernel has. */
+const char *sgdlimit_descent_names(void) {{ return "{",".join(name for name, _ in kernel.descents)}"; }}
 const char *sgdlimit_statistic_names(void) {{ return "{",".join(kernel.statistics)}"; }}
 const char *sgdlimit_coefficient_names(void) {{ return "{",".join(kernel.coefficients)}"; }}
 const char *sgdlimit_score_names(void) {{ return "{score_names}"; }}
@@ -624,18 +666,22 @@ void sgdlimit_coefficients(const double *score_values, double y, const double *p
   all_coefficients(&w, y, par, 1, {outputs});
 }}
 
-/* dx and dv at (t, x, v); work has room for p->modes + the constants (GLOBAL + CLASS * K). */
+/* dx and dv at (t, x, v), where the integral of sum_j G_j is start_auxiliary's; work has room for 6 p->modes + the
+ * constants (GLOBAL + CLASS * K). */
 int32_t sgdlimit_rhs(const sgdlimit_problem *p, int64_t iterate, double t, const double *x, const double *v, double *dx,
                      double *dv, double *work) {{
-  if (p->size != sizeof *p) return SGDLIMIT_BAD_PROBLEM;
-  double *noise = work, *k = work + p->modes;
+  if (p->size != sizeof *p || !has_step_arguments(p)) return SGDLIMIT_BAD_PROBLEM;
+  const int64_t N = p->modes;
+  double *offset = work, *slope = work + N, *noise = work + 2 * N, *e = work + 3 * N, *k = work + 6 * N;
   constants(p, k);
-  rates(p, k, iterate, x, v, dx, dv, noise);
-  const double gamma = learning_rate(p, iterate, t);
-  for (int64_t j = 0; j < p->modes; j++) {{
-    const double slope = dv[j];
-    dx[j] = gamma * (dx[j] + slope * (x[j] - p->teacher[j]));
-    dv[j] = 2 * gamma * slope * v[j] + gamma * gamma * noise[j];
+  for (int64_t j = 0; j < N; j++) e[j] = x[j] - p->teacher[j];
+  rates(p, k, iterate, x, e, v, offset, slope, noise);
+  const double accumulated = p->start_auxiliary ? p->start_auxiliary[iterate] : 0;
+  const point at = {{x, e, v, offset, slope, noise, accumulated, work + 4 * N}};
+  const double gamma = learning_rate(p, k, iterate, t, &at);
+  for (int64_t j = 0; j < N; j++) {{
+    dx[j] = gamma * (offset[j] + slope[j] * e[j]);
+    dv[j] = 2 * gamma * slope[j] * v[j] + gamma * gamma * noise[j];
   }}
   return SGDLIMIT_OK;
 }}

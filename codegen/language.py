@@ -15,6 +15,9 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+DESCENTS = ("line_search", "polyak", "greedy")
+"""Names of what learning rates that depend on the state follow."""
+
 
 @dataclass(frozen=True)
 class Let:
@@ -153,10 +156,16 @@ class Kernel:
         The mode equations; the reported statistics.
     gradient, label, ridge, learning_rate : Function
         Of one sample; of the step.
+    descents : tuple of (str, Function)
+        ``first`` and ``second`` of what greedy learning rates follow, by name; those that there are.
+    slope_coefficients : tuple of (str, Function)
+        Of one class, for the expectations in a greedy statistic.
     positive : tuple of str
         Expressions in the parameters that the derivation took to be positive.
     judged : int
         How many statistics, from the first, tell a divergence.
+    resolution : float
+        How well the rates know ``x − X*``, in units of ``X*``.
     """
 
     about: tuple[str, ...]
@@ -177,5 +186,8 @@ class Kernel:
     label: Function
     ridge: Function
     learning_rate: Function
+    descents: tuple[tuple[str, Function], ...] = ()
+    slope_coefficients: tuple[tuple[str, Function], ...] = ()
     positive: tuple[str, ...] = ()
     judged: int = 0
+    resolution: float = 0.0

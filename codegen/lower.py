@@ -28,23 +28,26 @@ from sgdlimit.codegen.language import (
 )
 from sgdlimit.derive import symbols
 from sgdlimit.derive.convert import to_sympy
+from sgdlimit.derive.descent import Descent
 from sgdlimit.derive.functions import ScaledTailMoment, TailMoment
-from sgdlimit.derive.limit import INVERSE_NORM, Limit, own_name
+from sgdlimit.derive.limit import Limit, own_name
 from sgdlimit.derive.model import Schedule
 from sgdlimit.derive.quadrature import Crossing, Definition, PointMass, Quadrature
+from sgdlimit.derive.summary import INVERSE_NORM
 from sgdlimit.derive.symbols import COEFFICIENTS, i, lam, mu, n, omega, p, v, x, x_star, y
 
 MODE_ARRAYS = (x, v, x_star, omega, lam, mu)
+"""What monomials of the rates are made of."""
 PROBABILITY = sp.Symbol("probability", nonnegative=True)
-_STATE = {x, v}
+_STATE = {x, symbols.e, v}
 
 
 def lower(limit: Limit, schedule: Schedule | None = None) -> Kernel:
     """Lower a limit, and the learning-rate schedule that goes with it, to the loop language."""
+    limit = _around_teacher(_with_own_names(limit))
     known = {d.symbol: d for d in limit.summary}
     constants = _constants(limit.summary)
     class_level = {d.symbol for d in limit.summary if _has_class(d, known)}
-    limit = _with_own_names(limit)
     per_class = {**limit.coefficients, "BD": limit.sum_BD, **limit.expectations}
 
     rate_sums = {
@@ -71,6 +74,10 @@ def lower(limit: Limit, schedule: Schedule | None = None) -> Kernel:
         "rates": coefficients(rate_names),
         "statistics": coefficients(statistic_names),
         "all": coefficients(COEFFICIENTS),
+    }
+    functions |= {
+        f"slopes_{name}": _coefficient_function(slopes, _slope_results(name, slopes))
+        for name, slopes in limit.slopes.items()
     }
     leaves = {s for f in functions.values() for s in _free(f.statements, f.results)}
     score = tuple(d.symbol for d in limit.summary if d.symbol in leaves and (d.symbol in class_level or d.symbol == n))
@@ -107,14 +114,37 @@ def lower(limit: Limit, schedule: Schedule | None = None) -> Kernel:
         label=_scalars([], {"y": limit.label}),
         ridge=_scalars([], {"tau": symbols.tau}),
         learning_rate=_scalars([], {"gamma": to_sympy(schedule.text, "schedule")} if schedule else {}),
+        descents=tuple(
+            (name, _descent(descent, statistic_names, known, constants)) for name, descent in limit.descents.items()
+        ),
+        slope_coefficients=tuple((f"slopes_{name}", functions[f"slopes_{name}"]) for name in limit.slopes),
         judged=tuple(limit.statistics).index("learning_rate"),
         positive=tuple(str(a.lhs) for a in limit.assumptions),
+        resolution=_resolution(limit),
     )
+
+
+def _resolution(limit: Limit) -> float:
+    """Rounding of ``B + D``, which vanishes at a noiseless teacher: nothing, of closed forms, of quadratures."""
+    if not limit.model.has_teacher or limit.sum_BD == 0:
+        return 0.0
+    integrals = {e.symbol for q in limit.quadratures for e in q.integrands}
+    return 2e-14 if integrals & limit.sum_BD.free_symbols else 2.0**-52
 
 
 def _with_own_names(limit: Limit) -> Limit:
     """The user's expectations by the names in the statistics: in a kernel, ``double`` would be something else."""
     return replace(limit, expectations={own_name(name): e for name, e in limit.expectations.items()})
+
+
+def _around_teacher(limit: Limit) -> Limit:
+    """``x − X*`` as the ``e`` that the integrator carries, which ``x`` knows to its own last digit only."""
+    exact = {x - x_star: symbols.e, x - symbols.beta * x_star: symbols.e - symbols.beta1 * x_star}
+    return replace(
+        limit,
+        summary=tuple(Definition(d.symbol, d.expression.xreplace(exact)) for d in limit.summary),
+        statistics={name: e.xreplace(exact) for name, e in limit.statistics.items()},
+    )
 
 
 # --- which symbol depends on what -----------------------------------------------------------------------------------
@@ -470,6 +500,55 @@ def _statistics(
     )
     results = tuple(Let(sp.Symbol(name), e) for name, e in expressions.items())
     return Function((*_sequence([*before, *extra]), loop), results)
+
+
+def _slope_results(name: str, slopes: Limit) -> dict[str, sp.Expr]:
+    """Coefficients of an expectation, under names of its own."""
+    own = {"A": slopes.coefficients["A"], "B": slopes.coefficients["B"], "BD": slopes.sum_BD}
+    return {f"{letter}_{name}": e for letter, e in own.items()}
+
+
+def _descent(
+    descent: Descent, names: Sequence[str], known: dict[sp.Symbol, Definition], constants: set[sp.Symbol]
+) -> Function:
+    """``first`` and ``second`` of a statistic: its weights, the slopes through its expectations, two sums."""
+    totals = _totals(d.expression for d in descent.weights)
+    over_modes = sorted(
+        {s for d in descent.weights for s in d.expression.atoms(sp.Sum)} - set(totals), key=sp.default_sort_key
+    )
+    sums = {total: sp.Symbol(f"sum{k}", real=True) for k, total in enumerate(over_modes, 1)}
+    weights = [Let(d.symbol, d.expression.xreplace(totals).xreplace(sums)) for d in descent.weights]
+    loops: list[Statement] = []
+    if totals:
+        call = Call("statistic_coefficients", tuple(sp.Symbol(name) for name in names))
+        loops.append(ForClasses((call,), tuple(Let(s, _local(t.args[0])) for t, s in totals.items())))
+    loops += weights
+    if descent.averages:
+        loops.append(Map((("of_x", sp.S.Zero), ("of_v", sp.S.Zero))))
+    loops += [ForClasses(_slopes_of_class(name, weight), ()) for name, weight in descent.averages]
+    result = [Let(sp.Symbol("first", real=True), descent.first), Let(sp.Symbol("second", real=True), descent.second)]
+    needs = [d.expression for d in (*weights, *result)]
+    used = {s for e in needs for s in _dependencies(e)} | ({n} if totals or descent.averages else set())
+    before = [known[s] for s in _ordered(used & set(known), known) if s not in constants]
+    return Function(
+        (
+            *_sequence([*before, *(Definition(symbol, total) for total, symbol in sums.items())]),
+            *loops,
+            *_sequence([Definition(let.symbol, let.expression) for let in result]),
+        ),
+        tuple(Let(let.symbol, let.symbol) for let in result),
+    )
+
+
+def _slopes_of_class(name: str, weight: sp.Expr) -> tuple[Statement, ...]:
+    """What an expectation of one class adds to the slopes of a statistic, by Price's theorem."""
+    A, B, BD = (sp.Symbol(f"{letter}_{name}", real=True) for letter in ("A", "B", "BD"))
+    share = sp.Symbol(f"share_{name}", real=True)
+    slopes = (
+        ("of_x", share * (A * mu + lam * (B * symbols.e + BD * x_star))),
+        ("of_v", share * B / 2 * lam),
+    )
+    return (Call(f"slopes_{name}", (A, B, BD)), Let(share, weight * PROBABILITY), Accumulate(slopes))
 
 
 def _about(limit: Limit) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from sgdlimit.codegen.language import (
     Statement,
     Tails,
 )
+from sgdlimit.derive.symbols import e_optimum
 
 _HELPERS = {
     "softplus": (
@@ -70,13 +71,16 @@ _AT_LIMITS = '@np.errstate(divide="ignore", invalid="ignore", over="ignore", und
 _ARRAYS = {
     "x_star": "x_star = problem.teacher",
     "omega": "omega = problem.weights",
+    "x_optimum": "x_optimum = problem.reference",
     "lam": "lam = problem.eigenvalues[i]",
     "mu": "mu = problem.means[i]",
 }
 
 
 def _element(e: sp.Expr) -> str:
-    return str(e.base) if isinstance(e, sp.Indexed) else scalar_name(e)
+    if not isinstance(e, sp.Indexed):
+        return scalar_name(e)
+    return "(e + (x_star - x_optimum))" if e == e_optimum else str(e.base)
 
 
 class NumpyEmitter:
@@ -219,7 +223,7 @@ class NumpyEmitter:
         if "(score," in text:
             lines += [
                 "par = problem.parameters[iterate, :, i]",
-                "score = class_score(problem, k, i, x, v, n)",
+                "score = class_score(problem, k, i, x, e, v, n)",
             ]
         if mentions(text, "probability"):
             lines.append("probability = problem.probabilities[i]")
@@ -300,7 +304,7 @@ class NumpyEmitter:
         head = [_ARRAYS[name] for name in ("lam", "mu", "x_star") if mentions(text, name)]
         return [
             _AT_LIMITS,
-            "def class_score(problem, k, i, x, v, n):",
+            "def class_score(problem, k, i, x, e, v, n):",
             '    """What the coefficients of class i are functions of, from the state."""',
             *_indent([*head, *self._constant_reads(text, with_class=True), *body]),
             f"    return {results}{',' if len(function.results) == 1 else ''}",
@@ -312,7 +316,7 @@ class NumpyEmitter:
         head = [_ARRAYS[name] for name in ("x_star", "omega") if mentions(text, name)]
         return [
             _AT_LIMITS,
-            "def rates(problem, k, iterate, x, v):",
+            "def rates(problem, k, iterate, x, e, v):",
             '    """dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)), dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j."""',
             *_indent([*head, *self._iterate_parameters(text)]),
             "    offset, slope, noise = np.zeros((3, problem.modes))",
@@ -325,13 +329,11 @@ class NumpyEmitter:
         body = self.statements(function.statements)
         results = [f"    {self.text(e.expression)},  # {e.symbol}" for e in function.results]
         text = "\n".join([*body, *results])
-        head = [_ARRAYS[name] for name in ("x_star", "omega") if mentions(text, name)]
+        head = [_ARRAYS[name] for name in ("x_star", "omega", "x_optimum") if mentions(text, name)]
         head += [*self._constant_reads(text, with_class=False), *self._iterate_parameters(text)]
-        if mentions(text, "gamma"):
-            head.append("gamma = learning_rate(problem, iterate, t)")
         return [
             _AT_LIMITS,
-            "def statistics(problem, k, iterate, t, x, v):",
+            "def statistics(problem, k, iterate, gamma, x, e, v):",
             '    """The statistics, in the order of STATISTICS."""',
             *_indent([*head, *body]),
             "    return np.array([",
@@ -339,9 +341,9 @@ class NumpyEmitter:
             "    ])",
         ]
 
-    def learning_rate(self) -> list[str]:
+    def rate_at_time(self) -> list[str]:
         kernel = self.kernel
-        lines = ["def learning_rate(problem, iterate, t):", '    """gamma(t); the step of SGD is gamma/d."""']
+        lines = ["def rate_at_time(problem, iterate, t):", '    """A learning rate that depends on the time alone."""']
         if kernel.learning_rate.results:
             body = self.statements(kernel.learning_rate.statements)
             value = self.text(kernel.learning_rate.results[0].expression)
@@ -356,6 +358,43 @@ class NumpyEmitter:
                 *_indent([*reads, *body, f"return {value}"], 2),
             ]
         return [*lines, "    return problem.step_arguments[iterate, 0]"]
+
+    def descent(self, name: str, function: Function) -> list[str]:
+        body = self.statements(function.statements)
+        text = "\n".join(body)
+        head = [_ARRAYS[array] for array in ("x_star", "omega", "x_optimum") if mentions(text, array)]
+        head += [
+            f"{array} = at.{array}" for array in ("x", "e", "v", "offset", "slope", "noise") if mentions(text, array)
+        ]
+        if mentions(text, "of_x"):
+            head.append("of_x, of_v = np.empty((2, problem.modes))")
+        return [
+            _AT_LIMITS,
+            f"def {name}_descent(problem, k, iterate, at):",
+            '    """How fast the statistic falls: dphi/dt = -gamma first + gamma^2 second."""',
+            *_indent([*head, *self._constant_reads(text, with_class=False), *self._iterate_parameters(text), *body]),
+            "    return first, second",
+        ]
+
+    def learning_rate(self) -> list[str]:
+        lines = [
+            "def learning_rate(problem, k, iterate, t, at):",
+            '    """gamma at a time and a point of the state; the step of SGD is gamma/d."""',
+            "    arguments = problem.step_arguments[iterate]",
+        ]
+        for name, _ in self.kernel.descents:
+            lines += [
+                f"    if problem.step_kind == StepKind.{name.upper()}:",
+                f"        return steepest(*{name}_descent(problem, k, iterate, at))",
+            ]
+        return [
+            *lines,
+            "    if problem.step_kind == StepKind.ADAGRAD_NORM:",
+            "        return arguments[0] / np.sqrt(arguments[1] ** 2 + at.accumulated)",
+            "    if problem.step_kind == StepKind.TABLE:",
+            "        return from_table(arguments, t)",
+            "    return rate_at_time(problem, iterate, t)",
+        ]
 
     def sample_function(self, signature: str, comment: str, function: Function) -> list[str]:
         body = self.statements(function.statements)
@@ -385,6 +424,12 @@ class NumpyEmitter:
             self.coefficient_function("all_coefficients", kernel.all_coefficients, "R, A, B, D, F, I of one class."),
             self.rates(),
             self.statistics(),
+            self.rate_at_time(),
+            *(
+                self.coefficient_function(name, function, "How an expectation changes with the score's law.")
+                for name, function in kernel.slope_coefficients
+            ),
+            *(self.descent(name, function) for name, function in kernel.descents),
             self.learning_rate(),
             self.sample_function("gradient(r, n, y, par)", "d f_adv/dr and d f_adv/dn at samples.", kernel.gradient),
             self.sample_function("target(y, r_star, xi, uniform, par)", "Labels of samples.", kernel.label),
@@ -393,6 +438,7 @@ class NumpyEmitter:
         needs_bivariate = "bivariate_tail" in self.used
         libraries = [
             "problem.py",
+            "steps.py",
             *(["quadrature.py"] if self.needs_quadrature else []),
             *(["tails.py"] if self.needs_tails or needs_bivariate else []),
             *(["bivariate.py"] if needs_bivariate else []),
@@ -406,7 +452,7 @@ class NumpyEmitter:
         if special:
             imports.append(f"from scipy.special import {', '.join(special)}")
         helpers = [_HELPERS[name] for name in _HELPERS if name in self.used]
-        problem_text, *rest = texts
+        problem_text, steps_text, *rest = texts
         quadrature = [rest.pop(0)] if self.needs_quadrature else []
         tails = [rest.pop(0)] if self.needs_tails or needs_bivariate else []
         bivariate = [rest.pop(0)] if needs_bivariate else []
@@ -418,6 +464,7 @@ class NumpyEmitter:
                     f"PARAMETERS = {kernel.parameters!r}",
                     f"SCHEDULE_PARAMETERS = {kernel.schedule_parameters!r}",
                     f"STATISTICS = {kernel.statistics!r}",
+                    f"DESCENTS = {tuple(name for name, _ in kernel.descents)!r}",
                     f"COEFFICIENTS = {kernel.coefficients!r}",
                     f"SCORE = {tuple(map(str, kernel.score))!r}",
                     f"POSITIVE = {kernel.positive!r}",
@@ -425,6 +472,8 @@ class NumpyEmitter:
             ),
             "# ---- The problem " + "-" * 96,
             problem_text,
+            "# ---- Learning rates " + "-" * 93,
+            steps_text,
             *(["# ---- Quadrature " + "-" * 97, *quadrature] if quadrature else []),
             *(["# ---- Tail moments " + "-" * 95, *tails, *bivariate] if tails else []),
             "# ---- This model " + "-" * 97,
@@ -432,7 +481,7 @@ class NumpyEmitter:
             *("\n".join(function) for function in functions),
             "# ---- The solver and the simulation " + "-" * 78,
             *rest,
-            _ENTRY.format(judged=kernel.judged),
+            _ENTRY.format(judged=kernel.judged, resolution=kernel.resolution),
         ]
         return "\n\n\n".join(section.strip("\n") for section in sections) + "\n"
 
@@ -440,12 +489,13 @@ class NumpyEmitter:
 _ENTRY = '''\
 def solve_problem(problem, modes=False):
     """Solve the mode equations of a Problem; see `solve`."""
-    return solve(problem, constants, rates, learning_rate, statistics, len(STATISTICS), {judged}, modes=modes)
+    return solve(problem, constants, rates, learning_rate, statistics, len(STATISTICS), {judged},
+                 resolution={resolution}, modes=modes)
 
 
 def simulate_problem(problem):
     """Run streaming SGD on a Problem; see `simulate`."""
-    return simulate(problem, gradient, target, learning_rate, ridge)
+    return simulate(problem, Sgd(gradient, target, ridge, learning_rate, constants, rates))
 '''
 
 

@@ -10,13 +10,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sgdlimit.derive.model import (
+    AdaGradNorm,
     Constant,
     Expectation,
     Formula,
+    Greedy,
     L2Adversary,
     Labels,
+    LineSearch,
     Loss,
     Model,
+    Polyak,
     RandomLabels,
     Schedule,
     Teacher,
@@ -27,14 +31,18 @@ if TYPE_CHECKING:
     from sgdlimit.derive.limit import Limit, derive
 
 __all__ = [
+    "AdaGradNorm",
     "Constant",
     "Expectation",
     "Formula",
+    "Greedy",
     "L2Adversary",
     "Labels",
     "Limit",
+    "LineSearch",
     "Loss",
     "Model",
+    "Polyak",
     "RandomLabels",
     "Schedule",
     "Teacher",

@@ -106,10 +106,10 @@ def mode_equations(rule: sp.Expr | None = None) -> ModeEquations:
     slope_free = sp.expand(slope / gamma)
     around_teacher = sp.expand(sp.expand(drift / gamma).subs(X, x_star).subs(D, BD - B))
     return ModeEquations(
-        offset=_class_average(around_teacher),
-        slope=_class_average(slope_free),
-        noise=omega * _class_average(sp.expand(noise / gamma**2 / omega)),
-        drift=gamma * _class_average(sp.expand(drift / gamma).subs(X, x)),
+        offset=class_average(around_teacher),
+        slope=class_average(slope_free),
+        noise=omega * class_average(sp.expand(noise / gamma**2 / omega)),
+        drift=gamma * class_average(sp.expand(drift / gamma).subs(X, x)),
     )
 
 
@@ -145,7 +145,7 @@ def _expectation(increment: sp.Expr, *, first_order: bool) -> sp.Expr:
     return total
 
 
-def _class_average(expression: sp.Expr) -> sp.Expr:
+def class_average(expression: sp.Expr) -> sp.Expr:
     """``Σ_i p_i (·)`` over what depends on the class; the rest stands outside the sum."""
     if any(str(e).startswith(("moment_", "correlation")) for e in expression.free_symbols):
         raise DerivationError("update", f"the limit {expression} needs a moment that is not a coefficient", "")

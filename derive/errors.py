@@ -102,3 +102,28 @@ class Diverged(SgdlimitError):
 
     def __str__(self) -> str:
         return f"diverged at t = {self.time:.6g}: {self.what}"
+
+
+@dataclass(eq=False)
+class NoLearningRate(SgdlimitError):
+    """No learning rate makes the statistic fall fastest: it falls ever faster with it (exit code 2).
+
+    Parameters
+    ----------
+    time : float
+        When, ``t = k/d``.
+    what : str
+        The step size.
+    partial : object
+        The trajectory up to that time, or None.
+    """
+
+    time: float
+    what: str
+    partial: Any = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what}: at t = {self.time:.6g} no learning rate is the best, the statistic falls ever faster with "
+            "it; use another step size, or end before"
+        )

@@ -14,6 +14,7 @@ import sympy as sp
 from sgdlimit.derive import symbols
 from sgdlimit.derive.adversary import AdversarialLoss, adversarial, check_continuity, standard
 from sgdlimit.derive.convert import Switched, reduce_squares, to_sympy
+from sgdlimit.derive.descent import Descent, distance_descent, risk_descent, statistic_descent
 from sgdlimit.derive.domain import check_domains
 from sgdlimit.derive.dynamics import ModeEquations, mode_equations
 from sgdlimit.derive.errors import DerivationError, ModelError
@@ -21,9 +22,10 @@ from sgdlimit.derive.expectation import Expectations
 from sgdlimit.derive.functions import Branch, Side
 from sgdlimit.derive.growth import check_growths
 from sgdlimit.derive.laws import score_law
-from sgdlimit.derive.model import RESERVED, Expectation, Formula, Labels, Model, RandomLabels, Teacher
+from sgdlimit.derive.model import RESERVED, Expectation, Formula, Labels, Loss, Model, RandomLabels, Teacher
 from sgdlimit.derive.quadrature import Definition, Quadrature
 from sgdlimit.derive.size import check_size
+from sgdlimit.derive.summary import INVERSE_NORM, NORM2, SUMMARY, TEACHER_NORM2, over_classes, over_modes
 from sgdlimit.derive.symbols import (
     COEFFICIENTS,
     B,
@@ -31,9 +33,6 @@ from sgdlimit.derive.symbols import (
     K,
     epsilon,
     i,
-    j,
-    lam,
-    mu,
     n,
     p,
     r,
@@ -44,22 +43,6 @@ from sgdlimit.derive.symbols import (
     y,
 )
 
-N = sp.Symbol("N", integer=True, positive=True)
-NORM2 = sp.Symbol("norm2", nonnegative=True)
-INVERSE_NORM = sp.Symbol("inverse_norm", nonnegative=True)
-TEACHER_NORM2 = sp.Symbol("teacher_norm2", nonnegative=True)
-
-
-def over_modes(summand: sp.Expr) -> sp.Sum:
-    """``Σ_j``."""
-    return sp.Sum(summand, (j, 1, N))
-
-
-def over_classes(name: str) -> sp.Sum:
-    """``Σ_i p_i (name)_i``."""
-    return sp.Sum(p * sp.IndexedBase(name)[i], (i, 1, K))
-
-
 STATISTICS = (
     "adversarial_risk",
     "clean_risk",
@@ -69,6 +52,7 @@ STATISTICS = (
     "overlap",
     "cosine",
     "distance2",
+    "optimum_distance2",
     "learning_rate",
     "effective_ridge",
 )
@@ -84,31 +68,6 @@ def own_name(name: str) -> str:
     ('clean_risk', 'own_p')
     """
     return name if name in STATISTICS else f"own_{name}"
-
-
-# What the coefficients and statistics are functions of (§2, §3). Sums of terms of one sign wherever a difference would
-# cancel: `Q_perp = Q − c²/Q*` and `s² = Q − 2c + Q*` are never formed.
-SUMMARY: tuple[Definition, ...] = (
-    Definition(NORM2, over_modes(x**2 + v)),
-    Definition(n, sp.sqrt(NORM2)),
-    # F x/n := 0 at n = 0
-    Definition(INVERSE_NORM, sp.Piecewise((1 / n, n > 0), (0, True))),
-    Definition(TEACHER_NORM2, over_modes(x_star**2)),
-    Definition(symbols.m_star, over_modes(mu * x_star)),
-    Definition(symbols.Q_star, over_modes(lam * x_star**2)),
-    Definition(symbols.m, over_modes(mu * x)),
-    Definition(symbols.dm, over_modes(mu * (x - x_star))),
-    Definition(symbols.Q, over_modes(lam * (x**2 + v))),
-    Definition(
-        symbols.beta,
-        sp.Piecewise((over_modes(lam * x_star * x) / symbols.Q_star, symbols.Q_star > 0), (0, True)),
-    ),
-    Definition(
-        symbols.beta1,
-        sp.Piecewise((over_modes(lam * x_star * (x - x_star)) / symbols.Q_star, symbols.Q_star > 0), (-1, True)),
-    ),
-    Definition(symbols.Q_perp, over_modes(lam * ((x - symbols.beta * x_star) ** 2 + v))),
-)
 
 
 @dataclass(frozen=True)
@@ -154,6 +113,11 @@ class Limit:
         What needs a value: those of the model, then those of the user's statistics alone.
     requested : mapping of str to Expectation or Formula
         The user's statistics as they were asked for.
+    descents : mapping of str to Descent
+        What greedy learning rates follow (§4): ``line_search``, ``polyak``, and ``greedy`` where one was asked for.
+    slopes : mapping of str to Limit
+        For the expectations in a greedy statistic: the equations of standard training on each, whose coefficients are
+        its slopes.
     assumptions : tuple of sympy.Rel
         What must hold of the parameters: of the adversary's argument, and for every expression to be real and to
         have an expectation. Checked when they get numbers.
@@ -175,6 +139,8 @@ class Limit:
     parameters: tuple[str, ...] = ()
     requested: Mapping[str, Expectation | Formula] = field(default_factory=dict)
     assumptions: tuple[sp.Rel, ...] = ()
+    descents: Mapping[str, Descent] = field(default_factory=dict)
+    slopes: Mapping[str, Limit] = field(default_factory=dict)
 
     def scale(self, coefficient: str, factor: float) -> Limit:
         """The same limit with one coefficient multiplied by a number: for sensitivity, and to see a verification fail.
@@ -237,6 +203,7 @@ def derive(
     statistics: Mapping[str, Expectation | Formula] | None = None,
     *,
     update: sp.Expr | None = None,
+    greedy: str | None = None,
 ) -> Limit:
     """Derive the high-dimensional equations of a model.
 
@@ -248,6 +215,8 @@ def derive(
         The user's own statistics, beside the standard ones.
     update : sympy.Expr, optional
         Another update rule in the symbols of ``sgdlimit.derive.dynamics.update``, for research on variants.
+    greedy : str, optional
+        A statistic that a learning rate shall make fall fastest (``docs/theory.md`` §4).
 
     Returns
     -------
@@ -266,7 +235,7 @@ def derive(
     epsilon**2*n + epsilon*mean*erf(sqrt(2)*mean/(2*s)) + sqrt(2)*epsilon*s*exp(-mean**2/(2*s**2))/sqrt(pi)
     """
     try:
-        return _derive(model, statistics, update)
+        return _derive(model, statistics, update, greedy)
     except (ValueError, NotImplementedError, RecursionError, sp.PolynomialError) as error:
         # of SymPy, in the middle of something that no rule here foresaw
         reason = f"{type(error).__name__}: {str(error)[:200]}"
@@ -275,7 +244,9 @@ def derive(
         ) from error
 
 
-def _derive(model: Model, statistics: Mapping[str, Expectation | Formula] | None, update: sp.Expr | None) -> Limit:
+def _derive(
+    model: Model, statistics: Mapping[str, Expectation | Formula] | None, update: sp.Expr | None, greedy: str | None
+) -> Limit:
     check_names(statistics or {})
     needed = check_expressions(model, statistics or {})
     loss = to_sympy(model.loss.text, "loss")
@@ -313,6 +284,13 @@ def _derive(model: Model, statistics: Mapping[str, Expectation | Formula] | None
             expectation = to_sympy(statistic.text, f"statistic {name}")
             expectations[name] = score.user_expectation(name, expectation, gather)
 
+    equations, reported = mode_equations(update), _statistics(model, expectations, formulas)
+    # another rule may descend on something else than the risk: then there is no line search
+    descents = {"polyak": distance_descent()} | ({"line_search": risk_descent(equations)} if update is None else {})
+    if greedy is not None:
+        descents["greedy"] = statistic_descent(greedy, reported, [own_name(name) for name in expectations], equations)
+    averages = descents["greedy"].averages if greedy is not None else ()
+
     return Limit(
         model=model,
         adversarial_loss=attacked,
@@ -322,15 +300,31 @@ def _derive(model: Model, statistics: Mapping[str, Expectation | Formula] | None
         coefficients=coefficients,
         sum_BD=sum_BD,
         expectations=expectations,
-        statistics=_statistics(model, expectations, formulas),
-        equations=mode_equations(update),
+        statistics=reported,
+        equations=equations,
         gradient=_gradient(attacked),
         label=_label(model),
         rules=gather.rules,
         parameters=parameters_of(model, statistics),
         requested=dict(statistics or {}),
         assumptions=tuple(dict.fromkeys((*attacked.assumptions, *needed))),
+        descents=descents,
+        slopes={own: _slopes(model, own, statistics or {}) for own, _ in averages},
     )
+
+
+def _slopes(model: Model, own: str, statistics: Mapping[str, Expectation | Formula]) -> Limit:
+    """The equations of standard training on an expectation: their coefficients are how it changes with the iterate."""
+    requested = {own_name(name): statistic.text for name, statistic in statistics.items()}
+    text = model.loss.text if own == "clean_risk" else requested.get(own)
+    if text is None:
+        why = f"{own} is the mean of an indicator, whose slopes are not derived"
+        raise DerivationError("step size", why, "choose a risk, a norm, an overlap or a distance")
+    try:
+        return derive(Model(Loss(text), model.target))
+    except ModelError:
+        why = f"{text} is not a function of r and y alone"
+        raise DerivationError("step size", why, "choose an expectation in r, y and parameters of the model") from None
 
 
 def check_expressions(model: Model, statistics: Mapping[str, Expectation | Formula]) -> tuple[sp.Rel, ...]:
@@ -424,6 +418,7 @@ def _statistics(
         "overlap": overlap,
         "cosine": sp.Piecewise((overlap / sp.sqrt(NORM2 * TEACHER_NORM2), NORM2 * TEACHER_NORM2 > 0), (0, True)),
         "distance2": over_modes((x - x_star) ** 2 + v),
+        "optimum_distance2": over_modes(symbols.e_optimum**2 + v),
         "learning_rate": symbols.gamma,
         "effective_ridge": sp.Piecewise((ridge / mean_B, n * mean_B > 0), (sp.nan, True)),
     }

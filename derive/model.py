@@ -365,15 +365,7 @@ class Constant:
     gamma: float
 
     def __post_init__(self) -> None:
-        given: Any = self.gamma
-        try:
-            unreal = isinstance(given, bool) or not isinstance(given, numbers.Real)
-            gamma = math.nan if unreal else float(given)
-        except OverflowError:
-            gamma = math.inf
-        if not 0 < gamma < math.inf:
-            raise ParameterError("gamma", f"{given!r} is not a finite positive number", "write Constant(0.5)")
-        object.__setattr__(self, "gamma", gamma)
+        object.__setattr__(self, "gamma", _positive("gamma", self.gamma, "Constant(0.5)"))
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -401,3 +393,150 @@ class Schedule(_Text):
     _what = "schedule"
     _symbols = ("t", *_TRAINING)
     _takes = "t and parameters"
+
+
+SOURCES = ("limit", "iterate")
+"""Where a simulation takes a learning rate from that follows the state."""
+
+
+def _check_source(source: object) -> None:
+    if source not in SOURCES:
+        raise ParameterError("source", f"{source!r} is neither 'limit' nor 'iterate'", "the default is 'limit'")
+
+
+@dataclass(frozen=True)
+class LineSearch:
+    """Exact line search: the ``γ`` that makes the adversarial risk ``ℛ`` fall fastest (``docs/theory.md`` §4).
+
+    The ridge is part of ``ℛ``. With an adversary ``γ`` tends to 0 with ``‖X‖``: from ``X = 0`` it never starts.
+
+    Parameters
+    ----------
+    source : {"limit", "iterate"}
+        In a simulation: the limit's ``γ(t)``, or ``γ`` anew at every step from the iterate's own statistics.
+
+    Raises
+    ------
+    ParameterError
+        For another source.
+
+    Examples
+    --------
+    >>> LineSearch()
+    LineSearch(source='limit')
+    """
+
+    source: str = "limit"
+
+    def __post_init__(self) -> None:
+        _check_source(self.source)
+
+
+@dataclass(frozen=True)
+class Polyak:
+    """Polyak's learning rate, idealised: ``γ`` that makes ``‖X − X°‖²`` fall fastest (``docs/theory.md`` §4).
+
+    ``X°`` is the adversarial optimum; it must be finite.
+
+    Parameters
+    ----------
+    source : {"limit", "iterate"}
+        As of :class:`LineSearch`.
+
+    Raises
+    ------
+    ParameterError
+        For another source.
+
+    Examples
+    --------
+    >>> Polyak(source="iterate")
+    Polyak(source='iterate')
+    """
+
+    source: str = "limit"
+
+    def __post_init__(self) -> None:
+        _check_source(self.source)
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """The ``γ`` that makes a statistic fall fastest (``docs/theory.md`` §4).
+
+    Parameters
+    ----------
+    statistic : str
+        Its name; one that increases with the noise of SGD, or no learning rate is best.
+    source : {"limit", "iterate"}
+        As of :class:`LineSearch`.
+
+    Raises
+    ------
+    ParameterError
+        For a name that is none, or another source.
+
+    Examples
+    --------
+    >>> Greedy("distance2")
+    Greedy(statistic='distance2', source='limit')
+    """
+
+    statistic: str
+    source: str = "limit"
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.statistic, str) and self.statistic.isidentifier()):
+            why = f"{self.statistic!r} is not the name of a statistic"
+            raise ParameterError("statistic", why, "write Greedy('clean_risk'), say")
+        _check_source(self.source)
+
+
+@dataclass(frozen=True)
+class AdaGradNorm:
+    """``γ(t) = η/√(b² + ∫₀ᵗ Σ_j G_j ds)`` (``docs/theory.md`` §4, arXiv 2405.19585).
+
+    The limit of ``X ← X − η g_k/√(d² b² + Σ_{l≤k} ‖g_l‖²)``, ``g`` the whole stochastic gradient.
+
+    Parameters
+    ----------
+    eta, b : float
+        Finite and positive.
+    source : {"limit", "iterate"}
+        As of :class:`LineSearch`.
+
+    Raises
+    ------
+    ParameterError
+        For a number that is not finite and positive (with ``b = 0`` the first steps grow with ``d``), or another
+        source.
+
+    Examples
+    --------
+    >>> AdaGradNorm(1, 2)
+    AdaGradNorm(eta=1.0, b=2.0, source='limit')
+    """
+
+    eta: float
+    b: float
+    source: str = "limit"
+
+    def __post_init__(self) -> None:
+        for name in ("eta", "b"):
+            object.__setattr__(self, name, _positive(name, getattr(self, name), "AdaGradNorm(eta=1.0, b=1.0)"))
+        _check_source(self.source)
+
+
+StepSize: TypeAlias = Constant | Schedule | LineSearch | Polyak | Greedy | AdaGradNorm
+
+
+def _positive(name: str, given: Any, example: str) -> float:
+    """A finite positive number."""
+    try:
+        unreal = isinstance(given, bool) or not isinstance(given, numbers.Real)
+        value = math.nan if unreal else float(given)
+    except OverflowError:
+        value = math.inf
+    if not 0 < value < math.inf:
+        raise ParameterError(name, f"{given!r} is not a finite positive number", f"write {example}")
+    return value

@@ -34,6 +34,13 @@ x, v, x_star, omega = (sp.IndexedBase(name)[j] for name in ("x", "v", "x_star", 
 lam, mu = (sp.IndexedBase(name)[i, j] for name in ("lam", "mu"))
 p, A, B, D, F, I, BD = (sp.IndexedBase(name)[i] for name in ("p", "A", "B", "D", "F", "I", "BD"))
 
+# Rates of a mode as the kernel has them, and what a learning rate looks at beside them (§4); e = x − X*
+offset, slope, noise, e, of_x, of_v = (
+    sp.IndexedBase(name)[j] for name in ("offset", "slope", "noise", "e", "of_x", "of_v")
+)
+# x − X°; computed by way of X*, which loses no digits where X° = X*
+e_optimum = sp.IndexedBase("e_optimum")[j]
+
 COEFFICIENTS = ("R", "A", "B", "D", "F", "I")
 
 

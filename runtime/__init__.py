@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sgdlimit.derive.model import Constant, Schedule
+    from sgdlimit.derive.model import AdaGradNorm, Constant, Greedy, LineSearch, Polyak, Schedule
     from sgdlimit.runtime.ensemble import Ensemble
     from sgdlimit.runtime.instance import Instance
     from sgdlimit.runtime.kernel import NoCompilerWarning, load_kernel
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sgdlimit.runtime.verification import Verification, verify
 
 _MODULES = {
-    "sgdlimit.derive.model": "Constant Schedule",
+    "sgdlimit.derive.model": "AdaGradNorm Constant Greedy LineSearch Polyak Schedule",
     "sgdlimit.runtime.ensemble": "Ensemble",
     "sgdlimit.runtime.instance": "Instance",
     "sgdlimit.runtime.kernel": "NoCompilerWarning load_kernel",
@@ -35,11 +35,15 @@ _MODULES = {
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = [
+    "AdaGradNorm",
     "Constant",
     "Ensemble",
+    "Greedy",
     "Instance",
+    "LineSearch",
     "NoCompilerWarning",
     "Optimum",
+    "Polyak",
     "Schedule",
     "Spec",
     "State",

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from sgdlimit.derive.errors import Diverged, InputError, NoMinimiser, SgdlimitError, SpecError
+from sgdlimit.derive.errors import Diverged, InputError, NoLearningRate, NoMinimiser, SgdlimitError, SpecError
 
 if TYPE_CHECKING:
     from sgdlimit.runtime.optimum import Optimum
@@ -121,7 +121,7 @@ def exit_code(error: BaseException) -> int:
     >>> exit_code(SpecError("my.toml", "is not TOML")), exit_code(Diverged(1.5, "the limit")), exit_code(KeyError("x"))
     (2, 3, 5)
     """
-    if isinstance(error, InputError):
+    if isinstance(error, InputError | NoLearningRate):
         return BAD_INPUT
     return DIVERGED if isinstance(error, Diverged) else INTERNAL
 
@@ -165,7 +165,7 @@ def _fail(error: Exception, *, as_json: bool) -> NoReturn:
     typer.echo(f"error: {text}", err=True)
     if as_json:
         details = {"error": text, "kind": type(error).__name__, "code": exit_code(error)}
-        if isinstance(error, Diverged):
+        if isinstance(error, Diverged | NoLearningRate):
             details["time"] = error.time
         if isinstance(error, NoMinimiser):
             details["direction"] = error.direction.tolist()

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgdlimit.derive.errors import InputError
-from sgdlimit.derive.model import Model
+from sgdlimit.derive.model import Model, StepSize
 from sgdlimit.runtime.instance import Instance
-from sgdlimit.runtime.problem import Parameters, StepSize
+from sgdlimit.runtime.step_sizes import Parameters
 
 Array = NDArray[np.float64]
 

@@ -18,12 +18,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from sgdlimit.derive.errors import Diverged, InputError, InstanceError
 from sgdlimit.derive.expression import parse
-from sgdlimit.derive.model import Formula, Model, Schedule
+from sgdlimit.derive.model import Formula, Model, StepSize
 from sgdlimit.runtime.evaluate import evaluate
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel, Statistics, load_kernel
-from sgdlimit.runtime.one_step import OneStep, learning_rate, observe_steps
-from sgdlimit.runtime.problem import Parameters, StepSize, build_problem, check_counts, output_times
+from sgdlimit.runtime.one_step import OneStep, observe_steps
+from sgdlimit.runtime.problem import build_problem, check_counts, output_times
 from sgdlimit.runtime.scores import (
     DRAWS,
     ScoreProblem,
@@ -35,7 +35,9 @@ from sgdlimit.runtime.scores import (
     with_ingredients,
 )
 from sgdlimit.runtime.simulator import run_all
+from sgdlimit.runtime.solver import followed, idealised, optimum_for
 from sgdlimit.runtime.spectra import rational_shares
+from sgdlimit.runtime.step_sizes import Pace, Parameters, follows_state
 from sgdlimit.runtime.verdict import allot
 
 Array = NDArray[np.float64]
@@ -72,6 +74,8 @@ class Evidence:
         Of the error that the means at all dimensions have in common (see :func:`gather`).
     steps : tuple of OneStep
         Single steps from fixed iterates.
+    path : StepSize or Table
+        The learning rate of those.
     seed : int
     backend : str
         That simulated.
@@ -90,6 +94,7 @@ class Evidence:
     variances: Array
     shared_variance: Array
     steps: tuple[OneStep, ...]
+    path: Pace
     seed: int
     backend: str
 
@@ -162,9 +167,7 @@ def gather(
     """
     given, own = dict(parameters or {}), dict(statistics or {})
     if kernel is None:
-        kernel = load_kernel(
-            model, statistics=own, schedule=schedule if isinstance(schedule, Schedule) else None, backend=backend
-        )
+        kernel = load_kernel(model, statistics=own, schedule=schedule, backend=backend)
     chosen = _dimensions(instance, dimensions)
     instances = [instance.at_dimension(d) for d in chosen]
     grid = _times(horizon, times, chosen[0])
@@ -174,22 +177,32 @@ def gather(
     check_counts(seed, threads=threads)
     runs = allot(chosen, float(grid[-1]), spend)
     workers = threads or os.cpu_count() or 1
-    steps = observe_steps(model, instances[0], schedule, given, float(grid[-1]), statistics=own, seed=seed)
+    best = [optimum_for(model, at, schedule, given, kernel) for at in instances]
+    # a single step is judged at any learning rate; where it takes one from the state, the limit's leads to the iterates
+    path = (
+        idealised(model, instances[0], schedule, given, float(grid[-1]), kernel=kernel, reference=best[0])
+        if follows_state(schedule)
+        else schedule
+    )
+    steps = observe_steps(model, instances[0], path, given, float(grid[-1]), statistics=own, seed=seed)
 
     summaries = []
     costs = [r * d**2 * float(grid[-1]) for r, d in zip(runs, chosen, strict=True)]
     for k, (d, at) in enumerate(zip(chosen, instances, strict=True)):
-        problem = replace(build_problem(kernel, model, at, schedule, given, grid), seed=_stream(seed, d))
+        pace = followed(model, at, schedule, given, float(grid[-1]), kernel=kernel, reference=best[k])
+        reference_point = None if (found_best := best[k]) is None else found_best.x
+        problem = build_problem(kernel, model, at, pace, given, grid, reference=reference_point)
+        problem = replace(problem, seed=_stream(seed, d))
         try:
             found = run_all(kernel, problem, 0, runs[k], workers, _part_of(progress, costs, k))
         except Diverged as trouble:
             raise Diverged(trouble.time, f"{trouble.what} (at d = {d})", trouble.partial) from None
         summaries.append(found[:, 0])
 
-    learning_rates = learning_rate(schedule, given, grid)
-    known = {"learning_rate": learning_rates}
-    names = iterate_statistics(model, own, known)
-    wanted = with_ingredients(names, own, known)
+    names = iterate_statistics(model, own)
+    names += ("learning_rate",) if follows_state(schedule) and schedule.source == "iterate" else ()  # type: ignore[union-attr]
+    names += () if best[0] is None else ("optimum_distance2",)
+    wanted = with_ingredients(names, own)
     reference = summaries[-1].mean(axis=0)
     centre = _Reference.of(model, instance, given, averaged_over_scores(model, wanted, own), reference, seed, workers)
     means, variances, shared = [], [], np.zeros(0)
@@ -198,7 +211,7 @@ def gather(
         replicates = {name: centre.replicates.get(name, np.zeros((_REFERENCE_SHIFTS, len(grid)))) for name in values}
         for name in wanted:
             if isinstance(formula := own.get(name), Formula):
-                values[name], replicates[name] = _linearised(formula, name, values, replicates, {**given, **known})
+                values[name], replicates[name] = _linearised(formula, name, values, replicates, given)
                 refuse_nonfinite(name, values[name], grid)
         means.append([values[name].mean(axis=0) for name in names])
         variances.append([values[name].var(axis=0, ddof=1) for name in names])
@@ -217,6 +230,7 @@ def gather(
         variances=np.array(variances),
         shared_variance=shared,
         steps=steps,
+        path=path,
         seed=seed,
         backend=kernel.backend,
     )
@@ -289,7 +303,7 @@ class _Reference:
     """One iterate at each time, near those of all runs, and its averages over scores, precisely."""
 
     averaged: Mapping[str, str]
-    summaries: Array  # [T, 4 + 3K]
+    summaries: Array  # [T, summary_size(K)]
     replicates: Mapping[str, Array]  # [shifts, T]
 
     @classmethod

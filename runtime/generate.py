@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sgdlimit.codegen import FORMAT, TARGETS, emit
 from sgdlimit.derive.errors import InputError
-from sgdlimit.derive.model import Schedule
+from sgdlimit.derive.model import Greedy, Schedule
 from sgdlimit.runtime.kernel import kernel_text
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def generated_files(spec: Equations, targets: Sequence[str] = TARGETS) -> dict[s
     """
     from sgdlimit.derive.limit import derive
 
-    limit = derive(spec.model, spec.statistics)
+    limit = derive(spec.model, spec.statistics, greedy=_greedy(spec))
     files = {KERNELS[target]: emit(limit, target, _expression(spec)) for target in targets}
     files[EQUATIONS] = limit.markdown()
     files[MANIFEST] = json.dumps(_manifest(spec, limit, [*files, MANIFEST]), indent=2, ensure_ascii=False) + "\n"
@@ -83,6 +83,11 @@ def _expression(spec: Equations) -> Schedule | None:
     return spec.schedule if isinstance(spec.schedule, Schedule) else None
 
 
+def _greedy(spec: Equations) -> str | None:
+    """The statistic of a greedy learning rate, if the kernel depends on one."""
+    return spec.schedule.statistic if isinstance(spec.schedule, Greedy) else None
+
+
 def _manifest(spec: Equations, limit: Limit, files: Sequence[str]) -> dict[str, Any]:
     from sgdlimit.codegen.lower import lower
 
@@ -95,12 +100,13 @@ def _manifest(spec: Equations, limit: Limit, files: Sequence[str]) -> dict[str, 
         "format": FORMAT,
         "files": list(files),
         # what the kernel is a function of, and is found again by
-        "model": kernel_text(spec.model, spec.statistics, schedule),
+        "model": kernel_text(spec.model, spec.statistics, spec.schedule),
         "loss": spec.model.loss.text,
         "target": repr(spec.model.target),
         "adversary": repr(spec.model.adversary),
         "schedule": None if schedule is None else schedule.text,
         "parameters": list(kernel.parameters),
+        "greedy": _greedy(spec),
         "schedule_parameters": list(kernel.schedule_parameters),
         "statistics": list(kernel.statistics),
         "rules": {name: "0" if limit.coefficients.get(name) == 0 else rule for name, rule in limit.rules.items()},

@@ -30,9 +30,9 @@ from numpy.typing import NDArray
 
 from sgdlimit.codegen import FORMAT
 from sgdlimit.codegen.library.integrate import Outcome, Solution
-from sgdlimit.codegen.library.problem import Problem, Status, Trouble
+from sgdlimit.codegen.library.problem import Problem, Status, Trouble, summary_size
 from sgdlimit.derive.errors import BackendError, InputError
-from sgdlimit.derive.model import Expectation, Formula, Model, Schedule
+from sgdlimit.derive.model import Expectation, Formula, Greedy, Model, Schedule, StepSize
 from sgdlimit.runtime.compiler import (
     cache_folder,
     find_compiler,
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Statistics = Mapping[str, Expectation | Formula]
 
-ABI = 1
+ABI = 2
 BACKENDS = ("auto", "c", "numpy")
 
 
@@ -67,6 +67,8 @@ class Kernel(Protocol):
         Names, in the order of the arrays.
     positive : tuple of str
         Expressions in the parameters that must be positive for the derivation to hold.
+    descents : tuple of str
+        What learning rates can follow that depend on the state: ``line_search``, ``polyak``, ``greedy``.
     """
 
     @property
@@ -83,13 +85,15 @@ class Kernel(Protocol):
     def score(self) -> tuple[str, ...]: ...
     @property
     def positive(self) -> tuple[str, ...]: ...
+    @property
+    def descents(self) -> tuple[str, ...]: ...
 
     def solve(self, problem: Problem, modes: bool = False) -> Solution:
         """Solve the mode equations; trouble is told by the outcome's status."""
         ...
 
     def simulate(self, problem: Problem) -> Array:
-        """Summaries ``[runs, M, T, 4 + 3K]`` of streaming SGD; raises Trouble."""
+        """Summaries ``[runs, M, T, summary_size(K)]`` of streaming SGD; raises Trouble."""
         ...
 
     def rhs(self, problem: Problem, iterate: int, t: float, x: Array, v: Array) -> tuple[Array, Array]:
@@ -105,7 +109,7 @@ def load_kernel(
     model: Model,
     *,
     statistics: Statistics | None = None,
-    schedule: Schedule | None = None,
+    schedule: StepSize | None = None,
     backend: str = "auto",
     limit: Limit | None = None,
 ) -> Kernel:
@@ -116,8 +120,8 @@ def load_kernel(
     model : Model
     statistics : mapping of str to Expectation or Formula, optional
         The user's own statistics.
-    schedule : Schedule, optional
-        A learning rate as an expression in ``t``.
+    schedule : StepSize, optional
+        The learning rate. A schedule and a greedy statistic are part of the kernel; every kernel has the others.
     backend : {"auto", "c", "numpy"}
         ``auto`` is C where a compiler runs, else NumPy, and then it says so.
     limit : Limit, optional
@@ -160,24 +164,26 @@ def load_kernel(
 # --- source ---------------------------------------------------------------------------------------------------------
 
 
-def kernel_text(model: Model, statistics: Statistics | None = None, schedule: Schedule | None = None) -> str:
+def kernel_text(model: Model, statistics: Statistics | None = None, schedule: StepSize | None = None) -> str:
     """The canonical text that a kernel's source is a function of (with the generator's format)."""
     lines = [model.canonical()]
     lines += [f"statistic {name} = {statistic!r}" for name, statistic in sorted((statistics or {}).items())]
-    if schedule is not None:
+    if isinstance(schedule, Schedule):
         lines.append(f"schedule = {schedule!r}")
+    if isinstance(schedule, Greedy):
+        lines.append(f"greedy = {schedule.statistic!r}")
     return "\n".join(lines)
 
 
 def _source(
-    model: Model, statistics: Statistics | None, schedule: Schedule | None, target: str, limit: Limit | None
+    model: Model, statistics: Statistics | None, schedule: StepSize | None, target: str, limit: Limit | None
 ) -> str:
     if limit is not None:
         if statistics:
             raise InputError("statistics", "a limit already has its own", "give them to derive()")
         from sgdlimit.codegen import emit
 
-        return emit(limit, target, schedule)
+        return emit(limit, target, schedule if isinstance(schedule, Schedule) else None)
     text = kernel_text(model, statistics, schedule)
     return _committed(text, target) or _cached(model, statistics, schedule, text, target)
 
@@ -194,7 +200,7 @@ def _committed(text: str, target: str) -> str | None:
     return None
 
 
-def _cached(model: Model, statistics: Statistics | None, schedule: Schedule | None, text: str, target: str) -> str:
+def _cached(model: Model, statistics: Statistics | None, schedule: StepSize | None, text: str, target: str) -> str:
     folder = cache_folder()
     versions = f"sgdlimit {metadata.version('sgdlimit')}, format {FORMAT}, sympy {metadata.version('sympy')}"
     key = hashlib.sha256(f"{versions}\0{target}\0{text}".encode()).hexdigest()[:40]
@@ -207,7 +213,9 @@ def _cached(model: Model, statistics: Statistics | None, schedule: Schedule | No
     from sgdlimit.codegen import emit
     from sgdlimit.derive.limit import derive
 
-    source = emit(derive(model, statistics), target, schedule)
+    greedy = schedule.statistic if isinstance(schedule, Greedy) else None
+    expression = schedule if isinstance(schedule, Schedule) else None
+    source = emit(derive(model, statistics, greedy=greedy), target, expression)
     if path is not None:
         make_folder(path.parent)
         write_whole(path, f"{hashlib.sha256(source.encode()).hexdigest()}\n{source}".encode())
@@ -295,6 +303,7 @@ class CKernel:
         self.coefficients = self._names("coefficient")
         self.score = self._names("score")
         self.positive = self._names("positive")
+        self.descents = self._names("descent")
 
     def __repr__(self) -> str:
         return f"CKernel(parameters={self.parameters}, statistics={self.statistics})"
@@ -328,8 +337,10 @@ class CKernel:
         statistics = np.full((M, T, len(self.statistics)), np.nan)
         mean, variance = (np.full((M, T, N), np.nan) for _ in range(2)) if modes else (None, None)
         final_mean, final_variance = np.full((M, N), np.nan), np.full((M, N), np.nan)
+        final_auxiliary = np.full(M, np.nan)
         struct.statistics = statistics.ctypes.data
         struct.final_mean, struct.final_variance = final_mean.ctypes.data, final_variance.ctypes.data
+        struct.final_auxiliary = final_auxiliary.ctypes.data
         if mean is not None and variance is not None:
             struct.mean, struct.variance = mean.ctypes.data, variance.ctypes.data
         outcome = _Outcome()
@@ -345,11 +356,11 @@ class CKernel:
             thread.join()
             raise
         del held
-        return Solution(statistics, mean, variance, final_mean, final_variance, _outcome(outcome))
+        return Solution(statistics, mean, variance, final_mean, final_variance, final_auxiliary, _outcome(outcome))
 
     def simulate(self, problem: Problem) -> Array:
         struct, held = self._struct(problem)
-        shape = (problem.runs, problem.iterates, problem.times_count, 4 + 3 * problem.classes)
+        shape = (problem.runs, problem.iterates, problem.times_count, summary_size(problem.classes))
         summaries = np.full(shape, np.nan)
         struct.statistics = summaries.ctypes.data
         outcome = _Outcome()
@@ -365,7 +376,7 @@ class CKernel:
         x, v = np.ascontiguousarray(x, dtype=float), np.ascontiguousarray(v, dtype=float)
         dx, dv = np.empty_like(x), np.empty_like(v)
         count = self._library.sgdlimit_constants_count(ctypes.byref(struct))
-        work = np.empty(problem.modes + count)
+        work = np.empty(6 * problem.modes + count)
         self._library.sgdlimit_rhs(
             ctypes.byref(struct),
             ctypes.c_int64(iterate),
@@ -409,6 +420,7 @@ class NumpyKernel:
     coefficients: tuple[str, ...]
     score: tuple[str, ...]
     positive: tuple[str, ...]
+    descents: tuple[str, ...]
     backend: str = "numpy"
 
     def solve(self, problem: Problem, modes: bool = False) -> Solution:
@@ -423,9 +435,12 @@ class NumpyKernel:
         return summaries
 
     def rhs(self, problem: Problem, iterate: int, t: float, x: Array, v: Array) -> tuple[Array, Array]:
-        offset, slope, noise = self.module.rates(problem, self.module.constants(problem), iterate, x, v)
-        gamma = self.module.learning_rate(problem, iterate, t)
-        return gamma * (offset + slope * (x - problem.teacher)), 2 * gamma * slope * v + gamma**2 * noise
+        k, e = self.module.constants(problem), x - problem.teacher
+        offset, slope, noise = self.module.rates(problem, k, iterate, x, e, v)
+        accumulated = 0.0 if problem.start_auxiliary is None else problem.start_auxiliary[iterate]
+        at = self.module.Point(x, e, v, offset, slope, noise, accumulated)
+        gamma = self.module.learning_rate(problem, k, iterate, t, at)
+        return gamma * (offset + slope * e), 2 * gamma * slope * v + gamma**2 * noise
 
     def evaluate_coefficients(self, score: Array, y: float, parameters: Array) -> Array:
         return np.array(self.module.all_coefficients(np.asarray(score), y, np.asarray(parameters)), dtype=float)
@@ -453,4 +468,5 @@ def _import_numpy(source: str) -> NumpyKernel:
         module.COEFFICIENTS,
         module.SCORE,
         module.POSITIVE,
+        module.DESCENTS,
     )

@@ -22,12 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgdlimit.derive.errors import Diverged
-from sgdlimit.derive.expression import parse
-from sgdlimit.derive.model import Constant, Model, RandomLabels
+from sgdlimit.derive.model import Model, RandomLabels
 from sgdlimit.runtime.evaluate import evaluate
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel, Statistics
-from sgdlimit.runtime.problem import Parameters, StepSize, build_problem
+from sgdlimit.runtime.problem import build_problem
 from sgdlimit.runtime.scores import (
     ScoreProblem,
     averaged_over_scores,
@@ -36,6 +35,7 @@ from sgdlimit.runtime.scores import (
     refuse_nonfinite,
     score_averages,
 )
+from sgdlimit.runtime.step_sizes import Pace, Parameters, at_times
 from sgdlimit.runtime.verdict import Comparison
 
 Array = NDArray[np.float64]
@@ -105,7 +105,7 @@ class OneStep:
 def observe_steps(
     model: Model,
     instance: Instance,
-    schedule: StepSize,
+    schedule: Pace,
     parameters: Parameters,
     horizon: float,
     *,
@@ -131,7 +131,7 @@ def observe_steps(
     observed = []
     for index, (step, X) in enumerate(plain_sgd(problem, schedule, parameters, at, seed).items()):
         time = step / d
-        gamma = float(learning_rate(schedule, parameters, np.array(time)))
+        gamma = float(at_times(schedule, parameters, time))
         moments = [
             moment
             for i in range(instance.classes)
@@ -149,40 +149,24 @@ def observe_steps(
     return tuple(observed)
 
 
-def learning_rate(schedule: StepSize, parameters: Parameters, times: Array) -> Array:
-    """``γ`` at times, straight from the user's text.
-
-    Examples
-    --------
-    >>> from sgdlimit.derive import Schedule
-    >>> learning_rate(Schedule("g/(1 + t)"), {"g": 2.0}, np.array([0.0, 1.0])).tolist()
-    [2.0, 1.0]
-    """
-    if isinstance(schedule, Constant):
-        return np.full(times.shape, schedule.gamma)
-    own = {name: parameters.get(name, 0.0) for name in schedule.parameters}
-    value = evaluate(parse(schedule.text, where="schedule"), {"t": times, **own})
-    return np.asarray(np.broadcast_to(value, times.shape))
-
-
 def summary_of(instance: Instance, X: Array) -> Array:
-    """The summary ``[4 + 3K]`` of an iterate."""
+    """The summary ``[summary_size(K)]`` of an iterate, its learning rate and distance to the optimum left out."""
     teacher = np.zeros_like(X) if instance.teacher is None else instance.teacher
-    values = [X @ X, X @ teacher, np.sum((X - teacher) ** 2), 0.0]
+    values = [X @ X, X @ teacher, np.sum((X - teacher) ** 2), np.nan, np.nan]
     for mean, eigenvalues in zip(instance.means, instance.eigenvalues, strict=True):
         values += [mean @ X, (eigenvalues * X) @ teacher, (eigenvalues * X) @ X]
     return np.array(values)
 
 
 def plain_sgd(
-    problem: ScoreProblem, schedule: StepSize, parameters: Parameters, steps: list[int], seed: int
+    problem: ScoreProblem, schedule: Pace, parameters: Parameters, steps: list[int], seed: int
 ) -> dict[int, Array]:
     """Iterates after given numbers of steps of one run, with brute-force gradients."""
     instance, d = problem.instance, problem.instance.modes
     rng = np.random.default_rng([seed, 0])
     teacher = np.zeros(d) if instance.teacher is None else instance.teacher
     X, kept = np.array(instance.start), {}
-    gammas = learning_rate(schedule, parameters, np.arange(max(steps)) / d)
+    gammas = at_times(schedule, parameters, np.arange(max(steps)) / d)
     bound = 1e6 * max(1.0, float(X @ X))
     for step in range(max(steps) + 1):
         if step in steps:
@@ -288,7 +272,7 @@ def compare_steps(
     steps: tuple[OneStep, ...],
     kernel: Kernel,
     model: Model,
-    schedule: StepSize,
+    schedule: Pace,
     parameters: Parameters,
     *,
     rounding: float,

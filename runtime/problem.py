@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sgdlimit.codegen.library.problem import Problem, StepKind
+from sgdlimit.codegen.library.problem import Problem
 from sgdlimit.derive.errors import InputError, InstanceError, ParameterError
 from sgdlimit.derive.expression import names, parse
-from sgdlimit.derive.model import Constant, Labels, Model, RandomLabels, Schedule, Teacher
+from sgdlimit.derive.model import Labels, Model, RandomLabels, Teacher
 from sgdlimit.runtime.evaluate import evaluate
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel
+from sgdlimit.runtime.step_sizes import Pace, Parameters, step_arguments
 
 Array = NDArray[np.float64]
-StepSize = Constant | Schedule
-Parameters = Mapping[str, float | Sequence[float]]
 
 
 def build_problem(
     kernel: Kernel,
     model: Model,
     instance: Instance,
-    schedule: StepSize,
+    schedule: Pace,
     parameters: Parameters,
     times: Array,
     *,
@@ -34,6 +32,8 @@ def build_problem(
     start_time: float = 0.0,
     start_mean: Array | None = None,
     start_variance: Array | None = None,
+    start_accumulated: float = 0.0,
+    reference: Array | None = None,
     max_steps: int = 10_000_000,
 ) -> Problem:
     """The problem of one iterate, checked.
@@ -54,7 +54,7 @@ def build_problem(
         raise InputError("rtol", f"{rtol:g} is not between 1e-13 and 1e-2", "the default is 1e-8")
     if start_mean is None:
         check_start(model, instance, parameters)
-    kind, arguments = step_arguments(kernel, schedule, parameters, float(times[-1]))
+    kind, arguments = step_arguments(kernel.descents, schedule, parameters, float(times[-1]))
     mean = instance.start if start_mean is None else start_mean
     variance = np.zeros(instance.modes) if start_variance is None else start_variance
     zeros = np.zeros(instance.modes)
@@ -69,6 +69,8 @@ def build_problem(
         parameters=values[np.newaxis],
         start_mean=np.ascontiguousarray(mean)[np.newaxis],
         start_variance=np.ascontiguousarray(variance)[np.newaxis],
+        start_auxiliary=np.array([start_accumulated]),
+        reference=None if reference is None else np.ascontiguousarray(reference),
         step_kind=int(kind),
         step_arguments=arguments[np.newaxis],
         start_time=start_time,
@@ -236,37 +238,6 @@ def _value(name: str, given: ArrayLike, classes: int) -> Array:
         if value < 0:
             raise ParameterError(f"parameter {name}", f"{value:g} is negative", "give 0 or a positive number")
     return np.broadcast_to(value, (classes,))
-
-
-def step_arguments(
-    kernel: Kernel, schedule: StepSize, parameters: Parameters, horizon: float
-) -> tuple[StepKind, Array]:
-    """Kind and arguments of the learning rate, checked to be nonnegative over the run."""
-    if isinstance(schedule, Constant):
-        return StepKind.CONSTANT, np.array([schedule.gamma], dtype=float)
-    if not isinstance(schedule, Schedule):
-        raise InputError(
-            "schedule", f"{schedule!r} is not a step size", "give Constant(γ) or Schedule('expression in t')"
-        )
-    missing = [name for name in kernel.schedule_parameters if name not in parameters and name != "tau"]
-    if missing:
-        raise ParameterError(
-            f"parameter {missing[0]}",
-            f"the schedule {schedule.text} uses it and it has no value",
-            "give it a value",
-        )
-    own = {name: float(_value(name, parameters.get(name, 0.0), 1)[0]) for name in kernel.schedule_parameters}
-    t = np.linspace(0.0, horizon, 1001)
-    gamma = np.broadcast_to(evaluate(parse(schedule.text, where="schedule"), {"t": t, **own}), t.shape)
-    bad = ~(np.isfinite(gamma) & (gamma >= 0))
-    if bad.any():
-        at = int(np.argmax(bad))
-        raise ParameterError(
-            "schedule",
-            f"{schedule.text} is {gamma[at]:g} at t = {t[at]:g}",
-            "a learning rate is finite and at least 0 over the whole run",
-        )
-    return StepKind.SCHEDULE, np.array([own[name] for name in kernel.schedule_parameters] or [0.0])
 
 
 def output_times(horizon: float | None, times: ArrayLike | None, count: int, start: float = 0.0) -> Array:

@@ -18,15 +18,20 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from sgdlimit.derive.errors import InputError, InstanceError, SpecError
 from sgdlimit.derive.model import (
+    AdaGradNorm,
     Constant,
     Expectation,
     Formula,
+    Greedy,
     L2Adversary,
     Labels,
+    LineSearch,
     Loss,
     Model,
+    Polyak,
     RandomLabels,
     Schedule,
+    StepSize,
     Teacher,
 )
 from sgdlimit.runtime.instance import Instance
@@ -208,17 +213,38 @@ class ScheduleTable(Table):
 
     gamma: float | None = None
     expression: Text | None = None
+    rule: Literal["line_search", "polyak", "greedy", "adagrad_norm"] | None = None
+    statistic: Text | None = None
+    eta: float | None = None
+    b: float | None = None
+    source: Literal["limit", "iterate"] | None = None
 
-    def build(self, place: Place) -> Constant | Schedule:
+    def build(self, place: Place) -> StepSize:
         """The step size; ``place`` is that of this table."""
-        match self.given():
+        given = self.given()
+        source = {"source": given["source"]} if "rule" in given and "source" in given else {}
+        with place.of_arguments():
+            match {key: value for key, value in given.items() if key not in source}:
+                case {"rule": "line_search", **others} if not others:
+                    return LineSearch(**source)
+                case {"rule": "polyak", **others} if not others:
+                    return Polyak(**source)
+                case {"rule": "greedy", "statistic": str(statistic), **others} if not others:
+                    return Greedy(statistic, **source)
+                case {"rule": "adagrad_norm", "eta": eta, "b": b, **others} if not others:
+                    return AdaGradNorm(eta, b, **source)
+        match given:
             case {"gamma": float(gamma) | int(gamma), **others} if not others:
                 with place.of_arguments():
                     return Constant(gamma)
             case {"expression": str(text), **others} if not others:
                 with place.at("expression").of_expression():
                     return Schedule(text)
-        raise place.error("needs one step size", 'write gamma = 0.5 or expression = "gamma0/(1 + t)**0.5" in it')
+        raise place.error(
+            "needs one step size",
+            'write gamma = 0.5, or expression = "gamma0/(1 + t)**0.5", or rule = "line_search", or rule = "polyak", or '
+            'rule = "greedy" with statistic = "…", or rule = "adagrad_norm" with eta and b',
+        )
 
 
 # ── Instances: one table for each builder ───────────────────────────────────────────────────────────────────

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sgdlimit.codegen.library.problem import CLASS_SUMMARY, SUMMARY, summary_size
 from sgdlimit.derive.errors import Diverged, InputError, InstanceError, ModelError
 from sgdlimit.derive.expression import Call, Expression, parse
 from sgdlimit.derive.model import Expectation, Formula, Labels, Model, RandomLabels, Teacher
@@ -28,7 +29,7 @@ Array = NDArray[np.float64]
 Statistics = Mapping[str, Expectation | Formula]
 Environment = dict[str, ArrayLike]
 
-LIMIT_ONLY = ("learning_rate", "effective_ridge")
+LIMIT_ONLY = ("effective_ridge",)
 """Statistics of the limit that are not statistics of an iterate."""
 
 # Multipliers a of the lattices {k (1, a, a²)/n mod 1} with the least figure of merit P2, by number of points.
@@ -42,7 +43,9 @@ DRAWS = tuple(_LATTICES[1])
 
 _RISKS = ("adversarial_risk", "clean_risk")
 _ERRORS = ("clean_error", "robust_error")
-_STANDARD = (*_RISKS, *_ERRORS, "norm2", "overlap", "cosine", "distance2")
+_OF_TEACHER = ("overlap", "cosine", "distance2")
+_STANDARD = (*_RISKS, *_ERRORS, "norm2", *_OF_TEACHER, "optimum_distance2", "learning_rate")
+_LAW = [k for k, name in enumerate(SUMMARY) if name not in ("reference_distance2", "learning_rate")]  # always numbers
 
 _INTERVALS = 8  # of the search grid on [-ε n, ε n]: its endpoints, 0 and six more points
 _SAMPLES_TOGETHER = 1 << 15  # few enough for the cache
@@ -62,7 +65,6 @@ def score_statistics(
     names: Iterable[str] | None = None,
     *,
     statistics: Statistics | None = None,
-    known: Mapping[str, ArrayLike] | None = None,
     draws: int = 256,
     seed: int = 0,
     first_run: int = 0,
@@ -76,16 +78,14 @@ def score_statistics(
     model : Model
     instance : Instance
         Its means, covariances, labels and teacher are those that the summaries were taken with.
-    summaries : array [runs, ..., 4 + 3K]
-        ``norm2, overlap, distance2, reference_distance2``, then ``m, c, Q`` of each class.
+    summaries : array [runs, ..., summary_size(K)]
+        ``SUMMARY`` of :mod:`sgdlimit.codegen.library.problem`, then ``CLASS_SUMMARY`` of each class.
     parameters : mapping of str to float or array [K]
         Values of the parameters, one or one a class; ``tau`` is 0 unless given.
     names : iterable of str, optional
         What to compute; by default all of :func:`iterate_statistics`.
     statistics : mapping of str to Expectation or Formula, optional
         The user's own. A formula is taken of each iterate's statistics, whose own draws are behind them.
-    known : mapping of str to array_like, optional
-        Values of further statistics that formulas may use, such as ``learning_rate``; they broadcast.
     draws : int
         Fresh scores for each iterate and class: rounded up to a power of two from 16 to 4096.
     seed, first_run : int
@@ -113,24 +113,24 @@ def score_statistics(
     >>> from sgdlimit.derive import L2Adversary, Loss, Teacher
     >>> model = Model(Loss("(r - y)**2/2"), Teacher("r_star + sigma*xi"), L2Adversary())
     >>> instance = Instance(probabilities=[1], eigenvalues=1.0, means=0, teacher=[1, 0], start=0)
-    >>> at_zero = np.array([[0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]])  # X = 0: the risk is (1 + sigma**2)/2
+    >>> at_zero = np.array([[0.0, 0.0, 1.0, 0.0, 0.1, 0.0, 0.0, 0.0]])  # X = 0: the risk is (1 + sigma**2)/2
     >>> found = score_statistics(model, instance, at_zero, {"epsilon": 0.3, "sigma": 0.0}, draws=4096)
     >>> found["adversarial_risk"].round(2), found["distance2"]
     (array([0.5]), array([1.]))
     """
     summaries = np.asarray(summaries, dtype=np.float64)
-    if summaries.shape[-1] != 4 + 3 * instance.classes:
+    if summaries.shape[-1] != summary_size(instance.classes):
         raise InstanceError(
             "summaries",
             f"shape {summaries.shape} does not fit {instance.classes} classes",
-            f"the last axis holds 4 + 3K = {4 + 3 * instance.classes} numbers",
+            f"the last axis holds {summary_size(instance.classes)} numbers",
         )
     own = dict(statistics or {})
-    chosen = iterate_statistics(model, own, tuple(known or ())) if names is None else tuple(names)
+    chosen = iterate_statistics(model, own) if names is None else tuple(names)
     shape = summaries.shape[:-1]
-    refuse_nonfinite("the iterate", summaries.sum(axis=-1), times)
+    refuse_nonfinite("the iterate", summaries[..., _LAW].sum(axis=-1), times)
     problem = ScoreProblem.of(model, instance, parameters, draws, seed)
-    wanted = with_ingredients(chosen, own, known or {})
+    wanted = with_ingredients(chosen, own)
     averaged = averaged_over_scores(model, wanted, own)
     # One run after another on the first axis, each with its own draws whatever is beside it.
     cells = summaries.reshape(-1, summaries.shape[-1])
@@ -141,14 +141,12 @@ def score_statistics(
         refuse_nonfinite(name, values[name], times)
     for name in wanted:
         if name not in averaged:
-            values[name] = _direct(name, summaries, instance, own, {**values, **(known or {})}, parameters)
+            values[name] = _direct(name, summaries, instance, own, values, parameters)
             refuse_nonfinite(name, values[name], times)
     return {name: np.asarray(values[name]) for name in chosen}
 
 
-def iterate_statistics(
-    model: Model, statistics: Statistics | None = None, known: Iterable[str] = ()
-) -> tuple[str, ...]:
+def iterate_statistics(model: Model, statistics: Statistics | None = None) -> tuple[str, ...]:
     """Names of what an iterate can be asked for, the user's own last.
 
     Examples
@@ -161,7 +159,7 @@ def iterate_statistics(
     if has_error_rates(model):
         names += ["clean_error", "robust_error"] if model.adversary else ["clean_error"]
     names += ["norm2", *(["overlap", "cosine", "distance2"] if model.has_teacher else [])]
-    beyond = set(LIMIT_ONLY) - set(known)
+    beyond = set(LIMIT_ONLY)
     for name, statistic in (statistics or {}).items():
         if isinstance(statistic, Formula) and beyond.intersection(statistic.names):
             beyond.add(name)
@@ -185,14 +183,14 @@ def has_error_rates(model: Model) -> bool:
     return isinstance(written, Call) and written.function == "sign"
 
 
-def with_ingredients(names: Sequence[str], statistics: Statistics, known: Mapping[str, ArrayLike]) -> tuple[str, ...]:
+def with_ingredients(names: Sequence[str], statistics: Statistics) -> tuple[str, ...]:
     """The names and what formulas among them are made of, ingredients first."""
     order: dict[str, None] = {}
     for name in names:
         statistic = statistics.get(name)
         if isinstance(statistic, Formula):
             needed = [e for e in statistic.names if e in statistics or e in _STANDARD]
-            order |= dict.fromkeys(with_ingredients([e for e in needed if e not in known], statistics, known))
+            order |= dict.fromkeys(with_ingredients(needed, statistics))
         order[name] = None
     return tuple(order)
 
@@ -212,7 +210,9 @@ def _direct(
         return np.asarray(np.broadcast_to(found, summaries.shape[:-1]))
     if name == "norm2":
         return np.asarray(summaries[..., 0])
-    if name not in ("overlap", "cosine", "distance2"):
+    if name in ("learning_rate", "optimum_distance2"):
+        return np.asarray(summaries[..., SUMMARY.index(name.replace("optimum", "reference"))])
+    if name not in _OF_TEACHER:
         raise ModelError("statistic", f"an iterate has none called {name}", "see iterate_statistics")
     if instance.teacher is None:
         raise InstanceError("teacher", f"{name} is about a teacher and the instance has none", "give teacher=[…]")
@@ -323,7 +323,7 @@ def score_averages(
     first_cell: int = 0,
     threads: int = 1,
 ) -> Array:
-    """Averages ``[names, cells]`` over the classes and over the scores of summaries ``[cells, 4 + 3K]``.
+    """Averages ``[names, cells]`` over the classes and over the scores of summaries ``[cells, summary_size(K)]``.
 
     With summaries ``beside``, as many, the averages minus theirs with the same draws: of nearby iterates the difference
     is known far better than either.
@@ -406,7 +406,8 @@ def scores(problem: ScoreProblem, i: int, cells: Array, z: Array) -> tuple[Array
     """``r, r*, ξ`` of a class ``[cells, draws]`` from normals, and the norms ``n`` [cells, 1]."""
     instance = problem.instance
     norm = np.sqrt(np.maximum(cells[:, :1], 0))
-    m, c, Q = (cells[:, 4 + 3 * i + k, np.newaxis] for k in range(3))
+    first = len(SUMMARY) + len(CLASS_SUMMARY) * i
+    m, c, Q = (cells[:, first + k, np.newaxis] for k in range(3))
     if problem.target is None:
         return m + np.sqrt(np.maximum(Q, 0)) * z[0], np.zeros(1), np.zeros(1), norm
     assert instance.teacher is not None

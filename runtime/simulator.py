@@ -11,13 +11,16 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sgdlimit.codegen.library.problem import Problem, Status, Trouble
-from sgdlimit.derive.errors import BackendError, Diverged, InputError, InstanceError
-from sgdlimit.derive.model import Model, Schedule
+from sgdlimit.codegen.library.problem import SUMMARY, Problem, Status, Trouble
+from sgdlimit.derive.errors import BackendError, Diverged, InputError, InstanceError, NoLearningRate
+from sgdlimit.derive.model import Model, StepSize
 from sgdlimit.runtime.ensemble import Ensemble
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel, Statistics, load_kernel
-from sgdlimit.runtime.problem import Parameters, StepSize, build_problem, check_counts, output_times
+from sgdlimit.runtime.optimum import Optimum
+from sgdlimit.runtime.problem import build_problem, check_counts, output_times
+from sgdlimit.runtime.solver import excess_risk, followed, optimum_for
+from sgdlimit.runtime.step_sizes import Parameters
 
 Array = NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -45,6 +48,7 @@ def simulate(
     progress: Progress | None = None,
     first_run: int = 0,
     draws: int = DEFAULT_DRAWS,
+    reference: Optimum | None = None,
 ) -> Ensemble:
     """Run streaming SGD with batch 1 and fresh samples, ``X ← X − (γ/d) ∇``, in the eigenbasis (``docs/theory.md`` §1).
 
@@ -53,8 +57,9 @@ def simulate(
     model : Model
     instance : Instance
         Of finite dimension, one mode a coordinate: ``instance.at_dimension(d)`` makes it so.
-    schedule, parameters, horizon, times, backend, statistics, kernel
-        As in :func:`sgdlimit.runtime.solver.solve`. Times are rounded to whole steps; the ensemble has the exact ones.
+    schedule, parameters, horizon, times, backend, statistics, kernel, reference
+        As in :func:`sgdlimit.runtime.solver.solve`. A step size that depends on the state has a ``source``: the limit's
+        ``γ(t)``, or each iterate's own statistics. Times are rounded to whole steps; the ensemble has the exact ones.
         51 output times unless given.
     runs : int
         Independent runs, from the instance's start.
@@ -82,6 +87,10 @@ def simulate(
         For input that cannot be.
     Diverged
         When a run leaves every bound: knows the time.
+    NoLearningRate
+        When a run has no greedy learning rate: knows the time.
+    NoMinimiser
+        For Polyak's learning rate where there is no finite optimum.
 
     Examples
     --------
@@ -107,19 +116,22 @@ def simulate(
         )
     given = dict(parameters or {})
     if kernel is None:
-        kernel = load_kernel(
-            model,
-            statistics=statistics,
-            schedule=schedule if isinstance(schedule, Schedule) else None,
-            backend=backend,
-        )
+        kernel = load_kernel(model, statistics=statistics, schedule=schedule, backend=backend)
+    best = optimum_for(model, instance, schedule, given, kernel) if reference is None else reference
     d = instance.modes
     steps = np.floor(output_times(horizon, times, DEFAULT_TIMES) * d + 0.5)
     chosen = np.unique(steps) / d
     problem = replace(
-        build_problem(kernel, model, instance, schedule, given, chosen),
+        build_problem(
+            kernel,
+            model,
+            instance,
+            followed(model, instance, schedule, given, float(chosen[-1]), kernel=kernel, reference=best),
+            given,
+            chosen,
+            reference=None if best is None else best.x,
+        ),
         seed=int(seed),
-        reference=None,
     )
     summaries = run_all(kernel, problem, first_run, runs, threads or os.cpu_count() or 1, progress)
     values = score_statistics(
@@ -133,6 +145,10 @@ def simulate(
         first_run=first_run,
         threads=threads or os.cpu_count() or 1,
     )
+    values["learning_rate"] = summaries[:, 0, :, SUMMARY.index("learning_rate")]
+    if best is not None:
+        values["optimum_distance2"] = summaries[:, 0, :, SUMMARY.index("reference_distance2")]
+        values["excess_risk"] = excess_risk(values, given, best)
     return Ensemble(chosen, values, int(seed), model, instance, schedule, given, kernel.backend)
 
 
@@ -144,7 +160,7 @@ def run_all(
     threads: int,
     progress: Progress | None = None,
 ) -> Array:
-    """Summaries ``[runs, M, T, 4 + 3K]`` of all runs, in chunks on threads; the chunks do not change a bit.
+    """Summaries ``[runs, M, T, summary_size(K)]`` of all runs, in chunks on threads; the chunks do not change a bit.
 
     Raises
     ------
@@ -194,6 +210,8 @@ def _refuse(trouble: BaseException) -> None:
         raise Diverged(
             trouble.time, f"run {trouble.run} left every bound; try a smaller learning rate", trouble.curve
         ) from None
+    if isinstance(trouble, Trouble) and trouble.status == Status.NO_STEP:
+        raise NoLearningRate(trouble.time, f"run {trouble.run}", trouble.curve) from None
     if isinstance(trouble, Trouble):
         raise BackendError(f"the simulation stopped: {trouble}") from None
     raise trouble

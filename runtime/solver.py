@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from sgdlimit.codegen.library.problem import Status
-from sgdlimit.derive.errors import BackendError, Diverged
-from sgdlimit.derive.model import Model, Schedule
+from sgdlimit.derive.errors import BackendError, Diverged, NoLearningRate
+from sgdlimit.derive.model import Greedy, LineSearch, Model, Polyak, StepSize
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel, Statistics, load_kernel
-from sgdlimit.runtime.problem import Parameters, StepSize, build_problem, output_times
+from sgdlimit.runtime.optimum import Optimum, optimum
+from sgdlimit.runtime.problem import build_problem, output_times
+from sgdlimit.runtime.step_sizes import TABLE_SIZE, Pace, Parameters, Table, follows_state
 from sgdlimit.runtime.trajectory import State, Trajectory, available
+
+Array = NDArray[np.float64]
 
 DEFAULT_TIMES = 201
 
@@ -30,6 +37,7 @@ def solve(
     start: State | None = None,
     modes: bool = False,
     kernel: Kernel | None = None,
+    reference: Optimum | None = None,
 ) -> Trajectory:
     """Solve the mode equations (``docs/theory.md`` §3).
 
@@ -38,8 +46,8 @@ def solve(
     model : Model
     instance : Instance
         Of any dimension, infinite too.
-    schedule : Constant or Schedule
-        The learning rate γ; the step of SGD is ``γ/d``.
+    schedule : StepSize
+        The learning rate γ; the step of SGD is ``γ/d``. One that depends on the state follows the limit's.
     parameters : mapping of str to float or sequence of K floats
         Values of the model's parameters (``epsilon`` and ``tau`` included; ``tau`` is 0 unless given) and the
         schedule's.
@@ -59,6 +67,9 @@ def solve(
         Keep ``x_j`` and ``v_j`` at all times.
     kernel : Kernel, optional
         One already loaded.
+    reference : Optimum, optional
+        The optimum ``X°`` (:func:`sgdlimit.runtime.optimum.optimum`) that ``optimum_distance2`` and ``excess_risk``
+        refer to; Polyak's learning rate computes it unless given.
 
     Returns
     -------
@@ -70,6 +81,10 @@ def solve(
         For input that cannot be.
     Diverged
         When the dynamics leave every bound: knows the time and the curve until then.
+    NoLearningRate
+        When a greedy learning rate ceases to exist: knows the time and the curve until then.
+    NoMinimiser
+        For Polyak's learning rate where there is no finite optimum.
     BackendError
         When the integrator cannot go on, or the kernel cannot be built.
 
@@ -84,34 +99,37 @@ def solve(
     """
     given = dict(parameters or {})
     if kernel is None:
-        kernel = load_kernel(
-            model,
-            statistics=statistics,
-            schedule=schedule if isinstance(schedule, Schedule) else None,
-            backend=backend,
-        )
+        kernel = load_kernel(model, statistics=statistics, schedule=schedule, backend=backend)
+    best = optimum_for(model, instance, schedule, given, kernel) if reference is None else reference
     start_time = 0.0 if start is None else start.time
     chosen = output_times(horizon, times, DEFAULT_TIMES, start_time)
     problem = build_problem(
         kernel,
         model,
         instance,
-        schedule,
+        at_rest(float(chosen[-1])) if start is None and stands_still(instance, schedule, given) else schedule,
         given,
         chosen,
         rtol=rtol,
         start_time=start_time,
         start_mean=None if start is None else start.mean,
         start_variance=None if start is None else start.variance,
+        start_accumulated=0.0 if start is None else start.accumulated,
+        reference=None if best is None else best.x,
     )
     solution = kernel.solve(problem, modes=modes)
     outcome = solution.outcome
     reached = len(chosen) if outcome.status == Status.OK else int(np.sum(chosen < outcome.time))
-    values = {name: solution.statistics[0, :reached, k] for k, name in available(kernel.statistics, instance)}
+    listed = available(kernel.statistics, instance, has_optimum=best is not None)
+    values = {name: solution.statistics[0, :reached, k] for k, name in listed}
+    if best is not None:
+        values["excess_risk"] = excess_risk(values, given, best)
     trajectory = Trajectory(
         times=chosen[:reached],
         values=values,
-        final=State(float(chosen[-1]), solution.final_mean[0], solution.final_variance[0]),
+        final=State(
+            float(chosen[-1]), solution.final_mean[0], solution.final_variance[0], float(solution.final_auxiliary[0])
+        ),
         model=model,
         instance=instance,
         schedule=schedule,
@@ -125,6 +143,8 @@ def solve(
     )
     if outcome.status == Status.DIVERGED:
         raise Diverged(outcome.time, "the limit left every bound; try a smaller learning rate", trajectory)
+    if outcome.status == Status.NO_STEP:
+        raise NoLearningRate(outcome.time, repr(schedule), trajectory)
     if outcome.status == Status.NO_PROGRESS:
         raise BackendError(
             f"the integrator stopped at t = {outcome.time:.6g} of {chosen[-1]:g} after {outcome.accepted} steps: "
@@ -137,3 +157,94 @@ def solve(
             f"after {outcome.accepted} steps; try a looser rtol"
         )
     return trajectory
+
+
+class StandsStillWarning(UserWarning):
+    """The learning rate is 0 from the start: nothing moves."""
+
+
+def stands_still(instance: Instance, schedule: Pace, parameters: Parameters) -> bool:
+    """Whether nothing will ever move, and then a warning that says so.
+
+    Line search with an adversary cannot leave ``X = 0``: its ``γ`` tends to 0 with the norm (``docs/theory.md`` §4).
+    """
+    searches = isinstance(schedule, LineSearch) or (
+        isinstance(schedule, Greedy) and schedule.statistic == "adversarial_risk"
+    )
+    attacked = bool(np.any(np.asarray(parameters.get("epsilon", 0.0)) > 0))
+    if not (searches and attacked and not np.any(instance.start)):
+        return False
+    warnings.warn(
+        f"{schedule!r} with epsilon > 0 cannot leave X = 0, where its learning rate is 0; start away from 0",
+        StandsStillWarning,
+        stacklevel=3,
+    )
+    return True
+
+
+def at_rest(horizon: float) -> Table:
+    """The learning rate 0."""
+    return Table(horizon, np.zeros(2))
+
+
+def optimum_for(
+    model: Model, instance: Instance, schedule: Pace, parameters: Parameters, kernel: Kernel
+) -> Optimum | None:
+    """The optimum where the step size or its statistic is about it.
+
+    Raises
+    ------
+    NoMinimiser
+        Where there is none.
+    """
+    if isinstance(schedule, Polyak) or (isinstance(schedule, Greedy) and schedule.statistic == "optimum_distance2"):
+        return optimum(model, instance, parameters, kernel=kernel)
+    return None
+
+
+def excess_risk(values: Mapping[str, Array], parameters: Parameters, best: Optimum) -> Array:
+    """``ℛ − ℛ(X°)``, the ridge included."""
+    tau = float(np.asarray(parameters.get("tau", 0.0)).max())
+    found: Array = values["adversarial_risk"] + tau / 2 * values["norm2"] - best.objective
+    return found
+
+
+def idealised(
+    model: Model,
+    instance: Instance,
+    schedule: StepSize,
+    parameters: Parameters,
+    horizon: float,
+    *,
+    kernel: Kernel,
+    reference: Optimum | None = None,
+    rtol: float = 1e-8,
+) -> Table:
+    """The limit's ``γ(t)`` of a step size that depends on the state, as a table that a simulation can follow.
+
+    Raises
+    ------
+    Diverged, NoLearningRate, NoMinimiser, BackendError
+        As :func:`solve`.
+    """
+    times = horizon * np.linspace(0.0, 1.0, TABLE_SIZE) ** 2
+    found = solve(model, instance, schedule, parameters, times=times, kernel=kernel, reference=reference, rtol=rtol)
+    return Table(horizon, found["learning_rate"])
+
+
+def followed(
+    model: Model,
+    instance: Instance,
+    schedule: StepSize,
+    parameters: Parameters,
+    horizon: float,
+    *,
+    kernel: Kernel,
+    reference: Optimum | None = None,
+) -> Pace:
+    """What a simulation follows: the limit's ``γ(t)`` where that is the source, else the step size itself."""
+    if stands_still(instance, schedule, parameters):
+        return at_rest(horizon)
+    if follows_state(schedule) and schedule.source == "limit":  # type: ignore[union-attr]
+        return idealised(model, instance, schedule, parameters, horizon, kernel=kernel, reference=reference)
+    return schedule

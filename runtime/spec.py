@@ -27,7 +27,7 @@ A whole file, with everything that has no default and most of what has one:
     mean_norm = 1.0
 
     [schedule]
-    gamma = 0.5                                  # or expression = "gamma0/(1 + t)**0.5"
+    gamma = 0.5                                  # or expression = "gamma0/(1 + t)**0.5", or rule = "line_search"
 
     [run]
     horizon = 10.0
@@ -54,7 +54,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sgdlimit.derive.errors import SpecError
-from sgdlimit.derive.model import Constant, Expectation, Formula, Model, Schedule
+from sgdlimit.derive.model import Expectation, Formula, Model, Schedule, StepSize
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.problem import check_target, output_times
 from sgdlimit.runtime.schema import (
@@ -89,7 +89,7 @@ class Equations:
     model : Model
     statistics : mapping of str to Expectation or Formula
         The user's own.
-    schedule : Schedule or None
+    schedule : StepSize or None
         The learning rate if it is an expression in ``t``: then it is part of the kernel.
     """
 
@@ -98,7 +98,7 @@ class Equations:
     description: str
     model: Model
     statistics: Mapping[str, Expectation | Formula]
-    schedule: Constant | Schedule | None
+    schedule: StepSize | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ class Spec(Equations):
     ----------
     name, source, description, model, statistics
         As in :class:`Equations`.
-    schedule : Constant or Schedule
+    schedule : StepSize
         The step size.
     instance : Instance
     parameters : mapping of str to float or tuple of float
@@ -132,7 +132,7 @@ class Spec(Equations):
     (Loss('(r - y)**2/2'), Constant(gamma=0.8), ['sigma'])
     """
 
-    schedule: Constant | Schedule
+    schedule: StepSize
     instance: Instance
     parameters: Parameters
     horizon: float
@@ -192,7 +192,9 @@ did you mean least-squares?
     at, document = file.place.at, file.document
     schedule = equations.schedule
     if schedule is None:
-        raise at("schedule").error("is missing", 'give a section [schedule] with gamma = 0.5, or expression = "…" in t')
+        raise at("schedule").error(
+            "is missing", 'give a section [schedule] with gamma = 0.5, expression = "…" in t, or rule = "…"'
+        )
     if not document.instance:
         raise at("instance").error(
             "is missing", "give a section [instance] with a builder or the arrays of an instance"
@@ -309,20 +311,20 @@ def _read(source: str | os.PathLike[str], overrides: Mapping[str, Any]) -> _File
     return _File(shown if in_catalogue else path.stem, path.parent, place, document)
 
 
-# Keys of which a file gives one: to override one is to drop the other.
+# Keys of which a file gives one: to override one is to drop the others.
+_RULE = tuple(f"schedule.{key}" for key in ("rule", "statistic", "eta", "b", "source"))
 _RIVALS = {
-    "schedule.gamma": "schedule.expression",
-    "schedule.expression": "schedule.gamma",
-    "run.horizon": "run.times",
-    "run.times": "run.horizon",
+    "schedule.gamma": ("schedule.expression", *_RULE),
+    "schedule.expression": ("schedule.gamma", *_RULE),
+    "schedule.rule": ("schedule.gamma", "schedule.expression"),
+    "run.horizon": ("run.times",),
+    "run.times": ("run.horizon",),
 }
 
 
 def _override(values: dict[str, Any], key: str, value: Any, place: Place) -> None:
     """Put a value at a dotted key."""
-    for dotted, put in ((_RIVALS.get(key), False), (key, True)):
-        if dotted is None:
-            continue
+    for dotted, put in (*((rival, False) for rival in _RIVALS.get(key, ())), (key, True)):
         *tables, last = dotted.split(".")
         table: Any = values
         for name in tables:
@@ -374,7 +376,7 @@ def _instance(file: _File, model: Model) -> Instance:
     return instance
 
 
-def _parameters(file: _File, equations: Equations, schedule: Constant | Schedule) -> Parameters:
+def _parameters(file: _File, equations: Equations, schedule: StepSize) -> Parameters:
     """The values of the parameters; that none is missing or unknown, the kernel need not be there to say."""
     place, given = file.place.at("parameters"), file.document.parameters
     known = dict.fromkeys(equations.model.parameters)

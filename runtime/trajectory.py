@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgdlimit.derive.errors import InputError
-from sgdlimit.derive.model import Model
+from sgdlimit.derive.model import Model, StepSize
 from sgdlimit.runtime.instance import Instance
-from sgdlimit.runtime.problem import Parameters, StepSize
+from sgdlimit.runtime.step_sizes import Parameters
 
 Array = NDArray[np.float64]
 
 TEACHER_STATISTICS = ("overlap", "cosine", "distance2")
+OPTIMUM_STATISTICS = ("optimum_distance2", "excess_risk")
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,11 +28,14 @@ class State:
     time : float
         ``t = k/d``.
     mean, variance : array [N]
+    accumulated : float
+        ``∫₀ᵗ Σ_j G_j ds``, for AdaGrad-norm.
     """
 
     time: float
     mean: Array
     variance: Array
+    accumulated: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,10 +95,8 @@ class Trajectory:
         )
 
 
-def available(names: tuple[str, ...], instance: Instance) -> list[tuple[int, str]]:
-    """Index and name of the statistics that an instance has: those of the teacher only with one."""
-    return [
-        (index, name)
-        for index, name in enumerate(names)
-        if instance.teacher is not None or name not in TEACHER_STATISTICS
-    ]
+def available(names: tuple[str, ...], instance: Instance, has_optimum: bool = False) -> list[tuple[int, str]]:
+    """Index and name of the statistics that there are: those of the teacher, of the optimum, only with one."""
+    absent = () if instance.teacher is not None else TEACHER_STATISTICS
+    absent += () if has_optimum else OPTIMUM_STATISTICS
+    return [(index, name) for index, name in enumerate(names) if name not in absent]

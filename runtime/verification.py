@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sgdlimit.derive.errors import InputError
-from sgdlimit.derive.model import Model, Schedule
+from sgdlimit.derive.model import Model, StepSize
 from sgdlimit.runtime.evidence import Evidence, gather
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel, Statistics, load_kernel
 from sgdlimit.runtime.one_step import compare_steps
-from sgdlimit.runtime.problem import Parameters, StepSize
 from sgdlimit.runtime.solver import solve
+from sgdlimit.runtime.step_sizes import Parameters
 from sgdlimit.runtime.trajectory import Trajectory
 from sgdlimit.runtime.verdict import (
     Comparison,
@@ -243,7 +243,7 @@ def judge(evidence: Evidence, kernel: Kernel, *, level: float = LEVEL, resolutio
     )
     comparisons = compare_trajectories(evidence, trajectory, names, fit)
     comparisons += compare_steps(
-        evidence.steps, kernel, evidence.model, evidence.schedule, evidence.parameters, rounding=_ROUNDING
+        evidence.steps, kernel, evidence.model, evidence.path, evidence.parameters, rounding=_ROUNDING
     )
     judgements = judge_all(comparisons, level=level, resolution=resolution)
     return Verification(evidence, trajectory, fit, names, judgements, level, resolution)
@@ -372,9 +372,7 @@ def verify(
     """
     _check(level, resolution)
     if kernel is None:
-        kernel = load_kernel(
-            model, statistics=statistics, schedule=schedule if isinstance(schedule, Schedule) else None, backend=backend
-        )
+        kernel = load_kernel(model, statistics=statistics, schedule=schedule, backend=backend)
     evidence = gather(
         model,
         instance,

@@ -27,6 +27,7 @@ from sgdlimit.codegen import library
 from sgdlimit.codegen.library import integrate
 from sgdlimit.codegen.library.integrate import Outcome, Solution
 from sgdlimit.codegen.library.problem import Problem, Status, StepKind
+from sgdlimit.codegen.library.steps import Point, depends_on_state, steepest
 
 Array = NDArray[np.float64]
 Solve = Callable[..., Solution]
@@ -84,7 +85,8 @@ static coefficients of_class(const sgdlimit_problem *p, int64_t iterate, int64_t
 }
 
 static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x,
-                  const double *v, double *offset, double *slope, double *noise) {
+                  const double *e, const double *v, double *offset, double *slope, double *noise) {
+  (void)e;
   const double n = norm_of(p, x, v);
   for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;
   for (int64_t i = 0; i < p->classes; i++) {
@@ -100,14 +102,41 @@ static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, c
   }
 }
 
-static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t) {
+static double rate_at_time(const sgdlimit_problem *p, int64_t iterate, double t) {
   const double gamma = p->step_arguments[iterate];
   return p->step_kind == SGDLIMIT_SCHEDULE ? gamma / (1 + t) : gamma;
 }
 
-static void statistics(const sgdlimit_problem *p, const double *k, int64_t iterate, double t, const double *x,
-                       const double *v, double *out) {
-  (void)t;
+static descent line_search_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at) {
+  descent d = {0, 0};
+  (void)k, (void)iterate;
+  for (int64_t j = 0; j < p->modes; j++) {
+    const double drift = at->offset[j] + at->slope[j] * at->e[j];
+    d.first += drift * drift + at->slope[j] * at->slope[j] * at->v[j];
+    d.second -= at->slope[j] * at->noise[j] / 2;
+  }
+  return d;
+}
+
+static descent polyak_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at) {
+  descent d = {0, 0};
+  (void)k, (void)iterate;
+  for (int64_t j = 0; j < p->modes; j++) {
+    const double drift = at->offset[j] + at->slope[j] * at->e[j], away = at->x[j] - p->reference[j];
+    d.first -= 2 * (away * drift + at->slope[j] * at->v[j]);
+    d.second += at->noise[j];
+  }
+  return d;
+}
+
+/* Falls ever faster: of no learning rate. */
+static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at) {
+  return (void)p, (void)k, (void)iterate, (void)at, (descent){1, 0};
+}
+
+static void statistics(const sgdlimit_problem *p, const double *k, int64_t iterate, double gamma, const double *x,
+                       const double *deviation, const double *v, double *out) {
+  (void)gamma, (void)deviation;
   const double n = norm_of(p, x, v);
   double distance2 = 0, overlap = 0, teacher2 = 0;
   for (int64_t j = 0; j < p->modes; j++) {
@@ -165,9 +194,19 @@ TITLE = '#pragma GCC diagnostic ignored "-Wunknown-pragmas"'
 
 
 def source(*parts: str) -> str:
-    problem, integrator = ((FOLDER / f"{name}.h").read_text(encoding="utf-8") for name in ("problem", "integrate"))
+    problem, steps, integrator = (
+        (FOLDER / f"{name}.h").read_text(encoding="utf-8") for name in ("problem", "steps", "integrate")
+    )
     return "\n".join(
-        [TITLE, problem, "enum { STATISTICS = 4, JUDGED_STATISTICS = STATISTICS };", integrator, LOSS, *parts]
+        [
+            TITLE,
+            problem,
+            steps,
+            "enum { STATISTICS = 4, JUDGED_STATISTICS = STATISTICS }; static const double RESOLUTION = 0;",
+            integrator,
+            LOSS,
+            *parts,
+        ]
     )
 
 
@@ -193,7 +232,7 @@ def constants(p: Problem) -> Array:
     return np.log2(p.probabilities)
 
 
-def rates(p: Problem, k: Array, m: int, x: Array, v: Array) -> tuple[Array, Array, Array]:
+def rates(p: Problem, k: Array, m: int, x: Array, e: Array, v: Array) -> tuple[Array, Array, Array]:
     n, _, A, B, F, I = coefficients(p, m, x, v)
     q = 2**k
     pull = q @ ((F / n if n > 0 else 0 * F) + p.parameters[m, 2])
@@ -201,14 +240,25 @@ def rates(p: Problem, k: Array, m: int, x: Array, v: Array) -> tuple[Array, Arra
     return offset, -(q * B) @ p.eigenvalues - pull, p.weights * ((q * I) @ p.eigenvalues)
 
 
-def learning_rate(p: Problem, m: int, t: float) -> float:
+def learning_rate(p: Problem, k: Array, m: int, t: float, at: Point | None) -> float:
     gamma = float(p.step_arguments[m, 0])
-    return gamma / (1 + t) if p.step_kind == StepKind.SCHEDULE else gamma
+    if not depends_on_state(p):
+        return gamma / (1 + t) if p.step_kind == StepKind.SCHEDULE else gamma
+    assert at is not None
+    drift = at.offset + at.slope * at.e
+    if p.step_kind == StepKind.LINE_SEARCH:
+        return steepest(drift @ drift + at.slope**2 @ at.v, -at.slope @ at.noise / 2)
+    if p.step_kind == StepKind.POLYAK:
+        assert p.reference is not None
+        return steepest(-2 * ((at.x - p.reference) @ drift + at.slope @ at.v), at.noise.sum())
+    if p.step_kind == StepKind.ADAGRAD_NORM:
+        eta, b = p.step_arguments[m]
+        return float(eta / np.sqrt(b * b + at.accumulated))
+    return steepest(1.0, 0.0)
 
 
-def statistics(p: Problem, k: Array, m: int, t: float, x: Array, v: Array) -> Array:
+def statistics(p: Problem, k: Array, m: int, gamma: float, x: Array, e: Array, v: Array) -> Array:
     n, R, *_ = coefficients(p, m, x, v)
-    e = x - p.teacher
     return np.array([2**k @ R, n * n, e @ e + v.sum(), x @ p.teacher / (n * np.linalg.norm(p.teacher))])
 
 
@@ -278,18 +328,18 @@ class Compiled:
             if value is not None:
                 setattr(c, name, value)
         M, T, N = p.iterates, p.times_count, p.modes
-        shapes = [(M, T, len(STATISTICS)), (M, T, N), (M, T, N), (M, N), (M, N)]
+        shapes = [(M, T, len(STATISTICS)), (M, T, N), (M, T, N), (M, N), (M, N), (M,)]
         outputs = [np.full(math.prod(shape) + 1, CANARY) for shape in shapes]
-        for name, array in zip(OUTPUTS, outputs, strict=False):
+        for name, array in zip(OUTPUTS, outputs, strict=True):
             if modes or name not in ("mean", "variance"):
                 setattr(c, name, array.ctypes.data_as(DOUBLES))
         o = COutcome()
         status = self.library.sgdlimit_solve(ctypes.byref(c), ctypes.byref(o))
         assert status == o.status
         assert all(array[-1] == CANARY for array in outputs)
-        S, mean, variance, x, v = (a[:-1].reshape(shape) for a, shape in zip(outputs, shapes, strict=True))
+        S, mean, variance, x, v, accumulated = (a[:-1].reshape(shape) for a, shape in zip(outputs, shapes, strict=True))
         outcome = Outcome(Status(status), o.iterate, o.run, o.time, o.accepted, o.rejected, o.evaluations)
-        return Solution(S, mean if modes else None, variance if modes else None, x, v, outcome)
+        return Solution(S, mean if modes else None, variance if modes else None, x, v, accumulated, outcome)
 
 
 def build(folder: Path, compiler: str, flags: Sequence[str]) -> Compiled:
@@ -366,8 +416,8 @@ def right_hand_side(p: Problem) -> Callable[[float, Array], Array]:
 
     def f(t: float, y: Array) -> Array:
         x, v = y[: p.modes], y[p.modes :]
-        offset, slope, noise = rates(p, k, 0, x, v)
-        gamma = learning_rate(p, 0, t)
+        offset, slope, noise = rates(p, k, 0, x, x - p.teacher, v)
+        gamma = learning_rate(p, k, 0, t, None)
         return np.concatenate([gamma * (offset + slope * (x - p.teacher)), 2 * gamma * slope * v + gamma**2 * noise])
 
     return f
@@ -424,11 +474,11 @@ def test_tables_are_dormand_and_prince() -> None:
     np.testing.assert_allclose(integrate._WEIGHTS[6], RK45.B, rtol=1e-15)
     np.testing.assert_allclose(integrate._POSITIONS[:6], RK45.C, rtol=1e-15)
     np.testing.assert_allclose(np.abs(integrate._ERROR), np.abs(RK45.E), rtol=1e-13)
-    slopes = np.cos(np.arange(28.0)).reshape(7, 2, 2)
+    slopes = np.cos(np.arange(35.0)).reshape(7, 5)  # of one state: e and v of two modes, and the integral
     for theta in (0.1, 0.5, 0.9):
-        expected = 0.7 * np.einsum("isj,ip,p->sj", slopes, RK45.P, theta ** np.arange(1, 5))
-        found = integrate._interpolate(0.7, theta, np.zeros((2, 2)), slopes)
-        np.testing.assert_allclose(found, np.maximum(expected, [[-np.inf], [0]]), rtol=1e-13, atol=1e-15)
+        expected = 0.7 * np.einsum("is,ip,p->s", slopes, RK45.P, theta ** np.arange(1, 5))
+        found = integrate._interpolate(2, 0.7, theta, np.zeros(5), slopes)
+        np.testing.assert_allclose(found, np.maximum(expected, [-np.inf, -np.inf, 0, 0, 0]), rtol=1e-13, atol=1e-15)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from models import CASES
 
 import reference
+from sgdlimit.codegen.library.problem import SUMMARY
 from sgdlimit.derive import Expectation, Formula, L2Adversary, Labels, Loss, Model, RandomLabels, Teacher
 from sgdlimit.derive.errors import Diverged, InputError, InstanceError, ModelError
 from sgdlimit.runtime.instance import Instance
@@ -35,7 +36,7 @@ def instance_for(model: Model, d: int = 20) -> Instance:
 
 
 def summaries_of(instance: Instance, *, runs: int, seed: int = 0) -> np.ndarray:
-    """Summaries ``[runs, 2, 4 + 3K]`` of iterates here and there."""
+    """Summaries ``[runs, 2, summary_size(K)]`` of iterates here and there."""
     rng = np.random.default_rng(seed)
     iterates = rng.standard_normal((runs, 2, instance.modes)) / math.sqrt(instance.modes)
     return np.array([[summary_of(instance, X) for X in run] for run in iterates])
@@ -58,7 +59,7 @@ def test_averages_are_those_of_the_definition(name: str) -> None:
         reference.ScoreLaw.from_moments(
             m, Q, c, float(instance.means[i] @ instance.teacher), float(instance.eigenvalues[i] @ instance.teacher**2)
         )
-        for i, (m, c, Q) in enumerate(summary[0, 4:].reshape(-1, 3))
+        for i, (m, c, Q) in enumerate(summary[0, len(SUMMARY) :].reshape(-1, 3))
     ]
     labels = [None] if instance.labels is None else instance.labels
     exact = [
@@ -99,7 +100,7 @@ def test_a_certain_random_label_does_not_meet_the_loss_of_the_other() -> None:
     """``0 * inf`` is 0 where a label has probability 0."""
     model = Model(Loss("exp(-1000*y*(r + 1))"), RandomLabels("1"))
     instance = Instance(probabilities=[1], eigenvalues=0.0, means=0, teacher=[1, 0], start=0)
-    found = score_statistics(model, instance, np.zeros((1, 7)), {}, draws=16)
+    found = score_statistics(model, instance, np.zeros((1, 8)), {}, draws=16)
     assert found["clean_risk"] == 0
 
 
@@ -167,7 +168,7 @@ def test_direct_statistics_are_those_of_the_summary() -> None:
 def test_parameters_may_differ_between_classes() -> None:
     model = Model(Loss("weight*(r - y)**2/2"), Labels())
     instance = Instance(probabilities=[0.25, 0.75], eigenvalues=0.0, means=0, start=[0], labels=[-1, 2])
-    found = score_statistics(model, instance, np.zeros((1, 10)), {"weight": [2.0, 10.0]})
+    found = score_statistics(model, instance, np.zeros((1, 11)), {"weight": [2.0, 10.0]})
     assert found["clean_risk"] == pytest.approx(0.25 * 2 * 0.5 + 0.75 * 10 * 2)
 
 
@@ -179,16 +180,12 @@ def test_formulas_are_made_of_the_statistics_of_an_iterate() -> None:
         "ridge": Formula("2*effective_ridge"),
         "scaled": Formula("gap/epsilon"),
     }
-    assert iterate_statistics(LEAST_SQUARES, own)[-2:] == ("gap", "scaled")
-    known = {"learning_rate": np.array([0.5, 0.25])}
-    assert iterate_statistics(LEAST_SQUARES, own, known)[-3:] == ("gap", "pace", "scaled")
-    found = score_statistics(
-        LEAST_SQUARES, instance, summaries_of(instance, runs=2), VALUES, statistics=own, known=known
-    )
-    assert np.allclose(found["pace"], (found["adversarial_risk"] - found["clean_risk"]) * known["learning_rate"])
-    alone = score_statistics(
-        LEAST_SQUARES, instance, summaries_of(instance, runs=2), VALUES, ["scaled"], statistics=own
-    )
+    assert iterate_statistics(LEAST_SQUARES, own)[-3:] == ("gap", "pace", "scaled")
+    summaries = summaries_of(instance, runs=2)
+    summaries[..., SUMMARY.index("learning_rate")] = [0.5, 0.25]
+    found = score_statistics(LEAST_SQUARES, instance, summaries, VALUES, statistics=own)
+    assert np.allclose(found["pace"], (found["adversarial_risk"] - found["clean_risk"]) * [0.5, 0.25])
+    alone = score_statistics(LEAST_SQUARES, instance, summaries, VALUES, ["scaled"], statistics=own)
     assert list(alone) == ["scaled"]
     assert np.allclose(alone["scaled"], found["gap"] / 0.4)
 
@@ -200,7 +197,7 @@ def test_error_rates_are_defined_for_classes_alone() -> None:
         assert "robust_error" not in iterate_statistics(Model(loss, target))
     assert "clean_error" not in iterate_statistics(LEAST_SQUARES)
     with pytest.raises(ModelError, match="clean_error"):
-        score_statistics(LEAST_SQUARES, instance_for(LEAST_SQUARES), np.zeros((1, 7)), VALUES, ["clean_error"])
+        score_statistics(LEAST_SQUARES, instance_for(LEAST_SQUARES), np.zeros((1, 8)), VALUES, ["clean_error"])
 
 
 # ── The supremum by search ──────────────────────────────────────────────────────────────────────────────────
@@ -297,13 +294,13 @@ def test_an_expression_that_is_not_a_number_is_named_with_a_sample() -> None:
 def test_bad_input_is_told() -> None:
     labels = CASES["adversarial logistic, labels"].model
     bare = Instance(probabilities=[1], eigenvalues=1.0, means=0, start=[0, 0])
-    at_zero = np.zeros((1, 7))
+    at_zero = np.zeros((1, 8))
     with pytest.raises(InstanceError, match="labels"):
         score_statistics(labels, bare, at_zero, {"epsilon": 0.1})
     with pytest.raises(InstanceError, match="teacher"):
         score_statistics(LEAST_SQUARES, bare, at_zero, VALUES)
-    with pytest.raises(InstanceError, match="4 \\+ 3K"):
-        score_statistics(LEAST_SQUARES, bare, np.zeros((1, 8)), VALUES)
+    with pytest.raises(InstanceError, match="holds 8 numbers"):
+        score_statistics(LEAST_SQUARES, bare, np.zeros((1, 7)), VALUES)
     with pytest.raises(InputError, match="draws"):
         score_statistics(LEAST_SQUARES, instance_for(LEAST_SQUARES), at_zero, VALUES, draws=0)
     with pytest.raises(ModelError, match="none called"):
@@ -317,7 +314,7 @@ def test_scores_know_nothing_of_the_derivation() -> None:
         "from sgdlimit.runtime.instance import Instance\n"
         "from sgdlimit.runtime.scores import score_statistics\n"
         "one = Instance(probabilities=[1], eigenvalues=1.0, means=0, labels=[1], start=[0])\n"
-        "score_statistics(Model(Loss('log(1 + exp(-y*r))'), Labels()), one, np.ones((1, 7)), {})\n"
-        "assert not {'sympy', 'sgdlimit.codegen', 'sgdlimit.derive.limit'} & set(sys.modules)\n"
+        "score_statistics(Model(Loss('log(1 + exp(-y*r))'), Labels()), one, np.ones((1, 8)), {})\n"
+        "assert not {'sympy', 'sgdlimit.codegen.lower', 'sgdlimit.derive.limit'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)

@@ -22,16 +22,39 @@ from scipy import stats
 
 from sgdlimit.codegen import library
 from sgdlimit.codegen.library import simulate as numpy_library
-from sgdlimit.codegen.library.problem import Problem, Status, StepKind, Trouble
-from sgdlimit.codegen.library.simulate import simulate, summarise
+from sgdlimit.codegen.library.problem import SUMMARY, Problem, Status, StepKind, Trouble, summary_size
+from sgdlimit.codegen.library.simulate import Sgd, simulate, summarise
+from sgdlimit.codegen.library.steps import Point
 
 Array = NDArray[np.float64]
 FOLDER = Path(library.__file__).parent
 FALSE_ALARM = 1e-6
+REFERENCE = SUMMARY.index("reference_distance2")
 DEVIATIONS = float(stats.norm.isf(FALSE_ALARM / 2))
 STRICT = ["-std=c11", "-Wall", "-Wextra", "-Werror"]
 FAST = ["-O3", "-march=native", "-fno-math-errno", "-ffp-contract=fast", "-fopenmp-simd"]
 EXACT = ["-O2", "-ffp-contract=off"]
+
+# What the learning rates that follow the state need of a kernel; the tests here have none.
+RATES = """
+static descent none(void) { return (descent){NAN, NAN}; }
+static descent line_search_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at) {
+  return (void)p, (void)k, (void)iterate, (void)at, none();
+}
+static descent polyak_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at) {
+  return (void)p, (void)k, (void)iterate, (void)at, none();
+}
+static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at) {
+  return (void)p, (void)k, (void)iterate, (void)at, none();
+}
+static int64_t constants_count(const sgdlimit_problem *p) { return (void)p, 0; }
+static void constants(const sgdlimit_problem *p, double *k) { (void)p, (void)k; }
+static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
+                  const double *v, double *offset, double *slope, double *noise) {
+  (void)k, (void)iterate, (void)x, (void)e, (void)v;
+  for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;
+}
+"""
 
 LOSS = """
 enum { PARAMETERS = 4 };   /* epsilon, sigma, tau, jump */
@@ -47,7 +70,7 @@ static inline double target(double label, double r_star, double xi, double unifo
   return label + r_star + par[stride] * xi + (uniform < par[3 * stride]);
 }
 static inline double ridge(const double *par, int64_t stride) { return par[2 * stride]; }
-static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t) {
+static double rate_at_time(const sgdlimit_problem *p, int64_t iterate, double t) {
   const double gamma = p->step_arguments[iterate];
   return p->step_kind == SGDLIMIT_SCHEDULE ? gamma / (1 + t) : gamma;
 }
@@ -67,7 +90,7 @@ static inline double target(double label, double r_star, double xi, double unifo
   return r_star;
 }
 static inline double ridge(const double *par, int64_t stride) { return (void)par, (void)stride, 0; }
-static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t) {
+static double rate_at_time(const sgdlimit_problem *p, int64_t iterate, double t) {
   return (void)t, p->step_arguments[iterate];
 }
 """
@@ -113,13 +136,17 @@ def ridge(parameters: Array) -> Array:
     return tau
 
 
-def learning_rate(problem: Problem, iterate: int, t: float) -> float:
+def learning_rate(problem: Problem, k: Array, iterate: int, t: float, at: Point | None) -> float:
     gamma = float(problem.step_arguments[iterate, 0])
     return gamma / (1 + t) if problem.step_kind == StepKind.SCHEDULE else gamma
 
 
+def no_rates(problem: Problem, k: Array, iterate: int, x: Array, e: Array, v: Array) -> tuple[Array, Array, Array]:
+    return 0 * x, 0 * x, 0 * x
+
+
 def simulate_numpy(problem: Problem) -> Array:
-    return simulate(problem, gradient, target, learning_rate, ridge)
+    return simulate(problem, Sgd(gradient, target, ridge, learning_rate, lambda p: np.empty(0), no_rates))
 
 
 class CProblem(ctypes.Structure):
@@ -162,7 +189,7 @@ class Kernel:
         values = {f.name: getattr(problem, f.name) for f in fields(Problem)}
         for name in ("iterates", "classes", "modes", "times_count", "step_arguments_count"):
             values[name] = getattr(problem, name)
-        summaries = np.zeros((problem.runs, problem.iterates, problem.times_count, 4 + 3 * problem.classes))
+        summaries = np.zeros((problem.runs, problem.iterates, problem.times_count, summary_size(problem.classes)))
         values |= {"size": ctypes.sizeof(CProblem), "statistics": summaries} | other
         for name, value in values.items():
             if isinstance(value, np.ndarray):
@@ -187,9 +214,10 @@ class Kernel:
 
 
 def source(loss: str = LOSS) -> str:
-    before, after = ("problem.h", "random.h"), ("simulate.h",)
-    texts = [(FOLDER / name).read_text(encoding="utf-8") for name in (*before, *after)]
-    return "".join([*texts[: len(before)], loss, *texts[len(before) :]])
+    problem, steps, random, simulation = (
+        (FOLDER / f"{name}.h").read_text(encoding="utf-8") for name in ("problem", "steps", "random", "simulate")
+    )
+    return "".join([problem, steps, random, loss, RATES, simulation])
 
 
 def compile_c(compiler: str, text: str, output: Path, *flags: str) -> None:
@@ -251,7 +279,7 @@ def test_a_loss_without_parameters_needs_no_array_of_them(tmp_path: Path) -> Non
     problem = mixture(20, K=3, parameters=np.empty((1, 0, 3)))
     summaries, outcome = Kernel(ctypes.CDLL(str(tmp_path / "kernel.so"))).attempt(problem, parameters=None)
     assert outcome.status == Status.OK
-    assert np.isfinite(summaries).all()
+    assert np.isfinite(np.delete(summaries, REFERENCE, axis=-1)).all()
 
 
 SANITIZED = """
@@ -263,7 +291,7 @@ int main(void) {
           /* Every array exactly as long as it must be, so that a step too far is seen. */
           double *array[12];
           const int64_t lengths[12] = {N, K,         K * N, K * N, K, N,
-                                       N, M * 4 * K, M * N, M,     3, 2 * M * 3 * (4 + 3 * K)};
+                                       N, M * 4 * K, M * N, M,     3, 2 * M * 3 * (5 + 3 * K)};
           for (int a = 0; a < 12; a++) {
             array[a] = malloc((size_t)lengths[a] * sizeof(double));
             for (int64_t i = 0; i < lengths[a]; i++) array[a][i] = 1.0 / (double)(2 + i + a);
@@ -323,9 +351,15 @@ def run_by_hand(problem: Problem, m: int, z: Array, chances: Array) -> tuple[Arr
         loss_gradient = (u + np.copysign(epsilon * n, u)) * x + tau * X
         if n > 0:
             loss_gradient += epsilon * (np.abs(u) + epsilon * n) * X / n
-        X = X - learning_rate(problem, m, (first + step) / d) / d * loss_gradient
+        X = X - learning_rate(problem, np.empty(0), m, (first + step) / d, None) / d * loss_gradient
         path.append(X)
     return np.array(path), None
+
+
+def paces(problem: Problem, m: int, steps: int) -> Array:
+    """The learning rate after each number of steps, ``[step, 1]``."""
+    times = problem.start_time + np.arange(steps + 1) / problem.dimension
+    return np.array([[learning_rate(problem, np.empty(0), m, t, None)] for t in times])
 
 
 @pytest.mark.parametrize("d", [1, 5, 16, 19, 64, 131])
@@ -338,7 +372,7 @@ def test_every_step_is_the_step_done_by_hand(kernel: Kernel, d: int, K: int, M: 
     z, chances = kernel.replay(problem.seed, 6, d, steps)
     for m in range(M):
         path, _ = run_by_hand(problem, m, z, chances)
-        expected = summarise(problem, path[:, np.newaxis])[:, 0]
+        expected = summarise(problem, path[:, np.newaxis], paces(problem, m, steps))[:, 0]
         np.testing.assert_allclose(summaries[0, m], expected, rtol=1e-10, atol=1e-12)
 
 
@@ -346,9 +380,9 @@ def test_start_at_the_origin_takes_no_direction_from_the_adversary(kernel: Kerne
     problem = mixture(33, start_mean=np.zeros((1, 33)), times=np.arange(31) / 33)
     z, chances = kernel.replay(problem.seed, 0, 33, 30)
     path, _ = run_by_hand(problem, 0, z, chances)
-    expected = summarise(problem, path[:, np.newaxis])[:, 0]
+    expected = summarise(problem, path[:, np.newaxis], paces(problem, 0, 30))[:, 0]
     np.testing.assert_allclose(kernel.simulate(problem)[0, 0], expected, rtol=1e-10, atol=1e-12)
-    assert np.isfinite(simulate_numpy(problem)).all()
+    assert np.isfinite(np.delete(simulate_numpy(problem), REFERENCE, axis=-1)).all()
 
 
 def test_summaries_of_the_start_are_those_of_the_definition(kernel: Kernel) -> None:
@@ -359,6 +393,7 @@ def test_summaries_of_the_start_are_those_of_the_definition(kernel: Kernel) -> N
         X @ problem.teacher,
         np.sum((X - problem.teacher) ** 2, axis=1),
         np.sum((X - np.linspace(-1, 1, 23)) ** 2, axis=1),
+        problem.step_arguments[:, 0],
     ]
     for mean, eigenvalue in zip(problem.means, problem.eigenvalues, strict=True):
         expected += [X @ mean, (X * eigenvalue) @ problem.teacher, np.sum(eigenvalue * X**2, axis=1)]
@@ -366,7 +401,7 @@ def test_summaries_of_the_start_are_those_of_the_definition(kernel: Kernel) -> N
         np.testing.assert_allclose(summaries[0, :, 0], np.transpose(expected), rtol=1e-13)
     without = replace(problem, reference=None)
     for summaries in (kernel.simulate(without), simulate_numpy(without)):
-        assert (summaries[0, :, 0, 3] == 0).all()
+        assert np.isnan(summaries[0, :, 0, REFERENCE]).all()
 
 
 @pytest.mark.parametrize("backend", ["c", "numpy"])
@@ -469,7 +504,7 @@ def test_divergence_is_reported_with_run_iterate_and_time(kernel: Kernel) -> Non
     _, time = run_by_hand(problem, 1, z, chances)
     assert outcome.status == Status.DIVERGED
     assert (outcome.run, outcome.iterate, outcome.time) == (2, 1, time)
-    assert np.isfinite(summaries[0, :, 0]).all()
+    assert np.isfinite(np.delete(summaries[0, :, 0], REFERENCE, axis=-1)).all()
     assert np.isnan(summaries[0, :, 1]).all()
     assert np.isnan(summaries[1:]).all()
 
@@ -488,7 +523,7 @@ def test_a_last_step_that_is_not_finite_is_divergence(kernel: Kernel) -> None:
     problem = mixture(20, K=1, times=np.array([0.0, 0.05]), step_arguments=np.full((1, 1), 1e300))
     summaries, outcome = kernel.attempt(problem)
     assert (outcome.status, outcome.time) == (Status.DIVERGED, 0.05)
-    assert np.isfinite(summaries[0, 0, 0]).all()
+    assert np.isfinite(np.delete(summaries[0, 0, 0], REFERENCE)).all()
     with pytest.raises(Trouble, match=r"DIVERGED at t = 0\.05"):
         simulate_numpy(problem)
 

@@ -19,8 +19,9 @@ from sgdlimit.runtime.compiler import find_compiler
 from sgdlimit.runtime.evidence import Evidence, gather
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import load_kernel
-from sgdlimit.runtime.one_step import compare_steps, learning_rate, observe_steps, plain_sgd
+from sgdlimit.runtime.one_step import compare_steps, observe_steps, plain_sgd
 from sgdlimit.runtime.scores import ScoreProblem
+from sgdlimit.runtime.step_sizes import at_times
 from sgdlimit.runtime.verdict import (
     Comparison,
     allot,
@@ -287,9 +288,9 @@ def test_steps_tell_the_classes_apart() -> None:
 
 
 def test_learning_rates_come_from_the_users_text() -> None:
-    assert learning_rate(Constant(0.5), {}, np.zeros(2)).tolist() == [0.5, 0.5]
-    assert learning_rate(Schedule("tau + t"), {"tau": 1.0}, np.arange(2.0)).tolist() == [1.0, 2.0]
-    assert learning_rate(Schedule("tau + t"), {}, np.arange(2.0)).tolist() == [0.0, 1.0]
+    assert at_times(Constant(0.5), {}, np.zeros(2)).tolist() == [0.5, 0.5]
+    assert at_times(Schedule("tau + t"), {"tau": 1.0}, np.arange(2.0)).tolist() == [1.0, 2.0]
+    assert at_times(Schedule("tau + t"), {}, np.arange(2.0)).tolist() == [0.0, 1.0]
 
 
 # ── Statistics ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -19,15 +19,15 @@
 
 static int64_t constants_count(const sgdlimit_problem *p);
 static void constants(const sgdlimit_problem *p, double *k);
-static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *v,
-                  double *offset, double *slope, double *noise);
-static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t);
-static void statistics(const sgdlimit_problem *p, const double *k, int64_t iterate, double t, const double *x,
-                       const double *v, double *out);
+static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
+                  const double *v, double *offset, double *slope, double *noise);
+static void statistics(const sgdlimit_problem *p, const double *k, int64_t iterate, double gamma, const double *x,
+                       const double *e, const double *v, double *out);
 
 /* E. Hairer, S. P. Norsett, G. Wanner, "Solving Ordinary Differential Equations I", table II.5.2 and section II.6. The
  * last stage is the step's end: its slope is the next step's first. */
 enum { PATIENCE = 1000 };
+enum { JITTER = 12 };   /* of the estimate of an error, in units of what the slopes are known to, at the longest steps */
 enum { STAGES = 7, STATE = STAGES /* row of the state, after the stages' slopes */, ROWS = STAGES + 1 };
 static const double stage_positions[STAGES] = {0, 1. / 5, 3. / 10, 4. / 5, 8. / 9, 1, 1};
 static const double stage_weights[STAGES][STAGES - 1] = {
@@ -49,14 +49,18 @@ typedef struct integration {
   sgdlimit_outcome *outcome;
   int64_t iterate;
   double *constants;
-  double *rows;            /* [ROWS][2N] the stages' slopes dy/ds, then the state y = (e, v) at the step's start */
-  double *trial;           /* [2N] the state at a stage, and in the end at the step's end */
-  double *work;            /* [2N] the step's error, or the state at an output time */
+  int64_t length;          /* of a state y = (e, v, a): 2N + 1, a the integral of sum_j noise_j that AdaGrad-norm needs */
+  double *rows;            /* [ROWS][length] the stages' slopes dy/ds, then the state at the step's start */
+  double *trial;           /* [length] the state at a stage, and in the end at the step's end */
+  double *work;            /* [length] the step's error, or the state at an output time */
   double *x;               /* [N] X* + e */
   double *offset, *slope, *noise;   /* [N] */
+  double *descent_work;    /* [2N] */
+  int missing;             /* a learning rate that was asked for does not exist */
   double *ones;            /* [N] */
   double *teacher2;        /* [1 + K] sum W X*^2 for the weightings W = 1, lambda_1, ..., lambda_K */
   double *scale, *trial_scale;      /* [1 + K] what errors are relative to at the step's start and end */
+  double *unresolved;      /* [1 + K] and what of e no step can resolve at its end */
   double *bound;           /* [STATISTICS] beyond it a statistic has diverged */
 } integration;
 
@@ -64,7 +68,7 @@ typedef struct integration {
  * weight 0 are passed over: a stage that is still to come may hold anything. */
 static void combine(const integration *g, const double weights[ROWS], double *restrict out) {
   enum { CHUNK = 256 };
-  const int64_t length = 2 * g->problem->modes;
+  const int64_t length = g->length;
   for (int64_t begin = 0; begin < length; begin += CHUNK) {
     const int64_t end = length - begin < CHUNK ? length : begin + CHUNK;
     for (int64_t j = begin; j < end; j++) out[j] = weights[0] * g->rows[j];
@@ -104,9 +108,10 @@ static void place(const integration *g, const double *e) {
  *
  * For each weighting it is sum W (e^2 + v): the distance from the teacher, and each class's part of the risk. The norm
  * n, which the adversary acts through, shares the weighting 1: the smaller of the two rules. Without a teacher they are
- * one. The loss sees e as x - X*, hence with an error of half a unit of X*'s last digit that nothing can resolve: it
- * moves sum W e^2 by up to DBL_EPSILON sqrt(sum W e^2 sum W X*^2), and that much is allowed on top of rtol. */
-static double judge(const integration *g, const double *y, double *scale) {
+ * one. The slopes know e no better than to RESOLUTION X* (0 where they are exact at the teacher), nor x = X* + e better
+ * than to the last digit of X*: slopes of a stage differ by that much for no reason, and errors in e that come of it are
+ * allowed on top of rtol. */
+static double judge(const integration *g, const double *y, double *scale, double *unresolved) {
   const sgdlimit_problem *p = g->problem;
   const double *v = y + p->modes;
   place(g, y);
@@ -114,11 +119,29 @@ static double judge(const integration *g, const double *y, double *scale) {
   const double norm2 = norm.square + norm.absolute;
   for (int64_t w = 0; w <= p->classes; w++) {
     weighted_sums distance = weigh(p->modes, weighting(g, w), y, v);
-    if (w == 0 && norm2 < distance.square + distance.absolute) distance = norm;
-    const double unresolved = DBL_EPSILON * sqrt(distance.square * g->teacher2[w]);
-    scale[w] = distance.square + distance.absolute + unresolved / p->rtol + DBL_MIN;
+    double resolution = RESOLUTION;
+    if (w == 0 && norm2 < distance.square + distance.absolute) {
+      distance = norm;
+      resolution = fmax(resolution, DBL_EPSILON);
+    }
+    const double blurred = JITTER * resolution / p->rtol;
+    scale[w] = distance.square + distance.absolute + DBL_MIN;
+    unresolved[w] = blurred * blurred * g->teacher2[w];
   }
   return norm2;
+}
+
+/* The rates at the state y, and the learning rate that goes with them. */
+static double evaluate(integration *g, double t, const double *y) {
+  const sgdlimit_problem *p = g->problem;
+  const int64_t N = p->modes;
+  place(g, y);
+  rates(p, g->constants, g->iterate, g->x, y, y + N, g->offset, g->slope, g->noise);
+  g->outcome->evaluations++;
+  const point at = {g->x, y, y + N, g->offset, g->slope, g->noise, y[2 * N], g->descent_work};
+  const double gamma = learning_rate(p, g->constants, g->iterate, t, &at);
+  g->missing |= depends_on_state(p) && isnan(gamma);
+  return gamma;
 }
 
 /* dy/ds at the state y. */
@@ -126,42 +149,46 @@ static void differentiate(integration *g, double s, const double *y, double *out
   const sgdlimit_problem *p = g->problem;
   const int64_t N = p->modes;
   const double *e = y, *v = y + N, *offset = g->offset, *slope = g->slope, *noise = g->noise;
-  const double gamma = learning_rate(p, g->iterate, p->start_time + s * s), pace = 2 * s * gamma;   /* dt = 2 s ds */
-  double *of_e = out, *of_v = out + N;
-  place(g, e);
-  rates(p, g->constants, g->iterate, g->x, v, g->offset, g->slope, g->noise);
-#pragma omp simd
+  const double gamma = evaluate(g, p->start_time + s * s, y), pace = 2 * s * gamma;   /* dt = 2 s ds */
+  double *of_e = out, *of_v = out + N, total = 0;
+#pragma omp simd reduction(+ : total)
   for (int64_t j = 0; j < N; j++) {
     of_e[j] = pace * (offset[j] + slope[j] * e[j]);
     of_v[j] = pace * (2 * slope[j] * v[j] + gamma * noise[j]);
+    total += noise[j];
   }
-  g->outcome->evaluations++;
+  out[2 * N] = 2 * s * total;
 }
 
 /* Leaves the step's end in `trial`; returns its error in units of what it may be, NaN if the step left the finite. */
 static double attempt(integration *g, double s, double h, double *norm2) {
   const sgdlimit_problem *p = g->problem;
   double weights[ROWS];
+  g->missing = 0;
   for (int stage = 1; stage < STAGES; stage++) {
     for (int i = 0; i < STAGES; i++) weights[i] = i < stage ? h * stage_weights[stage][i] : 0;
     weights[STATE] = 1;
     combine(g, weights, g->trial);
-    differentiate(g, s + stage_positions[stage] * h, g->trial, g->rows + stage * 2 * p->modes);
+    differentiate(g, s + stage_positions[stage] * h, g->trial, g->rows + stage * g->length);
   }
   for (int i = 0; i < STAGES; i++) weights[i] = h * error_weights[i];
   weights[STATE] = 0;
   combine(g, weights, g->work);
 
-  *norm2 = judge(g, g->trial, g->trial_scale);
+  *norm2 = judge(g, g->trial, g->trial_scale, g->unresolved);
   if (!isfinite(*norm2)) return NAN;
   double worst = 0;
   for (int64_t w = 0; w <= p->classes; w++) {
     const weighted_sums error = weigh(p->modes, weighting(g, w), g->work, g->work + p->modes);
     const double scale = fmax(g->scale[w], g->trial_scale[w]);
     /* Of sum W (e^2 + v), to first order: a square errs twice as much as its root. */
-    const double relative = 2 * sqrt(error.square / scale) + error.absolute / scale;
+    const double relative = 2 * sqrt(error.square / (scale + g->unresolved[w])) + error.absolute / scale;
     if (!(relative < INFINITY)) return NAN;   /* fmax would swallow it */
     worst = fmax(worst, relative);
+  }
+  if (p->step_kind == SGDLIMIT_ADAGRAD_NORM) {
+    const double b = p->step_arguments[g->iterate * p->step_arguments_count + 1], accumulated = g->trial[2 * p->modes];
+    worst = fmax(worst, fabs(g->work[2 * p->modes]) / (b * b + accumulated));
   }
   return worst / (0.5 * p->rtol);   /* steps add up: to 4 rtol, measured, as a risk falls by fifteen orders */
 }
@@ -197,7 +224,9 @@ static int32_t record(integration *g, int64_t output, const double *y) {
   place(g, y);
   if (p->mean) memcpy(p->mean + at * N, g->x, (size_t)N * sizeof(double));
   if (p->variance) memcpy(p->variance + at * N, y + N, (size_t)N * sizeof(double));
-  statistics(p, g->constants, g->iterate, p->times[output], g->x, y + N, out);
+  const double gamma = depends_on_state(p) ? evaluate(g, p->times[output], y)
+                                           : learning_rate(p, g->constants, g->iterate, p->times[output], NULL);
+  statistics(p, g->constants, g->iterate, gamma, g->x, y, y + N, out);
   for (int64_t i = 0; i < JUDGED_STATISTICS; i++)
     if (!isnan(g->bound[i]) && !(isfinite(out[i]) && out[i] <= g->bound[i])) return SGDLIMIT_DIVERGED;
   if (p->progress) *p->progress = at + 1;
@@ -210,11 +239,11 @@ static double clock_of_output(const sgdlimit_problem *p, int64_t output) {
 
 /* The first step, from the slopes of the first evaluation: it lasts rtol times the fastest mode's time 1/(gamma slope),
  * so that the interpolant in it is right for a v that grows like s^2 from nothing. Steps grow tenfold from there. */
-static double first_step(const integration *g) {
+static double first_step(const integration *g, double gamma) {
   const sgdlimit_problem *p = g->problem;
   double fastest = 0;
   for (int64_t j = 0; j < p->modes; j++) fastest = fmax(fastest, fabs(g->slope[j]));
-  fastest *= fabs(learning_rate(p, g->iterate, p->start_time));
+  fastest *= fabs(gamma);
   const double horizon = p->times[p->times_count - 1] - p->start_time;
   return sqrt(p->rtol * (fastest * horizon > 1 ? 1 / fastest : horizon));
 }
@@ -224,24 +253,28 @@ static int32_t integrate(integration *g) {
   const sgdlimit_problem *p = g->problem;
   sgdlimit_outcome *outcome = g->outcome;
   const int64_t N = p->modes, T = p->times_count;
-  const size_t state_size = (size_t)(2 * N) * sizeof(double);
-  double *state = g->rows + STATE * 2 * N;
-  const double *last_slope = g->rows + (STAGES - 1) * 2 * N;
+  const size_t state_size = (size_t)g->length * sizeof(double);
+  double *state = g->rows + STATE * g->length;
+  const double *last_slope = g->rows + (STAGES - 1) * g->length;
 
   const double *start = p->start_mean + g->iterate * N;
   for (int64_t j = 0; j < N; j++) state[j] = start[j] - p->teacher[j];
   memcpy(state + N, p->start_variance + g->iterate * N, (size_t)N * sizeof(double));
+  state[2 * N] = p->start_auxiliary ? p->start_auxiliary[g->iterate] : 0;
   outcome->time = p->start_time;
-  double norm2 = judge(g, state, g->scale);
+  g->missing = 0;
+  double norm2 = judge(g, state, g->scale, g->unresolved);
   if (!isfinite(norm2)) return SGDLIMIT_DIVERGED;
   const double norm2_bound = 1e6 * fmax(norm2, 1);
-  statistics(p, g->constants, g->iterate, p->start_time, g->x, state + N, g->bound);
+  const double gamma = evaluate(g, p->start_time, state);
+  if (g->missing) return SGDLIMIT_NO_STEP;
+  statistics(p, g->constants, g->iterate, gamma, g->x, state, state + N, g->bound);
   for (int64_t i = 0; i < STATISTICS; i++) g->bound[i] = g->bound[i] < 1 ? 1e6 : 1e6 * g->bound[i];   /* NaN stays */
-  differentiate(g, 0, state, g->rows);
+  memset(g->rows, 0, state_size);   /* dy/ds = 0 at s = 0 */
 
   const double finish = clock_of_output(p, T - 1);
   const int64_t attempts_before = outcome->accepted + outcome->rejected;
-  double s = 0, h = first_step(g), last_error = 1, growth = 10;
+  double s = 0, h = first_step(g, gamma), last_error = 1, growth = 10;
   int64_t output = 0, hopeless = 0;
   for (; output < T && clock_of_output(p, output) <= 0; output++) {
     const int32_t status = record(g, output, state);
@@ -252,11 +285,11 @@ static int32_t integrate(integration *g) {
     if (p->cancel && *p->cancel) return SGDLIMIT_CANCELLED;
     const double end = s + 1.01 * h >= finish ? finish : s + h;   /* no sliver at the end */
     const int64_t left = p->max_steps - (outcome->accepted + outcome->rejected - attempts_before);
-    if (!(end > s) || left < 1) return SGDLIMIT_NO_PROGRESS;
+    if (!(end > s) || left < 1) return g->missing ? SGDLIMIT_NO_STEP : SGDLIMIT_NO_PROGRESS;
     h = end - s;
     /* steps of this length in time that are needed, against those left */
     hopeless = (finish - s) * (finish + s) > (double)left * h * (s + end) ? hopeless + 1 : 0;
-    if (hopeless > PATIENCE) return SGDLIMIT_NO_PROGRESS;
+    if (hopeless > PATIENCE) return g->missing ? SGDLIMIT_NO_STEP : SGDLIMIT_NO_PROGRESS;
 
     const double error = attempt(g, s, h, &norm2);
     const double kept = !(error <= 1) ? fmax(0.1, 0.95 * pow(error, -0.2))   /* 0.1 when the error is not a number */
@@ -293,7 +326,7 @@ static int32_t integrate(integration *g) {
 static int can_be_solved(const sgdlimit_problem *p) {
   if (p->size != sizeof *p) return 0;
   if (p->iterates < 1 || p->classes < 1 || p->modes < 1 || p->times_count < 1 || p->max_steps < 1) return 0;
-  if (!(p->rtol > 0 && p->rtol < 1)) return 0;
+  if (!(p->rtol > 0 && p->rtol < 1) || !has_step_arguments(p)) return 0;
   for (int64_t i = 0; i < p->times_count; i++)
     if (!(p->times[i] >= (i > 0 ? p->times[i - 1] : p->start_time))) return 0;
   if (!isfinite(p->start_time) || !isfinite(p->times[p->times_count - 1])) return 0;
@@ -319,17 +352,20 @@ int32_t sgdlimit_solve(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
   fill_with_nan(p->variance, M * T * N);
   fill_with_nan(p->final_mean, M * N);
   fill_with_nan(p->final_variance, M * N);
+  fill_with_nan(p->final_auxiliary, M);
 
-  const int64_t per_mode = 2 * ROWS + 2 + 2 + 5, others = constants_count(p) + 3 * (1 + K) + STATISTICS;
+  const int64_t per_mode = 2 * ROWS + 2 + 2 + 8, others = constants_count(p) + 4 * (1 + K) + STATISTICS + ROWS + 2;
   double *memory = N < (PTRDIFF_MAX / (int64_t)sizeof(double) - others) / per_mode
                        ? malloc((size_t)(per_mode * N + others) * sizeof(double))
                        : NULL;
   if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
-  integration g = {.problem = p, .outcome = outcome};
+  sgdlimit_problem problem = *p;
+  integration g = {.problem = &problem, .outcome = outcome, .length = 2 * N + 1};
   double *next = memory;
-  g.rows = next, next += ROWS * 2 * N;
-  g.trial = next, next += 2 * N;
-  g.work = next, next += 2 * N;
+  g.rows = next, next += ROWS * g.length;
+  g.trial = next, next += g.length;
+  g.work = next, next += g.length;
+  g.descent_work = next, next += 2 * N;
   g.x = next, next += N;
   g.offset = next, next += N;
   g.slope = next, next += N;
@@ -338,8 +374,13 @@ int32_t sgdlimit_solve(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
   g.teacher2 = next, next += 1 + K;
   g.scale = next, next += 1 + K;
   g.trial_scale = next, next += 1 + K;
+  g.unresolved = next, next += 1 + K;
   g.bound = next, next += STATISTICS;
+  double *nowhere = next;
+  next += N;
   g.constants = next;
+  fill_with_nan(nowhere, N);
+  if (!problem.reference) problem.reference = nowhere;
 
   for (int64_t j = 0; j < N; j++) g.ones[j] = 1;
   for (int64_t w = 0; w <= K; w++) g.teacher2[w] = weigh(N, weighting(&g, w), p->teacher, p->teacher).square;
@@ -349,10 +390,11 @@ int32_t sgdlimit_solve(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
     outcome->iterate = g.iterate = m;
     outcome->status = integrate(&g);
     if (outcome->status != SGDLIMIT_OK) break;
-    const double *state = g.rows + STATE * 2 * N;
+    const double *state = g.rows + STATE * g.length;
     place(&g, state);
     if (p->final_mean) memcpy(p->final_mean + m * N, g.x, (size_t)N * sizeof(double));
     if (p->final_variance) memcpy(p->final_variance + m * N, state + N, (size_t)N * sizeof(double));
+    if (p->final_auxiliary) p->final_auxiliary[m] = state[2 * N];
   }
   free(memory);
   return outcome->status;

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
-from sgdlimit.codegen.library.problem import Array, LearningRate, Problem, Status
+from sgdlimit.codegen.library.problem import Array, Problem, Status, StepKind
+from sgdlimit.codegen.library.steps import LearningRate, Point, depends_on_state
 
 Constants = Callable[[Problem], Array]
-Rates = Callable[[Problem, Array, int, Array, Array], tuple[Array, Array, Array]]
-Statistics = Callable[[Problem, Array, int, float, Array, Array], Array]
+Rates = Callable[[Problem, Array, int, Array, Array, Array], tuple[Array, Array, Array]]
+Statistics = Callable[[Problem, Array, int, float, Array, Array, Array], Array]
 
 # Dormand and Prince 5(4); the last row of the stages' weights is the step itself.
 _POSITIONS = np.array([0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1, 1])
@@ -42,6 +43,7 @@ _DENSE = np.array(
     ]
 )
 _PATIENCE = 1000
+_JITTER = 12  # of the estimate of an error, in units of what the slopes are known to, at the longest steps
 _EPSILON = float(np.finfo(np.float64).eps)
 _SMALLEST = float(np.finfo(np.float64).tiny)
 
@@ -84,6 +86,8 @@ class Solution(NamedTuple):
     statistics : array [M, T, S]
     mean, variance : array [M, T, N], or None when not asked for
     final_mean, final_variance : array [M, N]
+    final_auxiliary : array [M]
+        The integral of ``Σ_j G_j`` up to the last time.
     outcome : Outcome
     """
 
@@ -92,6 +96,7 @@ class Solution(NamedTuple):
     variance: Array | None
     final_mean: Array
     final_variance: Array
+    final_auxiliary: Array
     outcome: Outcome
 
 
@@ -111,7 +116,10 @@ class _Attempt(NamedTuple):
 
 @dataclass
 class _Integration:
-    """One iterate on its way. States are arrays ``[2, N]`` of ``e = x − X*`` and ``v``."""
+    """One iterate on its way.
+
+    States are arrays ``[2N + 1]``: ``e = x − X*``, ``v``, and the integral of ``Σ_j noise_j``.
+    """
 
     problem: Problem
     constants: Array
@@ -120,6 +128,7 @@ class _Integration:
     statistics: Statistics
     iterate: int
     judged: int
+    resolution: float
     weightings: Array  # [1 + K, N]: 1, then the eigenvalues of each class
     teacher2: Array  # [1 + K]: sums of W X*²
     values: Array  # out, [T, S]
@@ -129,45 +138,64 @@ class _Integration:
     accepted: int = 0
     rejected: int = 0
     evaluations: int = 0
+    missing: bool = False  # a learning rate that was asked for does not exist
 
-    def judge(self, y: Array) -> tuple[Array, float]:
-        """What errors at the state ``y`` are relative to, for each weighting; and n²."""
-        e, v = y
+    def parts(self, y: Array) -> tuple[Array, Array, float]:
+        """``e``, ``v`` and the integral."""
+        N = self.problem.modes
+        return y[:N], y[N : 2 * N], float(y[2 * N])
+
+    def judge(self, y: Array) -> tuple[Array, Array, float]:
+        """What errors at the state ``y`` are relative to, for each weighting; what of e cannot be resolved; and n²."""
+        e, v, _ = self.parts(y)
         x = self.problem.teacher + e
         norm2 = float(x @ x + np.abs(v).sum())
         squares, absolutes = self.weightings @ (e * e), self.weightings @ np.abs(v)
+        resolution = np.full(len(squares), self.resolution)
         if norm2 < squares[0] + absolutes[0]:
             squares[0], absolutes[0] = x @ x, np.abs(v).sum()
-        unresolved = _EPSILON * np.sqrt(squares * self.teacher2)
-        return squares + absolutes + unresolved / self.problem.rtol + _SMALLEST, norm2
+            resolution[0] = max(self.resolution, _EPSILON)
+        unresolved = (_JITTER * resolution / self.problem.rtol) ** 2 * self.teacher2
+        return squares + absolutes + _SMALLEST, unresolved, norm2
 
     def evaluate(self, t: float, y: Array) -> tuple[float, Array, Array, Array]:
         """The learning rate, and the rates."""
         p = self.problem
         self.evaluations += 1
-        gamma = self.learning_rate(p, self.iterate, t)
-        return gamma, *self.rates(p, self.constants, self.iterate, p.teacher + y[0], y[1])
+        e, v, accumulated = self.parts(y)
+        x = p.teacher + e
+        offset, slope, noise = self.rates(p, self.constants, self.iterate, x, e, v)
+        at = Point(x, e, v, offset, slope, noise, accumulated)
+        gamma = self.learning_rate(p, self.constants, self.iterate, t, at)
+        self.missing |= depends_on_state(p) and math.isnan(gamma)
+        return gamma, offset, slope, noise
 
     def differentiate(self, s: float, y: Array) -> Array:
         """``dy/ds`` at the state ``y``; ``dt = 2 s ds``."""
         gamma, offset, slope, noise = self.evaluate(self.problem.start_time + s * s, y)
-        e, v = y
-        return 2 * s * gamma * np.stack([offset + slope * e, 2 * slope * v + gamma * noise])
+        e, v, _ = self.parts(y)
+        of_e, of_v = gamma * (offset + slope * e), gamma * (2 * slope * v + gamma * noise)
+        return 2 * s * np.concatenate([of_e, of_v, [np.sum(noise)]])
 
     def attempt(self, s: float, h: float, state: Array, slopes: Array, scale: Array) -> _Attempt:
         """A step of length ``h``; fills ``slopes`` but for the first."""
         trial = state
+        self.missing = False
         for stage in range(1, 7):
             trial = state + np.tensordot(h * _WEIGHTS[stage], slopes[:stage], 1)
             slopes[stage] = self.differentiate(s + _POSITIONS[stage] * h, trial)
-        of_mean, of_variance = np.tensordot(h * _ERROR, slopes, 1)
-        trial_scale, norm2 = self.judge(trial)
+        of_mean, of_variance, of_integral = self.parts(np.tensordot(h * _ERROR, slopes, 1))
+        trial_scale, unresolved, norm2 = self.judge(trial)
         scale = np.maximum(scale, trial_scale)
         # Of Σ W (e² + v), to first order: a square errs twice as much as its root.
-        relative = 2 * np.sqrt(self.weightings @ (of_mean * of_mean) / scale)
+        relative = 2 * np.sqrt(self.weightings @ (of_mean * of_mean) / (scale + unresolved))
         relative += self.weightings @ np.abs(of_variance) / scale
         allowed = 0.5 * self.problem.rtol  # steps add up
-        error = float(np.max(relative)) / allowed if math.isfinite(norm2) else math.nan
+        worst = float(np.max(relative))
+        if self.problem.step_kind == StepKind.ADAGRAD_NORM:
+            b = self.problem.step_arguments[self.iterate, 1]
+            worst = max(worst, abs(of_integral) / (b * b + self.parts(trial)[2]))
+        error = worst / allowed if math.isfinite(norm2) else math.nan
         return _Attempt(trial, trial_scale, norm2, error)
 
     def first_step(self, state: Array) -> float:
@@ -180,15 +208,21 @@ class _Integration:
 
     def describe(self, t: float, y: Array) -> Array:
         """The statistics."""
-        x = self.problem.teacher + y[0]
-        return self.statistics(self.problem, self.constants, self.iterate, t, x, y[1])
+        p, (e, v, _) = self.problem, self.parts(y)
+        gamma = (
+            self.evaluate(t, y)[0]
+            if depends_on_state(p)
+            else self.learning_rate(p, self.constants, self.iterate, t, None)
+        )
+        return self.statistics(p, self.constants, self.iterate, gamma, p.teacher + e, e, v)
 
     def record(self, output: int, y: Array, bound: Array) -> None:
         """Output number ``output`` from the state at it."""
         p = self.problem
         self.time = float(p.times[output])
         if self.mean is not None and self.variance is not None:
-            self.mean[output], self.variance[output] = p.teacher + y[0], y[1]
+            e, self.variance[output], _ = self.parts(y)
+            self.mean[output] = p.teacher + e
         found = self.values[output] = self.describe(self.time, y)
         if np.any(~np.isnan(bound) & ~(np.isfinite(found) & (found <= bound))):
             raise _Stopped(Status.DIVERGED)
@@ -200,17 +234,21 @@ class _Integration:
         p = self.problem
         clocks = np.sqrt(p.times - p.start_time)
         finish = float(clocks[-1])
-        state = np.stack([p.start_mean[self.iterate] - p.teacher, p.start_variance[self.iterate]])
-        slopes = np.zeros((7, *state.shape))  # dy/ds = 0 at s = 0
+        begun = 0.0 if p.start_auxiliary is None else p.start_auxiliary[self.iterate]
+        state = np.concatenate([p.start_mean[self.iterate] - p.teacher, p.start_variance[self.iterate], [begun]])
+        slopes = np.zeros((7, len(state)))  # dy/ds = 0 at s = 0
         self.time = p.start_time
-        scale, norm2 = self.judge(state)
+        scale, _, norm2 = self.judge(state)
         if not math.isfinite(norm2):
             raise _Stopped(Status.DIVERGED)
         norm2_bound = 1e6 * max(norm2, 1.0)
+        first = self.first_step(state)
+        if self.missing:
+            raise _Stopped(Status.NO_STEP)
         bound = 1e6 * np.maximum(self.describe(p.start_time, state), 1)  # NaN stays
         bound[self.judged :] = np.nan
 
-        s, h, last_error, growth, output = 0.0, self.first_step(state), 1.0, 10.0, 0
+        s, h, last_error, growth, output = 0.0, first, 1.0, 10.0, 0
         hopeless = 0
         while output < len(clocks) and clocks[output] <= 0:
             self.record(output, state, bound)
@@ -222,18 +260,18 @@ class _Integration:
             end = finish if s + 1.01 * h >= finish else s + h  # no sliver at the end
             left = p.max_steps - (self.accepted + self.rejected)
             if not end > s or left < 1:
-                raise _Stopped(Status.NO_PROGRESS)
+                raise _Stopped(Status.NO_STEP if self.missing else Status.NO_PROGRESS)
             h = end - s
             # steps of this length in time that are needed, against those left
             hopeless = hopeless + 1 if (finish - s) * (finish + s) > left * h * (s + end) else 0
             if hopeless > _PATIENCE:
-                raise _Stopped(Status.NO_PROGRESS)
+                raise _Stopped(Status.NO_STEP if self.missing else Status.NO_PROGRESS)
 
             trial = self.attempt(s, h, state, slopes, scale)
             if not trial.error <= 1:
                 kept = max(0.1, 0.95 * trial.error**-0.2) if math.isfinite(trial.error) else 0.1
             else:
-                kept = 0.5 if np.any(trial.state[1] < 0) else 1.0
+                kept = 0.5 if np.any(self.parts(trial.state)[1] < 0) else 1.0
             if kept < 1:
                 self.rejected += 1
                 h *= kept
@@ -241,7 +279,7 @@ class _Integration:
                 continue
             while output < len(clocks) and clocks[output] <= end:
                 theta = (clocks[output] - s) / h
-                y = _interpolate(h, theta, state, slopes) if theta < 1 else trial.state
+                y = _interpolate(p.modes, h, theta, state, slopes) if theta < 1 else trial.state
                 self.record(output, y, bound)
                 output += 1
 
@@ -259,7 +297,7 @@ class _Integration:
         return state
 
 
-def _interpolate(h: float, theta: float, state: Array, slopes: Array) -> Array:
+def _interpolate(modes: int, h: float, theta: float, state: Array, slopes: Array) -> Array:
     """The state at the fraction ``theta`` of an attempted step, to order 4."""
     total = np.append(_WEIGHTS[6], 0.0)
     first, last = np.eye(7)[[0, 6]]
@@ -267,7 +305,7 @@ def _interpolate(h: float, theta: float, state: Array, slopes: Array) -> Array:
     inner = 2 * total - first - last + rest * _DENSE
     weights = h * theta * (total + rest * (first - total + theta * inner))
     y: Array = state + np.tensordot(weights, slopes, 1)
-    y[1] = np.maximum(y[1], 0)  # the polynomial may dip below, where the truth never is: 0 is nearer
+    y[modes:] = np.maximum(y[modes:], 0)  # the polynomial may dip below, where the truth never is: 0 is nearer
     return y
 
 
@@ -276,6 +314,7 @@ def _can_be_solved(p: Problem) -> bool:
     return bool(
         min(p.iterates, p.classes, p.modes, p.times_count, p.max_steps) >= 1
         and 0 < p.rtol < 1
+        and (p.step_kind != StepKind.POLYAK or p.reference is not None)
         and np.all(np.isfinite(times))
         and np.all(np.diff(times) >= 0)
         and np.all(p.eigenvalues >= 0)
@@ -292,6 +331,7 @@ def solve(
     n_statistics: int,
     n_judged: int | None = None,
     *,
+    resolution: float = 0.0,
     modes: bool = False,
 ) -> Solution:
     """Solve the mode equations of each iterate from ``start_time`` to the last output time.
@@ -305,15 +345,17 @@ def solve(
         ``start_mean`` and ``start_variance`` hold the state at ``start_time``.
     constants, rates, learning_rate, statistics : callable
         What depends on the loss: ``constants(problem) -> k``;
-        ``rates(problem, k, iterate, x, v) -> (offset, slope, noise)``, of
+        ``rates(problem, k, iterate, x, e, v) -> (offset, slope, noise)``, of
         ``dx/dt = γ (offset + slope (x − X*))`` and ``dv/dt = 2 γ slope v + γ² noise``;
-        ``learning_rate(problem, iterate, t) -> γ``;
-        ``statistics(problem, k, iterate, t, x, v) -> array [S]``.
+        ``learning_rate(problem, k, iterate, t, point) -> γ``, as in ``steps.py``;
+        ``statistics(problem, k, iterate, gamma, x, e, v) -> array [S]``; ``e = x − X*``.
     n_statistics : int
         S, how many numbers ``statistics`` returns.
     n_judged : int, optional
         How many of them, from the first, tell a divergence (a learning rate or a ridge may be large without one); all
         unless given.
+    resolution : float
+        How well the rates know ``e = x − X*``, in units of ``X*``; 0 where they are exact at the teacher.
     modes : bool
         Whether to keep ``x`` and ``v`` at all output times.
 
@@ -340,14 +382,14 @@ def solve(
     ...     step_arguments=np.full((1, 1), 0.5),
     ...     times=np.array([0.0, 40.0]),
     ... )
-    >>> def risk(x, v):
-    ...     return (x - 1) ** 2 + v
+    >>> def risk(e, v):
+    ...     return e**2 + v
     >>> solution = solve(
     ...     problem,
     ...     constants=lambda p: np.empty(0),
-    ...     rates=lambda p, k, m, x, v: (0 * x, -np.ones(1), risk(x, v)),
-    ...     learning_rate=lambda p, m, t: p.step_arguments[m, 0],
-    ...     statistics=lambda p, k, m, t, x, v: risk(x, v),
+    ...     rates=lambda p, k, m, x, e, v: (0 * x, -np.ones(1), risk(e, v)),
+    ...     learning_rate=lambda p, k, m, t, at: p.step_arguments[m, 0],
+    ...     statistics=lambda p, k, m, gamma, x, e, v: risk(e, v),
     ...     n_statistics=1,
     ... )
     >>> bool(abs(solution.statistics[0, 1, 0] / np.exp(-0.75 * 40) - 1) < 1e-7)
@@ -357,10 +399,13 @@ def solve(
     values = np.full((M, T, n_statistics), np.nan)
     mean, variance = (np.full((M, T, N), np.nan) if modes else None for _ in range(2))
     final_mean, final_variance = np.full((M, N), np.nan), np.full((M, N), np.nan)
+    final_auxiliary = np.full(M, np.nan)
     outcome = Outcome(Status.BAD_PROBLEM, 0, 0, 0.0, accepted=0, rejected=0, evaluations=0)
     if not _can_be_solved(problem):
-        return Solution(values, mean, variance, final_mean, final_variance, outcome)
+        return Solution(values, mean, variance, final_mean, final_variance, final_auxiliary, outcome)
 
+    if problem.reference is None:
+        problem = replace(problem, reference=np.full(N, np.nan))
     k = constants(problem)
     weightings = np.concatenate([np.ones((1, N)), problem.eigenvalues])
     for m in range(M):
@@ -372,6 +417,7 @@ def solve(
             statistics=statistics,
             iterate=m,
             judged=n_statistics if n_judged is None else n_judged,
+            resolution=resolution,
             weightings=weightings,
             teacher2=weightings @ problem.teacher**2,
             values=values[m],
@@ -381,7 +427,7 @@ def solve(
         status = Status.OK
         try:
             with np.errstate(all="ignore"):  # a step that overflows is no accident: it is rejected
-                e, final_variance[m] = here.run()
+                e, final_variance[m], final_auxiliary[m] = here.parts(here.run())
             final_mean[m] = problem.teacher + e
         except _Stopped as stopped:
             status = stopped.status
@@ -396,4 +442,4 @@ def solve(
         )
         if status != Status.OK:
             break
-    return Solution(values, mean, variance, final_mean, final_variance, outcome)
+    return Solution(values, mean, variance, final_mean, final_variance, final_auxiliary, outcome)

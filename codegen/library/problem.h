@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SGDLIMIT_ABI 1
+#define SGDLIMIT_ABI 2
 
 enum {
   SGDLIMIT_OK = 0,
@@ -20,7 +20,22 @@ enum {
   SGDLIMIT_NO_STEP = 6        /* a greedy learning rate does not exist */
 };
 
-enum { SGDLIMIT_CONSTANT = 0, SGDLIMIT_SCHEDULE = 1 };   /* later kinds are appended */
+/* How step_arguments are read: gamma; the schedule's parameters; the horizon, then gamma at equal steps of sqrt(t) up to
+ * it; none; none; none; eta and b. Later kinds are appended. From SGDLIMIT_LINE_SEARCH on gamma depends on the state: of
+ * the limit in solve, of the iterate in simulate. */
+enum {
+  SGDLIMIT_CONSTANT = 0,
+  SGDLIMIT_SCHEDULE = 1,
+  SGDLIMIT_TABLE = 2,
+  SGDLIMIT_LINE_SEARCH = 3,
+  SGDLIMIT_POLYAK = 4,
+  SGDLIMIT_GREEDY = 5,        /* the statistic is the kernel's */
+  SGDLIMIT_ADAGRAD_NORM = 6
+};
+
+/* What simulate tells of an iterate: norm2, overlap, distance2, reference_distance2, learning_rate; m, c, Q of each
+ * class. */
+enum { SGDLIMIT_SUMMARY = 5, SGDLIMIT_CLASS_SUMMARY = 3 };
 
 typedef struct sgdlimit_problem {
   uint64_t size;                  /* sizeof(sgdlimit_problem) as the caller knows it */
@@ -32,11 +47,11 @@ typedef struct sgdlimit_problem {
   const double *means;            /* [K][N] */
   const double *labels;           /* [K]; zeros when the target is not Labels */
   const double *teacher;          /* [N]; zeros when absent */
-  const double *reference;        /* [N] X° or NULL */
+  const double *reference;        /* [N] X°, or NULL: its statistics are then NaN */
   const double *parameters;       /* [M][P][K] in the order of sgdlimit_parameter_names */
   const double *start_mean;       /* [M][N] x_j at start_time */
   const double *start_variance;   /* [M][N] v_j at start_time (solve only) */
-  const double *start_auxiliary;  /* [M][aux] or NULL */
+  const double *start_auxiliary;  /* [M] the integral of sum_j G_j up to start_time, or NULL: zeros */
   int64_t step_kind;              /* SGDLIMIT_CONSTANT, ... */
   const double *step_arguments;   /* [M][step_arguments_count] */
   int64_t step_arguments_count;
@@ -48,9 +63,9 @@ typedef struct sgdlimit_problem {
   uint64_t seed;
   const volatile int32_t *cancel; /* or NULL; nonzero asks to stop */
   volatile int64_t *progress;     /* or NULL; solve: times done; simulate: steps done over all runs of this call */
-  double *statistics;             /* out. solve: [M][T][S]; simulate: [runs][M][T][4 + 3K] summaries */
+  double *statistics;             /* out. solve: [M][T][S]; simulate: [runs][M][T][SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY K] */
   double *mean, *variance;        /* out, solve: [M][T][N] or NULL */
-  double *final_mean, *final_variance, *final_auxiliary;   /* out, solve: [M][N] state at the last time, or NULL */
+  double *final_mean, *final_variance, *final_auxiliary;   /* out, solve: [M][N], [M][N], [M] at the last time, or NULL */
 } sgdlimit_problem;
 
 typedef struct sgdlimit_outcome {

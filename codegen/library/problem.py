@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -35,6 +34,26 @@ class StepKind(IntEnum):
 
     CONSTANT = 0
     SCHEDULE = 1
+    TABLE = 2  # the horizon, then γ at equal steps of √t up to it
+    LINE_SEARCH = 3  # from here on γ depends on the state: of the limit in a solve, of the iterate in a simulation
+    POLYAK = 4
+    GREEDY = 5  # the statistic is the kernel's
+    ADAGRAD_NORM = 6
+
+
+SUMMARY = ("norm2", "overlap", "distance2", "reference_distance2", "learning_rate")
+CLASS_SUMMARY = ("m", "c", "Q")
+
+
+def summary_size(classes: int) -> int:
+    """How many numbers a simulation tells of an iterate: `SUMMARY`, then `CLASS_SUMMARY` of each class.
+
+    Examples
+    --------
+    >>> summary_size(2)
+    11
+    """
+    return len(SUMMARY) + len(CLASS_SUMMARY) * classes
 
 
 @dataclass(eq=False)
@@ -90,13 +109,13 @@ class Problem:
     teacher : array [N]
         Teacher direction X*; zeros when absent.
     reference : array [N], optional
-        The point X° of ``reference_distance2``.
+        The point X° of Polyak's learning rate and of ``optimum_distance2``, which is NaN without one.
     parameters : array [M, P, K]
         The loss's parameters, in the order of the kernel's parameter names.
     start_mean, start_variance : array [M, N]
         Mean and variance of each iterate's modes at ``start_time``; a simulation reads the mean alone.
-    start_auxiliary : array [M, aux], optional
-        Auxiliary state at ``start_time``.
+    start_auxiliary : array [M], optional
+        The integral of ``Σ_j G_j`` up to ``start_time``; zeros unless given.
     step_kind : int
         How ``step_arguments`` are read, a `StepKind`.
     step_arguments : array [M, count]
@@ -157,6 +176,7 @@ class Problem:
             "parameters": (M, self.parameters.shape[1], K),
             "start_mean": (M, N),
             "start_variance": (M, N),
+            "start_auxiliary": (M,),
             "step_arguments": (M, self.step_arguments_count),
             "times": (self.times_count,),
         }
@@ -189,6 +209,3 @@ class Problem:
     def step_arguments_count(self) -> int:
         """Number of arguments of the learning rate."""
         return int(self.step_arguments.shape[1])
-
-
-LearningRate = Callable[[Problem, int, float], float]

@@ -8,7 +8,6 @@
 static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn);
 static inline double target(double label, double r_star, double xi, double uniform, const double *par, int64_t stride);
 static inline double ridge(const double *par, int64_t stride);
-static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t);
 
 enum { COORDINATE_STEPS_PER_LOOK = 1 << 20 };   /* between looks at the cancel flag: about a millisecond */
 
@@ -27,6 +26,8 @@ typedef struct simulation {
   double *iterates;           /* [M][length] */
   reals *sums;                /* [M][2][VECTORS] of a sweep: ||X||^2 and <x, X> */
   double *norm2, *r;          /* [M] */
+  double *gradient2;          /* [M] sum of ||g||^2/d^2 over the steps so far, g the whole stochastic gradient */
+  double *at_iterate;         /* [7][N] e, v = 0, offset, slope, noise, work; then the constants */
   double *norm2_bound;        /* [M] beyond it the iterate has diverged */
   update *updates;            /* [M] */
   double *cumulated;          /* [K] cumulated probabilities of the classes */
@@ -118,18 +119,49 @@ static int64_t drawn_class(const simulation *s, double uniform) {
   return class;
 }
 
+static double square_norm(int64_t length, const double *x) {
+  reals sum[VECTORS] = {{0}};
+  for (int64_t block = 0; block < length; block += LANES)
+    for (int v = 0; v < VECTORS; v++) {
+      const reals x_j = load(x + block + v * LANES_PER_VECTOR);
+      sum[v] += x_j * x_j;
+    }
+  return sum_of_lanes(sum);
+}
+
+/* The learning rate at time t. Where it depends on the state, that is the iterate's own: its score law is exact, so x = X
+ * and v = 0. */
+static double rate_of_iterate(const simulation *s, int64_t iterate, double t) {
+  const sgdlimit_problem *p = s->problem;
+  if (!depends_on_state(p)) return learning_rate(p, NULL, iterate, t, NULL);
+  const int64_t N = p->modes;
+  const double *x = s->iterates + iterate * s->length;
+  double *e = s->at_iterate, *v = e + N, *offset = v + N, *slope = offset + N, *noise = slope + N;
+  double *k = noise + 3 * N;
+  const point at = {x, e, v, offset, slope, noise, s->gradient2[iterate], noise + N};
+  if (p->step_kind != SGDLIMIT_ADAGRAD_NORM) {
+    for (int64_t j = 0; j < N; j++) e[j] = x[j] - p->teacher[j];
+    rates(p, k, iterate, x, e, v, offset, slope, noise);
+  }
+  return learning_rate(p, k, iterate, t, &at);
+}
+
 /* One iterate's update from its scores at time t, the step's class, and its sample's chances. */
-static inline update sgd_update(const simulation *s, int64_t iterate, double t, int64_t class, double r_star, double xi,
+static inline update sgd_update(simulation *s, int64_t iterate, double t, int64_t class, double r_star, double xi,
                                 double uniform) {
   const sgdlimit_problem *p = s->problem;
   const int64_t K = p->classes;
   const double *par = PARAMETERS > 0 ? p->parameters + iterate * PARAMETERS * K + class : NULL;
-  const double r = s->r[iterate], n = sqrt(s->norm2[iterate]);
+  const double r = s->r[iterate], n = sqrt(s->norm2[iterate]), d = p->dimension;
   const double y = target(p->labels[class], r_star, xi, uniform, par, K);
   double dr, dn;
   gradient(r, n, y, par, K, &dr, &dn);
-  const double step = learning_rate(p, iterate, t) / p->dimension;
   const double shrinkage = (n > 0 ? dn / n : 0) + ridge(par, K);
+  if (p->step_kind == SGDLIMIT_ADAGRAD_NORM) {   /* g = dr x + shrinkage X */
+    const double cross = dr * shrinkage * r, own = shrinkage * n;
+    s->gradient2[iterate] += (dr * dr * square_norm(s->length, s->x) + 2 * cross + own * own) / (d * d);
+  }
+  const double step = rate_of_iterate(s, iterate, t) / d;
   return (update){.kept = 1 - step * shrinkage, .added = -step * dr};
 }
 
@@ -141,8 +173,8 @@ static void apply_update(simulation *s, int64_t iterate) {
   s->updates[iterate] = (update){.kept = 1, .added = 0};
 }
 
-/* norm2, overlap, distance2, reference_distance2; m, c, Q of each class. */
-static void summarise(const simulation *s, int64_t iterate, double *summary) {
+/* norm2, overlap, distance2, reference_distance2, learning_rate; m, c, Q of each class. */
+static void summarise(const simulation *s, int64_t iterate, double t, double *summary) {
   const double *X = s->iterates + iterate * s->length;
   reals norm2[VECTORS] = {{0}}, overlap[VECTORS] = {{0}}, distance2[VECTORS] = {{0}}, reference2[VECTORS] = {{0}};
   for (int64_t block = 0; block < s->length; block += LANES)
@@ -157,7 +189,8 @@ static void summarise(const simulation *s, int64_t iterate, double *summary) {
   summary[0] = sum_of_lanes(norm2);
   summary[1] = sum_of_lanes(overlap);
   summary[2] = sum_of_lanes(distance2);
-  summary[3] = sum_of_lanes(reference2);
+  summary[3] = s->reference ? sum_of_lanes(reference2) : NAN;
+  summary[4] = rate_of_iterate(s, iterate, t);
   for (int64_t class = 0; class < s->problem->classes; class++) {
     const double *root = s->roots + class * s->length, *mean = s->means + class * s->length;
     reals m[VECTORS] = {{0}}, c[VECTORS] = {{0}}, Q[VECTORS] = {{0}};
@@ -169,9 +202,10 @@ static void summarise(const simulation *s, int64_t iterate, double *summary) {
         c[v] += (root_j * X_j) * (root_j * load(s->teacher + j));
         Q[v] += (root_j * X_j) * (root_j * X_j);
       }
-    summary[4 + 3 * class] = sum_of_lanes(m);
-    summary[5 + 3 * class] = sum_of_lanes(c);
-    summary[6 + 3 * class] = sum_of_lanes(Q);
+    double *of_class = summary + SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * class;
+    of_class[0] = sum_of_lanes(m);
+    of_class[1] = sum_of_lanes(c);
+    of_class[2] = sum_of_lanes(Q);
   }
 }
 
@@ -185,7 +219,8 @@ static int has_diverged(const simulation *s, int64_t iterate, double norm2) {
 /* One run; on trouble its status, with `outcome` telling the iterate and the time. `done` counts steps over runs. */
 static int32_t simulate_run(simulation *s, int64_t run, int64_t *done, sgdlimit_outcome *outcome) {
   const sgdlimit_problem *p = s->problem;
-  const int64_t M = p->iterates, K = p->classes, N = p->modes, T = p->times_count, values = 4 + 3 * K;
+  const int64_t M = p->iterates, K = p->classes, N = p->modes, T = p->times_count;
+  const int64_t values = SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * K;
   const int64_t look_every = 1 + COORDINATE_STEPS_PER_LOOK / (s->length * M);
   int64_t next_look = *done;
   double *statistics = p->statistics + (run - p->first_run) * M * T * values;
@@ -194,6 +229,7 @@ static int32_t simulate_run(simulation *s, int64_t run, int64_t *done, sgdlimit_
   seed_generator(&s->chances, p->seed, (uint64_t)run, CHANCES);
   memset(s->x, 0, (size_t)s->length * sizeof *s->x);
   for (int64_t m = 0; m < M; m++) {
+    s->gradient2[m] = p->start_auxiliary ? p->start_auxiliary[m] : 0;
     memcpy(s->iterates + m * s->length, p->start_mean + m * N, (size_t)N * sizeof(double));
     memset(s->iterates + m * s->length + N, 0, (size_t)(s->length - N) * sizeof(double));
     s->updates[m] = (update){.kept = 1, .added = 0};
@@ -225,13 +261,17 @@ static int32_t simulate_run(simulation *s, int64_t run, int64_t *done, sgdlimit_
           return SGDLIMIT_DIVERGED;
         }
         s->updates[m] = sgd_update(s, m, t, class, r_star, s->xi[chance], s->label_uniform[chance]);
+        if (isnan(s->updates[m].kept) && depends_on_state(p)) {
+          outcome->iterate = m;
+          return SGDLIMIT_NO_STEP;
+        }
       }
     }
     outcome->time = (double)step / p->dimension;
     for (int64_t m = 0; m < M; m++) {
       double *summary = statistics + (m * T + output) * values;
       apply_update(s, m);
-      summarise(s, m, summary);
+      summarise(s, m, outcome->time, summary);
       if (has_diverged(s, m, summary[0])) {
         outcome->iterate = m;
         return SGDLIMIT_DIVERGED;
@@ -246,6 +286,7 @@ static int can_be_simulated(const sgdlimit_problem *p) {
   if (p->iterates < 1 || p->classes < 1 || p->modes < 1 || p->times_count < 1 || p->runs < 0 || p->first_run < 0)
     return 0;
   if (p->dimension != (double)p->modes) return 0;   /* a mode is a coordinate here */
+  if (!has_step_arguments(p)) return 0;
   if (!(p->start_time >= 0)) return 0;
   for (int64_t i = 0; i < p->times_count; i++)
     if (!(p->times[i] >= (i > 0 ? p->times[i - 1] : p->start_time))) return 0;
@@ -259,9 +300,10 @@ static int can_be_simulated(const sgdlimit_problem *p) {
 static double *lay_out(simulation *s) {
   const sgdlimit_problem *p = s->problem;
   const int64_t M = p->iterates, K = p->classes, L = s->length;
-  const double doubles = (double)L * (double)(2 * K + M + 3) + (double)(2 * LANES + 5) * (double)M + (double)K;
+  const int64_t rows = 2 * K + M + 3 + (depends_on_state(p) ? 7 : 0), others = constants_count(p) + K;
+  const double doubles = (double)L * (double)rows + (double)(2 * LANES + 6) * (double)M + (double)others;
   if (doubles > (double)(PTRDIFF_MAX / 2 / (int64_t)sizeof(double))) return NULL;
-  const size_t bytes = ((size_t)(L * (2 * K + M + 3) + (2 * LANES + 5) * M + K) * sizeof(double) + 63) / 64 * 64;
+  const size_t bytes = ((size_t)(L * rows + (2 * LANES + 6) * M + others) * sizeof(double) + 63) / 64 * 64;
   double *memory = aligned_alloc(64, bytes);   /* rows and sums at whole cache lines: they are whole blocks long */
   if (!memory) return NULL;
   double *next = memory;
@@ -276,7 +318,9 @@ static double *lay_out(simulation *s) {
   s->norm2 = next, next += M;
   s->r = next, next += M;
   s->norm2_bound = next, next += M;
-  s->cumulated = next;
+  s->gradient2 = next, next += M;
+  s->cumulated = next, next += K;
+  s->at_iterate = next;
   return memory;
 }
 
@@ -289,7 +333,8 @@ static void copy_padded(double *to, const double *from, int64_t count, int64_t l
 int32_t sgdlimit_simulate(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
   *outcome = (sgdlimit_outcome){.status = SGDLIMIT_BAD_PROBLEM};
   if (!can_be_simulated(p)) return outcome->status;
-  const int64_t K = p->classes, N = p->modes, values = p->iterates * p->times_count * (4 + 3 * K);
+  const int64_t K = p->classes, N = p->modes, S = SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * K;
+  const int64_t values = p->iterates * p->times_count * S;
   simulation s = {.problem = p, .length = (N + BLOCK - 1) / BLOCK * BLOCK};
   double *memory = lay_out(&s);
   if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
@@ -304,6 +349,10 @@ int32_t sgdlimit_simulate(const sgdlimit_problem *p, sgdlimit_outcome *outcome) 
   copy_padded(s.teacher, p->teacher, N, s.length);
   if (p->reference) copy_padded(s.reference, p->reference, N, s.length);
   else s.reference = NULL;
+  if (depends_on_state(p)) {
+    for (int64_t j = 0; j < N; j++) s.at_iterate[N + j] = 0;
+    constants(p, s.at_iterate + 7 * N);
+  }
   for (int64_t i = 0; i < p->runs * values; i++) p->statistics[i] = NAN;
 
   outcome->status = SGDLIMIT_OK;

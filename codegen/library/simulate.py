@@ -7,10 +7,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
-from sgdlimit.codegen.library.problem import Array, LearningRate, Problem, Status, Trouble
+from sgdlimit.codegen.library.integrate import Constants, Rates
+from sgdlimit.codegen.library.problem import (
+    CLASS_SUMMARY,
+    SUMMARY,
+    Array,
+    Problem,
+    Status,
+    StepKind,
+    Trouble,
+    summary_size,
+)
+from sgdlimit.codegen.library.steps import LearningRate, Point, depends_on_state
 
 Gradient = Callable[[Array, Array, Array, Array], tuple[Array, Array]]
 Target = Callable[[Array, Array, Array, Array, Array], Array]
@@ -24,29 +36,48 @@ NORMALS_AT_ONCE = 1 << 10
 CHANCES_AT_ONCE = 1 << 8
 
 
-def simulate(problem: Problem, gradient: Gradient, target: Target, learning_rate: LearningRate, ridge: Ridge) -> Array:
-    """Simulate the runs ``first_run .. first_run + runs - 1``, each a function of (seed, run) alone.
+class Sgd(NamedTuple):
+    """What streaming SGD is made of on one model.
 
-    The loss's functions act elementwise on arrays ``[run, iterate]`` (or with 1 in place of either);
-    ``parameters`` are ``[P, run, iterate]``, of the class that each run has drawn.
+    The loss's functions act elementwise on arrays ``[run, iterate]`` (or with 1 in place of either); ``parameters`` are
+    ``[P, run, iterate]``, of the class that each run has drawn.
+
+    Parameters
+    ----------
+    gradient : callable
+        ``gradient(r, n, y, parameters)`` returns the adversarial loss's derivatives in r and in n.
+    target : callable
+        ``target(label, r_star, xi, uniform, parameters)`` returns y.
+    ridge : callable
+        ``ridge(parameters)`` returns τ.
+    learning_rate : callable
+        ``learning_rate(problem, k, iterate, t, point)``, as in ``steps.py``.
+    constants, rates : callable
+        As in ``integrate.py``; for learning rates that follow the iterate.
+    """
+
+    gradient: Gradient
+    target: Target
+    ridge: Ridge
+    learning_rate: LearningRate
+    constants: Constants
+    rates: Rates
+
+
+def simulate(problem: Problem, sgd: Sgd) -> Array:
+    """Simulate the runs ``first_run .. first_run + runs - 1``, each a function of (seed, run) alone.
 
     Parameters
     ----------
     problem : Problem
         The problem; ``dimension`` must be the number of modes, since a mode is a coordinate here.
-    gradient : callable
-        ``gradient(r, n, y, parameters)`` returns the adversarial loss's derivatives in r and in n.
-    target : callable
-        ``target(label, r_star, xi, uniform, parameters)`` returns y.
-    learning_rate : callable
-        ``learning_rate(problem, iterate, t)``.
-    ridge : callable
-        ``ridge(parameters)`` returns τ.
+    sgd : Sgd
+        The model.
 
     Returns
     -------
-    array [runs, M, T, 4 + 3K]
-        At each time ``norm2, overlap, distance2, reference_distance2``, then m, c, Q of each class.
+    array [runs, M, T, summary_size(K)]
+        At each time `SUMMARY`, then `CLASS_SUMMARY` of each class.
 
     Raises
     ------
@@ -64,19 +95,21 @@ def simulate(problem: Problem, gradient: Gradient, target: Target, learning_rate
     ...     teacher=one[0], parameters=np.empty((1, 0, 1)), start_mean=one, start_variance=0 * one,
     ...     step_arguments=0.5 * one, times=np.array([10.0]),
     ... )
-    >>> simulate(
-    ...     problem,
+    >>> sgd = Sgd(
     ...     gradient=lambda r, n, y, parameters: (r - y, 0 * n),
     ...     target=lambda label, r_star, xi, uniform, parameters: r_star,
-    ...     learning_rate=lambda problem, iterate, t: 0.5,
     ...     ridge=lambda parameters: 0,
-    ... ).tolist()
-    [[[[1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0]]]]
+    ...     learning_rate=lambda problem, k, iterate, t, point: 0.5,
+    ...     constants=lambda problem: np.empty(0),
+    ...     rates=lambda problem, k, iterate, x, e, v: (0 * x, -1 + 0 * x, 0 * x),
+    ... )
+    >>> simulate(problem, sgd).tolist()
+    [[[[1.0, 1.0, 0.0, nan, 0.5, 0.0, 1.0, 1.0]]]]
     """
     if not can_be_simulated(problem):
         raise Trouble(Status.BAD_PROBLEM, iterate=0, run=problem.first_run, time=problem.start_time)
     M, T, K = problem.iterates, problem.times_count, problem.classes
-    summaries = np.full((problem.runs, M, T, 4 + 3 * K), np.nan)
+    summaries = np.full((problem.runs, M, T, summary_size(K)), np.nan)
     together = max(1, COORDINATES_TOGETHER // (M * problem.modes))
     if problem.progress is not None:
         problem.progress[0] = 0
@@ -85,7 +118,7 @@ def simulate(problem: Problem, gradient: Gradient, target: Target, learning_rate
         with np.errstate(all="ignore"):
             for begin in range(0, problem.runs, together):
                 chunk = summaries[begin : begin + together]
-                simulate_together(problem, problem.first_run + begin, chunk, gradient, target, learning_rate, ridge)
+                simulate_together(problem, problem.first_run + begin, chunk, sgd)
     except Trouble as trouble:
         trouble.curve = summaries
         raise
@@ -103,15 +136,26 @@ def can_be_simulated(problem: Problem) -> bool:
     )
 
 
-def simulate_together(
-    problem: Problem,
-    first_run: int,
-    summaries: Array,
-    gradient: Gradient,
-    target: Target,
-    learning_rate: LearningRate,
-    ridge: Ridge,
-) -> None:
+def learning_rates(problem: Problem, k: Array, sgd: Sgd, iterates: Array, gradient2: Array, t: float) -> Array:
+    """γ of each iterate, ``[run, M]``.
+
+    Where it depends on the state, that is the iterate's own: its score law is exact, so ``x = X`` and ``v = 0``.
+    """
+    M = problem.iterates
+    if not depends_on_state(problem):
+        return np.broadcast_to([sgd.learning_rate(problem, k, m, t, None) for m in range(M)], iterates.shape[:2])
+    found = np.empty(iterates.shape[:2])
+    for run, m in np.ndindex(found.shape):
+        x, none = iterates[run, m], np.zeros(problem.modes)
+        e = x - problem.teacher
+        own = problem.step_kind == StepKind.ADAGRAD_NORM  # needs no rates
+        rates = (none, none, none) if own else sgd.rates(problem, k, m, x, e, none)
+        at = Point(x, e, none, *rates, gradient2[run, m])
+        found[run, m] = sgd.learning_rate(problem, k, m, t, at)
+    return found
+
+
+def simulate_together(problem: Problem, first_run: int, summaries: Array, sgd: Sgd) -> None:
     """Advance the runs from ``first_run`` on, one for each row of ``summaries``, and fill it."""
     M, N, d = problem.iterates, problem.modes, problem.dimension
     runs = len(summaries)
@@ -127,6 +171,9 @@ def simulate_together(
     x, mean = np.empty((runs, N)), np.empty((runs, N))
     z = np.empty((runs, max(1, NORMALS_AT_ONCE // N), N))
     drawn = np.empty((3, runs, CHANCES_AT_ONCE))
+    k = sgd.constants(problem)
+    # the sum of ‖g‖²/d² over the steps so far, g the whole stochastic gradient
+    gradient2 = np.zeros((runs, M)) + (0.0 if problem.start_auxiliary is None else problem.start_auxiliary)
 
     first_step = done = steps_until(problem, problem.start_time)
     for output, time in enumerate(problem.times):
@@ -158,18 +205,23 @@ def simulate_together(
 
             of_class = parameters[:, class_]  # [P, run, M]
             label, xi, uniform = problem.labels[class_], drawn[1, :, chance], drawn[2, :, chance]
-            y = target(label[:, np.newaxis], r_star, xi[:, np.newaxis], uniform[:, np.newaxis], of_class)
+            y = sgd.target(label[:, np.newaxis], r_star, xi[:, np.newaxis], uniform[:, np.newaxis], of_class)
             n = np.sqrt(norm2)
-            dr, dn = gradient(r, n, y, of_class)
-            pace = np.array([learning_rate(problem, m, step / d) for m in range(M)]) / d
-            shrinkage = np.divide(dn, n, out=np.zeros_like(n), where=n > 0) + ridge(of_class)
+            dr, dn = sgd.gradient(r, n, y, of_class)
+            shrinkage = np.divide(dn, n, out=np.zeros_like(n), where=n > 0) + sgd.ridge(of_class)
+            if problem.step_kind == StepKind.ADAGRAD_NORM:  # g = dr x + shrinkage X
+                x2 = np.einsum("rn,rn->r", x, x)[:, np.newaxis]
+                gradient2 += (dr**2 * x2 + 2 * dr * shrinkage * r + shrinkage**2 * norm2) / d**2
+            pace = learning_rates(problem, k, sgd, iterates, gradient2, step / d) / d
+            refuse_missing(pace, first_run, step / d)
             np.multiply((pace * dr)[:, :, np.newaxis], x[:, np.newaxis], out=change)
             iterates *= (1 - pace * shrinkage)[:, :, np.newaxis]
             iterates -= change
             if problem.progress is not None:
                 problem.progress[0] += runs
         done = stop
-        summaries[:, :, output] = summarise(problem, iterates)
+        rates = learning_rates(problem, k, sgd, iterates, gradient2, done / d)
+        summaries[:, :, output] = summarise(problem, iterates, rates)
         refuse_divergence(summaries[:, :, output, 0], norm2_bound, first_run, done / d)
 
 
@@ -186,16 +238,26 @@ def refuse_divergence(norm2: Array, bound: Array, first_run: int, time: float) -
         raise Trouble(Status.DIVERGED, iterate=iterate, run=first_run + run, time=time)
 
 
-def summarise(problem: Problem, iterates: Array) -> Array:
-    """Summaries ``[run, M, 4 + 3K]`` of iterates ``[run, M, N]``."""
-    summary = np.zeros((*iterates.shape[:2], 4 + 3 * problem.classes))
+def refuse_missing(pace: Array, first_run: int, time: float) -> None:
+    """Raise for the first run, then iterate, without a learning rate."""
+    missing = np.isnan(pace)
+    if missing.any():
+        run, iterate = np.argwhere(missing)[0].tolist()
+        raise Trouble(Status.NO_STEP, iterate=iterate, run=first_run + run, time=time)
+
+
+def summarise(problem: Problem, iterates: Array, learning_rates: Array) -> Array:
+    """Summaries ``[run, M, summary_size(K)]`` of iterates ``[run, M, N]``."""
+    summary = np.full((*iterates.shape[:2], summary_size(problem.classes)), np.nan)
     summary[..., 0] = np.sum(iterates**2, axis=-1)
     summary[..., 1] = np.sum(iterates * problem.teacher, axis=-1)
     summary[..., 2] = np.sum((iterates - problem.teacher) ** 2, axis=-1)
     if problem.reference is not None:
         summary[..., 3] = np.sum((iterates - problem.reference) ** 2, axis=-1)
+    summary[..., 4] = learning_rates
     for class_, (mean, eigenvalue) in enumerate(zip(problem.means, problem.eigenvalues, strict=True)):
-        summary[..., 4 + 3 * class_] = np.sum(mean * iterates, axis=-1)
-        summary[..., 5 + 3 * class_] = np.sum(eigenvalue * iterates * problem.teacher, axis=-1)
-        summary[..., 6 + 3 * class_] = np.sum(eigenvalue * iterates**2, axis=-1)
+        first = len(SUMMARY) + len(CLASS_SUMMARY) * class_
+        summary[..., first] = np.sum(mean * iterates, axis=-1)
+        summary[..., first + 1] = np.sum(eigenvalue * iterates * problem.teacher, axis=-1)
+        summary[..., first + 2] = np.sum(eigenvalue * iterates**2, axis=-1)
     return summary

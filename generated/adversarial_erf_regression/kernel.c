@@ -3,7 +3,7 @@
  *   target     Teacher('erf(r_star/sqrt(2)) + sigma*xi')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 2. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * Written by sgdlimit, generator format 3. To write it again: sgdlimit generate SPEC --out DIRECTORY
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */
 
@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SGDLIMIT_ABI 1
+#define SGDLIMIT_ABI 2
 
 enum {
   SGDLIMIT_OK = 0,
@@ -32,7 +32,22 @@ enum {
   SGDLIMIT_NO_STEP = 6        /* a greedy learning rate does not exist */
 };
 
-enum { SGDLIMIT_CONSTANT = 0, SGDLIMIT_SCHEDULE = 1 };   /* later kinds are appended */
+/* How step_arguments are read: gamma; the schedule's parameters; the horizon, then gamma at equal steps of sqrt(t) up to
+ * it; none; none; none; eta and b. Later kinds are appended. From SGDLIMIT_LINE_SEARCH on gamma depends on the state: of
+ * the limit in solve, of the iterate in simulate. */
+enum {
+  SGDLIMIT_CONSTANT = 0,
+  SGDLIMIT_SCHEDULE = 1,
+  SGDLIMIT_TABLE = 2,
+  SGDLIMIT_LINE_SEARCH = 3,
+  SGDLIMIT_POLYAK = 4,
+  SGDLIMIT_GREEDY = 5,        /* the statistic is the kernel's */
+  SGDLIMIT_ADAGRAD_NORM = 6
+};
+
+/* What simulate tells of an iterate: norm2, overlap, distance2, reference_distance2, learning_rate; m, c, Q of each
+ * class. */
+enum { SGDLIMIT_SUMMARY = 5, SGDLIMIT_CLASS_SUMMARY = 3 };
 
 typedef struct sgdlimit_problem {
   uint64_t size;                  /* sizeof(sgdlimit_problem) as the caller knows it */
@@ -44,11 +59,11 @@ typedef struct sgdlimit_problem {
   const double *means;            /* [K][N] */
   const double *labels;           /* [K]; zeros when the target is not Labels */
   const double *teacher;          /* [N]; zeros when absent */
-  const double *reference;        /* [N] X° or NULL */
+  const double *reference;        /* [N] X°, or NULL: its statistics are then NaN */
   const double *parameters;       /* [M][P][K] in the order of sgdlimit_parameter_names */
   const double *start_mean;       /* [M][N] x_j at start_time */
   const double *start_variance;   /* [M][N] v_j at start_time (solve only) */
-  const double *start_auxiliary;  /* [M][aux] or NULL */
+  const double *start_auxiliary;  /* [M] the integral of sum_j G_j up to start_time, or NULL: zeros */
   int64_t step_kind;              /* SGDLIMIT_CONSTANT, ... */
   const double *step_arguments;   /* [M][step_arguments_count] */
   int64_t step_arguments_count;
@@ -60,9 +75,9 @@ typedef struct sgdlimit_problem {
   uint64_t seed;
   const volatile int32_t *cancel; /* or NULL; nonzero asks to stop */
   volatile int64_t *progress;     /* or NULL; solve: times done; simulate: steps done over all runs of this call */
-  double *statistics;             /* out. solve: [M][T][S]; simulate: [runs][M][T][4 + 3K] summaries */
+  double *statistics;             /* out. solve: [M][T][S]; simulate: [runs][M][T][SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY K] */
   double *mean, *variance;        /* out, solve: [M][T][N] or NULL */
-  double *final_mean, *final_variance, *final_auxiliary;   /* out, solve: [M][N] state at the last time, or NULL */
+  double *final_mean, *final_variance, *final_auxiliary;   /* out, solve: [M][N], [M][N], [M] at the last time, or NULL */
 } sgdlimit_problem;
 
 typedef struct sgdlimit_outcome {
@@ -413,15 +428,73 @@ static double crossing2(double z_star, const double *context) {
   return -2.0*erf(0.7071067811865476*ell) + erf(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given) + erf(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given);
 }
 
+/* ---- Learning rates --------------------------------------------------------------------------------------------
+ * A greedy one makes a statistic phi fall fastest: where dphi/dt = -gamma first + gamma^2 second, that is
+ * gamma = first/(2 second). AdaGrad-norm's is eta/sqrt(b^2 + int sum_j G_j dt). */
+
+/* A state, and the rates at it. */
+typedef struct point {
+  const double *x, *e, *v, *offset, *slope, *noise;   /* [N] e = x - X* */
+  double accumulated;   /* the integral of sum_j noise_j so far */
+  double *work;         /* [2N] */
+} point;
+
+typedef struct descent {
+  double first, second;
+} descent;
+
+static double rate_at_time(const sgdlimit_problem *p, int64_t iterate, double t);
+static descent line_search_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at);
+static descent polyak_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at);
+static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at);
+
+static int depends_on_state(const sgdlimit_problem *p) { return p->step_kind >= SGDLIMIT_LINE_SEARCH; }
+
+static int has_step_arguments(const sgdlimit_problem *p) {
+  const int64_t count = p->step_arguments_count;
+  switch (p->step_kind) {
+    case SGDLIMIT_TABLE: return count > 2;
+    case SGDLIMIT_ADAGRAD_NORM: return count == 2;
+    case SGDLIMIT_POLYAK: return p->reference != NULL;
+    default: return 1;
+  }
+}
+
+/* NaN where no gamma is the best: phi falls ever faster with gamma. At rest any would do, and 0 is one. */
+static double steepest(descent d) {
+  if (d.second > 0) return d.first > 0 ? d.first / (2 * d.second) : 0;
+  return d.second == 0 && d.first <= 0 ? 0 : NAN;
+}
+
+static double from_table(const double *arguments, int64_t count, double t) {
+  const double *values = arguments + 1, last = (double)(count - 2);
+  const double place = fmin(fmax(sqrt(t / arguments[0]), 0) * last, last);
+  const int64_t left = place < last ? (int64_t)place : count - 3;
+  const double share = place - (double)left;
+  return (1 - share) * values[left] + share * values[left + 1];
+}
+
+static double learning_rate(const sgdlimit_problem *p, const double *k, int64_t iterate, double t, const point *at) {
+  const double *arguments = p->step_arguments + iterate * p->step_arguments_count;
+  switch (p->step_kind) {
+    case SGDLIMIT_LINE_SEARCH: return steepest(line_search_descent(p, k, iterate, at));
+    case SGDLIMIT_POLYAK: return steepest(polyak_descent(p, k, iterate, at));
+    case SGDLIMIT_GREEDY: return steepest(greedy_descent(p, k, iterate, at));
+    case SGDLIMIT_ADAGRAD_NORM: return arguments[0] / sqrt(arguments[1] * arguments[1] + at->accumulated);
+    case SGDLIMIT_TABLE: return from_table(arguments, p->step_arguments_count, t);
+    default: return rate_at_time(p, iterate, t);
+  }
+}
+
 /* ---- This model --------------------------------------------------------------------------------------------------
  * loss       (erf(r/sqrt(2)) - y)**2/2
  * target     Teacher('erf(r_star/sqrt(2)) + sigma*xi')
  * adversary  l2 ball of radius epsilon
  */
 
-enum { PARAMETERS = 3, STATISTICS = 8, JUDGED_STATISTICS = 6 };
-
-static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t);
+enum { PARAMETERS = 3, STATISTICS = 9, JUDGED_STATISTICS = 7 };
+/* How well the rates know x - X*, in units of X*. */
+static const double RESOLUTION = 2e-14;
 
 /* The law of the score given the class, in the symbols of the theory (section 2). */
 typedef struct score { double n, m_star, Q_star, m, beta, Q_perp; } score;
@@ -455,24 +528,26 @@ static void constants(const sgdlimit_problem *p, double *k) {
 }
 
 /* What the coefficients of class i are functions of, from the state. */
-static void class_score(const sgdlimit_problem *p, const double *k, int64_t i, const double *x, const double *v,
-                        double n, score *w) {
+static void class_score(const sgdlimit_problem *p, const double *k, int64_t i, const double *x, const double *e,
+                        const double *v, double n, score *w) {
   const double *lam = p->eigenvalues + i * p->modes;
   const double *mu = p->means + i * p->modes;
   const double *x_star = p->teacher;
   const double m_star = k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 0];
   const double Q_star = k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 1];
-  double m = 0, sum_beta = 0;
-  #pragma omp simd reduction(+ : m, sum_beta)
+  double m = 0, sum_beta = 0, sum_beta1 = 0;
+  #pragma omp simd reduction(+ : m, sum_beta, sum_beta1)
   for (int64_t j = 0; j < p->modes; j++) {
     m += mu[j]*x[j];
     sum_beta += lam[j]*x[j]*x_star[j];
+    sum_beta1 += e[j]*lam[j]*x_star[j];
   }
   const double beta = (Q_star > 0.0 ? sum_beta/Q_star : 0.0);
+  const double beta1 = (Q_star > 0.0 ? sum_beta1/Q_star : -1.0);
   double Q_perp = 0;
   #pragma omp simd reduction(+ : Q_perp)
   for (int64_t j = 0; j < p->modes; j++) {
-    Q_perp += (square(-beta*x_star[j] + x[j]) + v[j])*lam[j];
+    Q_perp += (square(-beta1*x_star[j] + e[j]) + v[j])*lam[j];
   }
   w->n = n;
   w->m_star = m_star;
@@ -981,8 +1056,8 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
 }
 
 /* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j */
-static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *v,
-                  double *offset, double *slope, double *noise) {
+static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
+                  const double *v, double *offset, double *slope, double *noise) {
   const double *x_star = p->teacher;
   const double *omega = p->weights;
   const double p_tau = p->parameters[(iterate * 3 + 1) * p->classes];
@@ -1000,7 +1075,7 @@ static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, c
     const double *mu = p->means + i * p->modes;
     const double *par = p->parameters + iterate * 3 * p->classes + i;
     score w;
-    class_score(p, k, i, x, v, n, &w);
+    class_score(p, k, i, x, e, v, n, &w);
     const double probability = p->probabilities[i];
     double A, B, F, I, BD;
     rate_coefficients(&w, p->labels[i], par, p->classes, &A, &B, &F, &I, &BD);
@@ -1027,18 +1102,19 @@ static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, c
 }
 
 /* The statistics, in the order of sgdlimit_statistic_names. */
-static void statistics(const sgdlimit_problem *p, const double *k, int64_t iterate, double t, const double *x,
-                       const double *v, double *out) {
+static void statistics(const sgdlimit_problem *p, const double *k, int64_t iterate, double gamma, const double *x,
+                       const double *e, const double *v, double *out) {
   const double *x_star = p->teacher;
+  const double *x_optimum = p->reference;
   const double teacher_norm2 = k[0];
   const double p_tau = p->parameters[(iterate * 3 + 1) * p->classes];
-  const double gamma = learning_rate(p, iterate, t);
-  double norm2 = 0, sum_overlap = 0, sum_distance2 = 0;
-  #pragma omp simd reduction(+ : norm2, sum_overlap, sum_distance2)
+  double norm2 = 0, sum_overlap = 0, sum_distance2 = 0, sum_optimum_distance2 = 0;
+  #pragma omp simd reduction(+ : norm2, sum_overlap, sum_distance2, sum_optimum_distance2)
   for (int64_t j = 0; j < p->modes; j++) {
     norm2 += v[j] + x[j]*x[j];
     sum_overlap += x[j]*x_star[j];
-    sum_distance2 += square(x[j] - x_star[j]) + v[j];
+    sum_distance2 += e[j]*e[j] + v[j];
+    sum_optimum_distance2 += (e[j] + (x_star[j] - x_optimum[j]))*(e[j] + (x_star[j] - x_optimum[j])) + v[j];
   }
   const double n = sqrt(norm2);
   const double inverse_norm = (n > 0.0 ? 1.0/n : 0.0);
@@ -1046,7 +1122,7 @@ static void statistics(const sgdlimit_problem *p, const double *k, int64_t itera
   for (int64_t i = 0; i < p->classes; i++) {
     const double *par = p->parameters + iterate * 3 * p->classes + i;
     score w;
-    class_score(p, k, i, x, v, n, &w);
+    class_score(p, k, i, x, e, v, n, &w);
     const double probability = p->probabilities[i];
     double R, B, F, clean_risk;
     statistic_coefficients(&w, p->labels[i], par, p->classes, &R, &B, &F, &clean_risk);
@@ -1061,13 +1137,59 @@ static void statistics(const sgdlimit_problem *p, const double *k, int64_t itera
   out[3] = sum_overlap;
   out[4] = (norm2*teacher_norm2 > 0.0 ? sum_overlap/(sqrt(norm2)*sqrt(teacher_norm2)) : 0.0);
   out[5] = sum_distance2;
-  out[6] = gamma;
-  out[7] = (mean_B*n > 0.0 ? (inverse_norm*mean_F + p_tau)/mean_B : NAN);
+  out[6] = sum_optimum_distance2;
+  out[7] = gamma;
+  out[8] = (mean_B*n > 0.0 ? (inverse_norm*mean_F + p_tau)/mean_B : NAN);
 }
 
-static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t) {
+/* A learning rate that depends on the time alone. */
+static double rate_at_time(const sgdlimit_problem *p, int64_t iterate, double t) {
   (void)t;
   return p->step_arguments[iterate * p->step_arguments_count];
+}
+
+static descent line_search_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at) {
+  (void)k;
+  (void)iterate;
+  const double *e = at->e;
+  const double *v = at->v;
+  const double *offset = at->offset;
+  const double *slope = at->slope;
+  const double *noise = at->noise;
+  double first = 0, second = 0;
+  #pragma omp simd reduction(+ : first, second)
+  for (int64_t j = 0; j < p->modes; j++) {
+    first += square(e[j]*slope[j] + offset[j]) + (slope[j]*slope[j])*v[j];
+    second += -0.5*noise[j]*slope[j];
+  }
+  return (descent){first, second};
+}
+
+static descent polyak_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at) {
+  (void)k;
+  (void)iterate;
+  const double *x_star = p->teacher;
+  const double *x_optimum = p->reference;
+  const double *e = at->e;
+  const double *v = at->v;
+  const double *offset = at->offset;
+  const double *slope = at->slope;
+  const double *noise = at->noise;
+  double first = 0, second = 0;
+  #pragma omp simd reduction(+ : first, second)
+  for (int64_t j = 0; j < p->modes; j++) {
+    first += -2.0*(e[j]*slope[j] + offset[j])*(e[j] + (x_star[j] - x_optimum[j])) - 2.0*slope[j]*v[j];
+    second += noise[j];
+  }
+  return (descent){first, second};
+}
+
+static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at) {
+  (void)p;
+  (void)k;
+  (void)iterate;
+  (void)at;
+  return (descent){NAN, NAN};
 }
 
 /* d f_adv/dr and d f_adv/dn at one sample. */
@@ -1115,15 +1237,15 @@ static inline double ridge(const double *par, int64_t stride) {
 
 static int64_t constants_count(const sgdlimit_problem *p);
 static void constants(const sgdlimit_problem *p, double *k);
-static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *v,
-                  double *offset, double *slope, double *noise);
-static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t);
-static void statistics(const sgdlimit_problem *p, const double *k, int64_t iterate, double t, const double *x,
-                       const double *v, double *out);
+static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
+                  const double *v, double *offset, double *slope, double *noise);
+static void statistics(const sgdlimit_problem *p, const double *k, int64_t iterate, double gamma, const double *x,
+                       const double *e, const double *v, double *out);
 
 /* E. Hairer, S. P. Norsett, G. Wanner, "Solving Ordinary Differential Equations I", table II.5.2 and section II.6. The
  * last stage is the step's end: its slope is the next step's first. */
 enum { PATIENCE = 1000 };
+enum { JITTER = 12 };   /* of the estimate of an error, in units of what the slopes are known to, at the longest steps */
 enum { STAGES = 7, STATE = STAGES /* row of the state, after the stages' slopes */, ROWS = STAGES + 1 };
 static const double stage_positions[STAGES] = {0, 1. / 5, 3. / 10, 4. / 5, 8. / 9, 1, 1};
 static const double stage_weights[STAGES][STAGES - 1] = {
@@ -1145,14 +1267,18 @@ typedef struct integration {
   sgdlimit_outcome *outcome;
   int64_t iterate;
   double *constants;
-  double *rows;            /* [ROWS][2N] the stages' slopes dy/ds, then the state y = (e, v) at the step's start */
-  double *trial;           /* [2N] the state at a stage, and in the end at the step's end */
-  double *work;            /* [2N] the step's error, or the state at an output time */
+  int64_t length;          /* of a state y = (e, v, a): 2N + 1, a the integral of sum_j noise_j that AdaGrad-norm needs */
+  double *rows;            /* [ROWS][length] the stages' slopes dy/ds, then the state at the step's start */
+  double *trial;           /* [length] the state at a stage, and in the end at the step's end */
+  double *work;            /* [length] the step's error, or the state at an output time */
   double *x;               /* [N] X* + e */
   double *offset, *slope, *noise;   /* [N] */
+  double *descent_work;    /* [2N] */
+  int missing;             /* a learning rate that was asked for does not exist */
   double *ones;            /* [N] */
   double *teacher2;        /* [1 + K] sum W X*^2 for the weightings W = 1, lambda_1, ..., lambda_K */
   double *scale, *trial_scale;      /* [1 + K] what errors are relative to at the step's start and end */
+  double *unresolved;      /* [1 + K] and what of e no step can resolve at its end */
   double *bound;           /* [STATISTICS] beyond it a statistic has diverged */
 } integration;
 
@@ -1160,7 +1286,7 @@ typedef struct integration {
  * weight 0 are passed over: a stage that is still to come may hold anything. */
 static void combine(const integration *g, const double weights[ROWS], double *restrict out) {
   enum { CHUNK = 256 };
-  const int64_t length = 2 * g->problem->modes;
+  const int64_t length = g->length;
   for (int64_t begin = 0; begin < length; begin += CHUNK) {
     const int64_t end = length - begin < CHUNK ? length : begin + CHUNK;
     for (int64_t j = begin; j < end; j++) out[j] = weights[0] * g->rows[j];
@@ -1200,9 +1326,10 @@ static void place(const integration *g, const double *e) {
  *
  * For each weighting it is sum W (e^2 + v): the distance from the teacher, and each class's part of the risk. The norm
  * n, which the adversary acts through, shares the weighting 1: the smaller of the two rules. Without a teacher they are
- * one. The loss sees e as x - X*, hence with an error of half a unit of X*'s last digit that nothing can resolve: it
- * moves sum W e^2 by up to DBL_EPSILON sqrt(sum W e^2 sum W X*^2), and that much is allowed on top of rtol. */
-static double judge(const integration *g, const double *y, double *scale) {
+ * one. The slopes know e no better than to RESOLUTION X* (0 where they are exact at the teacher), nor x = X* + e better
+ * than to the last digit of X*: slopes of a stage differ by that much for no reason, and errors in e that come of it are
+ * allowed on top of rtol. */
+static double judge(const integration *g, const double *y, double *scale, double *unresolved) {
   const sgdlimit_problem *p = g->problem;
   const double *v = y + p->modes;
   place(g, y);
@@ -1210,11 +1337,29 @@ static double judge(const integration *g, const double *y, double *scale) {
   const double norm2 = norm.square + norm.absolute;
   for (int64_t w = 0; w <= p->classes; w++) {
     weighted_sums distance = weigh(p->modes, weighting(g, w), y, v);
-    if (w == 0 && norm2 < distance.square + distance.absolute) distance = norm;
-    const double unresolved = DBL_EPSILON * sqrt(distance.square * g->teacher2[w]);
-    scale[w] = distance.square + distance.absolute + unresolved / p->rtol + DBL_MIN;
+    double resolution = RESOLUTION;
+    if (w == 0 && norm2 < distance.square + distance.absolute) {
+      distance = norm;
+      resolution = fmax(resolution, DBL_EPSILON);
+    }
+    const double blurred = JITTER * resolution / p->rtol;
+    scale[w] = distance.square + distance.absolute + DBL_MIN;
+    unresolved[w] = blurred * blurred * g->teacher2[w];
   }
   return norm2;
+}
+
+/* The rates at the state y, and the learning rate that goes with them. */
+static double evaluate(integration *g, double t, const double *y) {
+  const sgdlimit_problem *p = g->problem;
+  const int64_t N = p->modes;
+  place(g, y);
+  rates(p, g->constants, g->iterate, g->x, y, y + N, g->offset, g->slope, g->noise);
+  g->outcome->evaluations++;
+  const point at = {g->x, y, y + N, g->offset, g->slope, g->noise, y[2 * N], g->descent_work};
+  const double gamma = learning_rate(p, g->constants, g->iterate, t, &at);
+  g->missing |= depends_on_state(p) && isnan(gamma);
+  return gamma;
 }
 
 /* dy/ds at the state y. */
@@ -1222,42 +1367,46 @@ static void differentiate(integration *g, double s, const double *y, double *out
   const sgdlimit_problem *p = g->problem;
   const int64_t N = p->modes;
   const double *e = y, *v = y + N, *offset = g->offset, *slope = g->slope, *noise = g->noise;
-  const double gamma = learning_rate(p, g->iterate, p->start_time + s * s), pace = 2 * s * gamma;   /* dt = 2 s ds */
-  double *of_e = out, *of_v = out + N;
-  place(g, e);
-  rates(p, g->constants, g->iterate, g->x, v, g->offset, g->slope, g->noise);
-#pragma omp simd
+  const double gamma = evaluate(g, p->start_time + s * s, y), pace = 2 * s * gamma;   /* dt = 2 s ds */
+  double *of_e = out, *of_v = out + N, total = 0;
+#pragma omp simd reduction(+ : total)
   for (int64_t j = 0; j < N; j++) {
     of_e[j] = pace * (offset[j] + slope[j] * e[j]);
     of_v[j] = pace * (2 * slope[j] * v[j] + gamma * noise[j]);
+    total += noise[j];
   }
-  g->outcome->evaluations++;
+  out[2 * N] = 2 * s * total;
 }
 
 /* Leaves the step's end in `trial`; returns its error in units of what it may be, NaN if the step left the finite. */
 static double attempt(integration *g, double s, double h, double *norm2) {
   const sgdlimit_problem *p = g->problem;
   double weights[ROWS];
+  g->missing = 0;
   for (int stage = 1; stage < STAGES; stage++) {
     for (int i = 0; i < STAGES; i++) weights[i] = i < stage ? h * stage_weights[stage][i] : 0;
     weights[STATE] = 1;
     combine(g, weights, g->trial);
-    differentiate(g, s + stage_positions[stage] * h, g->trial, g->rows + stage * 2 * p->modes);
+    differentiate(g, s + stage_positions[stage] * h, g->trial, g->rows + stage * g->length);
   }
   for (int i = 0; i < STAGES; i++) weights[i] = h * error_weights[i];
   weights[STATE] = 0;
   combine(g, weights, g->work);
 
-  *norm2 = judge(g, g->trial, g->trial_scale);
+  *norm2 = judge(g, g->trial, g->trial_scale, g->unresolved);
   if (!isfinite(*norm2)) return NAN;
   double worst = 0;
   for (int64_t w = 0; w <= p->classes; w++) {
     const weighted_sums error = weigh(p->modes, weighting(g, w), g->work, g->work + p->modes);
     const double scale = fmax(g->scale[w], g->trial_scale[w]);
     /* Of sum W (e^2 + v), to first order: a square errs twice as much as its root. */
-    const double relative = 2 * sqrt(error.square / scale) + error.absolute / scale;
+    const double relative = 2 * sqrt(error.square / (scale + g->unresolved[w])) + error.absolute / scale;
     if (!(relative < INFINITY)) return NAN;   /* fmax would swallow it */
     worst = fmax(worst, relative);
+  }
+  if (p->step_kind == SGDLIMIT_ADAGRAD_NORM) {
+    const double b = p->step_arguments[g->iterate * p->step_arguments_count + 1], accumulated = g->trial[2 * p->modes];
+    worst = fmax(worst, fabs(g->work[2 * p->modes]) / (b * b + accumulated));
   }
   return worst / (0.5 * p->rtol);   /* steps add up: to 4 rtol, measured, as a risk falls by fifteen orders */
 }
@@ -1293,7 +1442,9 @@ static int32_t record(integration *g, int64_t output, const double *y) {
   place(g, y);
   if (p->mean) memcpy(p->mean + at * N, g->x, (size_t)N * sizeof(double));
   if (p->variance) memcpy(p->variance + at * N, y + N, (size_t)N * sizeof(double));
-  statistics(p, g->constants, g->iterate, p->times[output], g->x, y + N, out);
+  const double gamma = depends_on_state(p) ? evaluate(g, p->times[output], y)
+                                           : learning_rate(p, g->constants, g->iterate, p->times[output], NULL);
+  statistics(p, g->constants, g->iterate, gamma, g->x, y, y + N, out);
   for (int64_t i = 0; i < JUDGED_STATISTICS; i++)
     if (!isnan(g->bound[i]) && !(isfinite(out[i]) && out[i] <= g->bound[i])) return SGDLIMIT_DIVERGED;
   if (p->progress) *p->progress = at + 1;
@@ -1306,11 +1457,11 @@ static double clock_of_output(const sgdlimit_problem *p, int64_t output) {
 
 /* The first step, from the slopes of the first evaluation: it lasts rtol times the fastest mode's time 1/(gamma slope),
  * so that the interpolant in it is right for a v that grows like s^2 from nothing. Steps grow tenfold from there. */
-static double first_step(const integration *g) {
+static double first_step(const integration *g, double gamma) {
   const sgdlimit_problem *p = g->problem;
   double fastest = 0;
   for (int64_t j = 0; j < p->modes; j++) fastest = fmax(fastest, fabs(g->slope[j]));
-  fastest *= fabs(learning_rate(p, g->iterate, p->start_time));
+  fastest *= fabs(gamma);
   const double horizon = p->times[p->times_count - 1] - p->start_time;
   return sqrt(p->rtol * (fastest * horizon > 1 ? 1 / fastest : horizon));
 }
@@ -1320,24 +1471,28 @@ static int32_t integrate(integration *g) {
   const sgdlimit_problem *p = g->problem;
   sgdlimit_outcome *outcome = g->outcome;
   const int64_t N = p->modes, T = p->times_count;
-  const size_t state_size = (size_t)(2 * N) * sizeof(double);
-  double *state = g->rows + STATE * 2 * N;
-  const double *last_slope = g->rows + (STAGES - 1) * 2 * N;
+  const size_t state_size = (size_t)g->length * sizeof(double);
+  double *state = g->rows + STATE * g->length;
+  const double *last_slope = g->rows + (STAGES - 1) * g->length;
 
   const double *start = p->start_mean + g->iterate * N;
   for (int64_t j = 0; j < N; j++) state[j] = start[j] - p->teacher[j];
   memcpy(state + N, p->start_variance + g->iterate * N, (size_t)N * sizeof(double));
+  state[2 * N] = p->start_auxiliary ? p->start_auxiliary[g->iterate] : 0;
   outcome->time = p->start_time;
-  double norm2 = judge(g, state, g->scale);
+  g->missing = 0;
+  double norm2 = judge(g, state, g->scale, g->unresolved);
   if (!isfinite(norm2)) return SGDLIMIT_DIVERGED;
   const double norm2_bound = 1e6 * fmax(norm2, 1);
-  statistics(p, g->constants, g->iterate, p->start_time, g->x, state + N, g->bound);
+  const double gamma = evaluate(g, p->start_time, state);
+  if (g->missing) return SGDLIMIT_NO_STEP;
+  statistics(p, g->constants, g->iterate, gamma, g->x, state, state + N, g->bound);
   for (int64_t i = 0; i < STATISTICS; i++) g->bound[i] = g->bound[i] < 1 ? 1e6 : 1e6 * g->bound[i];   /* NaN stays */
-  differentiate(g, 0, state, g->rows);
+  memset(g->rows, 0, state_size);   /* dy/ds = 0 at s = 0 */
 
   const double finish = clock_of_output(p, T - 1);
   const int64_t attempts_before = outcome->accepted + outcome->rejected;
-  double s = 0, h = first_step(g), last_error = 1, growth = 10;
+  double s = 0, h = first_step(g, gamma), last_error = 1, growth = 10;
   int64_t output = 0, hopeless = 0;
   for (; output < T && clock_of_output(p, output) <= 0; output++) {
     const int32_t status = record(g, output, state);
@@ -1348,11 +1503,11 @@ static int32_t integrate(integration *g) {
     if (p->cancel && *p->cancel) return SGDLIMIT_CANCELLED;
     const double end = s + 1.01 * h >= finish ? finish : s + h;   /* no sliver at the end */
     const int64_t left = p->max_steps - (outcome->accepted + outcome->rejected - attempts_before);
-    if (!(end > s) || left < 1) return SGDLIMIT_NO_PROGRESS;
+    if (!(end > s) || left < 1) return g->missing ? SGDLIMIT_NO_STEP : SGDLIMIT_NO_PROGRESS;
     h = end - s;
     /* steps of this length in time that are needed, against those left */
     hopeless = (finish - s) * (finish + s) > (double)left * h * (s + end) ? hopeless + 1 : 0;
-    if (hopeless > PATIENCE) return SGDLIMIT_NO_PROGRESS;
+    if (hopeless > PATIENCE) return g->missing ? SGDLIMIT_NO_STEP : SGDLIMIT_NO_PROGRESS;
 
     const double error = attempt(g, s, h, &norm2);
     const double kept = !(error <= 1) ? fmax(0.1, 0.95 * pow(error, -0.2))   /* 0.1 when the error is not a number */
@@ -1389,7 +1544,7 @@ static int32_t integrate(integration *g) {
 static int can_be_solved(const sgdlimit_problem *p) {
   if (p->size != sizeof *p) return 0;
   if (p->iterates < 1 || p->classes < 1 || p->modes < 1 || p->times_count < 1 || p->max_steps < 1) return 0;
-  if (!(p->rtol > 0 && p->rtol < 1)) return 0;
+  if (!(p->rtol > 0 && p->rtol < 1) || !has_step_arguments(p)) return 0;
   for (int64_t i = 0; i < p->times_count; i++)
     if (!(p->times[i] >= (i > 0 ? p->times[i - 1] : p->start_time))) return 0;
   if (!isfinite(p->start_time) || !isfinite(p->times[p->times_count - 1])) return 0;
@@ -1415,17 +1570,20 @@ int32_t sgdlimit_solve(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
   fill_with_nan(p->variance, M * T * N);
   fill_with_nan(p->final_mean, M * N);
   fill_with_nan(p->final_variance, M * N);
+  fill_with_nan(p->final_auxiliary, M);
 
-  const int64_t per_mode = 2 * ROWS + 2 + 2 + 5, others = constants_count(p) + 3 * (1 + K) + STATISTICS;
+  const int64_t per_mode = 2 * ROWS + 2 + 2 + 8, others = constants_count(p) + 4 * (1 + K) + STATISTICS + ROWS + 2;
   double *memory = N < (PTRDIFF_MAX / (int64_t)sizeof(double) - others) / per_mode
                        ? malloc((size_t)(per_mode * N + others) * sizeof(double))
                        : NULL;
   if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
-  integration g = {.problem = p, .outcome = outcome};
+  sgdlimit_problem problem = *p;
+  integration g = {.problem = &problem, .outcome = outcome, .length = 2 * N + 1};
   double *next = memory;
-  g.rows = next, next += ROWS * 2 * N;
-  g.trial = next, next += 2 * N;
-  g.work = next, next += 2 * N;
+  g.rows = next, next += ROWS * g.length;
+  g.trial = next, next += g.length;
+  g.work = next, next += g.length;
+  g.descent_work = next, next += 2 * N;
   g.x = next, next += N;
   g.offset = next, next += N;
   g.slope = next, next += N;
@@ -1434,8 +1592,13 @@ int32_t sgdlimit_solve(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
   g.teacher2 = next, next += 1 + K;
   g.scale = next, next += 1 + K;
   g.trial_scale = next, next += 1 + K;
+  g.unresolved = next, next += 1 + K;
   g.bound = next, next += STATISTICS;
+  double *nowhere = next;
+  next += N;
   g.constants = next;
+  fill_with_nan(nowhere, N);
+  if (!problem.reference) problem.reference = nowhere;
 
   for (int64_t j = 0; j < N; j++) g.ones[j] = 1;
   for (int64_t w = 0; w <= K; w++) g.teacher2[w] = weigh(N, weighting(&g, w), p->teacher, p->teacher).square;
@@ -1445,10 +1608,11 @@ int32_t sgdlimit_solve(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
     outcome->iterate = g.iterate = m;
     outcome->status = integrate(&g);
     if (outcome->status != SGDLIMIT_OK) break;
-    const double *state = g.rows + STATE * 2 * N;
+    const double *state = g.rows + STATE * g.length;
     place(&g, state);
     if (p->final_mean) memcpy(p->final_mean + m * N, g.x, (size_t)N * sizeof(double));
     if (p->final_variance) memcpy(p->final_variance + m * N, state + N, (size_t)N * sizeof(double));
+    if (p->final_auxiliary) p->final_auxiliary[m] = state[2 * N];
   }
   free(memory);
   return outcome->status;
@@ -1595,7 +1759,6 @@ LANEWISE void draw_normals(generator *g, int v, reals *first, reals *second) {
 static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn);
 static inline double target(double label, double r_star, double xi, double uniform, const double *par, int64_t stride);
 static inline double ridge(const double *par, int64_t stride);
-static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t);
 
 enum { COORDINATE_STEPS_PER_LOOK = 1 << 20 };   /* between looks at the cancel flag: about a millisecond */
 
@@ -1614,6 +1777,8 @@ typedef struct simulation {
   double *iterates;           /* [M][length] */
   reals *sums;                /* [M][2][VECTORS] of a sweep: ||X||^2 and <x, X> */
   double *norm2, *r;          /* [M] */
+  double *gradient2;          /* [M] sum of ||g||^2/d^2 over the steps so far, g the whole stochastic gradient */
+  double *at_iterate;         /* [7][N] e, v = 0, offset, slope, noise, work; then the constants */
   double *norm2_bound;        /* [M] beyond it the iterate has diverged */
   update *updates;            /* [M] */
   double *cumulated;          /* [K] cumulated probabilities of the classes */
@@ -1705,18 +1870,49 @@ static int64_t drawn_class(const simulation *s, double uniform) {
   return class;
 }
 
+static double square_norm(int64_t length, const double *x) {
+  reals sum[VECTORS] = {{0}};
+  for (int64_t block = 0; block < length; block += LANES)
+    for (int v = 0; v < VECTORS; v++) {
+      const reals x_j = load(x + block + v * LANES_PER_VECTOR);
+      sum[v] += x_j * x_j;
+    }
+  return sum_of_lanes(sum);
+}
+
+/* The learning rate at time t. Where it depends on the state, that is the iterate's own: its score law is exact, so x = X
+ * and v = 0. */
+static double rate_of_iterate(const simulation *s, int64_t iterate, double t) {
+  const sgdlimit_problem *p = s->problem;
+  if (!depends_on_state(p)) return learning_rate(p, NULL, iterate, t, NULL);
+  const int64_t N = p->modes;
+  const double *x = s->iterates + iterate * s->length;
+  double *e = s->at_iterate, *v = e + N, *offset = v + N, *slope = offset + N, *noise = slope + N;
+  double *k = noise + 3 * N;
+  const point at = {x, e, v, offset, slope, noise, s->gradient2[iterate], noise + N};
+  if (p->step_kind != SGDLIMIT_ADAGRAD_NORM) {
+    for (int64_t j = 0; j < N; j++) e[j] = x[j] - p->teacher[j];
+    rates(p, k, iterate, x, e, v, offset, slope, noise);
+  }
+  return learning_rate(p, k, iterate, t, &at);
+}
+
 /* One iterate's update from its scores at time t, the step's class, and its sample's chances. */
-static inline update sgd_update(const simulation *s, int64_t iterate, double t, int64_t class, double r_star, double xi,
+static inline update sgd_update(simulation *s, int64_t iterate, double t, int64_t class, double r_star, double xi,
                                 double uniform) {
   const sgdlimit_problem *p = s->problem;
   const int64_t K = p->classes;
   const double *par = PARAMETERS > 0 ? p->parameters + iterate * PARAMETERS * K + class : NULL;
-  const double r = s->r[iterate], n = sqrt(s->norm2[iterate]);
+  const double r = s->r[iterate], n = sqrt(s->norm2[iterate]), d = p->dimension;
   const double y = target(p->labels[class], r_star, xi, uniform, par, K);
   double dr, dn;
   gradient(r, n, y, par, K, &dr, &dn);
-  const double step = learning_rate(p, iterate, t) / p->dimension;
   const double shrinkage = (n > 0 ? dn / n : 0) + ridge(par, K);
+  if (p->step_kind == SGDLIMIT_ADAGRAD_NORM) {   /* g = dr x + shrinkage X */
+    const double cross = dr * shrinkage * r, own = shrinkage * n;
+    s->gradient2[iterate] += (dr * dr * square_norm(s->length, s->x) + 2 * cross + own * own) / (d * d);
+  }
+  const double step = rate_of_iterate(s, iterate, t) / d;
   return (update){.kept = 1 - step * shrinkage, .added = -step * dr};
 }
 
@@ -1728,8 +1924,8 @@ static void apply_update(simulation *s, int64_t iterate) {
   s->updates[iterate] = (update){.kept = 1, .added = 0};
 }
 
-/* norm2, overlap, distance2, reference_distance2; m, c, Q of each class. */
-static void summarise(const simulation *s, int64_t iterate, double *summary) {
+/* norm2, overlap, distance2, reference_distance2, learning_rate; m, c, Q of each class. */
+static void summarise(const simulation *s, int64_t iterate, double t, double *summary) {
   const double *X = s->iterates + iterate * s->length;
   reals norm2[VECTORS] = {{0}}, overlap[VECTORS] = {{0}}, distance2[VECTORS] = {{0}}, reference2[VECTORS] = {{0}};
   for (int64_t block = 0; block < s->length; block += LANES)
@@ -1744,7 +1940,8 @@ static void summarise(const simulation *s, int64_t iterate, double *summary) {
   summary[0] = sum_of_lanes(norm2);
   summary[1] = sum_of_lanes(overlap);
   summary[2] = sum_of_lanes(distance2);
-  summary[3] = sum_of_lanes(reference2);
+  summary[3] = s->reference ? sum_of_lanes(reference2) : NAN;
+  summary[4] = rate_of_iterate(s, iterate, t);
   for (int64_t class = 0; class < s->problem->classes; class++) {
     const double *root = s->roots + class * s->length, *mean = s->means + class * s->length;
     reals m[VECTORS] = {{0}}, c[VECTORS] = {{0}}, Q[VECTORS] = {{0}};
@@ -1756,9 +1953,10 @@ static void summarise(const simulation *s, int64_t iterate, double *summary) {
         c[v] += (root_j * X_j) * (root_j * load(s->teacher + j));
         Q[v] += (root_j * X_j) * (root_j * X_j);
       }
-    summary[4 + 3 * class] = sum_of_lanes(m);
-    summary[5 + 3 * class] = sum_of_lanes(c);
-    summary[6 + 3 * class] = sum_of_lanes(Q);
+    double *of_class = summary + SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * class;
+    of_class[0] = sum_of_lanes(m);
+    of_class[1] = sum_of_lanes(c);
+    of_class[2] = sum_of_lanes(Q);
   }
 }
 
@@ -1772,7 +1970,8 @@ static int has_diverged(const simulation *s, int64_t iterate, double norm2) {
 /* One run; on trouble its status, with `outcome` telling the iterate and the time. `done` counts steps over runs. */
 static int32_t simulate_run(simulation *s, int64_t run, int64_t *done, sgdlimit_outcome *outcome) {
   const sgdlimit_problem *p = s->problem;
-  const int64_t M = p->iterates, K = p->classes, N = p->modes, T = p->times_count, values = 4 + 3 * K;
+  const int64_t M = p->iterates, K = p->classes, N = p->modes, T = p->times_count;
+  const int64_t values = SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * K;
   const int64_t look_every = 1 + COORDINATE_STEPS_PER_LOOK / (s->length * M);
   int64_t next_look = *done;
   double *statistics = p->statistics + (run - p->first_run) * M * T * values;
@@ -1781,6 +1980,7 @@ static int32_t simulate_run(simulation *s, int64_t run, int64_t *done, sgdlimit_
   seed_generator(&s->chances, p->seed, (uint64_t)run, CHANCES);
   memset(s->x, 0, (size_t)s->length * sizeof *s->x);
   for (int64_t m = 0; m < M; m++) {
+    s->gradient2[m] = p->start_auxiliary ? p->start_auxiliary[m] : 0;
     memcpy(s->iterates + m * s->length, p->start_mean + m * N, (size_t)N * sizeof(double));
     memset(s->iterates + m * s->length + N, 0, (size_t)(s->length - N) * sizeof(double));
     s->updates[m] = (update){.kept = 1, .added = 0};
@@ -1812,13 +2012,17 @@ static int32_t simulate_run(simulation *s, int64_t run, int64_t *done, sgdlimit_
           return SGDLIMIT_DIVERGED;
         }
         s->updates[m] = sgd_update(s, m, t, class, r_star, s->xi[chance], s->label_uniform[chance]);
+        if (isnan(s->updates[m].kept) && depends_on_state(p)) {
+          outcome->iterate = m;
+          return SGDLIMIT_NO_STEP;
+        }
       }
     }
     outcome->time = (double)step / p->dimension;
     for (int64_t m = 0; m < M; m++) {
       double *summary = statistics + (m * T + output) * values;
       apply_update(s, m);
-      summarise(s, m, summary);
+      summarise(s, m, outcome->time, summary);
       if (has_diverged(s, m, summary[0])) {
         outcome->iterate = m;
         return SGDLIMIT_DIVERGED;
@@ -1833,6 +2037,7 @@ static int can_be_simulated(const sgdlimit_problem *p) {
   if (p->iterates < 1 || p->classes < 1 || p->modes < 1 || p->times_count < 1 || p->runs < 0 || p->first_run < 0)
     return 0;
   if (p->dimension != (double)p->modes) return 0;   /* a mode is a coordinate here */
+  if (!has_step_arguments(p)) return 0;
   if (!(p->start_time >= 0)) return 0;
   for (int64_t i = 0; i < p->times_count; i++)
     if (!(p->times[i] >= (i > 0 ? p->times[i - 1] : p->start_time))) return 0;
@@ -1846,9 +2051,10 @@ static int can_be_simulated(const sgdlimit_problem *p) {
 static double *lay_out(simulation *s) {
   const sgdlimit_problem *p = s->problem;
   const int64_t M = p->iterates, K = p->classes, L = s->length;
-  const double doubles = (double)L * (double)(2 * K + M + 3) + (double)(2 * LANES + 5) * (double)M + (double)K;
+  const int64_t rows = 2 * K + M + 3 + (depends_on_state(p) ? 7 : 0), others = constants_count(p) + K;
+  const double doubles = (double)L * (double)rows + (double)(2 * LANES + 6) * (double)M + (double)others;
   if (doubles > (double)(PTRDIFF_MAX / 2 / (int64_t)sizeof(double))) return NULL;
-  const size_t bytes = ((size_t)(L * (2 * K + M + 3) + (2 * LANES + 5) * M + K) * sizeof(double) + 63) / 64 * 64;
+  const size_t bytes = ((size_t)(L * rows + (2 * LANES + 6) * M + others) * sizeof(double) + 63) / 64 * 64;
   double *memory = aligned_alloc(64, bytes);   /* rows and sums at whole cache lines: they are whole blocks long */
   if (!memory) return NULL;
   double *next = memory;
@@ -1863,7 +2069,9 @@ static double *lay_out(simulation *s) {
   s->norm2 = next, next += M;
   s->r = next, next += M;
   s->norm2_bound = next, next += M;
-  s->cumulated = next;
+  s->gradient2 = next, next += M;
+  s->cumulated = next, next += K;
+  s->at_iterate = next;
   return memory;
 }
 
@@ -1876,7 +2084,8 @@ static void copy_padded(double *to, const double *from, int64_t count, int64_t l
 int32_t sgdlimit_simulate(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
   *outcome = (sgdlimit_outcome){.status = SGDLIMIT_BAD_PROBLEM};
   if (!can_be_simulated(p)) return outcome->status;
-  const int64_t K = p->classes, N = p->modes, values = p->iterates * p->times_count * (4 + 3 * K);
+  const int64_t K = p->classes, N = p->modes, S = SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * K;
+  const int64_t values = p->iterates * p->times_count * S;
   simulation s = {.problem = p, .length = (N + BLOCK - 1) / BLOCK * BLOCK};
   double *memory = lay_out(&s);
   if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
@@ -1891,6 +2100,10 @@ int32_t sgdlimit_simulate(const sgdlimit_problem *p, sgdlimit_outcome *outcome) 
   copy_padded(s.teacher, p->teacher, N, s.length);
   if (p->reference) copy_padded(s.reference, p->reference, N, s.length);
   else s.reference = NULL;
+  if (depends_on_state(p)) {
+    for (int64_t j = 0; j < N; j++) s.at_iterate[N + j] = 0;
+    constants(p, s.at_iterate + 7 * N);
+  }
   for (int64_t i = 0; i < p->runs * values; i++) p->statistics[i] = NAN;
 
   outcome->status = SGDLIMIT_OK;
@@ -1908,7 +2121,9 @@ int32_t sgdlimit_simulate(const sgdlimit_problem *p, sgdlimit_outcome *outcome) 
 int32_t sgdlimit_abi(void) { return SGDLIMIT_ABI; }
 const char *sgdlimit_parameter_names(void) { return "epsilon,tau,sigma"; }
 const char *sgdlimit_schedule_names(void) { return ""; }
-const char *sgdlimit_statistic_names(void) { return "adversarial_risk,clean_risk,norm2,overlap,cosine,distance2,learning_rate,effective_ridge"; }
+/* Of learning rates that depend on the state, those that this kernel has. */
+const char *sgdlimit_descent_names(void) { return "polyak,line_search"; }
+const char *sgdlimit_statistic_names(void) { return "adversarial_risk,clean_risk,norm2,overlap,cosine,distance2,optimum_distance2,learning_rate,effective_ridge"; }
 const char *sgdlimit_coefficient_names(void) { return "R,A,B,D,F,I"; }
 const char *sgdlimit_score_names(void) { return "n,m_star,Q_star,m,beta,Q_perp"; }
 /* What must be positive for the equations to hold. */
@@ -1926,18 +2141,22 @@ void sgdlimit_coefficients(const double *score_values, double y, const double *p
   all_coefficients(&w, y, par, 1, &out[0], &out[1], &out[2], &out[3], &out[4], &out[5]);
 }
 
-/* dx and dv at (t, x, v); work has room for p->modes + the constants (GLOBAL + CLASS * K). */
+/* dx and dv at (t, x, v), where the integral of sum_j G_j is start_auxiliary's; work has room for 6 p->modes + the
+ * constants (GLOBAL + CLASS * K). */
 int32_t sgdlimit_rhs(const sgdlimit_problem *p, int64_t iterate, double t, const double *x, const double *v, double *dx,
                      double *dv, double *work) {
-  if (p->size != sizeof *p) return SGDLIMIT_BAD_PROBLEM;
-  double *noise = work, *k = work + p->modes;
+  if (p->size != sizeof *p || !has_step_arguments(p)) return SGDLIMIT_BAD_PROBLEM;
+  const int64_t N = p->modes;
+  double *offset = work, *slope = work + N, *noise = work + 2 * N, *e = work + 3 * N, *k = work + 6 * N;
   constants(p, k);
-  rates(p, k, iterate, x, v, dx, dv, noise);
-  const double gamma = learning_rate(p, iterate, t);
-  for (int64_t j = 0; j < p->modes; j++) {
-    const double slope = dv[j];
-    dx[j] = gamma * (dx[j] + slope * (x[j] - p->teacher[j]));
-    dv[j] = 2 * gamma * slope * v[j] + gamma * gamma * noise[j];
+  for (int64_t j = 0; j < N; j++) e[j] = x[j] - p->teacher[j];
+  rates(p, k, iterate, x, e, v, offset, slope, noise);
+  const double accumulated = p->start_auxiliary ? p->start_auxiliary[iterate] : 0;
+  const point at = {x, e, v, offset, slope, noise, accumulated, work + 4 * N};
+  const double gamma = learning_rate(p, k, iterate, t, &at);
+  for (int64_t j = 0; j < N; j++) {
+    dx[j] = gamma * (offset[j] + slope[j] * e[j]);
+    dv[j] = 2 * gamma * slope[j] * v[j] + gamma * gamma * noise[j];
   }
   return SGDLIMIT_OK;
 }

@@ -4,7 +4,7 @@
     target     Teacher('tanh(r_star) + sigma*xi')
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 2. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 3. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
@@ -14,8 +14,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from scipy.special import erfcx
 from typing import NamedTuple
@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 PARAMETERS = ('epsilon', 'tau', 'sigma')
 SCHEDULE_PARAMETERS = ()
-STATISTICS = ('adversarial_risk', 'clean_risk', 'norm2', 'overlap', 'cosine', 'distance2', 'learning_rate', 'effective_ridge')
+STATISTICS = ('adversarial_risk', 'clean_risk', 'norm2', 'overlap', 'cosine', 'distance2', 'optimum_distance2', 'learning_rate', 'effective_ridge')
+DESCENTS = ('polyak', 'line_search')
 COEFFICIENTS = ('R', 'A', 'B', 'D', 'F', 'I')
 SCORE = ('n', 'm_star', 'Q_star', 'm', 'beta', 'Q_perp')
 POSITIVE = ()
@@ -61,6 +62,26 @@ class StepKind(IntEnum):
 
     CONSTANT = 0
     SCHEDULE = 1
+    TABLE = 2  # the horizon, then γ at equal steps of √t up to it
+    LINE_SEARCH = 3  # from here on γ depends on the state: of the limit in a solve, of the iterate in a simulation
+    POLYAK = 4
+    GREEDY = 5  # the statistic is the kernel's
+    ADAGRAD_NORM = 6
+
+
+SUMMARY = ("norm2", "overlap", "distance2", "reference_distance2", "learning_rate")
+CLASS_SUMMARY = ("m", "c", "Q")
+
+
+def summary_size(classes: int) -> int:
+    """How many numbers a simulation tells of an iterate: `SUMMARY`, then `CLASS_SUMMARY` of each class.
+
+    Examples
+    --------
+    >>> summary_size(2)
+    11
+    """
+    return len(SUMMARY) + len(CLASS_SUMMARY) * classes
 
 
 @dataclass(eq=False)
@@ -116,13 +137,13 @@ class Problem:
     teacher : array [N]
         Teacher direction X*; zeros when absent.
     reference : array [N], optional
-        The point X° of ``reference_distance2``.
+        The point X° of Polyak's learning rate and of ``optimum_distance2``, which is NaN without one.
     parameters : array [M, P, K]
         The loss's parameters, in the order of the kernel's parameter names.
     start_mean, start_variance : array [M, N]
         Mean and variance of each iterate's modes at ``start_time``; a simulation reads the mean alone.
-    start_auxiliary : array [M, aux], optional
-        Auxiliary state at ``start_time``.
+    start_auxiliary : array [M], optional
+        The integral of ``Σ_j G_j`` up to ``start_time``; zeros unless given.
     step_kind : int
         How ``step_arguments`` are read, a `StepKind`.
     step_arguments : array [M, count]
@@ -183,6 +204,7 @@ class Problem:
             "parameters": (M, self.parameters.shape[1], K),
             "start_mean": (M, N),
             "start_variance": (M, N),
+            "start_auxiliary": (M,),
             "step_arguments": (M, self.step_arguments_count),
             "times": (self.times_count,),
         }
@@ -217,7 +239,72 @@ class Problem:
         return int(self.step_arguments.shape[1])
 
 
-LearningRate = Callable[[Problem, int, float], float]
+# ---- Learning rates ---------------------------------------------------------------------------------------------
+
+
+class Point(NamedTuple):
+    """A state, and the rates at it.
+
+    Parameters
+    ----------
+    x, e, v : array [N]
+        ``e = x − X*``.
+    offset, slope, noise : array [N]
+        As ``rates`` returns them.
+    accumulated : float
+        The integral of ``Σ_j noise_j`` so far.
+    """
+
+    x: Array
+    e: Array
+    v: Array
+    offset: Array
+    slope: Array
+    noise: Array
+    accumulated: float = 0.0
+
+
+LearningRate = Callable[[Problem, Array, int, float, Point | None], float]
+"""``learning_rate(problem, k, iterate, t, point) -> γ``; the point is None where γ depends on the time alone."""
+
+
+def depends_on_state(problem: Problem) -> bool:
+    """Whether γ follows the state: of the limit in a solve, of the iterate in a simulation.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> depends_on_state(SimpleNamespace(step_kind=StepKind.POLYAK)), depends_on_state(SimpleNamespace(step_kind=0))
+    (True, False)
+    """
+    return problem.step_kind >= StepKind.LINE_SEARCH
+
+
+def steepest(first: float, second: float) -> float:
+    """The γ that makes ``−γ first + γ² second`` least; NaN where it falls ever faster with γ.
+
+    At rest any γ would do, and 0 is one.
+
+    Examples
+    --------
+    >>> steepest(1.0, 2.0), steepest(-1.0, 2.0), steepest(0.0, 0.0), steepest(1.0, 0.0)
+    (0.25, 0.0, 0.0, nan)
+    """
+    if second > 0:
+        return float(first / (2 * second)) if first > 0 else 0.0
+    return 0.0 if second == 0 and first <= 0 else math.nan
+
+
+def from_table(arguments: Array, t: float) -> float:
+    """γ at ``t`` from ``(horizon, γ_0, γ_1, …)``, which are at equal steps of ``√t`` up to the horizon.
+
+    Examples
+    --------
+    >>> from_table(np.array([4.0, 1.0, 3.0]), 1.0)
+    2.0
+    """
+    places = np.linspace(0, 1, len(arguments) - 1)
+    return float(np.interp(math.sqrt(t / arguments[0]), places, arguments[1:]))
 
 
 # ---- Quadrature -------------------------------------------------------------------------------------------------
@@ -479,7 +566,7 @@ def constants(problem):
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
-def class_score(problem, k, i, x, v, n):
+def class_score(problem, k, i, x, e, v, n):
     """What the coefficients of class i are functions of, from the state."""
     lam = problem.eigenvalues[i]
     mu = problem.means[i]
@@ -488,8 +575,10 @@ def class_score(problem, k, i, x, v, n):
     Q_star = k[1 + 2 * i + 1]
     m = np.sum(mu*x)
     sum_beta = np.sum(lam*x*x_star)
+    sum_beta1 = np.sum(e*lam*x_star)
     beta = np.where(Q_star > 0.0, sum_beta/Q_star, 0.0)
-    Q_perp = np.sum((np.square(-beta*x_star + x) + v)*lam)
+    beta1 = np.where(Q_star > 0.0, sum_beta1/Q_star, -1.0)
+    Q_perp = np.sum((np.square(-beta1*x_star + e) + v)*lam)
     return n, m_star, Q_star, m, beta, Q_perp
 
 
@@ -852,7 +941,7 @@ def all_coefficients(score, y, par):
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
-def rates(problem, k, iterate, x, v):
+def rates(problem, k, iterate, x, e, v):
     """dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)), dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j."""
     x_star = problem.teacher
     omega = problem.weights
@@ -866,7 +955,7 @@ def rates(problem, k, iterate, x, v):
         lam = problem.eigenvalues[i]
         mu = problem.means[i]
         par = problem.parameters[iterate, :, i]
-        score = class_score(problem, k, i, x, v, n)
+        score = class_score(problem, k, i, x, e, v, n)
         probability = problem.probabilities[i]
         A, B, F, I, BD = rate_coefficients(score, problem.labels[i], par)
         w1 = BD*probability
@@ -886,15 +975,16 @@ def rates(problem, k, iterate, x, v):
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
-def statistics(problem, k, iterate, t, x, v):
+def statistics(problem, k, iterate, gamma, x, e, v):
     """The statistics, in the order of STATISTICS."""
     x_star = problem.teacher
+    x_optimum = problem.reference
     teacher_norm2 = k[0]
     p_tau = problem.parameters[iterate, 1, 0]
-    gamma = learning_rate(problem, iterate, t)
     norm2 = np.sum(v + x*x)
     sum_overlap = np.sum(x*x_star)
-    sum_distance2 = np.sum(np.square(x - x_star) + v)
+    sum_distance2 = np.sum(e*e + v)
+    sum_optimum_distance2 = np.sum((e + (x_star - x_optimum))*(e + (x_star - x_optimum)) + v)
     n = np.sqrt(norm2)
     inverse_norm = np.where(n > 0.0, 1.0/n, 0.0)
     mean_B = 0.0
@@ -903,7 +993,7 @@ def statistics(problem, k, iterate, t, x, v):
     mean_clean_risk = 0.0
     for i in range(problem.classes):
         par = problem.parameters[iterate, :, i]
-        score = class_score(problem, k, i, x, v, n)
+        score = class_score(problem, k, i, x, e, v, n)
         probability = problem.probabilities[i]
         R, B, F, clean_risk = statistic_coefficients(score, problem.labels[i], par)
         mean_B += B*probability
@@ -917,14 +1007,57 @@ def statistics(problem, k, iterate, t, x, v):
         sum_overlap,  # overlap
         np.where(norm2*teacher_norm2 > 0.0, sum_overlap/(np.sqrt(norm2)*np.sqrt(teacher_norm2)), 0.0),  # cosine
         sum_distance2,  # distance2
+        sum_optimum_distance2,  # optimum_distance2
         gamma,  # learning_rate
         np.where(mean_B*n > 0.0, (inverse_norm*mean_F + p_tau)/mean_B, np.nan),  # effective_ridge
     ])
 
 
-def learning_rate(problem, iterate, t):
-    """gamma(t); the step of SGD is gamma/d."""
+def rate_at_time(problem, iterate, t):
+    """A learning rate that depends on the time alone."""
     return problem.step_arguments[iterate, 0]
+
+
+@np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
+def polyak_descent(problem, k, iterate, at):
+    """How fast the statistic falls: dphi/dt = -gamma first + gamma^2 second."""
+    x_star = problem.teacher
+    x_optimum = problem.reference
+    e = at.e
+    v = at.v
+    offset = at.offset
+    slope = at.slope
+    noise = at.noise
+    first = np.sum(-2.0*(e*slope + offset)*(e + (x_star - x_optimum)) - 2.0*slope*v)
+    second = np.sum(noise)
+    return first, second
+
+
+@np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
+def line_search_descent(problem, k, iterate, at):
+    """How fast the statistic falls: dphi/dt = -gamma first + gamma^2 second."""
+    e = at.e
+    v = at.v
+    offset = at.offset
+    slope = at.slope
+    noise = at.noise
+    first = np.sum(np.square(e*slope + offset) + (slope*slope)*v)
+    second = np.sum(-0.5*noise*slope)
+    return first, second
+
+
+def learning_rate(problem, k, iterate, t, at):
+    """gamma at a time and a point of the state; the step of SGD is gamma/d."""
+    arguments = problem.step_arguments[iterate]
+    if problem.step_kind == StepKind.POLYAK:
+        return steepest(*polyak_descent(problem, k, iterate, at))
+    if problem.step_kind == StepKind.LINE_SEARCH:
+        return steepest(*line_search_descent(problem, k, iterate, at))
+    if problem.step_kind == StepKind.ADAGRAD_NORM:
+        return arguments[0] / np.sqrt(arguments[1] ** 2 + at.accumulated)
+    if problem.step_kind == StepKind.TABLE:
+        return from_table(arguments, t)
+    return rate_at_time(problem, iterate, t)
 
 
 def gradient(r, n, y, par):
@@ -954,8 +1087,8 @@ def ridge(par):
 
 
 Constants = Callable[[Problem], Array]
-Rates = Callable[[Problem, Array, int, Array, Array], tuple[Array, Array, Array]]
-Statistics = Callable[[Problem, Array, int, float, Array, Array], Array]
+Rates = Callable[[Problem, Array, int, Array, Array, Array], tuple[Array, Array, Array]]
+Statistics = Callable[[Problem, Array, int, float, Array, Array, Array], Array]
 
 # Dormand and Prince 5(4); the last row of the stages' weights is the step itself.
 _POSITIONS = np.array([0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1, 1])
@@ -981,6 +1114,7 @@ _DENSE = np.array(
     ]
 )
 _PATIENCE = 1000
+_JITTER = 12  # of the estimate of an error, in units of what the slopes are known to, at the longest steps
 _EPSILON = float(np.finfo(np.float64).eps)
 _SMALLEST = float(np.finfo(np.float64).tiny)
 
@@ -1023,6 +1157,8 @@ class Solution(NamedTuple):
     statistics : array [M, T, S]
     mean, variance : array [M, T, N], or None when not asked for
     final_mean, final_variance : array [M, N]
+    final_auxiliary : array [M]
+        The integral of ``Σ_j G_j`` up to the last time.
     outcome : Outcome
     """
 
@@ -1031,6 +1167,7 @@ class Solution(NamedTuple):
     variance: Array | None
     final_mean: Array
     final_variance: Array
+    final_auxiliary: Array
     outcome: Outcome
 
 
@@ -1050,7 +1187,10 @@ class _Attempt(NamedTuple):
 
 @dataclass
 class _Integration:
-    """One iterate on its way. States are arrays ``[2, N]`` of ``e = x − X*`` and ``v``."""
+    """One iterate on its way.
+
+    States are arrays ``[2N + 1]``: ``e = x − X*``, ``v``, and the integral of ``Σ_j noise_j``.
+    """
 
     problem: Problem
     constants: Array
@@ -1059,6 +1199,7 @@ class _Integration:
     statistics: Statistics
     iterate: int
     judged: int
+    resolution: float
     weightings: Array  # [1 + K, N]: 1, then the eigenvalues of each class
     teacher2: Array  # [1 + K]: sums of W X*²
     values: Array  # out, [T, S]
@@ -1068,45 +1209,64 @@ class _Integration:
     accepted: int = 0
     rejected: int = 0
     evaluations: int = 0
+    missing: bool = False  # a learning rate that was asked for does not exist
 
-    def judge(self, y: Array) -> tuple[Array, float]:
-        """What errors at the state ``y`` are relative to, for each weighting; and n²."""
-        e, v = y
+    def parts(self, y: Array) -> tuple[Array, Array, float]:
+        """``e``, ``v`` and the integral."""
+        N = self.problem.modes
+        return y[:N], y[N : 2 * N], float(y[2 * N])
+
+    def judge(self, y: Array) -> tuple[Array, Array, float]:
+        """What errors at the state ``y`` are relative to, for each weighting; what of e cannot be resolved; and n²."""
+        e, v, _ = self.parts(y)
         x = self.problem.teacher + e
         norm2 = float(x @ x + np.abs(v).sum())
         squares, absolutes = self.weightings @ (e * e), self.weightings @ np.abs(v)
+        resolution = np.full(len(squares), self.resolution)
         if norm2 < squares[0] + absolutes[0]:
             squares[0], absolutes[0] = x @ x, np.abs(v).sum()
-        unresolved = _EPSILON * np.sqrt(squares * self.teacher2)
-        return squares + absolutes + unresolved / self.problem.rtol + _SMALLEST, norm2
+            resolution[0] = max(self.resolution, _EPSILON)
+        unresolved = (_JITTER * resolution / self.problem.rtol) ** 2 * self.teacher2
+        return squares + absolutes + _SMALLEST, unresolved, norm2
 
     def evaluate(self, t: float, y: Array) -> tuple[float, Array, Array, Array]:
         """The learning rate, and the rates."""
         p = self.problem
         self.evaluations += 1
-        gamma = self.learning_rate(p, self.iterate, t)
-        return gamma, *self.rates(p, self.constants, self.iterate, p.teacher + y[0], y[1])
+        e, v, accumulated = self.parts(y)
+        x = p.teacher + e
+        offset, slope, noise = self.rates(p, self.constants, self.iterate, x, e, v)
+        at = Point(x, e, v, offset, slope, noise, accumulated)
+        gamma = self.learning_rate(p, self.constants, self.iterate, t, at)
+        self.missing |= depends_on_state(p) and math.isnan(gamma)
+        return gamma, offset, slope, noise
 
     def differentiate(self, s: float, y: Array) -> Array:
         """``dy/ds`` at the state ``y``; ``dt = 2 s ds``."""
         gamma, offset, slope, noise = self.evaluate(self.problem.start_time + s * s, y)
-        e, v = y
-        return 2 * s * gamma * np.stack([offset + slope * e, 2 * slope * v + gamma * noise])
+        e, v, _ = self.parts(y)
+        of_e, of_v = gamma * (offset + slope * e), gamma * (2 * slope * v + gamma * noise)
+        return 2 * s * np.concatenate([of_e, of_v, [np.sum(noise)]])
 
     def attempt(self, s: float, h: float, state: Array, slopes: Array, scale: Array) -> _Attempt:
         """A step of length ``h``; fills ``slopes`` but for the first."""
         trial = state
+        self.missing = False
         for stage in range(1, 7):
             trial = state + np.tensordot(h * _WEIGHTS[stage], slopes[:stage], 1)
             slopes[stage] = self.differentiate(s + _POSITIONS[stage] * h, trial)
-        of_mean, of_variance = np.tensordot(h * _ERROR, slopes, 1)
-        trial_scale, norm2 = self.judge(trial)
+        of_mean, of_variance, of_integral = self.parts(np.tensordot(h * _ERROR, slopes, 1))
+        trial_scale, unresolved, norm2 = self.judge(trial)
         scale = np.maximum(scale, trial_scale)
         # Of Σ W (e² + v), to first order: a square errs twice as much as its root.
-        relative = 2 * np.sqrt(self.weightings @ (of_mean * of_mean) / scale)
+        relative = 2 * np.sqrt(self.weightings @ (of_mean * of_mean) / (scale + unresolved))
         relative += self.weightings @ np.abs(of_variance) / scale
         allowed = 0.5 * self.problem.rtol  # steps add up
-        error = float(np.max(relative)) / allowed if math.isfinite(norm2) else math.nan
+        worst = float(np.max(relative))
+        if self.problem.step_kind == StepKind.ADAGRAD_NORM:
+            b = self.problem.step_arguments[self.iterate, 1]
+            worst = max(worst, abs(of_integral) / (b * b + self.parts(trial)[2]))
+        error = worst / allowed if math.isfinite(norm2) else math.nan
         return _Attempt(trial, trial_scale, norm2, error)
 
     def first_step(self, state: Array) -> float:
@@ -1119,15 +1279,21 @@ class _Integration:
 
     def describe(self, t: float, y: Array) -> Array:
         """The statistics."""
-        x = self.problem.teacher + y[0]
-        return self.statistics(self.problem, self.constants, self.iterate, t, x, y[1])
+        p, (e, v, _) = self.problem, self.parts(y)
+        gamma = (
+            self.evaluate(t, y)[0]
+            if depends_on_state(p)
+            else self.learning_rate(p, self.constants, self.iterate, t, None)
+        )
+        return self.statistics(p, self.constants, self.iterate, gamma, p.teacher + e, e, v)
 
     def record(self, output: int, y: Array, bound: Array) -> None:
         """Output number ``output`` from the state at it."""
         p = self.problem
         self.time = float(p.times[output])
         if self.mean is not None and self.variance is not None:
-            self.mean[output], self.variance[output] = p.teacher + y[0], y[1]
+            e, self.variance[output], _ = self.parts(y)
+            self.mean[output] = p.teacher + e
         found = self.values[output] = self.describe(self.time, y)
         if np.any(~np.isnan(bound) & ~(np.isfinite(found) & (found <= bound))):
             raise _Stopped(Status.DIVERGED)
@@ -1139,17 +1305,21 @@ class _Integration:
         p = self.problem
         clocks = np.sqrt(p.times - p.start_time)
         finish = float(clocks[-1])
-        state = np.stack([p.start_mean[self.iterate] - p.teacher, p.start_variance[self.iterate]])
-        slopes = np.zeros((7, *state.shape))  # dy/ds = 0 at s = 0
+        begun = 0.0 if p.start_auxiliary is None else p.start_auxiliary[self.iterate]
+        state = np.concatenate([p.start_mean[self.iterate] - p.teacher, p.start_variance[self.iterate], [begun]])
+        slopes = np.zeros((7, len(state)))  # dy/ds = 0 at s = 0
         self.time = p.start_time
-        scale, norm2 = self.judge(state)
+        scale, _, norm2 = self.judge(state)
         if not math.isfinite(norm2):
             raise _Stopped(Status.DIVERGED)
         norm2_bound = 1e6 * max(norm2, 1.0)
+        first = self.first_step(state)
+        if self.missing:
+            raise _Stopped(Status.NO_STEP)
         bound = 1e6 * np.maximum(self.describe(p.start_time, state), 1)  # NaN stays
         bound[self.judged :] = np.nan
 
-        s, h, last_error, growth, output = 0.0, self.first_step(state), 1.0, 10.0, 0
+        s, h, last_error, growth, output = 0.0, first, 1.0, 10.0, 0
         hopeless = 0
         while output < len(clocks) and clocks[output] <= 0:
             self.record(output, state, bound)
@@ -1161,18 +1331,18 @@ class _Integration:
             end = finish if s + 1.01 * h >= finish else s + h  # no sliver at the end
             left = p.max_steps - (self.accepted + self.rejected)
             if not end > s or left < 1:
-                raise _Stopped(Status.NO_PROGRESS)
+                raise _Stopped(Status.NO_STEP if self.missing else Status.NO_PROGRESS)
             h = end - s
             # steps of this length in time that are needed, against those left
             hopeless = hopeless + 1 if (finish - s) * (finish + s) > left * h * (s + end) else 0
             if hopeless > _PATIENCE:
-                raise _Stopped(Status.NO_PROGRESS)
+                raise _Stopped(Status.NO_STEP if self.missing else Status.NO_PROGRESS)
 
             trial = self.attempt(s, h, state, slopes, scale)
             if not trial.error <= 1:
                 kept = max(0.1, 0.95 * trial.error**-0.2) if math.isfinite(trial.error) else 0.1
             else:
-                kept = 0.5 if np.any(trial.state[1] < 0) else 1.0
+                kept = 0.5 if np.any(self.parts(trial.state)[1] < 0) else 1.0
             if kept < 1:
                 self.rejected += 1
                 h *= kept
@@ -1180,7 +1350,7 @@ class _Integration:
                 continue
             while output < len(clocks) and clocks[output] <= end:
                 theta = (clocks[output] - s) / h
-                y = _interpolate(h, theta, state, slopes) if theta < 1 else trial.state
+                y = _interpolate(p.modes, h, theta, state, slopes) if theta < 1 else trial.state
                 self.record(output, y, bound)
                 output += 1
 
@@ -1198,7 +1368,7 @@ class _Integration:
         return state
 
 
-def _interpolate(h: float, theta: float, state: Array, slopes: Array) -> Array:
+def _interpolate(modes: int, h: float, theta: float, state: Array, slopes: Array) -> Array:
     """The state at the fraction ``theta`` of an attempted step, to order 4."""
     total = np.append(_WEIGHTS[6], 0.0)
     first, last = np.eye(7)[[0, 6]]
@@ -1206,7 +1376,7 @@ def _interpolate(h: float, theta: float, state: Array, slopes: Array) -> Array:
     inner = 2 * total - first - last + rest * _DENSE
     weights = h * theta * (total + rest * (first - total + theta * inner))
     y: Array = state + np.tensordot(weights, slopes, 1)
-    y[1] = np.maximum(y[1], 0)  # the polynomial may dip below, where the truth never is: 0 is nearer
+    y[modes:] = np.maximum(y[modes:], 0)  # the polynomial may dip below, where the truth never is: 0 is nearer
     return y
 
 
@@ -1215,6 +1385,7 @@ def _can_be_solved(p: Problem) -> bool:
     return bool(
         min(p.iterates, p.classes, p.modes, p.times_count, p.max_steps) >= 1
         and 0 < p.rtol < 1
+        and (p.step_kind != StepKind.POLYAK or p.reference is not None)
         and np.all(np.isfinite(times))
         and np.all(np.diff(times) >= 0)
         and np.all(p.eigenvalues >= 0)
@@ -1231,6 +1402,7 @@ def solve(
     n_statistics: int,
     n_judged: int | None = None,
     *,
+    resolution: float = 0.0,
     modes: bool = False,
 ) -> Solution:
     """Solve the mode equations of each iterate from ``start_time`` to the last output time.
@@ -1244,15 +1416,17 @@ def solve(
         ``start_mean`` and ``start_variance`` hold the state at ``start_time``.
     constants, rates, learning_rate, statistics : callable
         What depends on the loss: ``constants(problem) -> k``;
-        ``rates(problem, k, iterate, x, v) -> (offset, slope, noise)``, of
+        ``rates(problem, k, iterate, x, e, v) -> (offset, slope, noise)``, of
         ``dx/dt = γ (offset + slope (x − X*))`` and ``dv/dt = 2 γ slope v + γ² noise``;
-        ``learning_rate(problem, iterate, t) -> γ``;
-        ``statistics(problem, k, iterate, t, x, v) -> array [S]``.
+        ``learning_rate(problem, k, iterate, t, point) -> γ``, as in ``steps.py``;
+        ``statistics(problem, k, iterate, gamma, x, e, v) -> array [S]``; ``e = x − X*``.
     n_statistics : int
         S, how many numbers ``statistics`` returns.
     n_judged : int, optional
         How many of them, from the first, tell a divergence (a learning rate or a ridge may be large without one); all
         unless given.
+    resolution : float
+        How well the rates know ``e = x − X*``, in units of ``X*``; 0 where they are exact at the teacher.
     modes : bool
         Whether to keep ``x`` and ``v`` at all output times.
 
@@ -1279,14 +1453,14 @@ def solve(
     ...     step_arguments=np.full((1, 1), 0.5),
     ...     times=np.array([0.0, 40.0]),
     ... )
-    >>> def risk(x, v):
-    ...     return (x - 1) ** 2 + v
+    >>> def risk(e, v):
+    ...     return e**2 + v
     >>> solution = solve(
     ...     problem,
     ...     constants=lambda p: np.empty(0),
-    ...     rates=lambda p, k, m, x, v: (0 * x, -np.ones(1), risk(x, v)),
-    ...     learning_rate=lambda p, m, t: p.step_arguments[m, 0],
-    ...     statistics=lambda p, k, m, t, x, v: risk(x, v),
+    ...     rates=lambda p, k, m, x, e, v: (0 * x, -np.ones(1), risk(e, v)),
+    ...     learning_rate=lambda p, k, m, t, at: p.step_arguments[m, 0],
+    ...     statistics=lambda p, k, m, gamma, x, e, v: risk(e, v),
     ...     n_statistics=1,
     ... )
     >>> bool(abs(solution.statistics[0, 1, 0] / np.exp(-0.75 * 40) - 1) < 1e-7)
@@ -1296,10 +1470,13 @@ def solve(
     values = np.full((M, T, n_statistics), np.nan)
     mean, variance = (np.full((M, T, N), np.nan) if modes else None for _ in range(2))
     final_mean, final_variance = np.full((M, N), np.nan), np.full((M, N), np.nan)
+    final_auxiliary = np.full(M, np.nan)
     outcome = Outcome(Status.BAD_PROBLEM, 0, 0, 0.0, accepted=0, rejected=0, evaluations=0)
     if not _can_be_solved(problem):
-        return Solution(values, mean, variance, final_mean, final_variance, outcome)
+        return Solution(values, mean, variance, final_mean, final_variance, final_auxiliary, outcome)
 
+    if problem.reference is None:
+        problem = replace(problem, reference=np.full(N, np.nan))
     k = constants(problem)
     weightings = np.concatenate([np.ones((1, N)), problem.eigenvalues])
     for m in range(M):
@@ -1311,6 +1488,7 @@ def solve(
             statistics=statistics,
             iterate=m,
             judged=n_statistics if n_judged is None else n_judged,
+            resolution=resolution,
             weightings=weightings,
             teacher2=weightings @ problem.teacher**2,
             values=values[m],
@@ -1320,7 +1498,7 @@ def solve(
         status = Status.OK
         try:
             with np.errstate(all="ignore"):  # a step that overflows is no accident: it is rejected
-                e, final_variance[m] = here.run()
+                e, final_variance[m], final_auxiliary[m] = here.parts(here.run())
             final_mean[m] = problem.teacher + e
         except _Stopped as stopped:
             status = stopped.status
@@ -1335,7 +1513,7 @@ def solve(
         )
         if status != Status.OK:
             break
-    return Solution(values, mean, variance, final_mean, final_variance, outcome)
+    return Solution(values, mean, variance, final_mean, final_variance, final_auxiliary, outcome)
 
 
 Gradient = Callable[[Array, Array, Array, Array], tuple[Array, Array]]
@@ -1350,29 +1528,48 @@ NORMALS_AT_ONCE = 1 << 10
 CHANCES_AT_ONCE = 1 << 8
 
 
-def simulate(problem: Problem, gradient: Gradient, target: Target, learning_rate: LearningRate, ridge: Ridge) -> Array:
-    """Simulate the runs ``first_run .. first_run + runs - 1``, each a function of (seed, run) alone.
+class Sgd(NamedTuple):
+    """What streaming SGD is made of on one model.
 
-    The loss's functions act elementwise on arrays ``[run, iterate]`` (or with 1 in place of either);
-    ``parameters`` are ``[P, run, iterate]``, of the class that each run has drawn.
+    The loss's functions act elementwise on arrays ``[run, iterate]`` (or with 1 in place of either); ``parameters`` are
+    ``[P, run, iterate]``, of the class that each run has drawn.
+
+    Parameters
+    ----------
+    gradient : callable
+        ``gradient(r, n, y, parameters)`` returns the adversarial loss's derivatives in r and in n.
+    target : callable
+        ``target(label, r_star, xi, uniform, parameters)`` returns y.
+    ridge : callable
+        ``ridge(parameters)`` returns τ.
+    learning_rate : callable
+        ``learning_rate(problem, k, iterate, t, point)``, as in ``steps.py``.
+    constants, rates : callable
+        As in ``integrate.py``; for learning rates that follow the iterate.
+    """
+
+    gradient: Gradient
+    target: Target
+    ridge: Ridge
+    learning_rate: LearningRate
+    constants: Constants
+    rates: Rates
+
+
+def simulate(problem: Problem, sgd: Sgd) -> Array:
+    """Simulate the runs ``first_run .. first_run + runs - 1``, each a function of (seed, run) alone.
 
     Parameters
     ----------
     problem : Problem
         The problem; ``dimension`` must be the number of modes, since a mode is a coordinate here.
-    gradient : callable
-        ``gradient(r, n, y, parameters)`` returns the adversarial loss's derivatives in r and in n.
-    target : callable
-        ``target(label, r_star, xi, uniform, parameters)`` returns y.
-    learning_rate : callable
-        ``learning_rate(problem, iterate, t)``.
-    ridge : callable
-        ``ridge(parameters)`` returns τ.
+    sgd : Sgd
+        The model.
 
     Returns
     -------
-    array [runs, M, T, 4 + 3K]
-        At each time ``norm2, overlap, distance2, reference_distance2``, then m, c, Q of each class.
+    array [runs, M, T, summary_size(K)]
+        At each time `SUMMARY`, then `CLASS_SUMMARY` of each class.
 
     Raises
     ------
@@ -1390,19 +1587,21 @@ def simulate(problem: Problem, gradient: Gradient, target: Target, learning_rate
     ...     teacher=one[0], parameters=np.empty((1, 0, 1)), start_mean=one, start_variance=0 * one,
     ...     step_arguments=0.5 * one, times=np.array([10.0]),
     ... )
-    >>> simulate(
-    ...     problem,
+    >>> sgd = Sgd(
     ...     gradient=lambda r, n, y, parameters: (r - y, 0 * n),
     ...     target=lambda label, r_star, xi, uniform, parameters: r_star,
-    ...     learning_rate=lambda problem, iterate, t: 0.5,
     ...     ridge=lambda parameters: 0,
-    ... ).tolist()
-    [[[[1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0]]]]
+    ...     learning_rate=lambda problem, k, iterate, t, point: 0.5,
+    ...     constants=lambda problem: np.empty(0),
+    ...     rates=lambda problem, k, iterate, x, e, v: (0 * x, -1 + 0 * x, 0 * x),
+    ... )
+    >>> simulate(problem, sgd).tolist()
+    [[[[1.0, 1.0, 0.0, nan, 0.5, 0.0, 1.0, 1.0]]]]
     """
     if not can_be_simulated(problem):
         raise Trouble(Status.BAD_PROBLEM, iterate=0, run=problem.first_run, time=problem.start_time)
     M, T, K = problem.iterates, problem.times_count, problem.classes
-    summaries = np.full((problem.runs, M, T, 4 + 3 * K), np.nan)
+    summaries = np.full((problem.runs, M, T, summary_size(K)), np.nan)
     together = max(1, COORDINATES_TOGETHER // (M * problem.modes))
     if problem.progress is not None:
         problem.progress[0] = 0
@@ -1411,7 +1610,7 @@ def simulate(problem: Problem, gradient: Gradient, target: Target, learning_rate
         with np.errstate(all="ignore"):
             for begin in range(0, problem.runs, together):
                 chunk = summaries[begin : begin + together]
-                simulate_together(problem, problem.first_run + begin, chunk, gradient, target, learning_rate, ridge)
+                simulate_together(problem, problem.first_run + begin, chunk, sgd)
     except Trouble as trouble:
         trouble.curve = summaries
         raise
@@ -1429,15 +1628,26 @@ def can_be_simulated(problem: Problem) -> bool:
     )
 
 
-def simulate_together(
-    problem: Problem,
-    first_run: int,
-    summaries: Array,
-    gradient: Gradient,
-    target: Target,
-    learning_rate: LearningRate,
-    ridge: Ridge,
-) -> None:
+def learning_rates(problem: Problem, k: Array, sgd: Sgd, iterates: Array, gradient2: Array, t: float) -> Array:
+    """γ of each iterate, ``[run, M]``.
+
+    Where it depends on the state, that is the iterate's own: its score law is exact, so ``x = X`` and ``v = 0``.
+    """
+    M = problem.iterates
+    if not depends_on_state(problem):
+        return np.broadcast_to([sgd.learning_rate(problem, k, m, t, None) for m in range(M)], iterates.shape[:2])
+    found = np.empty(iterates.shape[:2])
+    for run, m in np.ndindex(found.shape):
+        x, none = iterates[run, m], np.zeros(problem.modes)
+        e = x - problem.teacher
+        own = problem.step_kind == StepKind.ADAGRAD_NORM  # needs no rates
+        rates = (none, none, none) if own else sgd.rates(problem, k, m, x, e, none)
+        at = Point(x, e, none, *rates, gradient2[run, m])
+        found[run, m] = sgd.learning_rate(problem, k, m, t, at)
+    return found
+
+
+def simulate_together(problem: Problem, first_run: int, summaries: Array, sgd: Sgd) -> None:
     """Advance the runs from ``first_run`` on, one for each row of ``summaries``, and fill it."""
     M, N, d = problem.iterates, problem.modes, problem.dimension
     runs = len(summaries)
@@ -1453,6 +1663,9 @@ def simulate_together(
     x, mean = np.empty((runs, N)), np.empty((runs, N))
     z = np.empty((runs, max(1, NORMALS_AT_ONCE // N), N))
     drawn = np.empty((3, runs, CHANCES_AT_ONCE))
+    k = sgd.constants(problem)
+    # the sum of ‖g‖²/d² over the steps so far, g the whole stochastic gradient
+    gradient2 = np.zeros((runs, M)) + (0.0 if problem.start_auxiliary is None else problem.start_auxiliary)
 
     first_step = done = steps_until(problem, problem.start_time)
     for output, time in enumerate(problem.times):
@@ -1484,18 +1697,23 @@ def simulate_together(
 
             of_class = parameters[:, class_]  # [P, run, M]
             label, xi, uniform = problem.labels[class_], drawn[1, :, chance], drawn[2, :, chance]
-            y = target(label[:, np.newaxis], r_star, xi[:, np.newaxis], uniform[:, np.newaxis], of_class)
+            y = sgd.target(label[:, np.newaxis], r_star, xi[:, np.newaxis], uniform[:, np.newaxis], of_class)
             n = np.sqrt(norm2)
-            dr, dn = gradient(r, n, y, of_class)
-            pace = np.array([learning_rate(problem, m, step / d) for m in range(M)]) / d
-            shrinkage = np.divide(dn, n, out=np.zeros_like(n), where=n > 0) + ridge(of_class)
+            dr, dn = sgd.gradient(r, n, y, of_class)
+            shrinkage = np.divide(dn, n, out=np.zeros_like(n), where=n > 0) + sgd.ridge(of_class)
+            if problem.step_kind == StepKind.ADAGRAD_NORM:  # g = dr x + shrinkage X
+                x2 = np.einsum("rn,rn->r", x, x)[:, np.newaxis]
+                gradient2 += (dr**2 * x2 + 2 * dr * shrinkage * r + shrinkage**2 * norm2) / d**2
+            pace = learning_rates(problem, k, sgd, iterates, gradient2, step / d) / d
+            refuse_missing(pace, first_run, step / d)
             np.multiply((pace * dr)[:, :, np.newaxis], x[:, np.newaxis], out=change)
             iterates *= (1 - pace * shrinkage)[:, :, np.newaxis]
             iterates -= change
             if problem.progress is not None:
                 problem.progress[0] += runs
         done = stop
-        summaries[:, :, output] = summarise(problem, iterates)
+        rates = learning_rates(problem, k, sgd, iterates, gradient2, done / d)
+        summaries[:, :, output] = summarise(problem, iterates, rates)
         refuse_divergence(summaries[:, :, output, 0], norm2_bound, first_run, done / d)
 
 
@@ -1512,26 +1730,37 @@ def refuse_divergence(norm2: Array, bound: Array, first_run: int, time: float) -
         raise Trouble(Status.DIVERGED, iterate=iterate, run=first_run + run, time=time)
 
 
-def summarise(problem: Problem, iterates: Array) -> Array:
-    """Summaries ``[run, M, 4 + 3K]`` of iterates ``[run, M, N]``."""
-    summary = np.zeros((*iterates.shape[:2], 4 + 3 * problem.classes))
+def refuse_missing(pace: Array, first_run: int, time: float) -> None:
+    """Raise for the first run, then iterate, without a learning rate."""
+    missing = np.isnan(pace)
+    if missing.any():
+        run, iterate = np.argwhere(missing)[0].tolist()
+        raise Trouble(Status.NO_STEP, iterate=iterate, run=first_run + run, time=time)
+
+
+def summarise(problem: Problem, iterates: Array, learning_rates: Array) -> Array:
+    """Summaries ``[run, M, summary_size(K)]`` of iterates ``[run, M, N]``."""
+    summary = np.full((*iterates.shape[:2], summary_size(problem.classes)), np.nan)
     summary[..., 0] = np.sum(iterates**2, axis=-1)
     summary[..., 1] = np.sum(iterates * problem.teacher, axis=-1)
     summary[..., 2] = np.sum((iterates - problem.teacher) ** 2, axis=-1)
     if problem.reference is not None:
         summary[..., 3] = np.sum((iterates - problem.reference) ** 2, axis=-1)
+    summary[..., 4] = learning_rates
     for class_, (mean, eigenvalue) in enumerate(zip(problem.means, problem.eigenvalues, strict=True)):
-        summary[..., 4 + 3 * class_] = np.sum(mean * iterates, axis=-1)
-        summary[..., 5 + 3 * class_] = np.sum(eigenvalue * iterates * problem.teacher, axis=-1)
-        summary[..., 6 + 3 * class_] = np.sum(eigenvalue * iterates**2, axis=-1)
+        first = len(SUMMARY) + len(CLASS_SUMMARY) * class_
+        summary[..., first] = np.sum(mean * iterates, axis=-1)
+        summary[..., first + 1] = np.sum(eigenvalue * iterates * problem.teacher, axis=-1)
+        summary[..., first + 2] = np.sum(eigenvalue * iterates**2, axis=-1)
     return summary
 
 
 def solve_problem(problem, modes=False):
     """Solve the mode equations of a Problem; see `solve`."""
-    return solve(problem, constants, rates, learning_rate, statistics, len(STATISTICS), 6, modes=modes)
+    return solve(problem, constants, rates, learning_rate, statistics, len(STATISTICS), 7,
+                 resolution=2e-14, modes=modes)
 
 
 def simulate_problem(problem):
     """Run streaming SGD on a Problem; see `simulate`."""
-    return simulate(problem, gradient, target, learning_rate, ridge)
+    return simulate(problem, Sgd(gradient, target, ridge, learning_rate, constants, rates))
