@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from sgdlimit.runtime.ensemble import Ensemble
     from sgdlimit.runtime.instance import Instance
     from sgdlimit.runtime.kernel import NoCompilerWarning, load_kernel
-    from sgdlimit.runtime.optimum import Optimum, optimum
+    from sgdlimit.runtime.minimiser import Optimum, optimum
+    from sgdlimit.runtime.rest import RestPoint, rest_point
     from sgdlimit.runtime.simulator import simulate
     from sgdlimit.runtime.solver import solve
     from sgdlimit.runtime.spec import Spec, load_spec
@@ -25,7 +26,8 @@ _MODULES = {
     "sgdlimit.runtime.ensemble": "Ensemble",
     "sgdlimit.runtime.instance": "Instance",
     "sgdlimit.runtime.kernel": "NoCompilerWarning load_kernel",
-    "sgdlimit.runtime.optimum": "Optimum optimum",
+    "sgdlimit.runtime.minimiser": "Optimum optimum",
+    "sgdlimit.runtime.rest": "RestPoint rest_point",
     "sgdlimit.runtime.simulator": "simulate",
     "sgdlimit.runtime.solver": "solve",
     "sgdlimit.runtime.spec": "Spec load_spec",
@@ -44,6 +46,7 @@ __all__ = [
     "NoCompilerWarning",
     "Optimum",
     "Polyak",
+    "RestPoint",
     "Schedule",
     "Spec",
     "State",
@@ -52,6 +55,7 @@ __all__ = [
     "load_kernel",
     "load_spec",
     "optimum",
+    "rest_point",
     "simulate",
     "solve",
     "verify",

@@ -26,7 +26,7 @@ import typer
 from sgdlimit.derive.errors import Diverged, InputError, NoLearningRate, NoMinimiser, SgdlimitError, SpecError
 
 if TYPE_CHECKING:
-    from sgdlimit.runtime.optimum import Optimum
+    from sgdlimit.runtime.minimiser import Optimum
     from sgdlimit.runtime.spec import Equations, Spec
     from sgdlimit.runtime.verdict import Judgement
     from sgdlimit.runtime.verification import Verification
@@ -394,7 +394,7 @@ def optimum(spec: _Spec, set_: _Set = None, backend: _Backend = Backend.auto, as
 
     For a loss that is not convex, the stationary points that several starts lead to, the lowest first.
     """
-    from sgdlimit.runtime.optimum import optimum as run
+    from sgdlimit.runtime.minimiser import optimum as run
 
     loaded = _load(spec, set_)
     parameters = {name: value for name, value in loaded.parameters.items() if name in loaded.model.parameters}

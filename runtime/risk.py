@@ -250,7 +250,7 @@ class Risk:
         )
         ridge = self.tau + (float(self.p @ F) / n if n > 0 else 0.0)
         drift = (
-            _mixed(self.p * B, self.lam) * point.e + _mixed(self.p * BD, self.lam_teacher) + _mixed(self.p * A, self.mu)
+            mixed(self.p * B, self.lam) * point.e + mixed(self.p * BD, self.lam_teacher) + mixed(self.p * A, self.mu)
         )
         around_zero = np.abs(self.p * B) @ _norms(self.lam * point.x) + np.abs(self.p * D) @ _norms(self.lam_teacher)
         around_teacher = np.abs(self.p * B) @ _norms(self.lam * point.e) + np.abs(self.p * BD) @ _norms(
@@ -293,7 +293,7 @@ class Risk:
         K, n, point = self.classes, at.scores[0].n, at.point
         B = np.array([c.B for c in at.coefficients])
         F_n = float(self.p @ [c.F for c in at.coefficients]) / n if n > 0 else 0.0
-        H = _mixed(self.p * B, self.lam) + F_n + self.tau
+        H = mixed(self.p * B, self.lam) + F_n + self.tau
         columns = np.zeros((len(H), 3 * K + 1))
         S = np.zeros((3 * K + 1, 3 * K + 1))
         if n > 0:
@@ -379,7 +379,7 @@ def norm(a: Array) -> float:
     return math.sqrt(dot(a, a))
 
 
-def _mixed(weights: Array, rows: Array) -> Array:
+def mixed(weights: Array, rows: Array) -> Array:
     """``Σ_i w_i rows_i``."""
     total: Array = np.einsum("k,kj->j", weights, rows)
     return total

@@ -17,7 +17,7 @@ from sgdlimit.derive.model import Model, StepSize
 from sgdlimit.runtime.ensemble import Ensemble
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel, Statistics, load_kernel
-from sgdlimit.runtime.optimum import Optimum
+from sgdlimit.runtime.minimiser import Optimum
 from sgdlimit.runtime.problem import build_problem, check_counts, output_times
 from sgdlimit.runtime.solver import excess_risk, followed, optimum_for
 from sgdlimit.runtime.step_sizes import Parameters

@@ -13,7 +13,7 @@ from sgdlimit.derive.errors import BackendError, Diverged, NoLearningRate
 from sgdlimit.derive.model import Greedy, LineSearch, Model, Polyak, StepSize
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel, Statistics, load_kernel
-from sgdlimit.runtime.optimum import Optimum, optimum
+from sgdlimit.runtime.minimiser import Optimum, optimum
 from sgdlimit.runtime.problem import build_problem, output_times
 from sgdlimit.runtime.step_sizes import TABLE_SIZE, Pace, Parameters, Table, follows_state
 from sgdlimit.runtime.trajectory import State, Trajectory, available
@@ -68,7 +68,7 @@ def solve(
     kernel : Kernel, optional
         One already loaded.
     reference : Optimum, optional
-        The optimum ``X°`` (:func:`sgdlimit.runtime.optimum.optimum`) that ``optimum_distance2`` and ``excess_risk``
+        The optimum ``X°`` (:func:`sgdlimit.runtime.minimiser.optimum`) that ``optimum_distance2`` and ``excess_risk``
         refer to; Polyak's learning rate computes it unless given.
 
     Returns

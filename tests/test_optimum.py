@@ -18,10 +18,10 @@ from scipy.optimize import brentq, minimize
 import sgdlimit as sl
 from sgdlimit.derive import convexity as derived_convexity
 from sgdlimit.runtime import convexity as kept_convexity
-from sgdlimit.runtime import optimum as optimum_module
+from sgdlimit.runtime import minimiser as optimum_module
 from sgdlimit.runtime.compiler import find_compiler
 from sgdlimit.runtime.kernel import load_kernel
-from sgdlimit.runtime.optimum import Optimum, optimum, risk_of
+from sgdlimit.runtime.minimiser import Optimum, optimum, risk_of
 from sgdlimit.runtime.problem import build_problem
 
 Array = NDArray[np.float64]

@@ -29,11 +29,11 @@ from sgdlimit.derive import (
 )
 from sgdlimit.derive.errors import DerivationError, InputError, NoLearningRate, ParameterError
 from sgdlimit.derive.model import StepSize
-from sgdlimit.derive.symbols import I, K, e, i, lam, noise, offset, omega, p, slope, v
+from sgdlimit.derive.symbols import e, noise, offset, slope, v
 from sgdlimit.runtime.compiler import find_compiler
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel, load_kernel
-from sgdlimit.runtime.optimum import optimum
+from sgdlimit.runtime.minimiser import optimum
 from sgdlimit.runtime.problem import build_problem
 from sgdlimit.runtime.simulator import simulate
 from sgdlimit.runtime.solver import StandsStillWarning, idealised, solve

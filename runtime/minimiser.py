@@ -16,7 +16,7 @@ from sgdlimit.runtime.convexity import convexity
 from sgdlimit.runtime.evaluate import evaluate
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel, load_kernel
-from sgdlimit.runtime.minimise import CONVERGED, ENOUGH, Minimum, RunsAway, falls_for_ever, minimise
+from sgdlimit.runtime.newton import CONVERGED, ENOUGH, Minimum, RunsAway, falls_for_ever, minimise
 from sgdlimit.runtime.problem import build_problem
 from sgdlimit.runtime.risk import Evaluation, Point, Risk, dot, norm
 from sgdlimit.runtime.step_sizes import Parameters
