@@ -168,6 +168,7 @@ class CEmitter:
             f"double {', '.join(f'{name} = 0' for name in names)};",
             "{",
             *_indent(self._shape(node)),
+            *_indent(self._jumps(node)),
             "  for (int q = 0; q < panels; q++) {",
             "    double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];",
             "    sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);",
@@ -203,9 +204,40 @@ class CEmitter:
             self.libraries.add("tilt.h")
         if node.roots:
             self.libraries.add("roots.h")
-            lines += [line for roots in node.roots for line in self._find_roots(node.variable, roots)]
-            lines.append("panels = sgdlimit_panels(&shape, edges);")
+            again = "panels = sgdlimit_panels(&shape, edges);"
+            for index, roots in enumerate(node.roots):
+                lines += [again] if node.stepwise and index else []
+                lines += self._find_roots(node.variable, roots)
+            lines.append(again)
         return lines
+
+    def _jumps(self, node: Integrate) -> list[str]:
+        """Point masses at the ends of panels, told by the switches in the middle of the panels on both sides."""
+        if node.jumps is None:
+            return []
+        names = [tuple(map(scalar_name, symbols)) for symbols in node.jumps.switches]
+        at_end = [
+            f"const double density = 0.3989422804014327 * exp(-0.5 * {node.variable} * {node.variable});",
+            *self.statements(node.jumps.statements),
+            *(f"{scalar_name(e.symbol)} += density * ({self.text(e.expression)});" for e in node.jumps.masses),
+        ]
+        return [
+            "{",
+            f"  double {', '.join(f'{left} = 0, {right} = 0' for _, left, right in names)};",
+            "  for (int q = 0; q < panels; q++) {",
+            "    {",
+            f"      const double {node.variable} = (edges[q] + edges[q + 1]) / 2;",
+            *_indent([line for let in node.jumps.lets for line in self.let(let)], 3),
+            *(f"      {right} = {name};" for name, _, right in names),
+            "    }",
+            f"    if (q > 0 && ({' || '.join(f'{left} != {right}' for _, left, right in names)})) {{",
+            f"      const double {node.variable} = edges[q];",
+            *_indent(at_end, 3),
+            "    }",
+            *(f"    {left} = {right};" for _, left, right in names),
+            "  }",
+            "}",
+        ]
 
     def _find_roots(self, variable: sp.Symbol, node: FindRoots) -> list[str]:
         function, arguments = self._root_function(variable, node)

@@ -25,6 +25,7 @@ from sgdlimit.codegen.language import (
     Kernel,
     Let,
     Map,
+    PanelJumps,
     Reduce,
     Statement,
     Tails,
@@ -134,16 +135,25 @@ class NumpyEmitter:
         values = [self.text(e.expression) for e in node.integrals]
         z = str(node.variable)
         nested = any(isinstance(e, Integrate) for e in node.statements)
-        masses = any(roots.masses for roots in node.roots)
+        masses = node.jumps is not None or any(roots.masses for roots in node.roots)
         lines = [f"{' = '.join(names)} = 0.0"] if nested or masses else []
         if node.roots:
             lines += [
                 f"shape_{z} = {', '.join(f'[{part}]' for part in shape)}",
                 f"edges_{z} = panels(*shape_{z})",
-                *(line for index, roots in enumerate(node.roots) for line in self._find_roots(z, roots, index)),
-                f"{z}, weights_{z} = nodes(panels(*shape_{z}))",
             ]
+            for index, roots in enumerate(node.roots):
+                lines += [f"edges_{z} = panels(*shape_{z})"] if node.stepwise and index else []
+                lines += self._find_roots(z, roots, index)
+            if node.jumps:
+                lines += [f"edges_{z} = panels(*shape_{z})", *self._jumps(z, node.jumps)]
+            lines.append(f"{z}, weights_{z} = nodes(panels(*shape_{z}))")
         else:
+            if node.jumps:
+                lines += [
+                    f"edges_{z} = panels({', '.join(f'[{part}]' for part in shape)})",
+                    *self._jumps(z, node.jumps),
+                ]
             while len(shape) > 1 and not shape[-1]:
                 del shape[-1]
             lines.append(f"{z}, weights_{z} = nodes(panels({', '.join(f'[{part}]' for part in shape)}))")
@@ -181,6 +191,24 @@ class NumpyEmitter:
             *_indent([*lets, f"return {self.text(node.argument)}"]),
             f"for {z} in roots({function}, edges_{z}):",
             *_indent(at_root),
+        ]
+
+    def _jumps(self, z: str, node: PanelJumps) -> list[str]:
+        """Point masses at the ends of panels, told by the switches in the middle of the panels on both sides."""
+        names = [tuple(map(scalar_name, symbols)) for symbols in node.switches]
+        left, right = (", ".join(name[k] for name in names) for k in (1, 2))
+        changed = " or ".join(f"{before} != {after}" for _, before, after in names)
+        return [
+            f"def sides_{z}({z}):",
+            *_indent([line for let in node.lets for line in self.let(let)]),
+            f"    return ({', '.join(name[0] for name in names)},)",
+            f"for left_{z}, {z}, right_{z} in zip(edges_{z}[:-2], edges_{z}[1:-1], edges_{z}[2:], strict=True):",
+            f"    ({left},) = sides_{z}((left_{z} + {z}) / 2)",
+            f"    ({right},) = sides_{z}(({z} + right_{z}) / 2)",
+            f"    if {changed}:",
+            f"        density = np.exp(-0.5 * {z} * {z}) / np.sqrt(2 * np.pi)",
+            *_indent(self.statements(node.statements), 2),
+            *(f"        {scalar_name(e.symbol)} += density * ({self.text(e.expression)})" for e in node.masses),
         ]
 
     def tails(self, node: Tails) -> list[str]:

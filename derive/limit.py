@@ -281,7 +281,7 @@ def _derive(model: Model, statistics: Mapping[str, Expectation | Formula] | None
     loss = to_sympy(model.loss.text, "loss")
     check_continuity(loss)
     attacked = standard(loss) if model.adversary is None else adversarial(loss)
-    score = score_law(model, attacked.form)
+    score = score_law(model, attacked.form, attacked.function.corners)
     gather = Expectations()
 
     slope, slope_n = attacked.derivative_r, attacked.derivative_n
@@ -385,8 +385,10 @@ def squared(function: Switched) -> Switched:
     e = function.expression
     if isinstance(e, Branch):
         switch, plus, minus = e.args
-        return Switched(reduce_squares(Branch(switch, plus**2, minus**2), function.switches), function.switches)
-    return Switched(reduce_squares(e**2, function.switches), function.switches)
+        e = Branch(switch, plus**2, minus**2)
+    else:
+        e = e**2
+    return replace(function, expression=reduce_squares(e, function.switches))
 
 
 def _gradient(attacked: AdversarialLoss) -> Gradient:
