@@ -90,7 +90,7 @@ def mode_element(e: sp.Expr) -> str:
 
 
 # Pasted in where they are used, in this order.
-_LIBRARIES = ("quadrature.h", "tilt.h", "roots.h", "tails.h", "unscaled_tails.h", "bivariate.h")
+_LIBRARIES = ("quadrature.h", "tilt.h", "roots.h", "panel_roots.h", "tails.h", "unscaled_tails.h", "bivariate.h")
 
 # as SGDLIMIT_MOST_ROOTS of roots.h
 _MOST_ROOTS = 8
@@ -203,11 +203,11 @@ class CEmitter:
         if node.tilts:
             self.libraries.add("tilt.h")
         if node.roots:
-            self.libraries.add("roots.h")
+            self.libraries |= {"roots.h", "panel_roots.h"} if node.stepwise else {"roots.h"}
             again = "panels = sgdlimit_panels(&shape, edges);"
             for index, roots in enumerate(node.roots):
                 lines += [again] if node.stepwise and index else []
-                lines += self._find_roots(node.variable, roots)
+                lines += self._find_roots(node.variable, roots, node.stepwise)
             lines.append(again)
         return lines
 
@@ -239,7 +239,7 @@ class CEmitter:
             "}",
         ]
 
-    def _find_roots(self, variable: sp.Symbol, node: FindRoots) -> list[str]:
+    def _find_roots(self, variable: sp.Symbol, node: FindRoots, by_panel: bool) -> list[str]:
         function, arguments = self._root_function(variable, node)
         at_root = [f"const double {variable} = roots[q];"]
         shape = [*(line for let in node.lets for line in self.let(let))]
@@ -264,7 +264,7 @@ class CEmitter:
             "{",
             f"  const double context[] = {{{given}}};",
             "  double roots[SGDLIMIT_MOST_ROOTS];",
-            f"  const int found = sgdlimit_roots({function}, context, edges, panels, roots);",
+            f"  const int found = sgdlimit_{'panel_' if by_panel else ''}roots({function}, context, edges, panels, roots);",
             "  for (int q = 0; q < found; q++) {",
             *_indent(at_root, 2),
             "  }",

@@ -87,6 +87,7 @@ class NumpyEmitter:
         self.kernel = kernel
         self.used: set[str] = set()
         self.needs_quadrature = False
+        self.needs_panel_roots = False
         self.needs_tails = False
 
     # -- expressions and statements
@@ -144,7 +145,7 @@ class NumpyEmitter:
             ]
             for index, roots in enumerate(node.roots):
                 lines += [f"edges_{z} = panels(*shape_{z})"] if node.stepwise and index else []
-                lines += self._find_roots(z, roots, index)
+                lines += self._find_roots(z, roots, index, node.stepwise)
             if node.jumps:
                 lines += [f"edges_{z} = panels(*shape_{z})", *self._jumps(z, node.jumps)]
             lines.append(f"{z}, weights_{z} = nodes(panels(*shape_{z}))")
@@ -169,7 +170,8 @@ class NumpyEmitter:
             *_indent(f"{name} += weight_{z} * ({value})" for name, value in zip(names, values, strict=True)),
         ]
 
-    def _find_roots(self, z: str, node: FindRoots, index: int) -> list[str]:
+    def _find_roots(self, z: str, node: FindRoots, index: int, by_panel: bool) -> list[str]:
+        self.needs_panel_roots |= by_panel
         lets = [line for let in node.lets for line in self.let(let)]
         function = f"crossing_{z}_{index}"
         width = f"abs(({self.text(node.width)}) / ({self.text(node.slope)}))"
@@ -189,7 +191,7 @@ class NumpyEmitter:
         return [
             f"def {function}({z}):",
             *_indent([*lets, f"return {self.text(node.argument)}"]),
-            f"for {z} in roots({function}, edges_{z}):",
+            f"for {z} in {'panel_' if by_panel else ''}roots({function}, edges_{z}):",
             *_indent(at_root),
         ]
 
@@ -422,6 +424,7 @@ class NumpyEmitter:
         libraries = [
             "problem.py",
             *(["quadrature.py"] if self.needs_quadrature else []),
+            *(["panel_roots.py"] if self.needs_panel_roots else []),
             *(["tails.py"] if self.needs_tails or needs_bivariate else []),
             *(["bivariate.py"] if needs_bivariate else []),
             "integrate.py",
@@ -436,6 +439,7 @@ class NumpyEmitter:
         helpers = [_HELPERS[name] for name in _HELPERS if name in self.used]
         problem_text, *rest = texts
         quadrature = [rest.pop(0)] if self.needs_quadrature else []
+        quadrature += [rest.pop(0)] if self.needs_panel_roots else []
         tails = [rest.pop(0)] if self.needs_tails or needs_bivariate else []
         bivariate = [rest.pop(0)] if needs_bivariate else []
         sections = [

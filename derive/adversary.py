@@ -324,9 +324,18 @@ def _endpoints_with_corners(loss: sp.Expr) -> tuple[Switched, Switch]:
             f"use a loss with {_MOST_CORNERS} kinks at most",
         )
     pairs = list(zip(right.switches, left.switches, strict=True))
-    side = Switch(sp.Symbol("sigma0", real=True), _balance(right.expression, left.expression, pairs))
+    pieces = (
+        _on_one_piece(*(_on_piece(end, signs) for end in (right, left)))
+        for signs in product((1, -1), repeat=len(pairs))
+    )
+    near = tuple(dict.fromkeys(e for e in pieces if e.is_polynomial(r) and sp.degree(e, r) in (1, 2)))
+    side = Switch(sp.Symbol("sigma0", real=True), _balance(right.expression, left.expression, pairs), near)
     switches = (*(switch for pair in pairs for switch in pair), side)
     return Switched(Branch(side.symbol, right.expression, left.expression), switches, corners=True), side
+
+
+def _on_piece(function: Switched, signs: tuple[int, ...]) -> sp.Expr:
+    return function.expression.subs({w.symbol: sign for w, sign in zip(function.switches, signs, strict=True)})
 
 
 def _balance(right: sp.Expr, left: sp.Expr, pairs: list[tuple[Switch, Switch]], one_piece: bool = True) -> sp.Expr:
@@ -456,7 +465,7 @@ def _with_interior_maxima(loss: sp.Expr, form: str) -> AdversarialLoss:
             inside = Switch(sp.Symbol(f"inside{k}", real=True), (KAPPA + r - place) * (KAPPA - r + place))
             top = switched(loss.subs(r, place), y, prefix=f"peak{k}_")
             peak = top.expression
-            better = Switch(sp.Symbol(f"better{k}", real=True), _against(peak, value))
+            better = Switch(sp.Symbol(f"better{k}", real=True), _against(peak, value), (r - place,))
             switches += top.switches
         else:
             inside = Switch(sp.Symbol(f"inside{k}", real=True), sp.expand(KAPPA**2 - (r - place) ** 2))

@@ -166,10 +166,22 @@ class Switch:
     """``symbol = sign(argument)``: which side of a kink (or of the adversary's change of mind) a score is on.
 
     The argument may use the symbols of earlier switches.
+
+    Parameters
+    ----------
+    symbol : sympy.Symbol
+    argument : sympy.Expr
+    near : tuple of sympy.Expr
+        Where no formula solves the argument: what has zeros between which a search may miss a pair of its own.
     """
 
     symbol: sp.Symbol
     argument: sp.Expr
+    near: tuple[sp.Expr, ...] = field(default=(), repr=False)
+
+    def map(self, function: Callable[[sp.Expr], sp.Expr]) -> Switch:
+        """Apply ``function`` to the expressions."""
+        return Switch(self.symbol, function(self.argument), tuple(function(e) for e in self.near))
 
 
 @dataclass(frozen=True)
@@ -191,14 +203,17 @@ class Switched:
 
     def map(self, function: Callable[[sp.Expr], sp.Expr]) -> Switched:
         """Apply ``function`` to the expression and to the arguments of the switches."""
-        switches = tuple(Switch(w.symbol, function(w.argument)) for w in self.switches)
+        switches = tuple(w.map(function) for w in self.switches)
         return Switched(function(self.expression), switches, self.corners)
 
     def xreplace(self, values: Mapping[sp.Expr, sp.Expr]) -> Switched:
         """Replace symbols, those of the switches' names included."""
         return Switched(
             self.expression.xreplace(values),
-            tuple(Switch(values.get(w.symbol, w.symbol), w.argument.xreplace(values)) for w in self.switches),
+            tuple(
+                replace(w.map(lambda e: e.xreplace(values)), symbol=values.get(w.symbol, w.symbol))
+                for w in self.switches
+            ),
             self.corners,
         )
 

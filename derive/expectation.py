@@ -17,7 +17,7 @@ from sgdlimit.derive.closed_forms import Kinks, closed_form
 from sgdlimit.derive.convert import Switch, Switched
 from sgdlimit.derive.features import Feature, analytic_features, exponents, kinks_of, place, places_known, tilt
 from sgdlimit.derive.functions import Side
-from sgdlimit.derive.kinks import expanded, jumps, unplaced, used_switches
+from sgdlimit.derive.kinks import every_root, expanded, jumps, unplaced, used_switches
 from sgdlimit.derive.quadrature import (
     Crossing,
     Definition,
@@ -313,6 +313,8 @@ def _quadrature(group: Group, entries: list[Entry]) -> Quadrature:
     for switch, crossing in crossings.items():
         if group.corners and not places_known(switch, group.switches, law.variable):
             shared.append(crossing)
+            marks = (every_root(e, law.variable) or () for e in switch.near if e.has(law.variable))
+            breakpoints |= dict.fromkeys(law.z_of(point) for points in marks for point in points)
             continue
         kinks = place((kink for w, kink in kinks_of(group.switches, (law.variable,)) if w == switch), law)
         if kinks.crossings:
