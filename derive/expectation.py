@@ -16,7 +16,7 @@ import sympy as sp
 from sgdlimit.derive.closed_forms import Kinks, closed_form
 from sgdlimit.derive.convert import Switch, Switched
 from sgdlimit.derive.features import Feature, analytic_features, exponents, kinks_of, place, places_known, tilt
-from sgdlimit.derive.functions import Side
+from sgdlimit.derive.functions import Branch, Side
 from sgdlimit.derive.kinks import every_root, expanded, jumps, unplaced, used_switches
 from sgdlimit.derive.quadrature import (
     Crossing,
@@ -199,13 +199,13 @@ class Expectations:
                 seen = law
                 if blur:
                     # how a kink near the mean moves: that is where the blur matters
-                    near = at_mean(slope, law, switch.argument / sp.Piecewise((rate, sp.Abs(rate) > 0), (1, True)))
+                    near = at_mean(slope, law, switch.argument / Branch(Side(sp.Abs(rate)), rate, sp.S.One))
                     seen = replace(law, deviation=blur(law.mean - near))
                 changed = [sp.Abs(sides[0][w.symbol] - sides[1][w.symbol]) for w in moving]
                 own = sp.Add(*changed) if shared else changed[index]
-                mass = sp.Piecewise((weight * ratio / seen.deviation, own > 0), (0, True))
+                mass = Branch(Side(own), weight * ratio / seen.deviation, sp.S.Zero)
                 if not shared and index:
-                    mass = sp.Piecewise((0, sp.Add(*changed[:index]) > 0), (mass, True))
+                    mass = Branch(Side(sp.Add(*changed[:index])), sp.S.Zero, mass)
                 parts += 1
                 part = f"{name}_jump{parts}"
                 total += self.integral(part, (NOTHING,) * len(slopes), seen, (), slopes, {number: mass})
