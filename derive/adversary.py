@@ -222,7 +222,13 @@ def _margin(loss: sp.Expr) -> AdversarialLoss | None:
 _TIE = sp.Rational(1, 10**300)  # below anything that a double can notice in a sum
 
 # Where a link bends a residual: u = g(r) − y.
-_LINKS = (Tanh, Sigmoid, NormalCdf, Softplus, sp.erf, sp.atan, sp.exp, sp.Max)
+_LINKS = (Tanh, Sigmoid, NormalCdf, Softplus, sp.erf, sp.atan, sp.exp, sp.Max, sp.Min)
+
+
+_LINKED = (
+    "f is even in g(r) − y, g monotone, and does not decrease with its size: quasi-convex in r. The supremum is at the "
+    "endpoint r ± ε n at which g is farther from y."
+)
 
 
 def _linked(loss: sp.Expr, form: str) -> AdversarialLoss | None:
@@ -241,6 +247,16 @@ def _linked(loss: sp.Expr, form: str) -> AdversarialLoss | None:
         if growing is None:
             continue
         direction = 1 if slopes[0] is not None else -1
+        if atom.has(sp.Min):
+            worst, side = _ends_of_link(switched(outer, t, prefix="outer"), t, link, direction)
+            return AdversarialLoss(
+                function=worst,
+                case="link",
+                statement=_LINKED,
+                perturbation=KAPPA * side.symbol,
+                form=form,
+                assumptions=tuple(dict.fromkeys((*(slopes[0] or slopes[1] or ()), *growing))),
+            )
         ends = [link.substitute(r, r + side * KAPPA) for side in (1, -1)]
         renamed = [_rename(end, f"_{word}") for end, word in zip(ends, ("right", "left"), strict=True)]
         # a flat piece of the link can tie the endpoints over a whole interval: there either will do, but one of them
@@ -250,13 +266,27 @@ def _linked(loss: sp.Expr, form: str) -> AdversarialLoss | None:
         return AdversarialLoss(
             function=Switched(inner.expression, (*renamed[0].switches, *renamed[1].switches, side, *inner.switches)),
             case="link",
-            statement="f is even in g(r) − y, g monotone, and does not decrease with its size: quasi-convex in r. The "
-            "supremum is at the endpoint r ± ε n at which g is farther from y.",
+            statement=_LINKED,
             perturbation=KAPPA * side.symbol,
             form=form,
             assumptions=tuple(dict.fromkeys((*(slopes[0] or slopes[1] or ()), *growing))),
         )
     return None
+
+
+def _ends_of_link(outer: Switched, t: sp.Symbol, link: Switched, direction: int) -> tuple[Switched, Switch]:
+    """A link with corners: each endpoint has switches of its own; the one at which the link is farther from ``y``."""
+    links, ends, switches = [], [], []
+    for shift, word in ((KAPPA, "right"), (-KAPPA, "left")):
+        at_end = _rename(link.substitute(r, r + shift), f"_{word}")
+        loss = _rename(outer, f"_{word}").substitute(t, at_end.expression)
+        links.append(at_end.expression)
+        ends.append(loss.expression)
+        switches += [*at_end.switches, *loss.switches]
+    # on the sloping piece of two flat ones
+    near = tuple(e - y for e in sorted(link.expression.atoms(sp.Symbol, sp.Add), key=sp.default_sort_key) if e.has(r))
+    side = Switch(sp.Symbol("sigma0", real=True), direction * (sp.Add(*links) - 2 * y), near)
+    return Switched(Branch(side.symbol, *ends), (*switches, side), corners=True), side
 
 
 def _rename(function: Switched, suffix: str) -> Switched:

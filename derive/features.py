@@ -118,17 +118,21 @@ def resolved(expression: sp.Expr, switches: Sequence[Switch]) -> sp.Expr:
 def meetings(function: Switched, variable: sp.Symbol) -> Iterator[sp.Expr]:
     """What changes its sign where two kinks meet: each switch's argument at the places of the others."""
     switches = used_switches(function.expression, function.switches)
-    for place_of in switches:
-        if not places_known(place_of, switches, variable):
+    found: dict[sp.Expr, None] = {}
+    for index, switch in enumerate(switches):
+        if not switch.argument.has(variable):
             continue
-        for values in patterns(switches, place_of.argument):
-            for factor in sp.Mul.make_args(place_of.argument.subs(values)):
-                if not factor.has(variable):
-                    continue
-                point = sp.solve(factor, variable)[0]
-                for other in switches:
-                    if other != place_of and other.argument.has(variable):
-                        yield resolved(other.argument, switches).subs(variable, point)
+        known = places_known(switch, switches, variable)
+        points: dict[sp.Expr, None] = {}
+        for values in patterns(switches, switch.argument):
+            for factor in sp.Mul.make_args(switch.argument.subs(values)):
+                points |= dict.fromkeys(every_root(factor, variable) or ())
+        # the places of a switch that others throw are met by those that come after it
+        for other in switches if known else switches[index + 1 :]:
+            if other != switch and other.argument.has(variable):
+                argument = resolved(other.argument, switches)
+                found |= {argument.subs(variable, point): None for point in points}
+    yield from found
 
 
 # Where a function of x has its nearest singularities, ``place ± i width``; None: entire, with a step of width 1 at 0.
