@@ -350,7 +350,7 @@ def _endpoints_with_corners(loss: sp.Expr) -> tuple[Switched, Switch]:
     if len(right.switches) > _MOST_CORNERS:
         raise DerivationError(
             "adversary",
-            f"the loss {loss} has {len(right.switches)} kinks, and the pieces that two endpoints can be on are too many",
+            f"the loss {loss} has {len(right.switches)} kinks: too many pairs of pieces for two endpoints",
             f"use a loss with {_MOST_CORNERS} kinks at most",
         )
     pairs = list(zip(right.switches, left.switches, strict=True))

@@ -348,8 +348,8 @@ def integrals(quadrature: Quadrature, depth: int = 0) -> Iterator[Item]:
             )
         if integrand.jump:
             yield Text(
-                f"${tex(integrand.symbol)}$ has a point mass wherever the slope jumps: by what it changes from one piece "
-                "to the next."
+                f"${tex(integrand.symbol)}$ has a point mass wherever the slope jumps: by what it changes from one "
+                "piece to the next."
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ def panel_roots(
     [0.5]
     """
     found: list[float] = []
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in pairwise(edges):
         inset = INSIDE * (b - a)
         found += roots(function, np.array([a + inset, (a + b) / 2, b - inset]))
     return found[:MOST_ROOTS]
