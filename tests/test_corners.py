@@ -51,6 +51,11 @@ def capped(y: float) -> Pieces:
         return Pieces(ends, ((0, 0, 1), (1, HALF - 2 * mpf(y), mpf(y) ** 2 - mpf(y) / 2), (0, 0, 1)))
 
 
+def square_or_line(y: float) -> Pieces:
+    square = (1, -2 * mpf(y), mpf(y) ** 2)
+    return Pieces((mpf(y), mpf(y) + 1), (square, (0, 1, -mpf(y)), square))
+
+
 LOSSES: dict[str, Callable[[float], Pieces]] = {
     PENALISED: penalised,
     "Abs(r - y) + Max(0, r - y - 1)": absolute_and_hinge,
@@ -58,6 +63,7 @@ LOSSES: dict[str, Callable[[float], Pieces]] = {
     "(Abs(r) - y)**2/2": amplitude,
     "(Min(1, Max(0, r)) - y)**2/2": clipped,
     "Min(1, (r - y)**2 + (r - y)/2)": capped,
+    "Max((r - y)**2, r - y)": square_or_line,
 }
 
 # epsilon, n, Q, m, y: ordinary; a corner that meets the tie between the endpoints; no radius, by either factor; a tiny
@@ -100,7 +106,7 @@ def errors_under_labels(loss: str, backend: str, states: tuple[tuple[float, ...]
     return largest
 
 
-SLOW = ("Max(0, r - y) + 2*Max(0, y - r - 1)", "Min(1, (r - y)**2 + (r - y)/2)")
+SLOW = ("Max((r - y)**2, r - y)", "Max(0, r - y) + 2*Max(0, y - r - 1)", "Min(1, (r - y)**2 + (r - y)/2)")
 
 
 @pytest.mark.parametrize("loss", [pytest.param(e, marks=pytest.mark.long) if e in SLOW else e for e in LOSSES])
