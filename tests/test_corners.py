@@ -182,6 +182,41 @@ def test_without_a_radius_the_adversary_is_none() -> None:
         np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-14)
 
 
+WELLS = "(r**2 - y)**2/4"
+
+
+@pytest.mark.parametrize("y", [1.0, -1.0])
+def test_maxima_at_roots_that_may_vanish_compete(y: float) -> None:
+    """By a sum over a fine grid with the supremum from every candidate, and by differences of the risk."""
+    epsilon, n, m, Q, step = 0.6, 1.0, 0.2, 0.4, 4e-3
+    kernel = kernel_of(WELLS, Labels())
+
+    def f(r: NDArray[np.float64]) -> NDArray[np.float64]:
+        return (r**2 - y) ** 2 / 4
+
+    def at(m: float = m, Q: float = Q, n: float = n) -> NDArray[np.float64]:
+        return evaluate(kernel, {"m": m, "Q": Q, "n": n}, y, epsilon=epsilon)
+
+    z = np.linspace(-12, 12, 2_400_001)
+    r = m + np.sqrt(Q) * z
+    worst = np.maximum(f(r + epsilon * n), f(r - epsilon * n))
+    worst = np.where(np.abs(r) < epsilon * n, np.maximum(worst, f(0 * r)), worst)
+    risk = np.sum(worst * np.exp(-(z**2) / 2)) * (z[1] - z[0]) / np.sqrt(2 * np.pi)
+
+    def rate(name: str, value: float) -> float:
+        near, far = (at(**{name: value + h})[0] - at(**{name: value - h})[0] for h in (step, 2 * step))
+        return float(8 * near - far) / (12 * step)
+
+    R, A, B, _, F, _ = at()
+    np.testing.assert_allclose(R, risk, rtol=1e-9)
+    np.testing.assert_allclose([A, B, F], [rate("m", m), 2 * rate("Q", Q), rate("n", n)], rtol=1e-7)
+
+
+def test_maxima_that_come_and_go_with_a_label_that_varies_are_refused() -> None:
+    with pytest.raises(DerivationError, match="roots of an expression in y"):
+        derive(Model(Loss(WELLS), NOISY, L2Adversary()))
+
+
 def test_noise_added_to_a_nonlinear_teacher_is_refused() -> None:
     with pytest.raises(DerivationError, match="adds noise to a nonlinear function") as caught:
         derive(Model(Loss(PENALISED), Teacher("tanh(r_star) + sigma*xi"), L2Adversary()))
