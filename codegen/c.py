@@ -93,7 +93,7 @@ def mode_element(e: sp.Expr) -> str:
 
 
 # Pasted in where they are used, in this order.
-_LIBRARIES = ("quadrature.h", "tilt.h", "roots.h", "tails.h", "unscaled_tails.h", "bivariate.h")
+_LIBRARIES = ("quadrature.h", "tilt.h", "roots.h", "panel_roots.h", "tails.h", "unscaled_tails.h", "bivariate.h")
 
 # as SGDLIMIT_MOST_ROOTS of roots.h
 _MOST_ROOTS = 8
@@ -172,6 +172,7 @@ class CEmitter:
             f"double {', '.join(f'{name} = 0' for name in names)};",
             "{",
             *_indent(self._shape(node)),
+            *_indent(self._jumps(node)),
             "  for (int q = 0; q < panels; q++) {",
             "    double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];",
             "    sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);",
@@ -206,12 +207,43 @@ class CEmitter:
         if node.tilts:
             self.libraries.add("tilt.h")
         if node.roots:
-            self.libraries.add("roots.h")
-            lines += [line for roots in node.roots for line in self._find_roots(node.variable, roots)]
-            lines.append("panels = sgdlimit_panels(&shape, edges);")
+            self.libraries |= {"roots.h", "panel_roots.h"} if node.stepwise else {"roots.h"}
+            again = "panels = sgdlimit_panels(&shape, edges);"
+            for index, roots in enumerate(node.roots):
+                lines += [again] if node.stepwise and index else []
+                lines += self._find_roots(node.variable, roots, node.stepwise)
+            lines.append(again)
         return lines
 
-    def _find_roots(self, variable: sp.Symbol, node: FindRoots) -> list[str]:
+    def _jumps(self, node: Integrate) -> list[str]:
+        """Point masses at the ends of panels, told by the switches in the middle of the panels on both sides."""
+        if node.jumps is None:
+            return []
+        names = [tuple(map(scalar_name, symbols)) for symbols in node.jumps.switches]
+        at_end = [
+            f"const double density = 0.3989422804014327 * exp(-0.5 * {node.variable} * {node.variable});",
+            *self.statements(node.jumps.statements),
+            *(f"{scalar_name(e.symbol)} += density * ({self.text(e.expression)});" for e in node.jumps.masses),
+        ]
+        return [
+            "{",
+            f"  double {', '.join(f'{left} = 0, {right} = 0' for _, left, right in names)};",
+            "  for (int q = 0; q < panels; q++) {",
+            "    {",
+            f"      const double {node.variable} = (edges[q] + edges[q + 1]) / 2;",
+            *_indent([line for let in node.jumps.lets for line in self.let(let)], 3),
+            *(f"      {right} = {name};" for name, _, right in names),
+            "    }",
+            f"    if (q > 0 && ({' || '.join(f'{left} != {right}' for _, left, right in names)})) {{",
+            f"      const double {node.variable} = edges[q];",
+            *_indent(at_end, 3),
+            "    }",
+            *(f"    {left} = {right};" for _, left, right in names),
+            "  }",
+            "}",
+        ]
+
+    def _find_roots(self, variable: sp.Symbol, node: FindRoots, by_panel: bool) -> list[str]:
         function, arguments = self._root_function(variable, node)
         at_root = [f"const double {variable} = roots[q];"]
         shape = [*(line for let in node.lets for line in self.let(let))]
@@ -236,7 +268,7 @@ class CEmitter:
             "{",
             f"  const double context[] = {{{given}}};",
             "  double roots[SGDLIMIT_MOST_ROOTS];",
-            f"  const int found = sgdlimit_roots({function}, context, edges, panels, roots);",
+            f"  const int found = sgdlimit_{'panel_' if by_panel else ''}roots({function}, context, edges, panels, roots);",
             "  for (int q = 0; q < found; q++) {",
             *_indent(at_root, 2),
             "  }",

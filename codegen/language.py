@@ -62,11 +62,32 @@ class FindRoots:
 
 
 @dataclass(frozen=True)
+class PanelJumps:
+    """What is added to integrals at the ends of panels at which a switch changes.
+
+    Parameters
+    ----------
+    switches : tuple of triples of sympy.Symbol
+        Each switch, and its names left and right of the end of a panel.
+    lets : tuple of Let
+        What the switches are made of, in the middle of a panel.
+    statements, masses : tuples
+        What is evaluated at the end, and added with the density there.
+    """
+
+    switches: tuple[tuple[sp.Symbol, sp.Symbol, sp.Symbol], ...]
+    lets: tuple[Let, ...]
+    statements: tuple[Statement, ...]
+    masses: tuple[Let, ...]
+
+
+@dataclass(frozen=True)
 class Integrate:
     """Integrals against the standard normal density that share their nodes.
 
     ``statements`` are run at every node in order, ``integrals`` are summed. ``breakpoints``, ``poles`` and ``steps``
     (pairs of location and width) and ``roots`` shape the panels, ``tilts`` the window; all may depend on the state.
+    ``stepwise`` roots are looked for on panels that end at those found before; ``jumps`` are added between panels.
     """
 
     variable: sp.Symbol
@@ -77,6 +98,8 @@ class Integrate:
     integrals: tuple[Let, ...]
     tilts: tuple[sp.Expr, ...] = ()
     roots: tuple[FindRoots, ...] = ()
+    stepwise: bool = False
+    jumps: PanelJumps | None = None
 
 
 @dataclass(frozen=True)

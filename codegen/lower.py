@@ -22,6 +22,7 @@ from sgdlimit.codegen.language import (
     Kernel,
     Let,
     Map,
+    PanelJumps,
     Reduce,
     Statement,
     Tails,
@@ -32,7 +33,7 @@ from sgdlimit.derive.descent import Descent
 from sgdlimit.derive.functions import ScaledTailMoment, TailMoment
 from sgdlimit.derive.limit import Limit, own_name
 from sgdlimit.derive.model import Schedule
-from sgdlimit.derive.quadrature import Crossing, Definition, PointMass, Quadrature
+from sgdlimit.derive.quadrature import Crossing, Definition, PanelJump, PointMass, Quadrature, after, before
 from sgdlimit.derive.summary import INVERSE_NORM
 from sgdlimit.derive.symbols import COEFFICIENTS, i, lam, mu, n, omega, p, v, x, x_star, y
 
@@ -226,6 +227,10 @@ def _free_of_integral(loop: Integrate) -> set[sp.Symbol]:
         shape = [Let(sp.Symbol("at_root"), e) for e in (roots.argument, roots.slope, roots.width)]
         found |= _free(roots.lets, shape) | _free(roots.mass_statements, roots.masses)
     found |= _free(loop.statements, loop.integrals)
+    if loop.jumps:
+        sides = {symbol for names in loop.jumps.switches for symbol in names}
+        switches = [Let(symbol, symbol) for symbol, _, _ in loop.jumps.switches]
+        found |= _free(loop.jumps.lets, switches) | (_free(loop.jumps.statements, loop.jumps.masses) - sides)
     return found - {loop.variable}
 
 
@@ -355,6 +360,21 @@ def _integrate(quadrature: Quadrature, wanted: set[sp.Symbol], level: str = "") 
             _find_roots(quadrature, crossing, [(e.symbol, m) for e in chosen for m in e.masses], level)
             for crossing in crossings
         ),
+        stepwise=quadrature.stepwise,
+        jumps=_panel_jumps(quadrature, {e.symbol: e.jump for e in chosen if e.jump}, level),
+    )
+
+
+def _panel_jumps(quadrature: Quadrature, chosen: dict[sp.Symbol, PanelJump], level: str) -> PanelJumps | None:
+    if not chosen:
+        return None
+    switches = tuple(dict.fromkeys(symbol for jump in chosen.values() for symbol in jump.switches))
+    statements, masses = _at_nodes(quadrature, {symbol: jump.weight for symbol, jump in chosen.items()}, level)
+    return PanelJumps(
+        switches=tuple((symbol, before(symbol), after(symbol)) for symbol in switches),
+        lets=tuple(_needed(quadrature.definitions, set(switches))),
+        statements=statements,
+        masses=masses,
     )
 
 

@@ -25,6 +25,7 @@ from sgdlimit.codegen.language import (
     Kernel,
     Let,
     Map,
+    PanelJumps,
     Reduce,
     Statement,
     Tails,
@@ -90,6 +91,7 @@ class NumpyEmitter:
         self.kernel = kernel
         self.used: set[str] = set()
         self.needs_quadrature = False
+        self.needs_panel_roots = False
         self.needs_tails = False
 
     # -- expressions and statements
@@ -138,16 +140,25 @@ class NumpyEmitter:
         values = [self.text(e.expression) for e in node.integrals]
         z = str(node.variable)
         nested = any(isinstance(e, Integrate) for e in node.statements)
-        masses = any(roots.masses for roots in node.roots)
+        masses = node.jumps is not None or any(roots.masses for roots in node.roots)
         lines = [f"{' = '.join(names)} = 0.0"] if nested or masses else []
         if node.roots:
             lines += [
                 f"shape_{z} = {', '.join(f'[{part}]' for part in shape)}",
                 f"edges_{z} = panels(*shape_{z})",
-                *(line for index, roots in enumerate(node.roots) for line in self._find_roots(z, roots, index)),
-                f"{z}, weights_{z} = nodes(panels(*shape_{z}))",
             ]
+            for index, roots in enumerate(node.roots):
+                lines += [f"edges_{z} = panels(*shape_{z})"] if node.stepwise and index else []
+                lines += self._find_roots(z, roots, index, node.stepwise)
+            if node.jumps:
+                lines += [f"edges_{z} = panels(*shape_{z})", *self._jumps(z, node.jumps)]
+            lines.append(f"{z}, weights_{z} = nodes(panels(*shape_{z}))")
         else:
+            if node.jumps:
+                lines += [
+                    f"edges_{z} = panels({', '.join(f'[{part}]' for part in shape)})",
+                    *self._jumps(z, node.jumps),
+                ]
             while len(shape) > 1 and not shape[-1]:
                 del shape[-1]
             lines.append(f"{z}, weights_{z} = nodes(panels({', '.join(f'[{part}]' for part in shape)}))")
@@ -163,7 +174,8 @@ class NumpyEmitter:
             *_indent(f"{name} += weight_{z} * ({value})" for name, value in zip(names, values, strict=True)),
         ]
 
-    def _find_roots(self, z: str, node: FindRoots, index: int) -> list[str]:
+    def _find_roots(self, z: str, node: FindRoots, index: int, by_panel: bool) -> list[str]:
+        self.needs_panel_roots |= by_panel
         lets = [line for let in node.lets for line in self.let(let)]
         function = f"crossing_{z}_{index}"
         width = f"abs(({self.text(node.width)}) / ({self.text(node.slope)}))"
@@ -183,8 +195,26 @@ class NumpyEmitter:
         return [
             f"def {function}({z}):",
             *_indent([*lets, f"return {self.text(node.argument)}"]),
-            f"for {z} in roots({function}, edges_{z}):",
+            f"for {z} in {'panel_' if by_panel else ''}roots({function}, edges_{z}):",
             *_indent(at_root),
+        ]
+
+    def _jumps(self, z: str, node: PanelJumps) -> list[str]:
+        """Point masses at the ends of panels, told by the switches in the middle of the panels on both sides."""
+        names = [tuple(map(scalar_name, symbols)) for symbols in node.switches]
+        left, right = (", ".join(name[k] for name in names) for k in (1, 2))
+        changed = " or ".join(f"{before} != {after}" for _, before, after in names)
+        return [
+            f"def sides_{z}({z}):",
+            *_indent([line for let in node.lets for line in self.let(let)]),
+            f"    return ({', '.join(name[0] for name in names)},)",
+            f"for left_{z}, {z}, right_{z} in zip(edges_{z}[:-2], edges_{z}[1:-1], edges_{z}[2:], strict=True):",
+            f"    ({left},) = sides_{z}((left_{z} + {z}) / 2)",
+            f"    ({right},) = sides_{z}(({z} + right_{z}) / 2)",
+            f"    if {changed}:",
+            f"        density = np.exp(-0.5 * {z} * {z}) / np.sqrt(2 * np.pi)",
+            *_indent(self.statements(node.statements), 2),
+            *(f"        {scalar_name(e.symbol)} += density * ({self.text(e.expression)})" for e in node.masses),
         ]
 
     def tails(self, node: Tails) -> list[str]:
@@ -440,6 +470,7 @@ class NumpyEmitter:
             "problem.py",
             "steps.py",
             *(["quadrature.py"] if self.needs_quadrature else []),
+            *(["panel_roots.py"] if self.needs_panel_roots else []),
             *(["tails.py"] if self.needs_tails or needs_bivariate else []),
             *(["bivariate.py"] if needs_bivariate else []),
             "integrate.py",
@@ -454,6 +485,7 @@ class NumpyEmitter:
         helpers = [_HELPERS[name] for name in _HELPERS if name in self.used]
         problem_text, steps_text, *rest = texts
         quadrature = [rest.pop(0)] if self.needs_quadrature else []
+        quadrature += [rest.pop(0)] if self.needs_panel_roots else []
         tails = [rest.pop(0)] if self.needs_tails or needs_bivariate else []
         bivariate = [rest.pop(0)] if needs_bivariate else []
         sections = [

@@ -222,7 +222,13 @@ def _margin(loss: sp.Expr) -> AdversarialLoss | None:
 _TIE = sp.Rational(1, 10**300)  # below anything that a double can notice in a sum
 
 # Where a link bends a residual: u = g(r) − y.
-_LINKS = (Tanh, Sigmoid, NormalCdf, Softplus, sp.erf, sp.atan, sp.exp, sp.Max)
+_LINKS = (Tanh, Sigmoid, NormalCdf, Softplus, sp.erf, sp.atan, sp.exp, sp.Max, sp.Min)
+
+
+_LINKED = (
+    "f is even in g(r) − y, g monotone, and does not decrease with its size: quasi-convex in r. The supremum is at the "
+    "endpoint r ± ε n at which g is farther from y."
+)
 
 
 def _linked(loss: sp.Expr, form: str) -> AdversarialLoss | None:
@@ -241,6 +247,16 @@ def _linked(loss: sp.Expr, form: str) -> AdversarialLoss | None:
         if growing is None:
             continue
         direction = 1 if slopes[0] is not None else -1
+        if atom.has(sp.Min):
+            worst, side = _ends_of_link(switched(outer, t, prefix="outer"), t, link, direction)
+            return AdversarialLoss(
+                function=worst,
+                case="link",
+                statement=_LINKED,
+                perturbation=KAPPA * side.symbol,
+                form=form,
+                assumptions=tuple(dict.fromkeys((*(slopes[0] or slopes[1] or ()), *growing))),
+            )
         ends = [link.substitute(r, r + side * KAPPA) for side in (1, -1)]
         renamed = [_rename(end, f"_{word}") for end, word in zip(ends, ("right", "left"), strict=True)]
         # a flat piece of the link can tie the endpoints over a whole interval: there either will do, but one of them
@@ -250,13 +266,27 @@ def _linked(loss: sp.Expr, form: str) -> AdversarialLoss | None:
         return AdversarialLoss(
             function=Switched(inner.expression, (*renamed[0].switches, *renamed[1].switches, side, *inner.switches)),
             case="link",
-            statement="f is even in g(r) − y, g monotone, and does not decrease with its size: quasi-convex in r. The "
-            "supremum is at the endpoint r ± ε n at which g is farther from y.",
+            statement=_LINKED,
             perturbation=KAPPA * side.symbol,
             form=form,
             assumptions=tuple(dict.fromkeys((*(slopes[0] or slopes[1] or ()), *growing))),
         )
     return None
+
+
+def _ends_of_link(outer: Switched, t: sp.Symbol, link: Switched, direction: int) -> tuple[Switched, Switch]:
+    """A link with corners: each endpoint has switches of its own; the one at which the link is farther from ``y``."""
+    links, ends, switches = [], [], []
+    for shift, word in ((KAPPA, "right"), (-KAPPA, "left")):
+        at_end = _rename(link.substitute(r, r + shift), f"_{word}")
+        loss = _rename(outer, f"_{word}").substitute(t, at_end.expression)
+        links.append(at_end.expression)
+        ends.append(loss.expression)
+        switches += [*at_end.switches, *loss.switches]
+    # on the sloping piece of two flat ones
+    near = tuple(e - y for e in sorted(link.expression.atoms(sp.Symbol, sp.Add), key=sp.default_sort_key) if e.has(r))
+    side = Switch(sp.Symbol("sigma0", real=True), direction * (sp.Add(*links) - 2 * y), near)
+    return Switched(Branch(side.symbol, *ends), (*switches, side), corners=True), side
 
 
 def _rename(function: Switched, suffix: str) -> Switched:
@@ -303,14 +333,101 @@ def _with_sinh(expression: sp.Expr) -> sp.Expr:
     return result
 
 
+# Patterns of the corners at both endpoints are told apart one by one.
+_MOST_CORNERS = 4
+
+
+def _endpoints_with_corners(loss: sp.Expr) -> tuple[Switched, Switch]:
+    """The same for a loss with corners: each endpoint has switches of its own, at places that formulas know.
+
+    Where both endpoints are on one piece, the difference of what they lose is freed of its factor ``ε n``; where a
+    corner lies between them nothing cancels. So the switch between them is right down to ``ε n = 0``.
+    """
+    right, left = (
+        _rename(switched(loss, r).substitute(r, r + side * KAPPA), f"_{word}")
+        for side, word in ((1, "right"), (-1, "left"))
+    )
+    if len(right.switches) > _MOST_CORNERS:
+        raise DerivationError(
+            "adversary",
+            f"the loss {loss} has {len(right.switches)} kinks: too many pairs of pieces for two endpoints",
+            f"use a loss with {_MOST_CORNERS} kinks at most",
+        )
+    pairs = list(zip(right.switches, left.switches, strict=True))
+    pieces = (
+        _on_one_piece(*(_on_piece(end, signs) for end in (right, left)))
+        for signs in product((1, -1), repeat=len(pairs))
+    )
+    near = tuple(dict.fromkeys(e for e in pieces if e.is_polynomial(r) and sp.degree(e, r) in (1, 2)))
+    side = Switch(sp.Symbol("sigma0", real=True), _balance(right.expression, left.expression, pairs), near)
+    switches = (*(switch for pair in pairs for switch in pair), side)
+    return Switched(Branch(side.symbol, right.expression, left.expression), switches, corners=True), side
+
+
+def _on_piece(function: Switched, signs: tuple[int, ...]) -> sp.Expr:
+    return function.expression.subs({w.symbol: sign for w, sign in zip(function.switches, signs, strict=True)})
+
+
+def _balance(right: sp.Expr, left: sp.Expr, pairs: list[tuple[Switch, Switch]], one_piece: bool = True) -> sp.Expr:
+    """Something with the sign of ``right − left`` on every piece, a branch for each."""
+    if not pairs:
+        return _on_one_piece(right, left) if one_piece else _without_positive_factors(right - left)
+    (first, second), *rest = pairs
+    # the argument rises with r, or falls: then of both endpoints one alone can be beyond the kink
+    slope = first.argument.diff(r)
+    branches = []
+    for at_right in (1, -1):
+        ends = []
+        for at_left in (1, -1):
+            if slope.is_number and slope * (at_left - at_right) > 0:
+                continue
+            values = {first.symbol: sp.Integer(at_right), second.symbol: sp.Integer(at_left)}
+            later = [(_fix(a, values), _fix(b, values)) for a, b in rest]
+            same = one_piece and at_right == at_left
+            ends.append(_balance(right.subs(values), left.subs(values), later, same))
+        branches.append(Branch(second.symbol, ends[0], ends[-1]))
+    return Branch(first.symbol, *branches)
+
+
+def _fix(switch: Switch, values: dict[sp.Symbol, sp.Expr]) -> Switch:
+    return Switch(switch.symbol, switch.argument.subs(values))
+
+
+def _on_one_piece(right: sp.Expr, left: sp.Expr) -> sp.Expr:
+    """The same where the endpoints are on one piece of the loss: ``ε n`` is a factor."""
+    radius = sp.Symbol("kappa", positive=True)
+    # ε n as one symbol, and positive: a factor that can be left out
+    difference = (right - left).subs(epsilon, radius / n)
+    if difference.is_polynomial(*difference.free_symbols - {n}) and not sp.expand(difference).has(n):
+        return _without_positive_factors(sp.expand(difference)).subs(radius, KAPPA)
+    return _without_positive_factors(difference).subs(radius, sp.Max(KAPPA, LEAST_RADIUS))
+
+
+def _against(peak: sp.Expr, value: sp.Expr) -> sp.Expr:
+    """Something with the sign of ``peak − value``, branch by branch: where they are equal it is exactly zero."""
+    if isinstance(value, Branch):
+        switch, *sides = value.args
+        return Branch(switch, *(_against(peak, e) for e in sides))
+    if isinstance(peak, Branch):
+        switch, *sides = peak.args
+        return Branch(switch, *(_against(e, value) for e in sides))
+    difference = peak - value
+    return _without_positive_factors(difference) if difference.is_polynomial(*difference.free_symbols) else difference
+
+
+def _has_corners(function: Switched) -> bool:
+    """Whether the slope jumps somewhere."""
+    slope = function.derive(r)
+    return any(not _vanishes(jump.size) for jump in jumps(slope, r)) or any(True for _ in unplaced(slope, r))
+
+
 def _quasi_convex(loss: sp.Expr, form: str) -> AdversarialLoss | None:
     """Convex or monotone in ``r``: the supremum is at an endpoint, and their difference says at which."""
     function = switched(loss, r)
     convex = shown_convex(function)
     if convex is None:
         return None
-    _check_slope_is_continuous(loss, function)
-    worst, side = _endpoints(loss)
+    worst, side = _endpoints_with_corners(loss) if _has_corners(function) else _endpoints(loss)
     return AdversarialLoss(
         function=worst,
         case="convex",
@@ -318,21 +435,6 @@ def _quasi_convex(loss: sp.Expr, form: str) -> AdversarialLoss | None:
         perturbation=KAPPA * side.symbol,
         form=form,
         assumptions=convex,
-    )
-
-
-def _check_slope_is_continuous(loss: sp.Expr, function: Switched) -> None:
-    """The endpoints' kinks meet the switch between them, and how the slope jumps there is not derived."""
-    slope = function.derive(r)
-    corner = next((jump for jump in jumps(slope, r) if not _vanishes(jump.size)), None)
-    if corner is None and not any(True for _ in unplaced(slope, r)):
-        return
-    where = f"at r = {corner.point}" if corner else "at a place that no formula gives"
-    raise DerivationError(
-        "adversary",
-        f"the loss {loss} has a corner {where}, and is neither an even function of r - y or g(r) - y, nor a monotone "
-        "one of y*r, nor linear on both sides of one corner: how its slope jumps under an adversary is not derived yet",
-        "use a loss with a continuous slope, one of those kinds, or train without an adversary",
     )
 
 
@@ -370,9 +472,7 @@ def _nonnegative(expression: sp.Expr) -> bool:
 def _with_interior_maxima(loss: sp.Expr, form: str) -> AdversarialLoss:
     """Every place where ``f`` may have a local maximum competes with the endpoints where it lies in the interval."""
     places = _maxima(loss, form)
-    if places is not None:
-        _check_slope_is_continuous(loss, switched(loss, r))
-    if places is None or any(place.has(sp.Max) for place in places):
+    if places is None:
         raise DerivationError(
             "adversary",
             f"the loss {loss} cannot be shown to be quasi-convex in r, and its interior maxima have neither a formula "
@@ -380,17 +480,32 @@ def _with_interior_maxima(loss: sp.Expr, form: str) -> AdversarialLoss:
             "use a loss that is quasi-convex in r, one whose slope is a product of linear and quadratic factors, or "
             "one of r - y without parameters",
         )
-    worst, side = _endpoints(loss)
+    # a place that may vanish (the root of what may be negative) moves like a root there: its kinks meet others
+    corners = _has_corners(switched(loss, r)) or any(place.has(sp.Max) for place in places)
+    if corners and len(places) > _MOST_CORNERS:
+        raise DerivationError(
+            "adversary",
+            f"the loss {loss} has corners and may have local maxima at {len(places)} places: too many to compare",
+            f"use a loss with {_MOST_CORNERS} at most",
+        )
+    worst, side = _endpoints_with_corners(loss) if corners else _endpoints(loss)
     value, switches = worst.expression, list(worst.switches)
     for k, place in enumerate(places):
-        inside = Switch(sp.Symbol(f"inside{k}", real=True), sp.expand(KAPPA**2 - (r - place) ** 2))
-        peak = loss.subs(r, place)
-        better = Switch(sp.Symbol(f"better{k}", real=True), _without_positive_factors(peak - value))
+        if corners:
+            inside = Switch(sp.Symbol(f"inside{k}", real=True), (KAPPA + r - place) * (KAPPA - r + place))
+            top = switched(loss.subs(r, place), y, prefix=f"peak{k}_")
+            peak = top.expression
+            better = Switch(sp.Symbol(f"better{k}", real=True), _against(peak, value), (r - place,))
+            switches += top.switches
+        else:
+            inside = Switch(sp.Symbol(f"inside{k}", real=True), sp.expand(KAPPA**2 - (r - place) ** 2))
+            peak = loss.subs(r, place)
+            better = Switch(sp.Symbol(f"better{k}", real=True), _without_positive_factors(peak - value))
         switches += [inside, better]
         value = Branch(inside.symbol, Branch(better.symbol, peak, value), value)
     listed = ", ".join(f"r = {place}" for place in places)
     return AdversarialLoss(
-        function=Switched(value, tuple(switches)),
+        function=Switched(value, tuple(switches), corners),
         case="interior maxima" if places else "endpoints",
         statement=f"f may have local maxima at {listed}: each competes with the endpoints r ± ε n where it lies "
         "between them, and there the loss does not change with r or n."
@@ -413,13 +528,23 @@ def _maxima(loss: sp.Expr, form: str) -> tuple[sp.Expr, ...] | None:
             return _numeric_maxima(loss) if form == "residual" else None
         curvature = piece.diff(r)
         for zero in zeros:
-            real = zero.replace(lambda e: e == sp.sqrt(e.args[0]) if e.args else False, _real_root)
+            real = zero.replace(_is_root, _real_root)
             if not _nonnegative(sp.expand(curvature.subs(r, zero))):
                 found[real] = None
     for jump in jumps(slope, r):
         if not _nonnegative(jump.size):
             found[jump.point] = None
-    return None if any(True for _ in unplaced(slope, r)) else tuple(found)
+    for switch, _ in unplaced(slope, r):
+        for pattern in patterns(function.switches, switch.argument):
+            zeros = every_root(switch.argument.subs(pattern), r)
+            if zeros is None:
+                return None
+            found |= {zero.replace(_is_root, _real_root): None for zero in zeros}
+    return tuple(found)
+
+
+def _is_root(expression: sp.Expr) -> bool:
+    return isinstance(expression, sp.Pow) and expression.exp == sp.Rational(1, 2)
 
 
 def _real_root(root: sp.Expr) -> sp.Expr:

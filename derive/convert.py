@@ -6,7 +6,7 @@ The tree is walked node by node: no text is ever handed to SymPy, so nothing in 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import sympy as sp
 
@@ -166,28 +166,55 @@ class Switch:
     """``symbol = sign(argument)``: which side of a kink (or of the adversary's change of mind) a score is on.
 
     The argument may use the symbols of earlier switches.
+
+    Parameters
+    ----------
+    symbol : sympy.Symbol
+    argument : sympy.Expr
+    near : tuple of sympy.Expr
+        Where no formula solves the argument: what has zeros between which a search may miss a pair of its own.
     """
 
     symbol: sp.Symbol
     argument: sp.Expr
+    near: tuple[sp.Expr, ...] = field(default=(), repr=False)
+
+    def map(self, function: Callable[[sp.Expr], sp.Expr]) -> Switch:
+        """Apply ``function`` to the expressions."""
+        return Switch(self.symbol, function(self.argument), tuple(function(e) for e in self.near))
 
 
 @dataclass(frozen=True)
 class Switched:
-    """A piecewise smooth function: smooth in its variable for every fixed value ±1 of its switches."""
+    """A piecewise smooth function: smooth in its variable for every fixed value ±1 of its switches.
+
+    Parameters
+    ----------
+    expression : sympy.Expr
+    switches : tuple of Switch
+    corners : bool
+        Its kinks may meet (corners of a loss at either endpoint, and the switch between the endpoints): which switches
+        change at a place is not to be asked of each kink by itself, but of the panels on its two sides.
+    """
 
     expression: sp.Expr
     switches: tuple[Switch, ...] = ()
+    corners: bool = field(default=False, repr=False)
 
     def map(self, function: Callable[[sp.Expr], sp.Expr]) -> Switched:
         """Apply ``function`` to the expression and to the arguments of the switches."""
-        return Switched(function(self.expression), tuple(Switch(w.symbol, function(w.argument)) for w in self.switches))
+        switches = tuple(w.map(function) for w in self.switches)
+        return Switched(function(self.expression), switches, self.corners)
 
     def xreplace(self, values: Mapping[sp.Expr, sp.Expr]) -> Switched:
         """Replace symbols, those of the switches' names included."""
         return Switched(
             self.expression.xreplace(values),
-            tuple(Switch(values.get(w.symbol, w.symbol), w.argument.xreplace(values)) for w in self.switches),
+            tuple(
+                replace(w.map(lambda e: e.xreplace(values)), symbol=values.get(w.symbol, w.symbol))
+                for w in self.switches
+            ),
+            self.corners,
         )
 
     def substitute(self, symbol: sp.Symbol, value: sp.Expr) -> Switched:
@@ -196,7 +223,7 @@ class Switched:
 
     def derive(self, symbol: sp.Symbol) -> Switched:
         """Derivative away from the kinks."""
-        return Switched(reduce_squares(self.expression.diff(symbol), self.switches), self.switches)
+        return replace(self, expression=reduce_squares(self.expression.diff(symbol), self.switches))
 
 
 def reduce_squares(expression: sp.Expr, switches: tuple[Switch, ...]) -> sp.Expr:

@@ -346,6 +346,11 @@ def integrals(quadrature: Quadrature, depth: int = 0) -> Iterator[Item]:
                 f"${tex(integrand.symbol)}$ has a point mass $\\varphi({variable})$ times ${tex(mass.weight)}$ where "
                 f"${tex(mass.crossing.argument)} = 0$."
             )
+        if integrand.jump:
+            yield Text(
+                f"${tex(integrand.symbol)}$ has a point mass wherever the slope jumps: by what it changes from one "
+                "piece to the next."
+            )
 
 
 def _crossing(crossing: Crossing) -> str:

@@ -8,17 +8,27 @@ resolve.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import sympy as sp
 
 from sgdlimit.derive.closed_forms import Kinks, closed_form
 from sgdlimit.derive.convert import Switch, Switched
-from sgdlimit.derive.features import Feature, analytic_features, exponents, kinks_of, place, tilt
-from sgdlimit.derive.functions import Side
-from sgdlimit.derive.kinks import expanded, jumps, unplaced, used_switches
-from sgdlimit.derive.quadrature import Crossing, Definition, Integrand, PointMass, Quadrature, ScoreLaw
+from sgdlimit.derive.features import Feature, analytic_features, exponents, kinks_of, place, places_known, tilt
+from sgdlimit.derive.functions import Branch, Side
+from sgdlimit.derive.kinks import every_root, expanded, jumps, unplaced, used_switches
+from sgdlimit.derive.quadrature import (
+    Crossing,
+    Definition,
+    Integrand,
+    PanelJump,
+    PointMass,
+    Quadrature,
+    ScoreLaw,
+    after,
+    before,
+)
 
 QUADRATURE = "quadrature (composite Gauss–Legendre on graded panels)"
 ZERO = "identically zero"
@@ -49,6 +59,7 @@ class Entry:
     features: tuple[Feature, ...] = ()  # besides the kinks of the group's switches
     exponents: tuple[sp.Expr, ...] = ()
     masses: tuple[Mass, ...] = ()
+    jump: PanelJump | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,8 @@ class Group:
         Distances of closed forms taken at every node.
     inner : Expectations, optional
         Integrals taken at every node.
+    corners : bool
+        Whether kinks may meet.
     """
 
     law: ScoreLaw
@@ -72,6 +85,7 @@ class Group:
     switches: tuple[Switch, ...] = ()
     kinks: Kinks | None = None
     inner: Expectations | None = None
+    corners: bool = False
 
 
 @dataclass(eq=False)
@@ -119,6 +133,8 @@ class Expectations:
             could not see that of the law.
         """
         by = by or law.variable
+        if any(g.corners for g in slopes):
+            return self._derivative_by_panels(name, slopes, law, by, blur)
         derivatives = tuple(g.derive(by) for g in slopes)
         placed = sp.S.Zero
         waiting: list[tuple[Mass, ScoreLaw]] = []
@@ -151,9 +167,56 @@ class Expectations:
             self.rules[name] += MASSES
         return smooth + placed
 
+    def _derivative_by_panels(
+        self,
+        name: str,
+        slopes: tuple[Switched, ...],
+        law: ScoreLaw,
+        by: sp.Symbol,
+        blur: Callable[[sp.Expr], sp.Expr] | None,
+    ) -> sp.Expr:
+        """``E ∂g`` where kinks may meet: the point masses are what ``g`` changes by from one panel to the next.
+
+        A kink is that of the first switch that changes there, in the order of their definition: later ones may follow
+        it. That switch's argument is continuous, so it says how fast the kink moves with ``by``.
+        """
+        total = self.expect(name, tuple(g.derive(by) for g in slopes), law)
+        shared = blur is None and by == law.variable
+        parts = 0
+        for number, slope in enumerate(slopes):
+            used = used_switches(slope.expression, slope.switches)
+            sides = [{w.symbol: side(w.symbol) for w in used} for side in (before, after)]
+            size = slope.expression.xreplace(sides[1]) - slope.expression.xreplace(sides[0])
+            moving = [w for w in used if w.argument.has(law.variable)]
+            if size == 0 or not moving:
+                continue
+            weight = law.branches[number].weight * size
+            for index, switch in enumerate(moving[:1] if shared else moving):
+                rate = switch.argument.diff(law.variable)
+                ratio = (switch.argument.diff(by) / rate).xreplace(sides[1])
+                if ratio == 0:
+                    continue
+                seen = law
+                if blur:
+                    # how a kink near the mean moves: that is where the blur matters
+                    near = at_mean(slope, law, switch.argument / Branch(Side(sp.Abs(rate)), rate, sp.S.One))
+                    seen = replace(law, deviation=blur(law.mean - near))
+                changed = [sp.Abs(sides[0][w.symbol] - sides[1][w.symbol]) for w in moving]
+                own = sp.Add(*changed) if shared else changed[index]
+                mass = Branch(Side(own), weight * ratio / seen.deviation, sp.S.Zero)
+                if not shared and index:
+                    mass = Branch(Side(sp.Add(*changed[:index])), sp.S.Zero, mass)
+                parts += 1
+                part = f"{name}_jump{parts}"
+                total += self.integral(part, (NOTHING,) * len(slopes), seen, (), slopes, {number: mass})
+                del self.rules[part]
+        if parts:
+            self.rules[name] += MASSES
+        return total
+
     def closed(self, name: str, functions: tuple[Switched, ...], law: ScoreLaw) -> sp.Expr | None:
         """``E g(w)`` in closed form, or None: each branch by itself, where its weight does not hang on ``w``."""
-        if law.weights:
+        if law.weights or any(f.corners and f.switches for f in functions):
             return None
         found = [closed_form(function, law, self.kinks) for function in functions]
         if any(f is None for f in found):
@@ -168,13 +231,19 @@ class Expectations:
         law: ScoreLaw,
         masses: tuple[Mass, ...] = (),
         sources: tuple[Switched, ...] | None = None,
+        jumps: Mapping[int, sp.Expr] | None = None,
     ) -> sp.Expr:
-        """``E g(w)`` as an integral; point masses belong to the kinks of ``sources``, its own or more."""
+        """``E g(w)`` as an integral; point masses belong to the kinks of ``sources``, its own or more.
+
+        ``jumps`` has, by the number of a branch, a weight in its switches before and after the end of a panel.
+        """
         switches: list[Switch] = []
         integrand = sp.S.Zero
         found: dict[Feature, None] = {}
         rates: dict[sp.Expr, None] = {}
         renamed_masses = list(masses)
+        compared: dict[sp.Symbol, None] = {}
+        jump_weight = sp.S.Zero
         for k, (branch, function) in enumerate(zip(law.branches, functions, strict=True)):
             # switches of different labels are different: give each branch its own names
             source = sources[k] if sources else function
@@ -193,10 +262,14 @@ class Expectations:
                         rename.get(mass.switch.symbol, mass.switch.symbol), mass.switch.argument.xreplace(rename)
                     )
                     renamed_masses[position] = Mass(own, mass.weight.xreplace(rename), k)
-        if integrand == 0 and not masses:
+            if jumps and k in jumps:
+                ends = {side(old): side(new) for old, new in rename.items() for side in (before, after)}
+                jump_weight += jumps[k].xreplace(ends | rename)
+                compared |= {new: None for new in rename.values() if jump_weight.has(before(new), after(new))}
+        if integrand == 0 and not masses and not compared:
             self.rules[name] = ZERO
             return sp.S.Zero
-        wanted = sp.Add(integrand, *(m.weight + m.switch.symbol for m in renamed_masses))
+        wanted = sp.Add(integrand, *(m.weight + m.switch.symbol for m in renamed_masses), *(e**2 for e in compared))
         used = tuple(used_switches(wanted, switches))
         definitions = (
             law.definition,
@@ -205,8 +278,10 @@ class Expectations:
         )
         self.rules[name] = QUADRATURE
         symbol = sp.Symbol(f"{self.prefix}{name}", real=True)
-        entry = Entry(symbol, integrand, tuple(found), tuple(rates), tuple(renamed_masses))
-        self.add(Group(law, definitions, used), entry)
+        jump = PanelJump(tuple(compared), jump_weight) if compared else None
+        entry = Entry(symbol, integrand, tuple(found), tuple(rates), tuple(renamed_masses), jump)
+        corners = any(f.corners for f in sources or functions)
+        self.add(Group(law, definitions, used, corners=corners), entry)
         return symbol
 
     def add(self, group: Group, entry: Entry) -> None:
@@ -236,6 +311,11 @@ def _quadrature(group: Group, entries: list[Entry]) -> Quadrature:
     breakpoints: dict[sp.Expr, None] = {}
     shared: list[Crossing] = []
     for switch, crossing in crossings.items():
+        if group.corners and not places_known(switch, group.switches, law.variable):
+            shared.append(crossing)
+            marks = (every_root(e, law.variable) or () for e in switch.near if e.has(law.variable))
+            breakpoints |= dict.fromkeys(law.z_of(point) for points in marks for point in points)
+            continue
         kinks = place((kink for w, kink in kinks_of(group.switches, (law.variable,)) if w == switch), law)
         if kinks.crossings:
             shared.append(crossing)
@@ -254,6 +334,7 @@ def _quadrature(group: Group, entries: list[Entry]) -> Quadrature:
                 tuple(dict.fromkeys((*law.layers, *places.layers))),
                 tuple(dict.fromkeys((*shared, *places.crossings))),
                 masses,
+                entry.jump,
             )
         )
         rates |= dict.fromkeys(tilt(e, law) for e in entry.exponents)
@@ -264,4 +345,5 @@ def _quadrature(group: Group, entries: list[Entry]) -> Quadrature:
         variable=law.standard,
         inner=group.inner.quadratures() if group.inner else (),
         tilts=tuple(e for e in rates if e != 0),
+        stepwise=group.corners,
     )

@@ -83,6 +83,58 @@ def encounters(found: Iterable[Feature], variable: sp.Symbol) -> Iterator[sp.Exp
                 yield one - other
 
 
+def places_known(switch: Switch, switches: Sequence[Switch], variable: sp.Symbol) -> bool:
+    """Whether formulas for its places are few and exact: products of linear forms, under one other switch at most."""
+    every = list(patterns(switches, switch.argument))
+    factors = (e for values in every for e in sp.Mul.make_args(switch.argument.subs(values)) if e.has(variable))
+    return len(every) <= 2 and all(e.is_polynomial(variable) and sp.degree(e, variable) == 1 for e in factors)
+
+
+def corner_features(function: Switched, variables: Sequence[sp.Symbol]) -> tuple[Feature, ...]:
+    """Features of a function whose kinks may meet: where formulas know the kinks, else where a switch changes.
+
+    A switch whose argument has a branch for every pattern of others would have a kink for each, most of which are none.
+    """
+    switches = used_switches(function.expression, function.switches)
+    found: dict[Feature, None] = {}
+    for switch in switches:
+        if places_known(switch, switches, variables[0]):
+            for values in patterns(switches, switch.argument):
+                for factor in sp.Mul.make_args(switch.argument.subs(values)):
+                    found |= {Feature(factor): None} if factor.has(*variables) else {}
+        elif switch.argument.has(*variables):
+            found[Feature(resolved(switch.argument, switches))] = None
+    return tuple(found | dict.fromkeys(analytic_features(function, variables)))
+
+
+def resolved(expression: sp.Expr, switches: Sequence[Switch]) -> sp.Expr:
+    """An expression with the sides of its switches written out."""
+    for switch in reversed(switches):
+        if expression.has(switch.symbol):
+            expression = expression.subs(switch.symbol, Side(switch.argument))
+    return expression
+
+
+def meetings(function: Switched, variable: sp.Symbol) -> Iterator[sp.Expr]:
+    """What changes its sign where two kinks meet: each switch's argument at the places of the others."""
+    switches = used_switches(function.expression, function.switches)
+    found: dict[sp.Expr, None] = {}
+    for index, switch in enumerate(switches):
+        if not switch.argument.has(variable):
+            continue
+        known = places_known(switch, switches, variable)
+        points: dict[sp.Expr, None] = {}
+        for values in patterns(switches, switch.argument):
+            for factor in sp.Mul.make_args(switch.argument.subs(values)):
+                points |= dict.fromkeys(every_root(factor, variable) or ())
+        # the places of a switch that others throw are met by those that come after it
+        for other in switches if known else switches[index + 1 :]:
+            if other != switch and other.argument.has(variable):
+                argument = resolved(other.argument, switches)
+                found |= {argument.subs(variable, point): None for point in points}
+    yield from found
+
+
 # Where a function of x has its nearest singularities, ``place ± i width``; None: entire, with a step of width 1 at 0.
 # log Φ is singular where Φ is zero: first at 1.9160 ± 2.8164 i.
 _SINGULARITIES: dict[type, tuple[sp.Expr, sp.Expr] | None] = {

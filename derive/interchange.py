@@ -126,6 +126,7 @@ def _quadrature(quadrature: Quadrature) -> dict[str, Any]:
                     {"where": _printed(mass.crossing.argument), "weight": _printed(mass.weight)}
                     for mass in integrand.masses
                 ],
+                **({"jump": _printed(integrand.jump.weight)} if integrand.jump else {}),
             }
             for integrand in quadrature.integrands
         ],

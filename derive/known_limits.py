@@ -210,7 +210,12 @@ def _open(
     for integrand in quadrature.integrands:
         values[integrand.symbol] = integrand.expression.xreplace(within)
         expression = integrand.expression.xreplace(unopened)
-        if integrand.masses or not _is_affine(expression, quadrature.inner) or expression.has(*crooked):
+        if (
+            integrand.masses
+            or integrand.jump
+            or not _is_affine(expression, quadrature.inner)
+            or expression.has(*crooked)
+        ):
             crooked.add(integrand.symbol)
     return crooked
 

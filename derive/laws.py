@@ -153,8 +153,10 @@ class Score:
         return self.expectation(name, function, gather)
 
 
-def score_law(model: Model, form: str) -> Score | NestedForm:
+def score_law(model: Model, form: str, corners: bool = False) -> Score | NestedForm:
     """The law of the variable that a loss of this form depends on, and of its label.
+
+    Corners that an adversary meets are resolved in the score, not in a label's noise.
 
     Raises
     ------
@@ -177,7 +179,19 @@ def score_law(model: Model, form: str) -> Score | NestedForm:
         linear = linear_form(to_sympy(target.text, "teacher"))
         if linear is not None:
             return _residual(linear)
-    return nested_form(target, residual=form == "residual")
+    if corners and form != "residual" and isinstance(target, Teacher):
+        linear = linear_form(to_sympy(target.text, "teacher"))
+        if linear is not None:
+            return NestedForm(linear, Switched(ell), None, sp.S.Zero, residual=False)
+    law = nested_form(target, residual=form == "residual")
+    if corners and law.has_noise:
+        raise DerivationError(
+            "teacher",
+            f"{target.text} adds noise to a nonlinear function, and the corners of the adversarial loss meet in the "
+            "label: their mean over that noise has no formula",
+            "use a linear teacher, noise inside the function or none, or a loss of r - y",
+        )
+    return law
 
 
 def nested_form(target: Teacher | RandomLabels, residual: bool) -> NestedForm:

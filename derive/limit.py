@@ -21,8 +21,9 @@ from sgdlimit.derive.errors import DerivationError, ModelError
 from sgdlimit.derive.expectation import Expectations
 from sgdlimit.derive.functions import Branch, Side
 from sgdlimit.derive.growth import check_growths
-from sgdlimit.derive.laws import score_law
+from sgdlimit.derive.laws import Score, score_law
 from sgdlimit.derive.model import RESERVED, Expectation, Formula, Labels, Loss, Model, RandomLabels, Teacher
+from sgdlimit.derive.nested import NestedForm
 from sgdlimit.derive.quadrature import Definition, Quadrature
 from sgdlimit.derive.size import check_size
 from sgdlimit.derive.summary import INVERSE_NORM, NORM2, SUMMARY, TEACHER_NORM2, over_classes, over_modes
@@ -252,7 +253,8 @@ def _derive(
     loss = to_sympy(model.loss.text, "loss")
     check_continuity(loss)
     attacked = standard(loss) if model.adversary is None else adversarial(loss)
-    score = score_law(model, attacked.form)
+    score = score_law(model, attacked.form, attacked.function.corners)
+    check_places(attacked.function, score)
     gather = Expectations()
 
     slope, slope_n = attacked.derivative_r, attacked.derivative_n
@@ -327,6 +329,27 @@ def _slopes(model: Model, own: str, statistics: Mapping[str, Expectation | Formu
         raise DerivationError("step size", why, "choose an expectation in r, y and parameters of the model") from None
 
 
+def check_places(function: Switched, score: Score | NestedForm) -> None:
+    """Refuse maxima that come and go with a label that varies.
+
+    Raises
+    ------
+    DerivationError
+        For places that are roots of what may be negative, in a label that is a function of a teacher: where it is zero
+        they move infinitely fast, and no rule over the label knows of it.
+    """
+    if not (function.corners and isinstance(score, NestedForm) and score.target is not None and not score.residual):
+        return
+    for switch in function.switches:
+        if any(e.exp == sp.S.Half and e.has(y) for e in switch.argument.atoms(sp.Pow)):
+            raise DerivationError(
+                "adversary",
+                "local maxima of the loss are at roots of an expression in y, which vanish where it is negative: not "
+                "derived for a label that varies",
+                "use labels, random labels or the sign of a teacher, or a loss of r - y",
+            )
+
+
 def check_expressions(model: Model, statistics: Mapping[str, Expectation | Formula]) -> tuple[sp.Rel, ...]:
     """Every expression is small enough, real everywhere, and has an expectation.
 
@@ -379,8 +402,10 @@ def squared(function: Switched) -> Switched:
     e = function.expression
     if isinstance(e, Branch):
         switch, plus, minus = e.args
-        return Switched(reduce_squares(Branch(switch, plus**2, minus**2), function.switches), function.switches)
-    return Switched(reduce_squares(e**2, function.switches), function.switches)
+        e = Branch(switch, plus**2, minus**2)
+    else:
+        e = e**2
+    return replace(function, expression=reduce_squares(e, function.switches))
 
 
 def _gradient(attacked: AdversarialLoss) -> Gradient:

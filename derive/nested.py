@@ -19,7 +19,7 @@ from sgdlimit.derive.closed_forms import Kinks, closed_form, moment
 from sgdlimit.derive.convert import Switch, Switched, switched
 from sgdlimit.derive.errors import DerivationError
 from sgdlimit.derive.expectation import QUADRATURE, ZERO, Entry, Expectations, Group
-from sgdlimit.derive.features import Feature, encounters, exponents, factors, features
+from sgdlimit.derive.features import Feature, corner_features, encounters, exponents, factors, features, meetings
 from sgdlimit.derive.functions import Branch, NormalCdf, Side, Sigmoid, normal_density
 from sgdlimit.derive.joint import JointForms, JointLaw
 from sgdlimit.derive.kinks import difference, jumps, roots, used_switches
@@ -237,7 +237,7 @@ class NestedForm:
         self, name: str, function: Switched, gather: Expectations, by: sp.Symbol | None = None
     ) -> sp.Expr | None:
         """``E g`` or ``E ∂_by g`` over score and latent form at once, where that has a closed form."""
-        if self.target is None:
+        if self.target is None or function.corners:
             return None
         if self.noise != 0:
             if not _is_smooth_polynomial(function, y):
@@ -436,8 +436,10 @@ class NestedForm:
         law = self.given(mean=self._centre())
         variables = (self.variable, y, y_given)
         for function in functions:
-            found = features(function, variables)
-            if not self._keeps_noise(functions):
+            found = features(function, variables) if not function.corners else corner_features(function, variables)
+            if function.corners:
+                yield from self._meetings(function)
+            elif not self._keeps_noise(functions):
                 yield from self._encounters(found)
             for feature in found:
                 if self._keeps_noise(functions):
@@ -463,6 +465,14 @@ class NestedForm:
                 argument = meeting.subs(known)
                 for factor in factors(sp.expand(argument), (ell,)) if argument.has(ell) else ():
                     yield Feature(factor)
+
+    def _meetings(self, function: Switched) -> Iterator[Feature]:
+        """Values of the latent form at which a switch changes where a kink of another one is."""
+        for argument in meetings(function, self.variable):
+            for known in self._targets():
+                there = argument.subs(known)
+                if there.has(ell):
+                    yield Feature(there)
 
     def _targets(self) -> Iterator[dict[sp.Symbol, sp.Expr]]:
         """The target as a function of the latent form, on each of its pieces."""

@@ -74,6 +74,36 @@ class PointMass:
     weight: sp.Expr
 
 
+def before(switch: sp.Symbol) -> sp.Symbol:
+    """A switch as it is left of the end of a panel."""
+    return sp.Symbol(f"{switch.name}_before", real=True)
+
+
+def after(switch: sp.Symbol) -> sp.Symbol:
+    """A switch as it is right of the end of a panel."""
+    return sp.Symbol(f"{switch.name}_after", real=True)
+
+
+@dataclass(frozen=True)
+class PanelJump:
+    """``weight`` added at every end of a panel at which a switch changes.
+
+    Every kink ends a panel, and inside one no switch changes: taken from the middle of one panel to the middle of the
+    next, jumps add up to what they must, also where kinks meet, or are told apart by nothing but rounding.
+
+    Parameters
+    ----------
+    switches : tuple of sympy.Symbol
+        What is compared.
+    weight : sympy.Expr
+        In the definitions of the quadrature at the end of the panel, and the switches :func:`before` and
+        :func:`after` it.
+    """
+
+    switches: tuple[sp.Symbol, ...]
+    weight: sp.Expr
+
+
 @dataclass(frozen=True)
 class Integrand:
     """``symbol = ∫ φ(z) expression dz + point masses``, and what a rule for it must resolve."""
@@ -83,6 +113,7 @@ class Integrand:
     layers: tuple[Layer, ...] = ()
     crossings: tuple[Crossing, ...] = ()
     masses: tuple[PointMass, ...] = ()
+    jump: PanelJump | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +132,8 @@ class Quadrature:
         Integrals that every node takes, after its definitions.
     tilts : tuple of sympy.Expr
         Rates of exponentials ``e^{a z}`` in the integrands: the window follows the mass that they move.
+    stepwise : bool
+        Crossings are looked for one after the other, each on panels that end at those found before it.
     """
 
     definitions: tuple[Definition, ...]
@@ -109,6 +142,7 @@ class Quadrature:
     variable: sp.Symbol = z
     inner: tuple[Quadrature, ...] = ()
     tilts: tuple[sp.Expr, ...] = ()
+    stepwise: bool = False
 
     @property
     def steps(self) -> tuple[Definition | Quadrature, ...]:

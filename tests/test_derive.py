@@ -203,7 +203,6 @@ def test_an_update_that_needs_an_unknown_moment_is_refused() -> None:
     [
         (Model(Loss("cos(r - y)"), NOISY, L2Adversary()), "local maxima at r - y = -37.7"),
         (Model(Loss("sin(y*r)"), Labels(), L2Adversary()), "cannot be shown to be quasi-convex"),
-        (Model(Loss("Max((r - y)**2, r - y)"), NOISY, L2Adversary()), "cannot be shown to be quasi-convex"),
         (Model(SQUARE, Teacher("tanh(r_star + xi) + xi")), "neither a function of one linear form"),
         (Model(Loss("exp(tanh(r - y))"), NOISY), "no quadrature rule"),
         (Model(Loss("log(cosh(tanh(r) - y))"), Teacher("tanh(r_star) + xi")), "three-dimensional"),
