@@ -256,7 +256,7 @@ class ArraysTable(InstanceTable):
 
 
 class SpectrumTable(InstanceTable):
-    """What every builder with a spectrum takes: see :class:`sgdlimit.runtime.instance.FixedVectors`."""
+    """What every builder with a spectrum takes: see :class:`sgdlimit.runtime.builders.FixedVectors`."""
 
     dimension: float = Field(description="the number of coordinates, or inf")
     probabilities: PerClass = None
