@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from sgdlimit.derive.errors import InstanceError
-from sgdlimit.runtime.checks import dimension_of, finite_number
+from sgdlimit.runtime.checks import dimension_of, finite_number, is_number
+from sgdlimit.runtime.laws import DEFAULT_NODES
 from sgdlimit.runtime.spectra import FloatArray, delocalised_complement, real_array
 
 if TYPE_CHECKING:
     from sgdlimit.runtime.instance import Instance
+
+MAX_NODES = 2000
+"""Of a quadrature: beyond, eigenvalues near 0 differ by rounding."""
 
 
 class FixedVectors(TypedDict, total=False):
@@ -134,6 +138,44 @@ def build(
         dimension=dimension,
     )
     return instance if dimension == d else instance.at_dimension(d)
+
+
+def build_from_law(
+    cls: type[Instance],
+    d: float,
+    nodes: int | None,
+    quantiles: Callable[[int], FloatArray],
+    quadrature: Callable[[int], tuple[FloatArray, FloatArray]],
+    given: Mapping[str, Any],
+) -> Instance:
+    """An instance with a limiting spectral law: its quantiles at a finite ``d``, its quadrature at ``d = inf``.
+
+    Parameters
+    ----------
+    cls : type of Instance
+    d : int or inf
+        Dimension.
+    nodes : int or None
+        Number of quadrature nodes; None at a finite ``d``, and for :data:`~sgdlimit.runtime.laws.DEFAULT_NODES`.
+    quantiles, quadrature : callable
+        Eigenvalues from their number; eigenvalues and weights from the number of nodes.
+    given : mapping
+        Keywords of :class:`FixedVectors`.
+    """
+    d = dimension_of(d)
+    if math.isfinite(d):
+        if nodes is not None:
+            raise InstanceError(
+                "nodes",
+                f"a finite dimension (here {d}) has its {d} quantiles for modes",
+                "leave nodes out, or use d = inf",
+            )
+        return build(cls, quantiles(int(d))[None], np.full(int(d), 1 / d), d, given)
+    count = DEFAULT_NODES if nodes is None else nodes
+    if not is_number(count) or count != int(count) or not 1 <= count <= MAX_NODES:
+        raise InstanceError("nodes", f"{count!r} is not a number of quadrature nodes", f"give 1 to {MAX_NODES}")
+    eigenvalues, weights = quadrature(int(count))
+    return build(cls, eigenvalues[None], weights, d, given)
 
 
 def _over_coordinates(coordinates: FloatArray, arrays: Mapping[str, FloatArray], modes: int) -> FloatArray:

@@ -9,6 +9,7 @@ stand for any number of coordinates.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any, Unpack
@@ -17,8 +18,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sgdlimit.derive.errors import InstanceError
-from sgdlimit.runtime.builders import FixedVectors, build
+from sgdlimit.runtime.builders import FixedVectors, build, build_from_law
 from sgdlimit.runtime.checks import dimension_of, finite_number, mixture_arrays
+from sgdlimit.runtime.density import resolve_density
+from sgdlimit.runtime.laws import (
+    marchenko_pastur_quadrature,
+    marchenko_pastur_quantiles,
+    power_law_quadrature,
+    power_law_quantiles,
+)
 from sgdlimit.runtime.spectra import (
     FloatArray,
     class_covariances,
@@ -27,8 +35,6 @@ from sgdlimit.runtime.spectra import (
     decaying_eigenvalues,
     delocalised_rows,
     gram_factor,
-    power_law_quadrature,
-    power_law_quantiles,
     rational_shares,
     real_array,
 )
@@ -347,7 +353,7 @@ class Instance:
         exponent : float
             Less than 1.
         nodes : int, optional
-            At ``d = inf``: number of Gauss–Jacobi nodes, 64 by default. ``n`` nodes integrate moments below
+            At ``d = inf``: number of Gauss–Jacobi nodes, 200 by default. ``n`` nodes integrate moments below
             ``2n`` exactly, and resolve eigenvalues of order ``1/n²``.
         **vectors
             Classes, start, teacher and means: see :class:`~sgdlimit.runtime.builders.FixedVectors`.
@@ -359,23 +365,102 @@ class Instance:
         >>> Instance.power_law(float("inf"), exponent=0.5, nodes=20).modes
         20
         """
-        d = dimension_of(d)
         exponent = finite_number("exponent", exponent)
         if exponent >= 1:
             raise InstanceError("exponent", f"{exponent:g} is not below 1, so λ^-{exponent:g} has no finite integral")
-        if math.isfinite(d):
-            if nodes is not None:
-                raise InstanceError(
-                    "nodes",
-                    f"a finite dimension (here {d}) has its {d} quantiles for modes",
-                    "leave nodes out, or use d = inf",
-                )
-            return build(cls, power_law_quantiles(int(d), exponent)[None], np.full(int(d), 1 / d), d, vectors)
-        count = 64 if nodes is None else nodes
-        if count < 1:
-            raise InstanceError("nodes", f"{count} is not a positive number of quadrature nodes")
-        eigenvalues, weights = power_law_quadrature(count, exponent)
-        return build(cls, eigenvalues[None], weights, d, vectors)
+        return build_from_law(
+            cls,
+            d,
+            nodes,
+            lambda modes: power_law_quantiles(modes, exponent),
+            lambda count: power_law_quadrature(count, exponent),
+            vectors,
+        )
+
+    @classmethod
+    def marchenko_pastur(
+        cls, d: float, *, ratio: float, scale: float = 1.0, nodes: int | None = None, **vectors: Unpack[FixedVectors]
+    ) -> Instance:
+        """The law of Marchenko and Pastur: eigenvalues of ``XᵀX/n`` for ``n`` samples of ``N(0, scale Id_d)``.
+
+        Its support is ``scale (1 ± √ratio)²`` and its mean ``scale``; ``ratio > 1`` adds an atom at 0 of mass
+        ``1 - 1/ratio``.
+
+        Parameters
+        ----------
+        d : int or inf
+            Dimension. At finite ``d`` the eigenvalues are the ``d`` midpoint quantiles, not random.
+        ratio : float
+            ``d/n``, positive.
+        scale : float
+            Mean eigenvalue, positive. Default: 1.
+        nodes : int, optional
+            At ``d = inf``: number of Gauss nodes, 200 by default, and the atom.
+        **vectors
+            Classes, start, teacher and means: see :class:`~sgdlimit.runtime.builders.FixedVectors`.
+
+        Examples
+        --------
+        >>> Instance.marchenko_pastur(1000, ratio=0.25)
+        Instance(classes=1, modes=1000, dimension=1000, eigenvalues=0.2535..2.235, |teacher|=1, |start|=0)
+        >>> limit = Instance.marchenko_pastur(float("inf"), ratio=4.0)
+        >>> limit.modes, float(limit.eigenvalues.min()), float(limit.weights[-1])
+        (201, 0.0, 0.75)
+        """
+        ratio, scale = finite_number("ratio", ratio), finite_number("scale", scale)
+        for name, value in (("ratio", ratio), ("scale", scale)):
+            if value <= 0:
+                raise InstanceError(name, f"{value:g} is not positive")
+
+        def quadrature(count: int) -> tuple[FloatArray, FloatArray]:
+            eigenvalues, weights = marchenko_pastur_quadrature(count, ratio)
+            return scale * eigenvalues, weights
+
+        return build_from_law(
+            cls, d, nodes, lambda modes: scale * marchenko_pastur_quantiles(modes, ratio), quadrature, vectors
+        )
+
+    @classmethod
+    def from_density(
+        cls,
+        d: float,
+        *,
+        density: str | Callable[[float], float],
+        support: Sequence[float],
+        nodes: int | None = None,
+        **vectors: Unpack[FixedVectors],
+    ) -> Instance:
+        """A spectral density of one's own on an interval.
+
+        Parameters
+        ----------
+        d : int or inf
+            Dimension. At finite ``d`` the eigenvalues are the ``d`` midpoint quantiles.
+        density : str or callable
+            An expression in ``lam``, or a function of one number; not negative, its integral finite (it need not be 1).
+            Kinks and jumps may be anywhere, singularities at the ends of the support alone.
+        support : pair of float
+            The interval, finite and not below 0.
+        nodes : int, optional
+            At ``d = inf``: number of Gauss nodes, 200 by default.
+        **vectors
+            Classes, start, teacher and means: see :class:`~sgdlimit.runtime.builders.FixedVectors`.
+
+        Raises
+        ------
+        InstanceError, ExpressionError
+            If it is not such a density.
+
+        Examples
+        --------
+        >>> limit = Instance.from_density(float("inf"), density="lam*exp(-lam)", support=[0, 40], nodes=20)
+        >>> round(float(limit.weights @ limit.eigenvalues[0] ** 3), 9)  # of the density λ e^-λ: 4!
+        24.0
+        >>> Instance.from_density(1000, density=lambda value: 1 - abs(value - 1), support=[0, 2])
+        Instance(classes=1, modes=1000, dimension=1000, eigenvalues=0.03162..1.968, |teacher|=1, |start|=0)
+        """
+        law = resolve_density(density, support)
+        return build_from_law(cls, d, nodes, law.quantiles, law.quadrature, vectors)
 
     @classmethod
     def decaying(cls, d: float, *, exponent: float, **vectors: Unpack[FixedVectors]) -> Instance:

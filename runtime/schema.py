@@ -294,6 +294,24 @@ class PowerLawTable(SpectrumTable):
     nodes: Count | None = None
 
 
+class MarchenkoPasturTable(SpectrumTable):
+    """``builder = "marchenko_pastur"``."""
+
+    name = "marchenko_pastur"
+    ratio: float = Field(description="the ratio d/n > 0 of dimension to samples")
+    scale: float = 1.0
+    nodes: Count | None = None
+
+
+class DensityTable(SpectrumTable):
+    """``builder = "from_density"``."""
+
+    name = "from_density"
+    density: Text = Field(description='the spectral density, an expression in lam such as "lam**0.5*(2 - lam)"')
+    support: PerClass = Field(description="the interval of the eigenvalues, [0, 2]")
+    nodes: Count | None = None
+
+
 class DecayingTable(SpectrumTable):
     """``builder = "decaying"``."""
 
@@ -347,6 +365,8 @@ BUILDERS: dict[str | None, type[InstanceTable]] = {
         ArraysTable,
         IsotropicTable,
         PowerLawTable,
+        MarchenkoPasturTable,
+        DensityTable,
         DecayingTable,
         ZeroOneTable,
         CovariancesTable,
