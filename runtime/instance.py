@@ -9,70 +9,35 @@ stand for any number of coordinates.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import Any, TypedDict, TypeGuard, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from sgdlimit.derive.errors import InstanceError
+from sgdlimit.runtime.builders import FixedVectors, build, build_from_law
+from sgdlimit.runtime.checks import dimension_of, finite_number, mixture_arrays
+from sgdlimit.runtime.density import resolve_density
+from sgdlimit.runtime.laws import (
+    marchenko_pastur_quadrature,
+    marchenko_pastur_quantiles,
+    power_law_quadrature,
+    power_law_quantiles,
+)
 from sgdlimit.runtime.spectra import (
     FloatArray,
     class_covariances,
     common_eigenbasis,
     data_moments,
     decaying_eigenvalues,
-    delocalised_complement,
     delocalised_rows,
     gram_factor,
-    power_law_quadrature,
-    power_law_quantiles,
     rational_shares,
     real_array,
 )
-
-
-class FixedVectors(TypedDict, total=False):
-    """Keywords that every builder takes: the classes and their start, teacher and means.
-
-    A vector given by its norm is spread evenly over the spectrum, deterministically, and is orthogonal to
-    the others except for the overlaps asked for; a vector given as an array [N] is taken as it is, one
-    component a coordinate, the largest eigenvalue first (finite dimension only).
-
-    Parameters
-    ----------
-    probabilities : array_like [K]
-        Class probabilities. Default: equal ones, for as many classes as there are labels, means or
-        eigenvalues (one if none are given).
-    labels : array_like [K]
-        Label of each class. Default: none.
-    teacher_norm : float
-        Norm of the teacher, 1 by default.
-    teacher : array_like [N] or None
-        The teacher itself, or None for no teacher.
-    start_norm, start_overlap : float
-        Norm of the start, and its cosine with the teacher; 0 by default.
-    start : array_like [N] or 0
-        The start itself.
-    mean_norm, mean_overlap : float
-        Norm of the class means, and the cosine of their direction ``u`` with the teacher; 0 by default. One
-        class has the mean ``mean_norm * u``, two have ``-mean_norm * u`` and ``+mean_norm * u``.
-    means : array_like [K, N] or 0
-        The means themselves.
-    """
-
-    probabilities: ArrayLike
-    labels: ArrayLike
-    teacher_norm: float
-    teacher: ArrayLike | None
-    start_norm: float
-    start_overlap: float
-    start: ArrayLike
-    mean_norm: float
-    mean_overlap: float
-    means: ArrayLike
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -155,14 +120,14 @@ class Instance:
             "teacher": teacher,
             "weights": weights,
         }
-        arrays = _checked(given)
+        arrays = mixture_arrays(given)
         modes = arrays["start"].shape[0]
         for name in given:
             array = arrays.get(name)
             if array is not None:
                 array.flags.writeable = False
             object.__setattr__(self, name, array)
-        object.__setattr__(self, "dimension", modes if dimension is None else _dimension(dimension))
+        object.__setattr__(self, "dimension", modes if dimension is None else dimension_of(dimension))
         if self.dimension < modes:
             raise InstanceError(
                 "dimension",
@@ -251,7 +216,7 @@ class Instance:
         ...     print(error.remedy)
         the nearest admissible dimensions are 6 and 8
         """
-        d = _dimension(d)
+        d = dimension_of(d)
         if not math.isfinite(d):
             return self._merged()
         shares = rational_shares(self.weights, max(10**6, int(self.dimension) if self.is_finite else self.modes))
@@ -360,7 +325,7 @@ class Instance:
         eigenvalue : float or array_like [K]
             The eigenvalue, of every class or of each.
         **vectors
-            Classes, start, teacher and means: see :class:`FixedVectors`.
+            Classes, start, teacher and means: see :class:`~sgdlimit.runtime.builders.FixedVectors`.
 
         Examples
         --------
@@ -373,7 +338,7 @@ class Instance:
         values = real_array("eigenvalue", eigenvalue)
         if values.ndim > 1:
             raise InstanceError("eigenvalue", f"shape {values.shape} is neither one number nor one a class")
-        return _built(cls, values.reshape(-1, 1), np.ones(1), d, vectors)
+        return build(cls, values.reshape(-1, 1), np.ones(1), d, vectors)
 
     @classmethod
     def power_law(
@@ -388,10 +353,10 @@ class Instance:
         exponent : float
             Less than 1.
         nodes : int, optional
-            At ``d = inf``: number of Gauss–Jacobi nodes, 64 by default. ``n`` nodes integrate moments below
+            At ``d = inf``: number of Gauss–Jacobi nodes, 200 by default. ``n`` nodes integrate moments below
             ``2n`` exactly, and resolve eigenvalues of order ``1/n²``.
         **vectors
-            Classes, start, teacher and means: see :class:`FixedVectors`.
+            Classes, start, teacher and means: see :class:`~sgdlimit.runtime.builders.FixedVectors`.
 
         Examples
         --------
@@ -400,23 +365,102 @@ class Instance:
         >>> Instance.power_law(float("inf"), exponent=0.5, nodes=20).modes
         20
         """
-        d = _dimension(d)
-        exponent = _number("exponent", exponent)
+        exponent = finite_number("exponent", exponent)
         if exponent >= 1:
             raise InstanceError("exponent", f"{exponent:g} is not below 1, so λ^-{exponent:g} has no finite integral")
-        if math.isfinite(d):
-            if nodes is not None:
-                raise InstanceError(
-                    "nodes",
-                    f"a finite dimension (here {d}) has its {d} quantiles for modes",
-                    "leave nodes out, or use d = inf",
-                )
-            return _built(cls, power_law_quantiles(int(d), exponent)[None], np.full(int(d), 1 / d), d, vectors)
-        count = 64 if nodes is None else nodes
-        if count < 1:
-            raise InstanceError("nodes", f"{count} is not a positive number of quadrature nodes")
-        eigenvalues, weights = power_law_quadrature(count, exponent)
-        return _built(cls, eigenvalues[None], weights, d, vectors)
+        return build_from_law(
+            cls,
+            d,
+            nodes,
+            lambda modes: power_law_quantiles(modes, exponent),
+            lambda count: power_law_quadrature(count, exponent),
+            vectors,
+        )
+
+    @classmethod
+    def marchenko_pastur(
+        cls, d: float, *, ratio: float, scale: float = 1.0, nodes: int | None = None, **vectors: Unpack[FixedVectors]
+    ) -> Instance:
+        """The law of Marchenko and Pastur: eigenvalues of ``XᵀX/n`` for ``n`` samples of ``N(0, scale Id_d)``.
+
+        Its support is ``scale (1 ± √ratio)²`` and its mean ``scale``; ``ratio > 1`` adds an atom at 0 of mass
+        ``1 - 1/ratio``.
+
+        Parameters
+        ----------
+        d : int or inf
+            Dimension. At finite ``d`` the eigenvalues are the ``d`` midpoint quantiles, not random.
+        ratio : float
+            ``d/n``, positive.
+        scale : float
+            Mean eigenvalue, positive. Default: 1.
+        nodes : int, optional
+            At ``d = inf``: number of Gauss nodes, 200 by default, and the atom.
+        **vectors
+            Classes, start, teacher and means: see :class:`~sgdlimit.runtime.builders.FixedVectors`.
+
+        Examples
+        --------
+        >>> Instance.marchenko_pastur(1000, ratio=0.25)
+        Instance(classes=1, modes=1000, dimension=1000, eigenvalues=0.2535..2.235, |teacher|=1, |start|=0)
+        >>> limit = Instance.marchenko_pastur(float("inf"), ratio=4.0)
+        >>> limit.modes, float(limit.eigenvalues.min()), float(limit.weights[-1])
+        (201, 0.0, 0.75)
+        """
+        ratio, scale = finite_number("ratio", ratio), finite_number("scale", scale)
+        for name, value in (("ratio", ratio), ("scale", scale)):
+            if value <= 0:
+                raise InstanceError(name, f"{value:g} is not positive")
+
+        def quadrature(count: int) -> tuple[FloatArray, FloatArray]:
+            eigenvalues, weights = marchenko_pastur_quadrature(count, ratio)
+            return scale * eigenvalues, weights
+
+        return build_from_law(
+            cls, d, nodes, lambda modes: scale * marchenko_pastur_quantiles(modes, ratio), quadrature, vectors
+        )
+
+    @classmethod
+    def from_density(
+        cls,
+        d: float,
+        *,
+        density: str | Callable[[float], float],
+        support: Sequence[float],
+        nodes: int | None = None,
+        **vectors: Unpack[FixedVectors],
+    ) -> Instance:
+        """A spectral density of one's own on an interval.
+
+        Parameters
+        ----------
+        d : int or inf
+            Dimension. At finite ``d`` the eigenvalues are the ``d`` midpoint quantiles.
+        density : str or callable
+            An expression in ``lam``, or a function of one number; not negative, its integral finite (it need not be 1).
+            Kinks and jumps may be anywhere, singularities at the ends of the support alone.
+        support : pair of float
+            The interval, finite and not below 0.
+        nodes : int, optional
+            At ``d = inf``: number of Gauss nodes, 200 by default.
+        **vectors
+            Classes, start, teacher and means: see :class:`~sgdlimit.runtime.builders.FixedVectors`.
+
+        Raises
+        ------
+        InstanceError, ExpressionError
+            If it is not such a density.
+
+        Examples
+        --------
+        >>> limit = Instance.from_density(float("inf"), density="lam*exp(-lam)", support=[0, 40], nodes=20)
+        >>> round(float(limit.weights @ limit.eigenvalues[0] ** 3), 9)  # of the density λ e^-λ: 4!
+        24.0
+        >>> Instance.from_density(1000, density=lambda value: 1 - abs(value - 1), support=[0, 2])
+        Instance(classes=1, modes=1000, dimension=1000, eigenvalues=0.03162..1.968, |teacher|=1, |start|=0)
+        """
+        law = resolve_density(density, support)
+        return build_from_law(cls, d, nodes, law.quantiles, law.quadrature, vectors)
 
     @classmethod
     def decaying(cls, d: float, *, exponent: float, **vectors: Unpack[FixedVectors]) -> Instance:
@@ -429,18 +473,18 @@ class Instance:
         exponent : float
             The decay.
         **vectors
-            Classes, start, teacher and means: see :class:`FixedVectors`.
+            Classes, start, teacher and means: see :class:`~sgdlimit.runtime.builders.FixedVectors`.
 
         Examples
         --------
         >>> Instance.decaying(1000, exponent=1.2)
         Instance(classes=1, modes=1000, dimension=1000, eigenvalues=0.05793..230.6, |teacher|=1, |start|=0)
         """
-        d = _dimension(d)
+        d = dimension_of(d)
         if not math.isfinite(d):
             raise InstanceError("dimension", "decaying eigenvalues have no limiting spectrum", "give a finite d")
-        eigenvalues = decaying_eigenvalues(int(d), _number("exponent", exponent))
-        return _built(cls, eigenvalues[None], np.full(int(d), 1 / d), d, vectors)
+        eigenvalues = decaying_eigenvalues(int(d), finite_number("exponent", exponent))
+        return build(cls, eigenvalues[None], np.full(int(d), 1 / d), d, vectors)
 
     @classmethod
     def zero_one(cls, d: float, *, fraction: float, **vectors: Unpack[FixedVectors]) -> Instance:
@@ -455,7 +499,7 @@ class Instance:
         fraction : float
             Share of the ones, in (0, 1].
         **vectors
-            Classes, start, teacher and means: see :class:`FixedVectors`.
+            Classes, start, teacher and means: see :class:`~sgdlimit.runtime.builders.FixedVectors`.
 
         Examples
         --------
@@ -464,12 +508,12 @@ class Instance:
         >>> Instance.zero_one(float("inf"), fraction=0.25).weights
         array([0.25, 0.75])
         """
-        fraction = _number("fraction", fraction)
+        fraction = finite_number("fraction", fraction)
         if not 0 < fraction <= 1:
             raise InstanceError("fraction", f"{fraction:g} is not in (0, 1]")
         weights = np.array([fraction, 1 - fraction])
         atoms = weights > 0
-        return _built(cls, np.array([[1.0, 0.0]])[:, atoms], weights[atoms], d, vectors)
+        return build(cls, np.array([[1.0, 0.0]])[:, atoms], weights[atoms], d, vectors)
 
     @classmethod
     def from_covariances(
@@ -617,231 +661,3 @@ def _listed(values: FloatArray, brackets: bool = True) -> str:
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
-# --- validation ---------------------------------------------------------------------------------------------
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-
-
-def _number(where: str, value: object) -> float:
-    if not _is_number(value) or not math.isfinite(value):
-        raise InstanceError(where, f"{value!r} is not a finite number")
-    return float(value)
-
-
-MAX_DIMENSION = 10_000_000
-"""Of an instance: a mode each, its arrays still fit into memory."""
-
-
-def _dimension(value: object) -> float:
-    """A dimension as int, or as the float inf."""
-    if _is_number(value) and value > 0:
-        if math.isinf(value):
-            return math.inf
-        if value > MAX_DIMENSION:
-            raise InstanceError(
-                "dimension", f"{value:g} is more than {MAX_DIMENSION}", "a limit that large is that of dimension=inf"
-            )
-        if value == int(value):
-            return int(value)
-    raise InstanceError("dimension", f"{value!r} is neither a positive integer nor inf")
-
-
-def _checked(given: Mapping[str, ArrayLike | None]) -> dict[str, FloatArray]:
-    """The arrays of an instance at full shape, weights by default; each failure names its field."""
-    arrays = {name: real_array(name, value) for name, value in given.items() if value is not None}
-    if arrays["probabilities"].ndim != 1 or not arrays["probabilities"].size:
-        raise InstanceError("probabilities", f"shape {arrays['probabilities'].shape} is not one number a class")
-    classes = arrays["probabilities"].shape[0]
-    by_mode = ("eigenvalues", "means", "start", "teacher", "weights")
-    sized = next((name for name in by_mode if name in arrays and arrays[name].ndim), None)
-    if sized is None:
-        raise InstanceError("eigenvalues", "nothing says how many modes there are", "give one array over the modes")
-    modes = arrays[sized].shape[-1]
-    if modes == 0:
-        raise InstanceError(sized, f"shape {arrays[sized].shape} has no modes")
-    for name in ("means", "start"):
-        if arrays[name].ndim == 0 and arrays[name] != 0:
-            raise InstanceError(name, f"one number for every mode must be 0, not {arrays[name]:g}", "give an array")
-
-    beside_classes = ("probabilities", arrays["probabilities"].shape)
-    beside_modes = (sized, arrays[sized].shape)
-    for name, array in arrays.items():
-        shape = array.shape
-        if name in ("probabilities", "labels"):
-            _fit(name, shape, len(shape) == 1 and shape[0] == classes, beside_classes)
-        elif name in ("eigenvalues", "means"):
-            _fit(name, shape, len(shape) < 2 or (len(shape) == 2 and shape[0] == classes), beside_classes)
-            _fit(name, shape, not shape or shape[-1] == modes, beside_modes)
-            arrays[name] = np.broadcast_to(array, (classes, modes)).copy()
-        else:
-            scalar = name == "start" and not shape
-            _fit(name, shape, scalar or (len(shape) == 1 and shape[0] == modes), beside_modes)
-            arrays[name] = np.broadcast_to(array, (modes,)).copy()
-
-    arrays.setdefault("weights", np.full(modes, 1 / modes))
-    _check_shares("probabilities", arrays["probabilities"], positive=True)
-    _check_shares("weights", arrays["weights"], positive=False)
-    for i, j in np.argwhere(arrays["eigenvalues"] < 0):
-        raise InstanceError(
-            "eigenvalues",
-            f"{arrays['eigenvalues'][i, j]:g} (class {i}, mode {j}) is negative",
-            "covariance eigenvalues are at least 0",
-        )
-    return arrays
-
-
-def _fit(name: str, shape: tuple[int, ...], fits: bool, beside: tuple[str, tuple[int, ...]]) -> None:
-    if not fits:
-        other = f"{beside[0]} of shape {beside[1]}" if beside[0] != name else "one number a mode"
-        raise InstanceError(name, f"shape {shape} does not fit {other}")
-
-
-def _check_shares(name: str, shares: FloatArray, *, positive: bool) -> None:
-    for j in np.flatnonzero(shares <= 0 if positive else shares < 0):
-        raise InstanceError(name, f"entry [{j}] is {shares[j]:g}", f"each is {'above' if positive else 'at least'} 0")
-    total = math.fsum(shares)
-    if abs(total - 1) > 1e-12 * len(shares):
-        raise InstanceError(name, f"they sum to {total:.15g}, not to 1")
-
-
-# --- what the builders share --------------------------------------------------------------------------------
-
-
-def _built(
-    cls: type[Instance], eigenvalues: FloatArray, weights: FloatArray, d: float, given: Mapping[str, Any]
-) -> Instance:
-    """An instance with a spectrum, ``eigenvalues`` [K or 1, atoms] and ``weights``, and vectors as asked."""
-    _check_keywords(given)
-    d = _dimension(d)
-    probabilities = _probabilities(given, eigenvalues.shape[0])
-    classes, atoms = len(probabilities), eigenvalues.shape[1]
-    if eigenvalues.shape[0] == 1:
-        eigenvalues = np.repeat(eigenvalues, classes, axis=0)
-    arrays = {n: real_array(n, given[n]) for n in ("start", "means", "teacher") if given.get(n) is not None}
-    for name in ("start", "means"):
-        if name in arrays and not arrays[name].ndim and not arrays[name]:
-            del arrays[name]  # 0 is the vector of norm 0
-    coordinates = _coordinates(given, classes, arrays.get("teacher"))
-    one_each = d == atoms and np.allclose(weights * atoms, 1)
-    shares: FloatArray | None
-    if arrays or one_each:
-        if not math.isfinite(d):
-            raise InstanceError(
-                next(iter(arrays)),
-                "an array has no place at infinite dimension, where norms and overlaps say all",
-                "use Instance(...) with modes of your own, or a finite d",
-            )
-        if not one_each:
-            eigenvalues = (
-                cls(
-                    probabilities=probabilities,
-                    eigenvalues=eigenvalues,
-                    means=0,
-                    start=0,
-                    weights=weights,
-                    dimension=math.inf,
-                )
-                .at_dimension(d)
-                .eigenvalues
-            )
-        vectors, shares, dimension = _over_coordinates(coordinates, arrays, int(d)), None, d
-    else:
-        # Each atom gets its share of every vector, the same Gram matrix scaled: exact at every dimension.
-        used = coordinates[:, coordinates.any(axis=0)]
-        block = used if used.size else np.zeros((len(coordinates), 1))
-        vectors = np.einsum("j,vk->vjk", np.sqrt(weights), block).reshape(len(block), -1)
-        shares = np.outer(weights, np.eye(block.shape[1])[0]).ravel()
-        eigenvalues, dimension = np.repeat(eigenvalues, block.shape[1], axis=1), math.inf
-    no_teacher = "teacher" in given and given["teacher"] is None
-    instance = cls(
-        probabilities=probabilities,
-        eigenvalues=eigenvalues,
-        means=arrays.get("means", vectors[2:]),
-        labels=given.get("labels"),
-        teacher=None if no_teacher else arrays.get("teacher", vectors[1]),
-        start=arrays.get("start", vectors[0]),
-        weights=shares,
-        dimension=dimension,
-    )
-    return instance if dimension == d else instance.at_dimension(d)
-
-
-def _over_coordinates(coordinates: FloatArray, arrays: Mapping[str, FloatArray], modes: int) -> FloatArray:
-    """Start, teacher and means over coordinates of an eigenvalue each, delocalised over all of them."""
-    for name, array in arrays.items():
-        if array.ndim not in (1, 2) or array.shape[-1] != modes:
-            raise InstanceError(name, f"shape {array.shape} does not fit dimension {modes}")
-    rows = np.zeros((3, modes))
-    free = np.flatnonzero(coordinates.any(axis=0))
-    if "teacher" in arrays and 0 in free:
-        rows[0] = arrays["teacher"] / np.linalg.norm(arrays["teacher"])
-        free = free[free != 0]
-    rows[free] = delocalised_complement(len(free), np.vstack([np.empty((0, modes)), *arrays.values()]))
-    return coordinates @ rows
-
-
-def _check_keywords(given: Mapping[str, Any]) -> None:
-    for name in given:
-        if name not in FixedVectors.__annotations__:
-            raise TypeError(f"unexpected keyword {name!r}; the builders take {', '.join(FixedVectors.__annotations__)}")
-    rivals = {
-        "teacher": ("teacher_norm",),
-        "start": ("start_norm", "start_overlap"),
-        "means": ("mean_norm", "mean_overlap"),
-    }
-    for name, others in rivals.items():
-        for other in others:
-            if name in given and other in given:
-                raise InstanceError(other, f"{name} is given too", f"give the {name} or {other}")
-
-
-def _probabilities(given: Mapping[str, Any], classes: int) -> FloatArray:
-    """Class probabilities as given, or equal ones for the classes that another keyword counts."""
-    if given.get("probabilities") is not None:
-        return np.atleast_1d(real_array("probabilities", given["probabilities"]))
-    ranks = {"labels": 1, "means": 2}
-    arrays = {name: real_array(name, given[name]) for name in ranks if given.get(name) is not None}
-    count = max([classes, *(array.shape[0] for name, array in arrays.items() if array.ndim == ranks[name])])
-    return np.full(count, 1 / count)
-
-
-def _coordinates(given: Mapping[str, Any], classes: int, teacher: FloatArray | None) -> FloatArray:
-    """Start, teacher and means (rows) in three orthonormal directions.
-
-    The directions are the teacher's, and what the direction of the means and the start have besides. The row
-    of a vector that is given as an array counts for nothing, but for the teacher's norm.
-    """
-    if "teacher" in given:
-        teacher_norm = 0.0 if teacher is None else float(np.linalg.norm(teacher))
-    else:
-        teacher_norm = _magnitude(given, "teacher_norm", 1.0)
-
-    def along_and_across(vector: str) -> tuple[float, float]:
-        norm = _magnitude(given, f"{vector}_norm", 0.0)
-        overlap = f"{vector}_overlap"
-        cosine = _number(overlap, given.get(overlap, 0.0))
-        if abs(cosine) > 1:
-            raise InstanceError(overlap, f"{cosine:g} is not a cosine", "give a number from -1 to 1")
-        if cosine and not (norm and teacher_norm):
-            zero = "teacher" if norm else vector
-            raise InstanceError(overlap, f"there is no {zero}, or it has norm 0", f"give the {zero} a norm")
-        return norm * cosine, norm * math.sqrt((1 - cosine) * (1 + cosine))
-
-    along, across = along_and_across("mean")
-    if classes > 2 and (along or across):
-        raise InstanceError("mean_norm", f"cannot place the means of {classes} classes", "give means [K, N]")
-    signs = np.array([-1.0, 1.0]) if classes == 2 else np.ones(classes)
-    means = np.outer(signs, [along, across, 0.0])
-    along, across = along_and_across("start")
-    return np.vstack([[along, 0.0, across], [teacher_norm, 0.0, 0.0], means])
-
-
-def _magnitude(given: Mapping[str, Any], name: str, default: float) -> float:
-    value = _number(name, given.get(name, default))
-    if value < 0:
-        raise InstanceError(name, f"{value:g} is negative")
-    return value

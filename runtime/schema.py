@@ -282,7 +282,7 @@ class ArraysTable(InstanceTable):
 
 
 class SpectrumTable(InstanceTable):
-    """What every builder with a spectrum takes: see :class:`sgdlimit.runtime.instance.FixedVectors`."""
+    """What every builder with a spectrum takes: see :class:`sgdlimit.runtime.builders.FixedVectors`."""
 
     dimension: float = Field(description="the number of coordinates, or inf")
     probabilities: PerClass = None
@@ -317,6 +317,24 @@ class PowerLawTable(SpectrumTable):
 
     name = "power_law"
     exponent: float = Field(description="the exponent β < 1 of the spectral density ∝ λ^-β on (0, 1]")
+    nodes: Count | None = None
+
+
+class MarchenkoPasturTable(SpectrumTable):
+    """``builder = "marchenko_pastur"``."""
+
+    name = "marchenko_pastur"
+    ratio: float = Field(description="the ratio d/n > 0 of dimension to samples")
+    scale: float = 1.0
+    nodes: Count | None = None
+
+
+class DensityTable(SpectrumTable):
+    """``builder = "from_density"``."""
+
+    name = "from_density"
+    density: Text = Field(description='the spectral density, an expression in lam such as "lam**0.5*(2 - lam)"')
+    support: PerClass = Field(description="the interval of the eigenvalues, [0, 2]")
     nodes: Count | None = None
 
 
@@ -373,6 +391,8 @@ BUILDERS: dict[str | None, type[InstanceTable]] = {
         ArraysTable,
         IsotropicTable,
         PowerLawTable,
+        MarchenkoPasturTable,
+        DensityTable,
         DecayingTable,
         ZeroOneTable,
         CovariancesTable,

@@ -65,36 +65,6 @@ def real_array(where: str, value: ArrayLike) -> FloatArray:
 # --- spectra ------------------------------------------------------------------------------------------------
 
 
-def power_law_quantiles(modes: int, exponent: float) -> FloatArray:
-    """Midpoint quantiles of the spectral density ∝ λ^{-exponent} on (0, 1], the largest first.
-
-    Examples
-    --------
-    >>> power_law_quantiles(4, 0.0)
-    array([0.875, 0.625, 0.375, 0.125])
-    """
-    levels = (np.arange(modes, 0, -1) - 0.5) / modes
-    return np.asarray(levels ** (1 / (1 - exponent)), dtype=np.float64)
-
-
-def power_law_quadrature(nodes: int, exponent: float) -> tuple[FloatArray, FloatArray]:
-    """Gauss–Jacobi rule for the density ∝ λ^{-exponent} on (0, 1]: eigenvalues (largest first), weights.
-
-    Exact for the moments ``∫ λ^k dμ = (1 - exponent)/(1 - exponent + k)`` with ``k < 2 nodes``.
-
-    Examples
-    --------
-    >>> eigenvalues, weights = power_law_quadrature(5, 0.5)
-    >>> bool(abs(weights @ eigenvalues**9 - 0.5 / 9.5) < 1e-15)
-    True
-    """
-    from scipy.special import roots_jacobi
-
-    # On (-1, 1) the weight is (1 + x)^-exponent, with λ = (1 + x)/2.
-    x, w = roots_jacobi(nodes, 0.0, -exponent)
-    return np.asarray((1 + x[::-1]) / 2, dtype=np.float64), np.asarray(w[::-1] / w.sum(), dtype=np.float64)
-
-
 def decaying_eigenvalues(modes: int, exponent: float) -> FloatArray:
     """``λ_j ∝ j^{-exponent}``, ``j = 1..modes``, with mean 1.
 

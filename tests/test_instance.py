@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy.integrate import quad
 
 from sgdlimit.derive.errors import InstanceError
+from sgdlimit.runtime import builders, checks, density, laws, spectra
 from sgdlimit.runtime import instance as instance_module
-from sgdlimit.runtime import spectra
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.spectra import DataMoments, data_moments
 
@@ -373,6 +373,10 @@ BUILDERS: list[tuple[str, float, dict[str, Any]]] = [
     ("isotropic", inf, {"eigenvalue": 0.5}),
     ("power_law", 201, {"exponent": 0.5}),
     ("power_law", inf, {"exponent": 0.5, "nodes": 30}),
+    ("marchenko_pastur", 200, {"ratio": 0.5}),
+    ("marchenko_pastur", inf, {"ratio": 2.0, "nodes": 30}),
+    ("from_density", 200, {"density": "lam*(2 - lam)", "support": (0, 2)}),
+    ("from_density", inf, {"density": "lam*(2 - lam)", "support": (0, 2), "nodes": 30}),
     ("decaying", 200, {"exponent": 1.2}),
     ("zero_one", 200, {"fraction": 0.3}),
     ("zero_one", inf, {"fraction": 1 / 3}),
@@ -722,8 +726,11 @@ def test_data_that_will_not_do_are_refused(X: Any, y: Any, options: dict[str, An
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("module", [instance_module, spectra])
-def test_docstring_examples_run(module: Any) -> None:
+MODULES = [(instance_module, 10), (spectra, 10), (builders, 2), (checks, 2), (laws, 8), (density, 4)]
+
+
+@pytest.mark.parametrize(("module", "at_least"), MODULES)
+def test_docstring_examples_run(module: Any, at_least: int) -> None:
     results = doctest.testmod(module)
-    assert results.attempted > 10
+    assert results.attempted >= at_least
     assert results.failed == 0

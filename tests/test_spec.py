@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,18 @@ def test_what_a_file_says_is_what_the_verbs_take(folder: Path) -> None:
         (
             'builder = "power_law"\ndimension = inf\nexponent = 0.5\nnodes = 9',
             Instance.power_law(float("inf"), exponent=0.5, nodes=9),
+        ),
+        (
+            'builder = "marchenko_pastur"\ndimension = inf\nratio = 2\nscale = 0.5\nnodes = 9',
+            Instance.marchenko_pastur(math.inf, ratio=2, scale=0.5, nodes=9),
+        ),
+        (
+            'builder = "from_density"\ndimension = inf\ndensity = "lam*(2 - lam)"\nsupport = [0, 2]\nnodes = 9',
+            Instance.from_density(math.inf, density="lam*(2 - lam)", support=[0, 2], nodes=9),
+        ),
+        (
+            'builder = "from_density"\ndimension = 20\ndensity = "1"\nsupport = [1, 2.5]',
+            Instance.from_density(20, density="1", support=[1, 2.5]),
         ),
         ('builder = "decaying"\ndimension = 20\nexponent = 1', Instance.decaying(20, exponent=1)),
         ('builder = "zero_one"\ndimension = 20\nfraction = 0.25', Instance.zero_one(20, fraction=0.25)),
@@ -302,6 +315,29 @@ EDITS = [
     ("builder = .*", 'builder = "isotropik"', SpecError, "instance.builder", "did you mean isotropic?"),
     ("builder = .*", "builder = 3", SpecError, "instance.builder", "3 is not a builder"),
     ("builder = .*", 'builder = "power_law"', SpecError, "instance.exponent", "is missing; give the exponent"),
+    ("builder = .*", 'builder = "marchenko-pastur"', SpecError, "instance.builder", "did you mean marchenko_pastur?"),
+    ("builder = .*", 'builder = "marchenko_pastur"\nratio = -1', InstanceError, "instance.ratio", "-1 is not positive"),
+    (
+        "builder = .*",
+        'builder = "from_density"\nsupport = [0, 1]',
+        SpecError,
+        "instance.density",
+        "is missing; give the",
+    ),
+    (
+        "builder = .*",
+        'builder = "from_density"\ndensity = "lam +"\nsupport = [0, 1]',
+        ExpressionError,
+        "instance.density",
+        "the text ends where an operand should stand",
+    ),
+    (
+        "builder = .*",
+        'builder = "from_density"\ndensity = "1/lam"\nsupport = [0, 1]',
+        InstanceError,
+        "instance.density",
+        "its integral diverges at lam = 0",
+    ),
     ("dimension = 40", "dimenson = 40", SpecError, "instance", "there is no key 'dimenson'; did you mean dimension?"),
     ("dimension = 40", "dimension = 40.5", InstanceError, "instance.dimension", "neither a positive integer nor inf"),
     (
