@@ -517,7 +517,7 @@ class CEmitter:
             "static double learning_rate(const sgdlimit_problem *p, int64_t iterate, double t);",
             "",
             "/* The law of the score given the class, in the symbols of the theory (section 2). */",
-            f"typedef struct score {{ double {', '.join(str(s) for s in kernel.score)}; }} score;",
+            self._score(),
             "",
             *self.constants(),
             "",
@@ -564,17 +564,9 @@ class CEmitter:
                 "par stride",
             ),
         ]
-        if self.used & {"hazard", "log_normal_cdf"}:
-            self.used.add("mills")
-        helpers = [_HELPERS[name] for name in _HELPERS if name in self.used]
-        parts = [_title(kernel), _library("problem.h")]
-        if "sgdlimit_bivariate_tail" in self.used:
-            self.libraries |= {"tails.h", "unscaled_tails.h", "bivariate.h"}
-        parts += [_library(name) for name in _LIBRARIES if name in self.libraries]
-        if helpers:
-            parts.append("\n".join(helpers) + "\n")
-        parts += [
-            *self.root_function_texts(),
+        parts = [
+            _title(kernel),
+            *self.used_by_the_model(),
             "\n".join(model) + "\n",
             _library("integrate.h"),
             _library("random.h"),
@@ -582,6 +574,34 @@ class CEmitter:
             _exports(kernel),
         ]
         return "\n".join(parts)
+
+    def coefficients_file(self) -> str:
+        """The coefficients alone: neither solver nor simulation, and one function to call."""
+        kernel = self.kernel
+        model = [
+            self._score(),
+            "",
+            *self.coefficient_function("all_coefficients", kernel.all_coefficients, "Of one class."),
+        ]
+        parts = [_title(kernel), *self.used_by_the_model(), "\n".join(model) + "\n", _coefficients_export(kernel)]
+        return "\n".join(parts)
+
+    def _score(self) -> str:
+        return f"typedef struct score {{ double {', '.join(str(s) for s in self.kernel.score)}; }} score;"
+
+    def used_by_the_model(self) -> list[str]:
+        """The library's parts and the helpers that the model's functions, which were written before, call."""
+        if self.used & {"hazard", "log_normal_cdf"}:
+            self.used.add("mills")
+        helpers = [_HELPERS[name] for name in _HELPERS if name in self.used]
+        if "sgdlimit_bivariate_tail" in self.used:
+            self.libraries |= {"tails.h", "unscaled_tails.h", "bivariate.h"}
+        return [
+            _library("problem.h"),
+            *(_library(name) for name in _LIBRARIES if name in self.libraries),
+            *(["\n".join(helpers) + "\n"] if helpers else []),
+            *self.root_function_texts(),
+        ]
 
 
 def _title(kernel: Kernel) -> str:
@@ -601,10 +621,21 @@ def _title(kernel: Kernel) -> str:
     )
 
 
-def _exports(kernel: Kernel) -> str:
-    score_names = ",".join(str(s) for s in kernel.score)
+def _coefficients_export(kernel: Kernel) -> str:
     fields = "\n".join(f"  w.{s} = score_values[{index}];" for index, s in enumerate(kernel.score))
     outputs = ", ".join(f"&out[{index}]" for index in range(len(kernel.coefficients)))
+    return f"""\
+/* Coefficients of one class at given scores (in the order of sgdlimit_score_names), label and parameters. */
+void sgdlimit_coefficients(const double *score_values, double y, const double *par, double *out) {{
+  score w;
+{fields}
+  all_coefficients(&w, y, par, 1, {outputs});
+}}
+"""
+
+
+def _exports(kernel: Kernel) -> str:
+    score_names = ",".join(str(s) for s in kernel.score)
     return f"""\
 /* ---- The interface ----------------------------------------------------------------------------------------------- */
 
@@ -617,13 +648,7 @@ const char *sgdlimit_score_names(void) {{ return "{score_names}"; }}
 /* What must be positive for the equations to hold. */
 const char *sgdlimit_positive_names(void) {{ return "{",".join(kernel.positive)}"; }}
 
-/* Coefficients of one class at given scores (in the order of sgdlimit_score_names), label and parameters. */
-void sgdlimit_coefficients(const double *score_values, double y, const double *par, double *out) {{
-  score w;
-{fields}
-  all_coefficients(&w, y, par, 1, {outputs});
-}}
-
+{_coefficients_export(kernel)}
 /* dx and dv at (t, x, v); work has room for p->modes + the constants (GLOBAL + CLASS * K). */
 int32_t sgdlimit_rhs(const sgdlimit_problem *p, int64_t iterate, double t, const double *x, const double *v, double *dx,
                      double *dv, double *work) {{
@@ -664,6 +689,11 @@ def _indent(lines: Iterable[str], by: int = 1) -> list[str]:
 
 def _library(name: str) -> str:
     return resources.files("sgdlimit.codegen.library").joinpath(name).read_text(encoding="utf-8")
+
+
+def emit_coefficients(kernel: Kernel) -> str:
+    """A C file with the coefficients of a kernel alone."""
+    return CEmitter(kernel).coefficients_file()
 
 
 def emit_c(kernel: Kernel) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sgdlimit.runtime.ensemble import Ensemble
     from sgdlimit.runtime.instance import Instance
     from sgdlimit.runtime.kernel import NoCompilerWarning, load_kernel
+    from sgdlimit.runtime.rule_check import SelfCheck, SelfCheckWarning, self_check
     from sgdlimit.runtime.simulator import simulate
     from sgdlimit.runtime.solver import solve
     from sgdlimit.runtime.spec import Spec, load_spec
@@ -24,6 +25,7 @@ _MODULES = {
     "sgdlimit.runtime.ensemble": "Ensemble",
     "sgdlimit.runtime.instance": "Instance",
     "sgdlimit.runtime.kernel": "NoCompilerWarning load_kernel",
+    "sgdlimit.runtime.rule_check": "SelfCheck SelfCheckWarning self_check",
     "sgdlimit.runtime.simulator": "simulate",
     "sgdlimit.runtime.solver": "solve",
     "sgdlimit.runtime.spec": "Spec load_spec",
@@ -38,12 +40,15 @@ __all__ = [
     "Instance",
     "NoCompilerWarning",
     "Schedule",
+    "SelfCheck",
+    "SelfCheckWarning",
     "Spec",
     "State",
     "Trajectory",
     "Verification",
     "load_kernel",
     "load_spec",
+    "self_check",
     "simulate",
     "solve",
     "verify",

@@ -34,9 +34,11 @@ from sgdlimit.codegen.library.problem import Problem, Status, Trouble
 from sgdlimit.derive.errors import BackendError, InputError
 from sgdlimit.derive.model import Expectation, Formula, Model, Schedule
 from sgdlimit.runtime.compiler import (
+    Compiler,
     cache_folder,
     find_compiler,
     load_library,
+    load_uncached,
     make_folder,
     no_compiler,
     write_whole,
@@ -111,6 +113,9 @@ def load_kernel(
 ) -> Kernel:
     """The kernel of a model, derived and compiled unless it is in the cache.
 
+    A kernel that is derived has its quadratures checked (:mod:`sgdlimit.runtime.rule_check`); where they miss, a
+    :class:`~sgdlimit.runtime.rule_check.SelfCheckWarning` names coefficient, state and size.
+
     Parameters
     ----------
     model : Model
@@ -151,10 +156,19 @@ def load_kernel(
     if backend == "auto" and compiler is None:
         warnings.warn(f"{no_compiler()}. Running NumPy.", NoCompilerWarning, stacklevel=2)
     target = "numpy" if compiler is None else "c"
-    source = _source(model, statistics, schedule, target, limit)
-    if compiler is None:
-        return _import_numpy(source)
-    return CKernel(load_library(source, compiler))
+    source, derived = _source(model, statistics, schedule, target, limit)
+    kernel = _import_numpy(source) if compiler is None else CKernel(load_library(source, compiler))
+    if derived is not None:
+        _warn_of_misses(derived, kernel)
+    return kernel
+
+
+def _warn_of_misses(limit: Limit, kernel: Kernel) -> None:
+    from sgdlimit.runtime.rule_check import SelfCheckWarning, self_check
+
+    found = self_check(limit, kernel)
+    if not found.passed:
+        warnings.warn(str(found), SelfCheckWarning, stacklevel=3)
 
 
 # --- source ---------------------------------------------------------------------------------------------------------
@@ -171,15 +185,17 @@ def kernel_text(model: Model, statistics: Statistics | None = None, schedule: Sc
 
 def _source(
     model: Model, statistics: Statistics | None, schedule: Schedule | None, target: str, limit: Limit | None
-) -> str:
+) -> tuple[str, Limit | None]:
+    """The source, and the limit where the model had to be derived for it."""
     if limit is not None:
         if statistics:
             raise InputError("statistics", "a limit already has its own", "give them to derive()")
         from sgdlimit.codegen import emit
 
-        return emit(limit, target, schedule)
+        return emit(limit, target, schedule), None
     text = kernel_text(model, statistics, schedule)
-    return _committed(text, target) or _cached(model, statistics, schedule, text, target)
+    committed = _committed(text, target)
+    return (committed, None) if committed is not None else _cached(model, statistics, schedule, text, target)
 
 
 def _committed(text: str, target: str) -> str | None:
@@ -194,7 +210,9 @@ def _committed(text: str, target: str) -> str | None:
     return None
 
 
-def _cached(model: Model, statistics: Statistics | None, schedule: Schedule | None, text: str, target: str) -> str:
+def _cached(
+    model: Model, statistics: Statistics | None, schedule: Schedule | None, text: str, target: str
+) -> tuple[str, Limit | None]:
     folder = cache_folder()
     versions = f"sgdlimit {metadata.version('sgdlimit')}, format {FORMAT}, sympy {metadata.version('sympy')}"
     key = hashlib.sha256(f"{versions}\0{target}\0{text}".encode()).hexdigest()[:40]
@@ -203,15 +221,16 @@ def _cached(model: Model, statistics: Statistics | None, schedule: Schedule | No
         with contextlib.suppress(OSError, UnicodeDecodeError):
             checksum, _, source = path.read_text(encoding="utf-8").partition("\n")
             if hashlib.sha256(source.encode()).hexdigest() == checksum:
-                return source
+                return source, None
     from sgdlimit.codegen import emit
     from sgdlimit.derive.limit import derive
 
-    source = emit(derive(model, statistics), target, schedule)
+    limit = derive(model, statistics)
+    source = emit(limit, target, schedule)
     if path is not None:
         make_folder(path.parent)
         write_whole(path, f"{hashlib.sha256(source.encode()).hexdigest()}\n{source}".encode())
-    return source
+    return source, limit
 
 
 # --- C --------------------------------------------------------------------------------------------------------------
@@ -429,6 +448,13 @@ class NumpyKernel:
 
     def evaluate_coefficients(self, score: Array, y: float, parameters: Array) -> Array:
         return np.array(self.module.all_coefficients(np.asarray(score), y, np.asarray(parameters)), dtype=float)
+
+
+def kernel_from_source(source: str, target: str, compiler: Compiler | None = None) -> Kernel:
+    """A kernel from emitted text, outside the cache; C without optimisation over modes, for a few evaluations."""
+    if target == "c" and compiler is not None:
+        return CKernel(load_uncached(source, replace(compiler, flags=(*compiler.flags, "-O1"))))
+    return _import_numpy(source)
 
 
 def _import_numpy(source: str) -> NumpyKernel:

@@ -3,7 +3,7 @@
  *   target     Teacher('erf(r_star/sqrt(2)) + sigma*xi')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 2. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * Written by sgdlimit, generator format 3. To write it again: sgdlimit generate SPEC --out DIRECTORY
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */
 
@@ -413,6 +413,32 @@ static double crossing2(double z_star, const double *context) {
   return -2.0*erf(0.7071067811865476*ell) + erf(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given) + erf(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given);
 }
 
+static double crossing3(double z_star, const double *context) {
+  const double m = context[0];
+  const double mean_ell = context[1];
+  const double n = context[2];
+  const double p_epsilon = context[3];
+  const double s_ell = context[4];
+  const double s_given = context[5];
+  const double s_noise = context[6];
+  const double slope_given = context[7];
+  const double ell = mean_ell + s_ell*z_star;
+  return -4.0*sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) - 2.0*erf(0.7071067811865476*ell) + erf(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given) + erf(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given);
+}
+
+static double crossing4(double z_star, const double *context) {
+  const double m = context[0];
+  const double mean_ell = context[1];
+  const double n = context[2];
+  const double p_epsilon = context[3];
+  const double s_ell = context[4];
+  const double s_given = context[5];
+  const double s_noise = context[6];
+  const double slope_given = context[7];
+  const double ell = mean_ell + s_ell*z_star;
+  return 4.0*sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) - 2.0*erf(0.7071067811865476*ell) + erf(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given) + erf(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given);
+}
+
 /* ---- This model --------------------------------------------------------------------------------------------------
  * loss       (erf(r/sqrt(2)) - y)**2/2
  * target     Teacher('erf(r_star/sqrt(2)) + sigma*xi')
@@ -501,10 +527,10 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double s_noise = sqrt(fmax(4e-12, p_sigma*p_sigma));
   double J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0;
   {
-    double step[28] = {-mean_ell/s_ell, -mean_ell/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell};
-    double step_width[28] = {1.4142135623730951/s_ell, 1.0/s_ell, sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.125)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.125)/(s_ell*fabs(slope_given))};
+    double step[44] = {-mean_ell/s_ell, -mean_ell/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell};
+    double step_width[44] = {1.4142135623730951/s_ell, 1.0/s_ell, sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.125)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.125)/(s_ell*fabs(slope_given))};
     sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 0, 12, NULL, NULL, NULL, step, step_width};
-    double edges[SGDLIMIT_MAX_EDGES(0, 0, 28)];
+    double edges[SGDLIMIT_MAX_EDGES(0, 0, 44)];
     int panels = sgdlimit_panels(&shape, edges);
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
@@ -515,6 +541,28 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
         step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell)))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(-2.0*(s_given*s_given)*(2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))) - 2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))))*(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell)))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing4, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(2.0*(s_given*s_given)*(2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))) - 2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))))*(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell)))));
       }
     }
     {
@@ -682,10 +730,10 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double M0_2 = tails_M0_2[0];
   double J_R = 0, J_B = 0, J_F = 0;
   {
-    double step[26] = {-mean_ell/s_ell, -mean_ell/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell};
-    double step_width[26] = {1.4142135623730951/s_ell, 1.0/s_ell, 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given))};
+    double step[42] = {-mean_ell/s_ell, -mean_ell/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell};
+    double step_width[42] = {1.4142135623730951/s_ell, 1.0/s_ell, 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given))};
     sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 0, 10, NULL, NULL, NULL, step, step_width};
-    double edges[SGDLIMIT_MAX_EDGES(0, 0, 26)];
+    double edges[SGDLIMIT_MAX_EDGES(0, 0, 42)];
     int panels = sgdlimit_panels(&shape, edges);
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
@@ -696,6 +744,28 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
         step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell)))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(-2.0*(s_given*s_given)*(2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))) - 2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))))*(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell)))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing4, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(2.0*(s_given*s_given)*(2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))) - 2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))))*(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell)))));
       }
     }
     {
@@ -830,10 +900,10 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   const double s_noise = sqrt(fmax(4e-12, p_sigma*p_sigma));
   double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0;
   {
-    double step[28] = {-mean_ell/s_ell, -mean_ell/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell};
-    double step_width[28] = {1.4142135623730951/s_ell, 1.0/s_ell, 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.125)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.125)/(s_ell*fabs(slope_given))};
+    double step[44] = {-mean_ell/s_ell, -mean_ell/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell};
+    double step_width[44] = {1.4142135623730951/s_ell, 1.0/s_ell, 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.125)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.125)/(s_ell*fabs(slope_given))};
     sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 0, 12, NULL, NULL, NULL, step, step_width};
-    double edges[SGDLIMIT_MAX_EDGES(0, 0, 28)];
+    double edges[SGDLIMIT_MAX_EDGES(0, 0, 44)];
     int panels = sgdlimit_panels(&shape, edges);
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
@@ -844,6 +914,28 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
         step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell)))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(-2.0*(s_given*s_given)*(2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))) - 2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))))*(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell)))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing4, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(2.0*(s_given*s_given)*(2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))) - 2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))))*(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell)))));
       }
     }
     {

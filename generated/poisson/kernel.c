@@ -3,7 +3,7 @@
  *   target     Teacher('exp(r_star)')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 2. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * Written by sgdlimit, generator format 3. To write it again: sgdlimit generate SPEC --out DIRECTORY
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */
 
@@ -274,6 +274,30 @@ static double crossing1(double z_star, const double *context) {
   return -2.0*exp(ell)*fmax(1e-05, p_epsilon*n) + 2.0*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n));
 }
 
+static double crossing2(double z_star, const double *context) {
+  const double m = context[0];
+  const double mean_ell = context[1];
+  const double n = context[2];
+  const double p_epsilon = context[3];
+  const double s_ell = context[4];
+  const double s_given = context[5];
+  const double slope_given = context[6];
+  const double ell = mean_ell + s_ell*z_star;
+  return -8.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n) + 2.0*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n));
+}
+
+static double crossing3(double z_star, const double *context) {
+  const double m = context[0];
+  const double mean_ell = context[1];
+  const double n = context[2];
+  const double p_epsilon = context[3];
+  const double s_ell = context[4];
+  const double s_given = context[5];
+  const double slope_given = context[6];
+  const double ell = mean_ell + s_ell*z_star;
+  return 8.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n) + 2.0*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n));
+}
+
 /* ---- This model --------------------------------------------------------------------------------------------------
  * loss       exp(r) - y*r
  * target     Teacher('exp(r_star)')
@@ -360,12 +384,15 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double s_given = sqrt(fmax(1e-300, Q_perp));
   double J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0;
   {
-    double step[16] = {0};
-    double step_width[16] = {0};
+    double step[32] = {0};
+    double step_width[32] = {0};
     sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 0, 0, NULL, NULL, NULL, step, step_width};
     sgdlimit_tilt(s_ell*slope_given, &shape.lower, &shape.upper);
     sgdlimit_tilt(s_ell, &shape.lower, &shape.upper);
-    double edges[SGDLIMIT_MAX_EDGES(0, 0, 16)];
+    sgdlimit_tilt(2.0*s_ell*slope_given, &shape.lower, &shape.upper);
+    sgdlimit_tilt(2.0*s_ell, &shape.lower, &shape.upper);
+    sgdlimit_tilt(s_ell*(slope_given + 1.0), &shape.lower, &shape.upper);
+    double edges[SGDLIMIT_MAX_EDGES(0, 0, 32)];
     int panels = sgdlimit_panels(&shape, edges);
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
@@ -376,6 +403,28 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
         step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing2, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(-8.0*s_given*slope_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)) + 2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(8.0*s_given*slope_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)) + 2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
       }
     }
     {
@@ -474,12 +523,15 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double tilted_mean_1 = Q_star*beta + m;
   double J_R = 0, J_B = 0, J_F = 0;
   {
-    double step[16] = {0};
-    double step_width[16] = {0};
+    double step[32] = {0};
+    double step_width[32] = {0};
     sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 0, 0, NULL, NULL, NULL, step, step_width};
     sgdlimit_tilt(s_ell*slope_given, &shape.lower, &shape.upper);
     sgdlimit_tilt(s_ell, &shape.lower, &shape.upper);
-    double edges[SGDLIMIT_MAX_EDGES(0, 0, 16)];
+    sgdlimit_tilt(2.0*s_ell*slope_given, &shape.lower, &shape.upper);
+    sgdlimit_tilt(2.0*s_ell, &shape.lower, &shape.upper);
+    sgdlimit_tilt(s_ell*(slope_given + 1.0), &shape.lower, &shape.upper);
+    double edges[SGDLIMIT_MAX_EDGES(0, 0, 32)];
     int panels = sgdlimit_panels(&shape, edges);
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
@@ -490,6 +542,28 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
         step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing2, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(-8.0*s_given*slope_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)) + 2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(8.0*s_given*slope_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)) + 2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
       }
     }
     {
@@ -574,12 +648,15 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   const double s_given = sqrt(fmax(1e-300, Q_perp));
   double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0;
   {
-    double step[16] = {0};
-    double step_width[16] = {0};
+    double step[32] = {0};
+    double step_width[32] = {0};
     sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 0, 0, NULL, NULL, NULL, step, step_width};
     sgdlimit_tilt(s_ell*slope_given, &shape.lower, &shape.upper);
     sgdlimit_tilt(s_ell, &shape.lower, &shape.upper);
-    double edges[SGDLIMIT_MAX_EDGES(0, 0, 16)];
+    sgdlimit_tilt(2.0*s_ell*slope_given, &shape.lower, &shape.upper);
+    sgdlimit_tilt(2.0*s_ell, &shape.lower, &shape.upper);
+    sgdlimit_tilt(s_ell*(slope_given + 1.0), &shape.lower, &shape.upper);
+    double edges[SGDLIMIT_MAX_EDGES(0, 0, 32)];
     int panels = sgdlimit_panels(&shape, edges);
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
@@ -590,6 +667,28 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
         step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing2, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(-8.0*s_given*slope_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)) + 2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(8.0*s_given*slope_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)) + 2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
       }
     }
     {

@@ -3,7 +3,7 @@
  *   target     Teacher('tanh(r_star) + sigma*xi')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 2. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * Written by sgdlimit, generator format 3. To write it again: sgdlimit generate SPEC --out DIRECTORY
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */
 
@@ -281,6 +281,32 @@ static double crossing2(double z_star, const double *context) {
   return -2.0*tanh(ell) + tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given);
 }
 
+static double crossing3(double z_star, const double *context) {
+  const double m = context[0];
+  const double mean_ell = context[1];
+  const double n = context[2];
+  const double p_epsilon = context[3];
+  const double s_ell = context[4];
+  const double s_given = context[5];
+  const double s_noise = context[6];
+  const double slope_given = context[7];
+  const double ell = mean_ell + s_ell*z_star;
+  return -4.0*sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) - 2.0*tanh(ell) + tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given);
+}
+
+static double crossing4(double z_star, const double *context) {
+  const double m = context[0];
+  const double mean_ell = context[1];
+  const double n = context[2];
+  const double p_epsilon = context[3];
+  const double s_ell = context[4];
+  const double s_given = context[5];
+  const double s_noise = context[6];
+  const double slope_given = context[7];
+  const double ell = mean_ell + s_ell*z_star;
+  return 4.0*sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) - 2.0*tanh(ell) + tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given);
+}
+
 /* ---- This model --------------------------------------------------------------------------------------------------
  * loss       (tanh(r) - y)**2/2
  * target     Teacher('tanh(r_star) + sigma*xi')
@@ -383,10 +409,10 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         (s_given + 0.7853981633974483)/(s_ell*fabs(slope_given)),
         (s_given + 0.7853981633974483)/(s_ell*fabs(slope_given)),
     };
-    double step[16] = {0};
-    double step_width[16] = {0};
+    double step[32] = {0};
+    double step_width[32] = {0};
     sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 5, 0, NULL, pole, pole_width, step, step_width};
-    double edges[SGDLIMIT_MAX_EDGES(0, 5, 16)];
+    double edges[SGDLIMIT_MAX_EDGES(0, 5, 32)];
     int panels = sgdlimit_panels(&shape, edges);
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
@@ -397,6 +423,28 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
         step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(-2.0*(s_given*s_given)*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*(16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) - 16.0*slope_given*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))) - 16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)) + 16.0*slope_given*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing4, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(2.0*(s_given*s_given)*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*(16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) - 16.0*slope_given*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))) - 16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)) + 16.0*slope_given*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
       }
     }
     {
@@ -575,10 +623,10 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
         0.5*(2.0*s_given + 1.5707963267948966)/(s_ell*fabs(slope_given)),
         (s_given + 1.5707963267948966)/(s_ell*fabs(slope_given)),
     };
-    double step[16] = {0};
-    double step_width[16] = {0};
+    double step[32] = {0};
+    double step_width[32] = {0};
     sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 6, 0, NULL, pole, pole_width, step, step_width};
-    double edges[SGDLIMIT_MAX_EDGES(0, 6, 16)];
+    double edges[SGDLIMIT_MAX_EDGES(0, 6, 32)];
     int panels = sgdlimit_panels(&shape, edges);
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
@@ -589,6 +637,28 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
         step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(-2.0*(s_given*s_given)*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*(16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) - 16.0*slope_given*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))) - 16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)) + 16.0*slope_given*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing4, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(2.0*(s_given*s_given)*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*(16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) - 16.0*slope_given*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))) - 16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)) + 16.0*slope_given*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
       }
     }
     {
@@ -765,10 +835,10 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
         0.5*(2.0*s_given + 1.5707963267948966)/(s_ell*fabs(slope_given)),
         0.5*(2.0*s_given + 1.5707963267948966)/(s_ell*fabs(slope_given)),
     };
-    double step[16] = {0};
-    double step_width[16] = {0};
+    double step[32] = {0};
+    double step_width[32] = {0};
     sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 5, 0, NULL, pole, pole_width, step, step_width};
-    double edges[SGDLIMIT_MAX_EDGES(0, 5, 16)];
+    double edges[SGDLIMIT_MAX_EDGES(0, 5, 32)];
     int panels = sgdlimit_panels(&shape, edges);
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
@@ -779,6 +849,28 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
         step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(-2.0*(s_given*s_given)*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*(16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) - 16.0*slope_given*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))) - 16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)) + 16.0*slope_given*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing4, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(2.0*(s_given*s_given)*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*(16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) - 16.0*slope_given*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))) - 16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)) + 16.0*slope_given*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
       }
     }
     {
