@@ -323,7 +323,12 @@ class CKernel:
         function.restype = ctypes.c_char_p
         return tuple(name for name in function().decode().split(",") if name)
 
-    def _struct(self, problem: Problem) -> tuple[_Problem, list[Array]]:
+    @property
+    def rhs_function(self) -> Any:
+        """``sgdlimit_rhs`` itself, for a caller in C."""
+        return self._library.sgdlimit_rhs
+
+    def struct(self, problem: Problem) -> tuple[_Problem, list[Array]]:
         """The C struct, and the arrays that must outlive it."""
         held: list[Array] = []
         struct = _Problem(size=ctypes.sizeof(_Problem))
@@ -343,7 +348,7 @@ class CKernel:
     def solve(self, problem: Problem, modes: bool = False) -> Solution:
         M, T, N = problem.iterates, problem.times_count, problem.modes
         cancel = np.zeros(1, dtype=np.int32) if problem.cancel is None else problem.cancel
-        struct, held = self._struct(replace(problem, cancel=cancel))
+        struct, held = self.struct(replace(problem, cancel=cancel))
         statistics = np.full((M, T, len(self.statistics)), np.nan)
         mean, variance = (np.full((M, T, N), np.nan) for _ in range(2)) if modes else (None, None)
         final_mean, final_variance = np.full((M, N), np.nan), np.full((M, N), np.nan)
@@ -367,7 +372,7 @@ class CKernel:
         return Solution(statistics, mean, variance, final_mean, final_variance, _outcome(outcome))
 
     def simulate(self, problem: Problem) -> Array:
-        struct, held = self._struct(problem)
+        struct, held = self.struct(problem)
         shape = (problem.runs, problem.iterates, problem.times_count, 4 + 3 * problem.classes)
         summaries = np.full(shape, np.nan)
         struct.statistics = summaries.ctypes.data
@@ -380,7 +385,7 @@ class CKernel:
         return summaries
 
     def rhs(self, problem: Problem, iterate: int, t: float, x: Array, v: Array) -> tuple[Array, Array]:
-        struct, held = self._struct(problem)
+        struct, held = self.struct(problem)
         x, v = np.ascontiguousarray(x, dtype=float), np.ascontiguousarray(v, dtype=float)
         dx, dv = np.empty_like(x), np.empty_like(v)
         count = self._library.sgdlimit_constants_count(ctypes.byref(struct))

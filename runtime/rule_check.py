@@ -215,7 +215,7 @@ _FEW = 4
 
 # m, m*, Q, Q*, Q_perp/Q, the adversary's reach epsilon n, and the sign of beta: ordinary places first, then the box's
 # corners and edges.
-_PLACES = (
+PLACES = (
     (0.0, 0.0, 1.0, 1.0, 0.5, 0.5, 1),
     (0.7, -0.4, 0.3, 2.0, 0.9, 0.2, 1),
     (-2.1, 1.3, 20.0, 0.5, 0.03, 1.7, 1),
@@ -247,7 +247,7 @@ def states(kernel: Kernel, *, labels: bool) -> Iterator[tuple[Array, float, Arra
     A parameter takes values of order 1 that keep positive what must be.
     """
     positive = [parse(text) for text in kernel.positive]
-    for k, (m, m_star, Q, Q_star, share, reach, sign) in enumerate(_PLACES):
+    for k, (m, m_star, Q, Q_star, share, reach, sign) in enumerate(PLACES):
         epsilon = _EPSILONS[k % len(_EPSILONS)]
         values = {p: _VALUES[(k + index) % len(_VALUES)] for index, p in enumerate(kernel.parameters)}
         if any(not float(evaluate(e, values)) > 0 for e in positive):
