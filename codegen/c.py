@@ -45,27 +45,30 @@ _HELPERS = {
     "  const double half = sinh(0.5 * x);\n"
     "  return fabs(x) < 1 ? log1p(2 * half * half) : fabs(x) + log1p(exp(-2 * fabs(x))) - 0.6931471805599453;\n"
     "}",
-    "mills": "/* (1 - Phi(h))/phi(h) for h >= 3: Laplace's continued fraction */\n"
-    "static inline double mills(double h) {\n"
-    "  double tail = h;\n"
-    "  for (int k = 60; k > 0; k--) tail = h + k / tail;\n"
-    "  return 1 / tail;\n"
+    "tail_ratio": "/* M_1(h)/M_0(h) of the tail beyond h >= 5: M_{k-1}/(k-1)! = (k + 1) M_{k+1}/(k+1)! + h M_k/k! backwards */\n"
+    "static inline double tail_ratio(double h) {\n"
+    "  if (!(h < 1e9)) return 1 / h;\n"
+    "  double above = 0, here = 1;\n"
+    "  for (int k = (int)(441 / (h * h)) + 10; k > 0; k--) {\n"
+    "    const double rest = (k + 1) * above;\n"
+    "    above = here;\n"
+    "    here = h * here + rest;\n"
+    "  }\n"
+    "  return above / here;\n"
     "}",
     "hazard": "/* phi(x)/Phi(x) */\n"
     "static inline double hazard(double x) {\n"
-    "  if (x < -3) return 1 / mills(-x);\n"
+    "  if (x < -5) return -x + tail_ratio(-x);\n"
     "  return 0.7978845608028654 * exp(-0.5 * x * x) / erfc(-0.7071067811865476 * x);\n"
     "}",
     "hazard_excess": "/* x + phi(x)/Phi(x) */\n"
     "static inline double hazard_excess(double x) {\n"
-    "  if (x > -3) return x + 0.7978845608028654 * exp(-0.5 * x * x) / erfc(-0.7071067811865476 * x);\n"
-    "  double tail = -x;\n"
-    "  for (int k = 60; k > 1; k--) tail = k / tail - x;\n"
-    "  return 1 / tail;\n"
+    "  if (x < -5) return tail_ratio(-x);\n"
+    "  return x + 0.7978845608028654 * exp(-0.5 * x * x) / erfc(-0.7071067811865476 * x);\n"
     "}",
     "log_normal_cdf": "/* log(Phi(x)) */\n"
     "static inline double log_normal_cdf(double x) {\n"
-    "  if (x < -3) return log(0.3989422804014327 * mills(-x)) - 0.5 * x * x;\n"
+    "  if (x < -5) return -log(2.5066282746310002 * (-x + tail_ratio(-x))) - 0.5 * x * x;\n"
     "  return x > 0 ? log1p(-0.5 * erfc(0.7071067811865476 * x)) : log(0.5 * erfc(-0.7071067811865476 * x));\n"
     "}",
     "normal_cdf": "/* Phi(x) */\n"
@@ -591,8 +594,8 @@ class CEmitter:
 
     def used_by_the_model(self) -> list[str]:
         """The library's parts and the helpers that the model's functions, which were written before, call."""
-        if self.used & {"hazard", "log_normal_cdf"}:
-            self.used.add("mills")
+        if self.used & {"hazard", "hazard_excess", "log_normal_cdf"}:
+            self.used.add("tail_ratio")
         helpers = [_HELPERS[name] for name in _HELPERS if name in self.used]
         if "sgdlimit_bivariate_tail" in self.used:
             self.libraries |= {"tails.h", "unscaled_tails.h", "bivariate.h"}

@@ -252,12 +252,12 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double z = nodes[k];
         const double r = mean + s*z;
         const double g1 = p_epsilon*(double)((y > 0) - (y < 0));
-        const double g2 = y*(-g1*n + r);
-        const double g3 = sigmoid(-g2);
+        const double g2 = g1*n*y - r*y;
+        const double g3 = sigmoid(g2);
         const double g4 = g3*y;
         const double g5 = y*y;
         J_A += weights[k] * (-g4);
-        J_B += weights[k] * (g3*g5*sigmoid(g2));
+        J_B += weights[k] * (g3*g5*sigmoid(-g2));
         J_F += weights[k] * (g1*g4);
         J_I += weights[k] * ((g3*g3)*g5);
       }
@@ -299,14 +299,14 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double r = mean + s*z;
-        const double g1 = p_epsilon*(double)((y > 0) - (y < 0));
-        const double g2 = y*(-g1*n + r);
-        const double g3 = -g2;
+        const double g1 = -r*y;
+        const double g2 = p_epsilon*y*(double)((y > 0) - (y < 0));
+        const double g3 = g1 + g2*n;
         const double g4 = sigmoid(g3);
         J_R += weights[k] * (softplus(g3));
-        J_B += weights[k] * (g4*(y*y)*sigmoid(g2));
-        J_F += weights[k] * (g1*g4*y);
-        J_clean_risk += weights[k] * (softplus(-r*y));
+        J_B += weights[k] * (g4*(y*y)*sigmoid(-g3));
+        J_F += weights[k] * (g2*g4);
+        J_clean_risk += weights[k] * (softplus(g1));
       }
     }
   }
@@ -347,16 +347,15 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
         const double z = nodes[k];
         const double r = mean + s*z;
         const double g1 = p_epsilon*(double)((y > 0) - (y < 0));
-        const double g2 = y*(-g1*n + r);
-        const double g3 = -g2;
-        const double g4 = sigmoid(g3);
-        const double g5 = g4*y;
-        const double g6 = y*y;
-        J_R += weights[k] * (softplus(g3));
-        J_A += weights[k] * (-g5);
-        J_B += weights[k] * (g4*g6*sigmoid(g2));
-        J_F += weights[k] * (g1*g5);
-        J_I += weights[k] * ((g4*g4)*g6);
+        const double g2 = g1*n*y - r*y;
+        const double g3 = sigmoid(g2);
+        const double g4 = g3*y;
+        const double g5 = y*y;
+        J_R += weights[k] * (softplus(g2));
+        J_A += weights[k] * (-g4);
+        J_B += weights[k] * (g3*g5*sigmoid(-g2));
+        J_F += weights[k] * (g1*g4);
+        J_I += weights[k] * ((g3*g3)*g5);
       }
     }
   }

@@ -250,17 +250,17 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double z = nodes[k];
         const double r = mean + s*z;
         const double g1 = p_epsilon*(double)((y > 0) - (y < 0));
-        const double g2 = y*(-g1*n + r);
-        const double g3 = sigmoid(g2);
-        const double g4 = sigmoid(-g2);
+        const double g2 = g1*n*y - r*y;
+        const double g3 = sigmoid(-g2);
+        const double g4 = sigmoid(g2);
         const double g5 = g3*g4*y;
         const double g6 = y*y;
-        const double g7 = g4*g4;
-        const double g8 = g3*g3;
+        const double g7 = (g3*g3)*g6;
+        const double g8 = g4*g4;
         J_A += weights[k] * (-g5);
-        J_B += weights[k] * (-g3*g6*g7 + g4*g6*g8);
+        J_B += weights[k] * (-g3*g6*g8 + g4*g7);
         J_F += weights[k] * (g1*g5);
-        J_I += weights[k] * (g6*g7*g8);
+        J_I += weights[k] * (g7*g8);
       }
     }
   }
@@ -300,15 +300,16 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double r = mean + s*z;
-        const double g1 = p_epsilon*(double)((y > 0) - (y < 0));
-        const double g2 = y*(-g1*n + r);
-        const double g3 = sigmoid(-g2);
-        const double g4 = y*y;
-        const double g5 = sigmoid(g2);
-        J_R += weights[k] * (g3);
-        J_B += weights[k] * (-(g3*g3)*g4*g5 + g3*g4*(g5*g5));
-        J_F += weights[k] * (g1*g3*g5*y);
-        J_clean_risk += weights[k] * (sigmoid(-r*y));
+        const double g1 = -r*y;
+        const double g2 = p_epsilon*y*(double)((y > 0) - (y < 0));
+        const double g3 = g1 + g2*n;
+        const double g4 = sigmoid(g3);
+        const double g5 = y*y;
+        const double g6 = sigmoid(-g3);
+        J_R += weights[k] * (g4);
+        J_B += weights[k] * (-(g4*g4)*g5*g6 + g4*g5*(g6*g6));
+        J_F += weights[k] * (g2*g4*g6);
+        J_clean_risk += weights[k] * (sigmoid(g1));
       }
     }
   }
@@ -349,18 +350,18 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
         const double z = nodes[k];
         const double r = mean + s*z;
         const double g1 = p_epsilon*(double)((y > 0) - (y < 0));
-        const double g2 = y*(-g1*n + r);
-        const double g3 = sigmoid(-g2);
-        const double g4 = sigmoid(g2);
+        const double g2 = g1*n*y - r*y;
+        const double g3 = sigmoid(g2);
+        const double g4 = sigmoid(-g2);
         const double g5 = g3*g4*y;
         const double g6 = y*y;
-        const double g7 = g3*g3;
-        const double g8 = g4*g4;
+        const double g7 = (g4*g4)*g6;
+        const double g8 = g3*g3;
         J_R += weights[k] * (g3);
         J_A += weights[k] * (-g5);
-        J_B += weights[k] * (g3*g6*g8 - g4*g6*g7);
+        J_B += weights[k] * (g3*g7 - g4*g6*g8);
         J_F += weights[k] * (g1*g5);
-        J_I += weights[k] * (g6*g7*g8);
+        J_I += weights[k] * (g7*g8);
       }
     }
   }
