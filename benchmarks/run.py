@@ -6,12 +6,15 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 
-from benchmarks import building, memory, simulating, solving, starting
+from benchmarks import building, memory, right_hand_sides, simulating, solving, starting
 from benchmarks.machine import describe
 from benchmarks.table import Table
 
+QUICK_MODELS = (right_hand_sides.PEER, "adversarial-logistic-mixture", "poisson", "tanh-regression")
+
 BENCHMARKS: dict[str, tuple[Callable[[], Table], Callable[[], Table]]] = {
     "solve": (solving.measure, lambda: solving.measure(rounds=2)),
+    "rhs": (right_hand_sides.measure, lambda: right_hand_sides.measure(QUICK_MODELS, rounds=2)),
     "simulate": (simulating.measure, lambda: simulating.measure(rounds=2, work=1e6)),
     "build": (building.measure, lambda: building.measure(names=(building.NEW_LOSS,))),
     "start": (starting.measure, lambda: starting.measure(rounds=2)),

@@ -46,27 +46,30 @@ _HELPERS = {
     "  const double half = sinh(0.5 * x);\n"
     "  return fabs(x) < 1 ? log1p(2 * half * half) : fabs(x) + log1p(exp(-2 * fabs(x))) - 0.6931471805599453;\n"
     "}",
-    "mills": "/* (1 - Phi(h))/phi(h) for h >= 3: Laplace's continued fraction */\n"
-    "static inline double mills(double h) {\n"
-    "  double tail = h;\n"
-    "  for (int k = 60; k > 0; k--) tail = h + k / tail;\n"
-    "  return 1 / tail;\n"
+    "tail_ratio": "/* M_1(h)/M_0(h) of the tail beyond h >= 5: M_{k-1}/(k-1)! = (k + 1) M_{k+1}/(k+1)! + h M_k/k! backwards */\n"
+    "static inline double tail_ratio(double h) {\n"
+    "  if (!(h < 1e9)) return 1 / h;\n"
+    "  double above = 0, here = 1;\n"
+    "  for (int k = (int)(441 / (h * h)) + 10; k > 0; k--) {\n"
+    "    const double rest = (k + 1) * above;\n"
+    "    above = here;\n"
+    "    here = h * here + rest;\n"
+    "  }\n"
+    "  return above / here;\n"
     "}",
     "hazard": "/* phi(x)/Phi(x) */\n"
     "static inline double hazard(double x) {\n"
-    "  if (x < -3) return 1 / mills(-x);\n"
+    "  if (x < -5) return -x + tail_ratio(-x);\n"
     "  return 0.7978845608028654 * exp(-0.5 * x * x) / erfc(-0.7071067811865476 * x);\n"
     "}",
     "hazard_excess": "/* x + phi(x)/Phi(x) */\n"
     "static inline double hazard_excess(double x) {\n"
-    "  if (x > -3) return x + 0.7978845608028654 * exp(-0.5 * x * x) / erfc(-0.7071067811865476 * x);\n"
-    "  double tail = -x;\n"
-    "  for (int k = 60; k > 1; k--) tail = k / tail - x;\n"
-    "  return 1 / tail;\n"
+    "  if (x < -5) return tail_ratio(-x);\n"
+    "  return x + 0.7978845608028654 * exp(-0.5 * x * x) / erfc(-0.7071067811865476 * x);\n"
     "}",
     "log_normal_cdf": "/* log(Phi(x)) */\n"
     "static inline double log_normal_cdf(double x) {\n"
-    "  if (x < -3) return log(0.3989422804014327 * mills(-x)) - 0.5 * x * x;\n"
+    "  if (x < -5) return -log(2.5066282746310002 * (-x + tail_ratio(-x))) - 0.5 * x * x;\n"
     "  return x > 0 ? log1p(-0.5 * erfc(0.7071067811865476 * x)) : log(0.5 * erfc(-0.7071067811865476 * x));\n"
     "}",
     "normal_cdf": "/* Phi(x) */\n"
@@ -586,7 +589,7 @@ class CEmitter:
             f"static const double RESOLUTION = {kernel.resolution!r};",
             "",
             "/* The law of the score given the class, in the symbols of the theory (section 2). */",
-            f"typedef struct score {{ double {', '.join(str(s) for s in kernel.score)}; }} score;",
+            self._score(),
             "",
             *self.constants(),
             "",
@@ -635,17 +638,9 @@ class CEmitter:
                 "par stride",
             ),
         ]
-        if self.used & {"hazard", "log_normal_cdf"}:
-            self.used.add("mills")
-        helpers = [_HELPERS[name] for name in _HELPERS if name in self.used]
-        parts = [_title(kernel), _library("problem.h")]
-        if "sgdlimit_bivariate_tail" in self.used:
-            self.libraries |= {"tails.h", "unscaled_tails.h", "bivariate.h"}
-        parts += [_library(name) for name in _LIBRARIES if name in self.libraries]
-        if helpers:
-            parts.append("\n".join(helpers) + "\n")
-        parts += [
-            *self.root_function_texts(),
+        parts = [
+            _title(kernel),
+            *self.used_by_the_model(),
             _library("steps.h"),
             "\n".join(model) + "\n",
             _library("integrate.h"),
@@ -654,6 +649,34 @@ class CEmitter:
             _exports(kernel),
         ]
         return "\n".join(parts)
+
+    def coefficients_file(self) -> str:
+        """The coefficients alone: neither solver nor simulation, and one function to call."""
+        kernel = self.kernel
+        model = [
+            self._score(),
+            "",
+            *self.coefficient_function("all_coefficients", kernel.all_coefficients, "Of one class."),
+        ]
+        parts = [_title(kernel), *self.used_by_the_model(), "\n".join(model) + "\n", _coefficients_export(kernel)]
+        return "\n".join(parts)
+
+    def _score(self) -> str:
+        return f"typedef struct score {{ double {', '.join(str(s) for s in self.kernel.score)}; }} score;"
+
+    def used_by_the_model(self) -> list[str]:
+        """The library's parts and the helpers that the model's functions, which were written before, call."""
+        if self.used & {"hazard", "hazard_excess", "log_normal_cdf"}:
+            self.used.add("tail_ratio")
+        helpers = [_HELPERS[name] for name in _HELPERS if name in self.used]
+        if "sgdlimit_bivariate_tail" in self.used:
+            self.libraries |= {"tails.h", "unscaled_tails.h", "bivariate.h"}
+        return [
+            _library("problem.h"),
+            *(_library(name) for name in _LIBRARIES if name in self.libraries),
+            *(["\n".join(helpers) + "\n"] if helpers else []),
+            *self.root_function_texts(),
+        ]
 
 
 def _title(kernel: Kernel) -> str:
@@ -673,10 +696,21 @@ def _title(kernel: Kernel) -> str:
     )
 
 
-def _exports(kernel: Kernel) -> str:
-    score_names = ",".join(str(s) for s in kernel.score)
+def _coefficients_export(kernel: Kernel) -> str:
     fields = "\n".join(f"  w.{s} = score_values[{index}];" for index, s in enumerate(kernel.score))
     outputs = ", ".join(f"&out[{index}]" for index in range(len(kernel.coefficients)))
+    return f"""\
+/* Coefficients of one class at given scores (in the order of sgdlimit_score_names), label and parameters. */
+void sgdlimit_coefficients(const double *score_values, double y, const double *par, double *out) {{
+  score w;
+{fields}
+  all_coefficients(&w, y, par, 1, {outputs});
+}}
+"""
+
+
+def _exports(kernel: Kernel) -> str:
+    score_names = ",".join(str(s) for s in kernel.score)
     return f"""\
 /* ---- The interface ----------------------------------------------------------------------------------------------- */
 
@@ -691,13 +725,7 @@ const char *sgdlimit_score_names(void) {{ return "{score_names}"; }}
 /* What must be positive for the equations to hold. */
 const char *sgdlimit_positive_names(void) {{ return "{",".join(kernel.positive)}"; }}
 
-/* Coefficients of one class at given scores (in the order of sgdlimit_score_names), label and parameters. */
-void sgdlimit_coefficients(const double *score_values, double y, const double *par, double *out) {{
-  score w;
-{fields}
-  all_coefficients(&w, y, par, 1, {outputs});
-}}
-
+{_coefficients_export(kernel)}
 /* dx and dv at (t, x, v), where the integral of sum_j G_j is start_auxiliary's; work has room for 6 p->modes + the
  * constants (GLOBAL + CLASS * K). */
 int32_t sgdlimit_rhs(const sgdlimit_problem *p, int64_t iterate, double t, const double *x, const double *v, double *dx,
@@ -742,6 +770,11 @@ def _indent(lines: Iterable[str], by: int = 1) -> list[str]:
 
 def _library(name: str) -> str:
     return resources.files("sgdlimit.codegen.library").joinpath(name).read_text(encoding="utf-8")
+
+
+def emit_coefficients(kernel: Kernel) -> str:
+    """A C file with the coefficients of a kernel alone."""
+    return CEmitter(kernel).coefficients_file()
 
 
 def emit_c(kernel: Kernel) -> str:

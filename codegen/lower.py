@@ -30,7 +30,7 @@ from sgdlimit.codegen.language import (
 from sgdlimit.derive import symbols
 from sgdlimit.derive.convert import to_sympy
 from sgdlimit.derive.descent import Descent
-from sgdlimit.derive.functions import ScaledTailMoment, TailMoment
+from sgdlimit.derive.functions import LogCosh, ScaledTailMoment, Sigmoid, Softplus, TailMoment, Tanh
 from sgdlimit.derive.limit import Limit, own_name
 from sgdlimit.derive.model import Schedule
 from sgdlimit.derive.quadrature import Crossing, Definition, PanelJump, PointMass, Quadrature, after, before
@@ -300,6 +300,17 @@ def fold(expression: sp.Expr) -> sp.Expr:
     )
 
 
+_COSTLY = (Tanh, Sigmoid, Softplus, LogCosh, sp.erf, sp.erfc)
+
+
+def share_calls(expressions: Iterable[sp.Expr]) -> list[sp.Expr]:
+    """Arguments of the costly functions multiplied out, so that those that are equal look equal."""
+    return [
+        e.replace(lambda f: isinstance(f, _COSTLY), lambda f: f.func(sp.expand(f.args[0]))) if e.has(*_COSTLY) else e
+        for e in expressions
+    ]
+
+
 def _coefficient_function(limit: Limit, results: dict[str, sp.Expr]) -> Function:
     """Definitions, integrals and closed forms of some coefficients of one class."""
     wanted = {s for e in results.values() for s in _dependencies(e)}
@@ -386,7 +397,7 @@ def _at_nodes(
     inner = [loop for q in quadrature.inner if (loop := _integrate(q, wanted, level + "i")) is not None]
     tails, without_tails = _take_tails({str(s): e for s, e in results.items()}, level + "n")
     shared, reduced = sp.cse(
-        [fold(e) for e in without_tails.values()],
+        share_calls(fold(e) for e in without_tails.values()),
         symbols=(sp.Symbol(f"g{level}{k}", real=True) for k in count(1)),
         order="canonical",
     )

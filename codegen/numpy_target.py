@@ -465,29 +465,8 @@ class NumpyEmitter:
             self.sample_function("target(y, r_star, xi, uniform, par)", "Labels of samples.", kernel.label),
             self.sample_function("ridge(par)", "tau.", kernel.ridge),
         ]
-        needs_bivariate = "bivariate_tail" in self.used
-        libraries = [
-            "problem.py",
-            "steps.py",
-            *(["quadrature.py"] if self.needs_quadrature else []),
-            *(["panel_roots.py"] if self.needs_panel_roots else []),
-            *(["tails.py"] if self.needs_tails or needs_bivariate else []),
-            *(["bivariate.py"] if needs_bivariate else []),
-            "integrate.py",
-            "simulate.py",
-        ]
-        imports, texts = _merge([_library(name) for name in libraries])
-        special = sorted(self.used & {"erf", "erfc", "ndtr", "log_ndtr"})
-        if self.used & {"hazard", "hazard_excess"}:
-            special = sorted({*special, "erfcx"})
-        if special:
-            imports.append(f"from scipy.special import {', '.join(special)}")
-        helpers = [_HELPERS[name] for name in _HELPERS if name in self.used]
-        problem_text, steps_text, *rest = texts
-        quadrature = [rest.pop(0)] if self.needs_quadrature else []
-        quadrature += [rest.pop(0)] if self.needs_panel_roots else []
-        tails = [rest.pop(0)] if self.needs_tails or needs_bivariate else []
-        bivariate = [rest.pop(0)] if needs_bivariate else []
+        imports, texts = self._with_libraries("problem.py", "steps.py", "integrate.py", "simulate.py")
+        problem_text, *rest, steps_text, integrate_text, simulate_text = texts
         sections = [
             _docstring(kernel),
             "\n".join(["from __future__ import annotations", "", *imports]),
@@ -506,16 +485,57 @@ class NumpyEmitter:
             problem_text,
             "# ---- Learning rates " + "-" * 93,
             steps_text,
-            *(["# ---- Quadrature " + "-" * 97, *quadrature] if quadrature else []),
-            *(["# ---- Tail moments " + "-" * 95, *tails, *bivariate] if tails else []),
+            *rest,
             "# ---- This model " + "-" * 97,
-            *("\n".join(helper) for helper in helpers),
+            *self._helpers(),
             *("\n".join(function) for function in functions),
             "# ---- The solver and the simulation " + "-" * 78,
-            *rest,
+            integrate_text,
+            simulate_text,
             _ENTRY.format(judged=kernel.judged, resolution=kernel.resolution),
         ]
         return "\n\n\n".join(section.strip("\n") for section in sections) + "\n"
+
+    def coefficients_file(self) -> str:
+        """The coefficients alone: neither solver nor simulation."""
+        function = self.coefficient_function("all_coefficients", self.kernel.all_coefficients, "Of one class.")
+        imports, texts = self._with_libraries()
+        sections = [
+            _docstring(self.kernel),
+            "\n".join(["from __future__ import annotations", "", *imports]),
+            *texts,
+            *self._helpers(),
+            "\n".join(function),
+        ]
+        return "\n\n\n".join(section.strip("\n") for section in sections) + "\n"
+
+    def _helpers(self) -> list[str]:
+        return ["\n".join(_HELPERS[name]) for name in _HELPERS if name in self.used]
+
+    def _with_libraries(self, first: str | None = None, *last: str) -> tuple[list[str], list[str]]:
+        """Imports, and texts with titles: the libraries that the model's functions, written before, call, and others."""
+        needs_bivariate = "bivariate_tail" in self.used
+        needs_tails = self.needs_tails or needs_bivariate
+        names = [
+            *([first] if first else []),
+            *(["quadrature.py"] if self.needs_quadrature else []),
+            *(["panel_roots.py"] if self.needs_panel_roots else []),
+            *(["tails.py"] if needs_tails else []),
+            *(["bivariate.py"] if needs_bivariate else []),
+            *last,
+        ]
+        titles = {
+            "quadrature.py": "# ---- Quadrature " + "-" * 97,
+            "tails.py": "# ---- Tail moments " + "-" * 95,
+        }
+        imports, texts = _merge([_library(name) for name in names])
+        special = sorted(self.used & {"erf", "erfc", "ndtr", "log_ndtr"})
+        if self.used & {"hazard", "hazard_excess"}:
+            special = sorted({*special, "erfcx"})
+        if special:
+            imports.append(f"from scipy.special import {', '.join(special)}")
+        titled = [[titles[name]] if name in titles else [] for name in names]
+        return imports, [part for title, text in zip(titled, texts, strict=True) for part in (*title, text)]
 
 
 _ENTRY = '''\
@@ -571,6 +591,11 @@ def _merge(sources: list[str]) -> tuple[list[str], list[str]]:
 
 def _indent(lines: Iterable[str], by: int = 1) -> list[str]:
     return ["    " * by + line if line else line for line in lines]
+
+
+def emit_coefficients(kernel: Kernel) -> str:
+    """A NumPy module with the coefficients of a kernel alone."""
+    return NumpyEmitter(kernel).coefficients_file()
 
 
 def emit_numpy(kernel: Kernel) -> str:

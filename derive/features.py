@@ -296,15 +296,43 @@ def place(found: Iterable[Feature], law: ScoreLaw) -> Places:
 
 
 def exponents(expression: sp.Expr, variables: Sequence[sp.Symbol]) -> tuple[sp.Expr, ...]:
-    """Exponents of the exponentials of linear forms in an expression: each moves the mass of the Gaussian."""
-    found: dict[sp.Expr, None] = {}
-    for atom in sorted(expression.atoms(sp.exp, sp.sinh, sp.cosh), key=sp.default_sort_key):
-        exponent = sp.expand(atom.args[0])
-        if exponent.has(*variables) and all(sp.degree(exponent, w) <= 1 for w in variables if exponent.has(w)):
-            found[exponent] = None
-            if not isinstance(atom, sp.exp):
-                found[-exponent] = None
-    return tuple(found)
+    """Exponents of the exponentials of linear forms in an expression, products and powers of them multiplied out.
+
+    Each moves the mass of the Gaussian; a square moves it twice as far.
+
+    Examples
+    --------
+    >>> from sgdlimit.derive.symbols import r, y
+    >>> exponents((sp.exp(r) - y)**2, (r,))
+    (r, 2*r)
+    """
+    found = {sp.expand(e) for e in _rates(expression, tuple(variables))}
+    return tuple(sorted(found - {sp.S.Zero}, key=sp.default_sort_key))
+
+
+def _rates(e: sp.Expr, variables: tuple[sp.Symbol, ...]) -> set[sp.Expr]:
+    """Exponents that the terms of an expression can have; zero for a term without exponential."""
+    if not e.has(*variables) or not e.has(sp.exp, sp.sinh, sp.cosh):
+        return {sp.S.Zero}
+    if isinstance(e, (sp.exp, sp.sinh, sp.cosh)):
+        exponent = sp.expand(e.args[0])
+        linear = all(exponent.is_polynomial(w) and sp.degree(exponent, w) <= 1 for w in variables if exponent.has(w))
+        if not linear:
+            return {sp.S.Zero}
+        return {exponent} if isinstance(e, sp.exp) else {exponent, -exponent}
+    if isinstance(e, sp.Mul):
+        return _sums(_rates(factor, variables) for factor in e.args)
+    if isinstance(e, sp.Pow) and e.exp.is_Integer and e.exp > 0:
+        return _sums([_rates(e.base, variables)] * int(e.exp))
+    # sums, and functions: a switch between pieces passes their growth on, any other of the language less than that
+    return set().union(*(_rates(part, variables) for part in e.args))
+
+
+def _sums(parts: Iterable[set[sp.Expr]]) -> set[sp.Expr]:
+    total: set[sp.Expr] = {sp.S.Zero}
+    for part in parts:
+        total = {sp.expand(a + b) for a in total for b in part}
+    return total
 
 
 def tilt(exponent: sp.Expr, law: ScoreLaw) -> sp.Expr:

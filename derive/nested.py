@@ -53,6 +53,8 @@ _ALGEBRAIC = sp.Float("1e-7")
 
 _MOST_SWITCHES = 3  # of a joint closed form: its tails are pairs of kinks, for every pattern
 
+_FOOT = 4  # widths from the middle of a step to its foot
+
 _FASTEST_KINK = 1000  # of a kink's place over the latent form: beyond it the blur would be seen
 
 # An iterate parallel to the teacher has a score without spread given the latent form: its kinks would be point masses
@@ -455,6 +457,9 @@ class NestedForm:
                             yield Feature(factor, _ALGEBRAIC * s_ell * sp.Abs(factor.diff(ell)), "pole")
                     argument, width = sp.expand(argument), feature.width.subs(known)
                     yield Feature(argument, width, feature.kind)
+                    if feature.kind == "erf" and not argument.is_polynomial(ell):
+                        # where a link saturates the step is not straight: its feet have widths of their own
+                        yield from (Feature(argument + foot * width, width, "erf") for foot in (-_FOOT, _FOOT))
                     if blurred and feature.kind == "erf":
                         yield Feature(argument, sp.sqrt(width**2 + (BLUR * s_ell * argument.diff(ell)) ** 2), "erf")
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sgdlimit.runtime.kernel import NoCompilerWarning, load_kernel
     from sgdlimit.runtime.minimiser import Optimum, optimum
     from sgdlimit.runtime.rest import RestPoint, rest_point
+    from sgdlimit.runtime.rule_check import SelfCheck, SelfCheckWarning, self_check
     from sgdlimit.runtime.simulator import simulate
     from sgdlimit.runtime.solver import solve
     from sgdlimit.runtime.spec import Spec, load_spec
@@ -28,6 +29,7 @@ _MODULES = {
     "sgdlimit.runtime.kernel": "NoCompilerWarning load_kernel",
     "sgdlimit.runtime.minimiser": "Optimum optimum",
     "sgdlimit.runtime.rest": "RestPoint rest_point",
+    "sgdlimit.runtime.rule_check": "SelfCheck SelfCheckWarning self_check",
     "sgdlimit.runtime.simulator": "simulate",
     "sgdlimit.runtime.solver": "solve",
     "sgdlimit.runtime.spec": "Spec load_spec",
@@ -48,6 +50,8 @@ __all__ = [
     "Polyak",
     "RestPoint",
     "Schedule",
+    "SelfCheck",
+    "SelfCheckWarning",
     "Spec",
     "State",
     "Trajectory",
@@ -56,6 +60,7 @@ __all__ = [
     "load_spec",
     "optimum",
     "rest_point",
+    "self_check",
     "simulate",
     "solve",
     "verify",

@@ -91,8 +91,7 @@ def load_library(source: str, compiler: Compiler) -> ctypes.CDLL:
     """
     folder = cache_folder()
     if folder is None:
-        with tempfile.TemporaryDirectory(prefix="sgdlimit-") as temporary:
-            return _load(_build(source, compiler, Path(temporary) / "kernel.so"))
+        return load_uncached(source, compiler)
     key = _digest(source, *compiler.command, compiler.version, *_BASE, *compiler.flags, _cpu())
     path = folder / "kernels" / f"{key}.so"
     if _is_whole(path):
@@ -100,6 +99,18 @@ def load_library(source: str, compiler: Compiler) -> ctypes.CDLL:
             return _load(path)
     make_folder(path.parent)
     return _load(_build(source, compiler, path))
+
+
+def load_uncached(source: str, compiler: Compiler) -> ctypes.CDLL:
+    """Compile a source and load it, leaving nothing behind.
+
+    Raises
+    ------
+    BackendError
+        As :func:`load_library`.
+    """
+    with tempfile.TemporaryDirectory(prefix="sgdlimit-") as temporary:
+        return _load(_build(source, compiler, Path(temporary) / "kernel.so"))
 
 
 def make_folder(folder: Path) -> None:

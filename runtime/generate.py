@@ -1,6 +1,7 @@
 """``sgdlimit generate``: the kernel of a spec as files to read and take away.
 
-``generated_files`` makes the texts, ``write_generated`` puts them on disk; the catalogue's folders are written by it.
+``generated_files`` makes the texts, ``generate`` checks their quadratures too, ``write_generated`` puts them on disk;
+the catalogue's folders are written by it.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from sgdlimit.codegen import FORMAT, TARGETS, emit
 from sgdlimit.derive.errors import InputError
 from sgdlimit.derive.model import Greedy, Schedule
-from sgdlimit.runtime.kernel import kernel_text
+from sgdlimit.runtime.kernel import kernel_from_source, kernel_text
 
 if TYPE_CHECKING:
     from sgdlimit.codegen.language import Function, Statement
     from sgdlimit.derive.limit import Limit
+    from sgdlimit.runtime.rule_check import SelfCheck
     from sgdlimit.runtime.spec import Equations
 
 KERNELS = {"c": "kernel.c", "numpy": "kernel.py"}
@@ -48,7 +50,35 @@ def generated_files(spec: Equations, targets: Sequence[str] = TARGETS) -> dict[s
     """
     from sgdlimit.derive.limit import derive
 
+    return _files(spec, derive(spec.model, spec.statistics, greedy=_greedy(spec)), targets)
+
+
+def generate(spec: Equations, targets: Sequence[str] = TARGETS) -> tuple[dict[str, str], SelfCheck]:
+    """What :func:`generated_files` makes, and how the quadratures in it agree with a finer rule.
+
+    C is what is checked where a compiler runs, whether it is asked for or not: the rule is the same in both languages.
+
+    Examples
+    --------
+    >>> from sgdlimit.runtime.spec import load_equations
+    >>> print(generate(load_equations("least-squares"))[1])
+    self-check: closed forms only, no quadrature to check
+    """
+    from sgdlimit.derive.limit import derive
+    from sgdlimit.runtime.compiler import find_compiler
+    from sgdlimit.runtime.rule_check import SelfCheck, self_check
+
     limit = derive(spec.model, spec.statistics, greedy=_greedy(spec))
+    files = _files(spec, limit, targets)
+    if not limit.quadratures:
+        return files, SelfCheck(0, ())
+    compiler = find_compiler()
+    target = "numpy" if compiler is None else "c"
+    source = files.get(KERNELS[target]) or emit(limit, target, _expression(spec))
+    return files, self_check(limit, kernel_from_source(source, target, compiler))
+
+
+def _files(spec: Equations, limit: Limit, targets: Sequence[str]) -> dict[str, str]:
     files = {KERNELS[target]: emit(limit, target, _expression(spec)) for target in targets}
     files[EQUATIONS] = limit.markdown()
     files[MANIFEST] = json.dumps(_manifest(spec, limit, [*files, MANIFEST]), indent=2, ensure_ascii=False) + "\n"

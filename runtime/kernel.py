@@ -34,9 +34,11 @@ from sgdlimit.codegen.library.problem import Problem, Status, Trouble, summary_s
 from sgdlimit.derive.errors import BackendError, InputError
 from sgdlimit.derive.model import Expectation, Formula, Greedy, Model, Schedule, StepSize
 from sgdlimit.runtime.compiler import (
+    Compiler,
     cache_folder,
     find_compiler,
     load_library,
+    load_uncached,
     make_folder,
     no_compiler,
     write_whole,
@@ -115,6 +117,9 @@ def load_kernel(
 ) -> Kernel:
     """The kernel of a model, derived and compiled unless it is in the cache.
 
+    A kernel that is derived has its quadratures checked (:mod:`sgdlimit.runtime.rule_check`); where they miss, a
+    :class:`~sgdlimit.runtime.rule_check.SelfCheckWarning` names coefficient, state and size.
+
     Parameters
     ----------
     model : Model
@@ -155,10 +160,19 @@ def load_kernel(
     if backend == "auto" and compiler is None:
         warnings.warn(f"{no_compiler()}. Running NumPy.", NoCompilerWarning, stacklevel=2)
     target = "numpy" if compiler is None else "c"
-    source = _source(model, statistics, schedule, target, limit)
-    if compiler is None:
-        return _import_numpy(source)
-    return CKernel(load_library(source, compiler))
+    source, derived = _source(model, statistics, schedule, target, limit)
+    kernel = _import_numpy(source) if compiler is None else CKernel(load_library(source, compiler))
+    if derived is not None:
+        _warn_of_misses(derived, kernel)
+    return kernel
+
+
+def _warn_of_misses(limit: Limit, kernel: Kernel) -> None:
+    from sgdlimit.runtime.rule_check import SelfCheckWarning, self_check
+
+    found = self_check(limit, kernel)
+    if not found.passed:
+        warnings.warn(str(found), SelfCheckWarning, stacklevel=3)
 
 
 # --- source ---------------------------------------------------------------------------------------------------------
@@ -177,15 +191,17 @@ def kernel_text(model: Model, statistics: Statistics | None = None, schedule: St
 
 def _source(
     model: Model, statistics: Statistics | None, schedule: StepSize | None, target: str, limit: Limit | None
-) -> str:
+) -> tuple[str, Limit | None]:
+    """The source, and the limit where the model had to be derived for it."""
     if limit is not None:
         if statistics:
             raise InputError("statistics", "a limit already has its own", "give them to derive()")
         from sgdlimit.codegen import emit
 
-        return emit(limit, target, schedule if isinstance(schedule, Schedule) else None)
+        return emit(limit, target, schedule if isinstance(schedule, Schedule) else None), None
     text = kernel_text(model, statistics, schedule)
-    return _committed(text, target) or _cached(model, statistics, schedule, text, target)
+    committed = _committed(text, target)
+    return (committed, None) if committed is not None else _cached(model, statistics, schedule, text, target)
 
 
 def _committed(text: str, target: str) -> str | None:
@@ -200,7 +216,9 @@ def _committed(text: str, target: str) -> str | None:
     return None
 
 
-def _cached(model: Model, statistics: Statistics | None, schedule: StepSize | None, text: str, target: str) -> str:
+def _cached(
+    model: Model, statistics: Statistics | None, schedule: StepSize | None, text: str, target: str
+) -> tuple[str, Limit | None]:
     folder = cache_folder()
     versions = f"sgdlimit {metadata.version('sgdlimit')}, format {FORMAT}, sympy {metadata.version('sympy')}"
     key = hashlib.sha256(f"{versions}\0{target}\0{text}".encode()).hexdigest()[:40]
@@ -209,17 +227,17 @@ def _cached(model: Model, statistics: Statistics | None, schedule: StepSize | No
         with contextlib.suppress(OSError, UnicodeDecodeError):
             checksum, _, source = path.read_text(encoding="utf-8").partition("\n")
             if hashlib.sha256(source.encode()).hexdigest() == checksum:
-                return source
+                return source, None
     from sgdlimit.codegen import emit
     from sgdlimit.derive.limit import derive
 
     greedy = schedule.statistic if isinstance(schedule, Greedy) else None
-    expression = schedule if isinstance(schedule, Schedule) else None
-    source = emit(derive(model, statistics, greedy=greedy), target, expression)
+    limit = derive(model, statistics, greedy=greedy)
+    source = emit(limit, target, schedule if isinstance(schedule, Schedule) else None)
     if path is not None:
         make_folder(path.parent)
         write_whole(path, f"{hashlib.sha256(source.encode()).hexdigest()}\n{source}".encode())
-    return source
+    return source, limit
 
 
 # --- C --------------------------------------------------------------------------------------------------------------
@@ -313,7 +331,12 @@ class CKernel:
         function.restype = ctypes.c_char_p
         return tuple(name for name in function().decode().split(",") if name)
 
-    def _struct(self, problem: Problem) -> tuple[_Problem, list[Array]]:
+    @property
+    def rhs_function(self) -> Any:
+        """``sgdlimit_rhs`` itself, for a caller in C."""
+        return self._library.sgdlimit_rhs
+
+    def struct(self, problem: Problem) -> tuple[_Problem, list[Array]]:
         """The C struct, and the arrays that must outlive it."""
         held: list[Array] = []
         struct = _Problem(size=ctypes.sizeof(_Problem))
@@ -333,7 +356,7 @@ class CKernel:
     def solve(self, problem: Problem, modes: bool = False) -> Solution:
         M, T, N = problem.iterates, problem.times_count, problem.modes
         cancel = np.zeros(1, dtype=np.int32) if problem.cancel is None else problem.cancel
-        struct, held = self._struct(replace(problem, cancel=cancel))
+        struct, held = self.struct(replace(problem, cancel=cancel))
         statistics = np.full((M, T, len(self.statistics)), np.nan)
         mean, variance = (np.full((M, T, N), np.nan) for _ in range(2)) if modes else (None, None)
         final_mean, final_variance = np.full((M, N), np.nan), np.full((M, N), np.nan)
@@ -359,7 +382,7 @@ class CKernel:
         return Solution(statistics, mean, variance, final_mean, final_variance, final_auxiliary, _outcome(outcome))
 
     def simulate(self, problem: Problem) -> Array:
-        struct, held = self._struct(problem)
+        struct, held = self.struct(problem)
         shape = (problem.runs, problem.iterates, problem.times_count, summary_size(problem.classes))
         summaries = np.full(shape, np.nan)
         struct.statistics = summaries.ctypes.data
@@ -372,7 +395,7 @@ class CKernel:
         return summaries
 
     def rhs(self, problem: Problem, iterate: int, t: float, x: Array, v: Array) -> tuple[Array, Array]:
-        struct, held = self._struct(problem)
+        struct, held = self.struct(problem)
         x, v = np.ascontiguousarray(x, dtype=float), np.ascontiguousarray(v, dtype=float)
         dx, dv = np.empty_like(x), np.empty_like(v)
         count = self._library.sgdlimit_constants_count(ctypes.byref(struct))
@@ -444,6 +467,13 @@ class NumpyKernel:
 
     def evaluate_coefficients(self, score: Array, y: float, parameters: Array) -> Array:
         return np.array(self.module.all_coefficients(np.asarray(score), y, np.asarray(parameters)), dtype=float)
+
+
+def kernel_from_source(source: str, target: str, compiler: Compiler | None = None) -> Kernel:
+    """A kernel from emitted text, outside the cache; C without optimisation over modes, for a few evaluations."""
+    if target == "c" and compiler is not None:
+        return CKernel(load_uncached(source, replace(compiler, flags=(*compiler.flags, "-O1"))))
+    return _import_numpy(source)
 
 
 def _import_numpy(source: str) -> NumpyKernel:

@@ -15,11 +15,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import building, memory, run, simulating, solving, starting  # noqa: E402
+from benchmarks import building, memory, right_hand_sides, run, simulating, solving, starting  # noqa: E402
 from benchmarks.problem import MODEL, problem  # noqa: E402
 from benchmarks.table import Goal, Table  # noqa: E402
 from sgdlimit.runtime.compiler import find_compiler  # noqa: E402
-from sgdlimit.runtime.kernel import load_kernel  # noqa: E402
+from sgdlimit.runtime.kernel import CKernel, load_kernel  # noqa: E402
 
 needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler")
 
@@ -39,6 +39,44 @@ def test_solving_is_compared_at_equal_accuracy() -> None:
     table = solving.measure(modes=20, horizon=2.0, outputs=5, rounds=1)
     assert_finite(table, "ms", rows=2 * (2 + len(solving.METHODS)))
     assert all(float(row["error"]) <= 2e-8 for row in table.rows), table.text()
+
+
+@needs_compiler
+def test_right_hand_sides_are_timed_at_states_of_the_box() -> None:
+    names = (right_hand_sides.PEER, "adversarial-logistic-mixture")
+    assert_finite(right_hand_sides.measure(names, modes=20, rounds=1, places=2), "worst, us", rows=3)
+
+
+@needs_compiler
+def test_the_right_hand_side_by_hand_is_the_emitted_one() -> None:
+    kernel = load_kernel(MODEL, backend="c")
+    assert isinstance(kernel, CKernel)
+    library = right_hand_sides.repeater()
+    for state in right_hand_sides.states(right_hand_sides.PEER, kernel, 20)[:10]:
+        emitted, own = (
+            [a.copy() for a in right_hand_sides.caller(library, kernel, function, state)(1)]
+            for function in (kernel.rhs_function, library.by_hand)
+        )
+        for a, b in zip(emitted, own, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9 * np.max(np.abs(a)))
+
+
+@needs_compiler
+def test_states_have_the_laws_that_they_are_named_for() -> None:
+    from sgdlimit.runtime.rule_check import PLACES
+
+    kernel = load_kernel(MODEL, backend="c")
+    assert isinstance(kernel, CKernel)
+    for place, state in zip(PLACES, right_hand_sides.states(right_hand_sides.PEER, kernel, 20), strict=True):
+        m, m_star, Q, Q_star, share, reach, _ = place
+        p = state.problem
+        second = state.x**2 + state.v
+        assert np.sum(second) == pytest.approx(Q)
+        assert np.sum(p.teacher**2) == pytest.approx(Q_star)
+        assert p.parameters[0, 0, 0] * np.sqrt(np.sum(second)) == pytest.approx(reach)
+        if share > 1e-6:
+            assert p.means[0] @ p.teacher == pytest.approx(m_star, abs=1e-6)
+            assert p.means[0] @ state.x == pytest.approx(m, abs=1e-6)
 
 
 @needs_compiler

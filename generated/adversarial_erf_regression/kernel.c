@@ -3,7 +3,7 @@
  *   target     Teacher('erf(r_star/sqrt(2)) + sigma*xi')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 3. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * Written by sgdlimit, generator format 4. To write it again: sgdlimit generate SPEC --out DIRECTORY
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */
 
@@ -185,9 +185,37 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
 
 enum { SGDLIMIT_MOST_ROOTS = 8, SGDLIMIT_ROOT_SAMPLES = 4 };
 
+/* The sign change between two places, as close as doubles come: inverse quadratic interpolation through the last three
+ * where that is monotonic, else bisection (Chandrupatla, Advances in Engineering Software 28, 145, 1997). */
+static double sgdlimit_root(double (*function)(double, const double *), const double *context, double a, double at_a,
+                            double b, double at_b) {
+  double c = b, at_c = at_b, share = 0.5;   /* the root is between a and b; c is the place before */
+  for (;;) {
+    const double least = 2.3e-16 * (fabs(at_a) < fabs(at_b) ? fabs(a) : fabs(b)) + 1e-300, width = fabs(b - a);
+    if (!(width > 2 * least)) return fabs(at_a) < fabs(at_b) ? a : b;
+    share = fmin(fmax(share, least / width), 1 - least / width);
+    const double x = a + share * (b - a), at_x = function(x, context);
+    if (at_x == 0) return x;
+    if ((at_x < 0) == (at_a < 0)) {
+      c = a;
+      at_c = at_a;
+    } else {
+      c = b;
+      at_c = at_b;
+      b = a;
+      at_b = at_a;
+    }
+    a = x;
+    at_a = at_x;
+    const double xi = (a - b) / (c - b), phi = (at_a - at_b) / (at_c - at_b);
+    share = phi * phi < xi && (1 - phi) * (1 - phi) < 1 - xi
+                ? at_a / (at_b - at_a) * at_c / (at_b - at_c) + (c - a) / (b - a) * at_a / (at_c - at_a) * at_b / (at_c - at_b)
+                : 0.5;
+  }
+}
+
 /* Sign changes of a continuous function on the panels, each looked at in SGDLIMIT_ROOT_SAMPLES places; returns how many
- * were found (at most SGDLIMIT_MOST_ROOTS, from left to right). Bisection and the secant in turn: the bracket halves at
- * every second step at least, and ends when it holds no double between its ends. */
+ * were found (at most SGDLIMIT_MOST_ROOTS, from left to right). */
 static inline int sgdlimit_roots(double (*function)(double, const double *), const double *context, const double *edges,
                                  int panels, double *roots) {
   int found = 0;
@@ -197,27 +225,8 @@ static inline int sgdlimit_roots(double (*function)(double, const double *), con
       const double b = k == SGDLIMIT_ROOT_SAMPLES ? edges[q + 1]
                                                   : edges[q] + (edges[q + 1] - edges[q]) * k / SGDLIMIT_ROOT_SAMPLES;
       const double at_b = function(b, context);
-      if ((at_a < 0 && at_b > 0) || (at_a > 0 && at_b < 0)) {
-        double left = a, right = b, at_left = at_a, at_right = at_b;
-        for (int step = 0;; step++) {
-          double middle = step % 2 ? (left + right) / 2 : (left * at_right - right * at_left) / (at_right - at_left);
-          if (!(middle > left && middle < right)) middle = (left + right) / 2;
-          if (!(middle > left && middle < right)) break;
-          const double here = function(middle, context);
-          if (here == 0) {
-            left = right = middle;
-            break;
-          }
-          if ((here < 0) == (at_left < 0)) {
-            left = middle;
-            at_left = here;
-          } else {
-            right = middle;
-            at_right = here;
-          }
-        }
-        roots[found++] = (left + right) / 2;
-      }
+      if ((at_a < 0 && at_b > 0) || (at_a > 0 && at_b < 0))
+        roots[found++] = sgdlimit_root(function, context, a, at_a, b, at_b);
       if (at_b != 0 || at_a == 0) {
         a = b;
         at_a = at_b;
@@ -230,32 +239,46 @@ static inline int sgdlimit_roots(double (*function)(double, const double *), con
 /* ---- Tail moments of the normal distribution ---------------------------------------------------------------------
  * M_k(h) = integral over z > h of (z - h)^k phi(z) dz for h >= 0: what lies beyond a kink. They obey
  * M_{k+1} = k M_{k-1} - h M_k with M_1 + h M_0 = phi(h), of which they are the smallest solution: forward, the recursion
- * loses digits the more the larger h is; backward (J. C. P. Miller) it gains them, the faster the larger h is. From
- * h = 3 on, 24 steps above the wanted order leave an error below 1e-15; below 3, the forward recursion loses at most
- * four digits at order 6. Divided by phi(h) they are moments that meet an exponential which would overflow alone. */
-static inline void sgdlimit_scaled_tail_moments(double h, int order, double *moments) {
-  if (h < 3) {
-    moments[0] = 1.2533141373155003 /* sqrt(pi/2) */ * exp(0.5 * h * h) * erfc(0.7071067811865476 * h);
-    moments[1] = 1 - h * moments[0];
-    for (int k = 1; k < order; k++) moments[k + 1] = k * moments[k - 1] - h * moments[k];
-    return;
-  }
+ * loses digits the more the larger h is; backward (J. C. P. Miller) it gains them, the faster the larger h is. Forward up
+ * to h = 5 at order 2 and to h = 3 at order 6 at most four digits are lost; backward from there, (sqrt(order) + 21/h)^2 steps
+ * leave an error below the rounding. Backward it is the recursion of T_k = M_k/k!, which has no division:
+ * T_{k-1} = (k + 1) T_{k+1} + h T_k. */
+static inline double sgdlimit_forward_until(int order) { return order > 2 ? 3.0 : 5.0; }
+
+/* M_k(h)/phi(h), which meets an exponential that would overflow alone. */
+static inline void sgdlimit_far_tail_moments(double h, int order, double *moments) {
+  const int most = order > 1 ? order : 1;
   if (h > 1e9) {   /* the leading term of k!/h^(k+1) (1 - ...) is all that a double sees */
     moments[0] = 1 / h;
-    for (int k = 0; k < (order > 1 ? order : 1); k++) moments[k + 1] = (k + 1) * moments[k] / h;
+    for (int k = 0; k < most; k++) moments[k + 1] = (k + 1) * moments[k] / h;
     return;
   }
   const double root = sqrt(order) + 21 / h;   /* e^-42 is below the rounding */
-  double above = 0, here = 1;   /* of any size: the values below are scaled in the end */
-  for (int k = (int)(root * root) + 10; k > 0; k--) {
-    const double below = (above + h * here) / k;
+  double above = 0, here = 1;   /* T_{k+1} and T_k, of any size: scaled in the end */
+  int k = (int)(root * root) + 10;
+  for (; k > most; k--) {
+    const double rest = (k + 1) * above;
     above = here;
-    here = below;
-    if (k - 1 <= order) moments[k - 1] = here;
-    if (k <= order || k == 1) moments[k] = above;
+    here = h * here + rest;
   }
-  const double scale = 1 / (above + h * here);
-  for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] *= scale;
+  moments[k] = here;
+  for (; k > 0; k--) {
+    const double rest = (k + 1) * above;
+    above = here;
+    here = h * here + rest;
+    moments[k - 1] = here;
+  }
+  double scale = 1 / (moments[1] + h * moments[0]);
+  for (k = 0; k <= most; k++, scale *= k) moments[k] *= scale;
+}
+static inline void sgdlimit_scaled_tail_moments(double h, int order, double *moments) {
+  if (h < sgdlimit_forward_until(order)) {
+    moments[0] = 1.2533141373155003 /* sqrt(pi/2) */ * exp(0.5 * h * h) * erfc(0.7071067811865476 * h);
+    moments[1] = 1 - h * moments[0];
+    for (int k = 1; k < order; k++) moments[k + 1] = k * moments[k - 1] - h * moments[k];
+  } else {
+    sgdlimit_far_tail_moments(h, order, moments);
+  }
 }
 
 /* M_k itself. */
@@ -264,7 +287,7 @@ static inline void sgdlimit_tail_moments(double h, int order, double *moments) {
   if (density > 0)
     sgdlimit_scaled_tail_moments(h, order, moments);
   else
-    for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] = 0;
+    for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] = 1;
   for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] *= density;
 }
 
@@ -428,6 +451,32 @@ static double crossing2(double z_star, const double *context) {
   return -2.0*erf(0.7071067811865476*ell) + erf(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given) + erf(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given);
 }
 
+static double crossing3(double z_star, const double *context) {
+  const double m = context[0];
+  const double mean_ell = context[1];
+  const double n = context[2];
+  const double p_epsilon = context[3];
+  const double s_ell = context[4];
+  const double s_given = context[5];
+  const double s_noise = context[6];
+  const double slope_given = context[7];
+  const double ell = mean_ell + s_ell*z_star;
+  return -4.0*sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) - 2.0*erf(0.7071067811865476*ell) + erf(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given) + erf(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given);
+}
+
+static double crossing4(double z_star, const double *context) {
+  const double m = context[0];
+  const double mean_ell = context[1];
+  const double n = context[2];
+  const double p_epsilon = context[3];
+  const double s_ell = context[4];
+  const double s_given = context[5];
+  const double s_noise = context[6];
+  const double slope_given = context[7];
+  const double ell = mean_ell + s_ell*z_star;
+  return 4.0*sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) - 2.0*erf(0.7071067811865476*ell) + erf(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given) + erf(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given);
+}
+
 /* ---- Learning rates --------------------------------------------------------------------------------------------
  * A greedy one makes a statistic phi fall fastest: where dphi/dt = -gamma first + gamma^2 second, that is
  * gamma = first/(2 second). AdaGrad-norm's is eta/sqrt(b^2 + int sum_j G_j dt). */
@@ -576,10 +625,10 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double s_noise = sqrt(fmax(4e-12, p_sigma*p_sigma));
   double J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0;
   {
-    double step[28] = {-mean_ell/s_ell, -mean_ell/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell};
-    double step_width[28] = {1.4142135623730951/s_ell, 1.0/s_ell, sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.125)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.125)/(s_ell*fabs(slope_given))};
+    double step[44] = {-mean_ell/s_ell, -mean_ell/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell};
+    double step_width[44] = {1.4142135623730951/s_ell, 1.0/s_ell, sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.125)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.125)/(s_ell*fabs(slope_given))};
     sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 0, 12, NULL, NULL, NULL, step, step_width};
-    double edges[SGDLIMIT_MAX_EDGES(0, 0, 28)];
+    double edges[SGDLIMIT_MAX_EDGES(0, 0, 44)];
     int panels = sgdlimit_panels(&shape, edges);
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
@@ -590,6 +639,28 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
         step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell)))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(-2.0*(s_given*s_given)*(2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))) - 2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))))*(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell)))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing4, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(2.0*(s_given*s_given)*(2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))) - 2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))))*(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell)))));
       }
     }
     {
@@ -757,10 +828,10 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double M0_2 = tails_M0_2[0];
   double J_R = 0, J_B = 0, J_F = 0;
   {
-    double step[26] = {-mean_ell/s_ell, -mean_ell/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell};
-    double step_width[26] = {1.4142135623730951/s_ell, 1.0/s_ell, 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given))};
+    double step[42] = {-mean_ell/s_ell, -mean_ell/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell};
+    double step_width[42] = {1.4142135623730951/s_ell, 1.0/s_ell, 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given))};
     sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 0, 10, NULL, NULL, NULL, step, step_width};
-    double edges[SGDLIMIT_MAX_EDGES(0, 0, 26)];
+    double edges[SGDLIMIT_MAX_EDGES(0, 0, 42)];
     int panels = sgdlimit_panels(&shape, edges);
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
@@ -771,6 +842,28 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
         step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell)))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(-2.0*(s_given*s_given)*(2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))) - 2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))))*(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell)))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing4, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(2.0*(s_given*s_given)*(2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))) - 2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))))*(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell)))));
       }
     }
     {
@@ -905,10 +998,10 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   const double s_noise = sqrt(fmax(4e-12, p_sigma*p_sigma));
   double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0;
   {
-    double step[28] = {-mean_ell/s_ell, -mean_ell/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell};
-    double step_width[28] = {1.4142135623730951/s_ell, 1.0/s_ell, 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.125)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.125)/(s_ell*fabs(slope_given))};
+    double step[44] = {-mean_ell/s_ell, -mean_ell/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell, (-p_epsilon*n/slope_given - m/slope_given)/s_ell, (p_epsilon*n/slope_given - m/slope_given)/s_ell};
+    double step_width[44] = {1.4142135623730951/s_ell, 1.0/s_ell, 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), 1.4142135623730951*sqrt(2e-12*(s_ell*s_ell)*(slope_given*slope_given) + 0.5*(s_given*s_given) + 0.25)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.125)/(s_ell*fabs(slope_given)), sqrt(s_given*s_given + 0.125)/(s_ell*fabs(slope_given))};
     sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 0, 12, NULL, NULL, NULL, step, step_width};
-    double edges[SGDLIMIT_MAX_EDGES(0, 0, 28)];
+    double edges[SGDLIMIT_MAX_EDGES(0, 0, 44)];
     int panels = sgdlimit_panels(&shape, edges);
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
@@ -919,6 +1012,28 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
         step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell)))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(-2.0*(s_given*s_given)*(2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))) - 2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))))*(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell)))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing4, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(2.0*(s_given*s_given)*(2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))) - 2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))))*(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*exp(-0.5*(ell*ell)))));
       }
     }
     {

@@ -4,7 +4,7 @@
     target     Labels()
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 3. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 4. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
@@ -510,12 +510,12 @@ def rate_coefficients(score, y, par):
     z, weights_z = nodes(panels([], [((p_epsilon*n*np.sign(y) - mean)/s, 3.141592653589793/(s*np.abs(y)))]))
     r = mean + s*z
     g1 = p_epsilon*np.sign(y)
-    g2 = y*(-g1*n + r)
-    g3 = sigmoid(-g2)
+    g2 = g1*n*y - r*y
+    g3 = sigmoid(g2)
     g4 = g3*y
     g5 = y*y
     J_A = np.sum(weights_z * (-g4))
-    J_B = np.sum(weights_z * (g3*g5*sigmoid(g2)))
+    J_B = np.sum(weights_z * (g3*g5*sigmoid(-g2)))
     J_F = np.sum(weights_z * (g1*g4))
     J_I = np.sum(weights_z * ((g3*g3)*g5))
     return J_A, J_B, J_F, J_I, J_B
@@ -533,14 +533,14 @@ def statistic_coefficients(score, y, par):
     s_score = np.sqrt(np.maximum(1e-300, Q))
     z, weights_z = nodes(panels([], [((p_epsilon*n*np.sign(y) - mean)/s, 3.141592653589793/(s*np.abs(y))), (-mean/s, 3.141592653589793/(s*np.abs(y)))]))
     r = mean + s*z
-    g1 = p_epsilon*np.sign(y)
-    g2 = y*(-g1*n + r)
-    g3 = -g2
+    g1 = -r*y
+    g2 = p_epsilon*y*np.sign(y)
+    g3 = g1 + g2*n
     g4 = sigmoid(g3)
     J_R = np.sum(weights_z * (softplus(g3)))
-    J_B = np.sum(weights_z * (g4*(y*y)*sigmoid(g2)))
-    J_F = np.sum(weights_z * (g1*g4*y))
-    J_clean_risk = np.sum(weights_z * (softplus(-r*y)))
+    J_B = np.sum(weights_z * (g4*(y*y)*sigmoid(-g3)))
+    J_F = np.sum(weights_z * (g2*g4))
+    J_clean_risk = np.sum(weights_z * (softplus(g1)))
     c1 = 1.0/s_score
     c2 = m*np.sign(y)
     return J_R, J_B, J_F, J_clean_risk, ndtr(-c1*c2), ndtr(c1*(-c2 + p_epsilon*n))
@@ -558,16 +558,15 @@ def all_coefficients(score, y, par):
     z, weights_z = nodes(panels([], [((p_epsilon*n*np.sign(y) - mean)/s, 3.141592653589793/(s*np.abs(y)))]))
     r = mean + s*z
     g1 = p_epsilon*np.sign(y)
-    g2 = y*(-g1*n + r)
-    g3 = -g2
-    g4 = sigmoid(g3)
-    g5 = g4*y
-    g6 = y*y
-    J_R = np.sum(weights_z * (softplus(g3)))
-    J_A = np.sum(weights_z * (-g5))
-    J_B = np.sum(weights_z * (g4*g6*sigmoid(g2)))
-    J_F = np.sum(weights_z * (g1*g5))
-    J_I = np.sum(weights_z * ((g4*g4)*g6))
+    g2 = g1*n*y - r*y
+    g3 = sigmoid(g2)
+    g4 = g3*y
+    g5 = y*y
+    J_R = np.sum(weights_z * (softplus(g2)))
+    J_A = np.sum(weights_z * (-g4))
+    J_B = np.sum(weights_z * (g3*g5*sigmoid(-g2)))
+    J_F = np.sum(weights_z * (g1*g4))
+    J_I = np.sum(weights_z * ((g3*g3)*g5))
     return J_R, J_A, J_B, 0.0, J_F, J_I
 
 

@@ -3,7 +3,7 @@
  *   target     Teacher('r_star')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 3. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * Written by sgdlimit, generator format 4. To write it again: sgdlimit generate SPEC --out DIRECTORY
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */
 
@@ -185,9 +185,37 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
 
 enum { SGDLIMIT_MOST_ROOTS = 8, SGDLIMIT_ROOT_SAMPLES = 4 };
 
+/* The sign change between two places, as close as doubles come: inverse quadratic interpolation through the last three
+ * where that is monotonic, else bisection (Chandrupatla, Advances in Engineering Software 28, 145, 1997). */
+static double sgdlimit_root(double (*function)(double, const double *), const double *context, double a, double at_a,
+                            double b, double at_b) {
+  double c = b, at_c = at_b, share = 0.5;   /* the root is between a and b; c is the place before */
+  for (;;) {
+    const double least = 2.3e-16 * (fabs(at_a) < fabs(at_b) ? fabs(a) : fabs(b)) + 1e-300, width = fabs(b - a);
+    if (!(width > 2 * least)) return fabs(at_a) < fabs(at_b) ? a : b;
+    share = fmin(fmax(share, least / width), 1 - least / width);
+    const double x = a + share * (b - a), at_x = function(x, context);
+    if (at_x == 0) return x;
+    if ((at_x < 0) == (at_a < 0)) {
+      c = a;
+      at_c = at_a;
+    } else {
+      c = b;
+      at_c = at_b;
+      b = a;
+      at_b = at_a;
+    }
+    a = x;
+    at_a = at_x;
+    const double xi = (a - b) / (c - b), phi = (at_a - at_b) / (at_c - at_b);
+    share = phi * phi < xi && (1 - phi) * (1 - phi) < 1 - xi
+                ? at_a / (at_b - at_a) * at_c / (at_b - at_c) + (c - a) / (b - a) * at_a / (at_c - at_a) * at_b / (at_c - at_b)
+                : 0.5;
+  }
+}
+
 /* Sign changes of a continuous function on the panels, each looked at in SGDLIMIT_ROOT_SAMPLES places; returns how many
- * were found (at most SGDLIMIT_MOST_ROOTS, from left to right). Bisection and the secant in turn: the bracket halves at
- * every second step at least, and ends when it holds no double between its ends. */
+ * were found (at most SGDLIMIT_MOST_ROOTS, from left to right). */
 static inline int sgdlimit_roots(double (*function)(double, const double *), const double *context, const double *edges,
                                  int panels, double *roots) {
   int found = 0;
@@ -197,27 +225,8 @@ static inline int sgdlimit_roots(double (*function)(double, const double *), con
       const double b = k == SGDLIMIT_ROOT_SAMPLES ? edges[q + 1]
                                                   : edges[q] + (edges[q + 1] - edges[q]) * k / SGDLIMIT_ROOT_SAMPLES;
       const double at_b = function(b, context);
-      if ((at_a < 0 && at_b > 0) || (at_a > 0 && at_b < 0)) {
-        double left = a, right = b, at_left = at_a, at_right = at_b;
-        for (int step = 0;; step++) {
-          double middle = step % 2 ? (left + right) / 2 : (left * at_right - right * at_left) / (at_right - at_left);
-          if (!(middle > left && middle < right)) middle = (left + right) / 2;
-          if (!(middle > left && middle < right)) break;
-          const double here = function(middle, context);
-          if (here == 0) {
-            left = right = middle;
-            break;
-          }
-          if ((here < 0) == (at_left < 0)) {
-            left = middle;
-            at_left = here;
-          } else {
-            right = middle;
-            at_right = here;
-          }
-        }
-        roots[found++] = (left + right) / 2;
-      }
+      if ((at_a < 0 && at_b > 0) || (at_a > 0 && at_b < 0))
+        roots[found++] = sgdlimit_root(function, context, a, at_a, b, at_b);
       if (at_b != 0 || at_a == 0) {
         a = b;
         at_a = at_b;

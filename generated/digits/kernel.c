@@ -3,7 +3,7 @@
  *   target     Labels()
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 3. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * Written by sgdlimit, generator format 4. To write it again: sgdlimit generate SPEC --out DIRECTORY
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */
 
@@ -326,12 +326,12 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double z = nodes[k];
         const double r = mean + s*z;
         const double g1 = p_epsilon*(double)((y > 0) - (y < 0));
-        const double g2 = y*(-g1*n + r);
-        const double g3 = sigmoid(-g2);
+        const double g2 = g1*n*y - r*y;
+        const double g3 = sigmoid(g2);
         const double g4 = g3*y;
         const double g5 = y*y;
         J_A += weights[k] * (-g4);
-        J_B += weights[k] * (g3*g5*sigmoid(g2));
+        J_B += weights[k] * (g3*g5*sigmoid(-g2));
         J_F += weights[k] * (g1*g4);
         J_I += weights[k] * ((g3*g3)*g5);
       }
@@ -373,14 +373,14 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double r = mean + s*z;
-        const double g1 = p_epsilon*(double)((y > 0) - (y < 0));
-        const double g2 = y*(-g1*n + r);
-        const double g3 = -g2;
+        const double g1 = -r*y;
+        const double g2 = p_epsilon*y*(double)((y > 0) - (y < 0));
+        const double g3 = g1 + g2*n;
         const double g4 = sigmoid(g3);
         J_R += weights[k] * (softplus(g3));
-        J_B += weights[k] * (g4*(y*y)*sigmoid(g2));
-        J_F += weights[k] * (g1*g4*y);
-        J_clean_risk += weights[k] * (softplus(-r*y));
+        J_B += weights[k] * (g4*(y*y)*sigmoid(-g3));
+        J_F += weights[k] * (g2*g4);
+        J_clean_risk += weights[k] * (softplus(g1));
       }
     }
   }
@@ -421,16 +421,15 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
         const double z = nodes[k];
         const double r = mean + s*z;
         const double g1 = p_epsilon*(double)((y > 0) - (y < 0));
-        const double g2 = y*(-g1*n + r);
-        const double g3 = -g2;
-        const double g4 = sigmoid(g3);
-        const double g5 = g4*y;
-        const double g6 = y*y;
-        J_R += weights[k] * (softplus(g3));
-        J_A += weights[k] * (-g5);
-        J_B += weights[k] * (g4*g6*sigmoid(g2));
-        J_F += weights[k] * (g1*g5);
-        J_I += weights[k] * ((g4*g4)*g6);
+        const double g2 = g1*n*y - r*y;
+        const double g3 = sigmoid(g2);
+        const double g4 = g3*y;
+        const double g5 = y*y;
+        J_R += weights[k] * (softplus(g2));
+        J_A += weights[k] * (-g4);
+        J_B += weights[k] * (g3*g5*sigmoid(-g2));
+        J_F += weights[k] * (g1*g4);
+        J_I += weights[k] * ((g3*g3)*g5);
       }
     }
   }

@@ -3,7 +3,7 @@
  *   target     Teacher('exp(r_star)')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 3. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * Written by sgdlimit, generator format 4. To write it again: sgdlimit generate SPEC --out DIRECTORY
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */
 
@@ -193,9 +193,37 @@ static inline void sgdlimit_tilt(double rate, double *lower, double *upper) {
 
 enum { SGDLIMIT_MOST_ROOTS = 8, SGDLIMIT_ROOT_SAMPLES = 4 };
 
+/* The sign change between two places, as close as doubles come: inverse quadratic interpolation through the last three
+ * where that is monotonic, else bisection (Chandrupatla, Advances in Engineering Software 28, 145, 1997). */
+static double sgdlimit_root(double (*function)(double, const double *), const double *context, double a, double at_a,
+                            double b, double at_b) {
+  double c = b, at_c = at_b, share = 0.5;   /* the root is between a and b; c is the place before */
+  for (;;) {
+    const double least = 2.3e-16 * (fabs(at_a) < fabs(at_b) ? fabs(a) : fabs(b)) + 1e-300, width = fabs(b - a);
+    if (!(width > 2 * least)) return fabs(at_a) < fabs(at_b) ? a : b;
+    share = fmin(fmax(share, least / width), 1 - least / width);
+    const double x = a + share * (b - a), at_x = function(x, context);
+    if (at_x == 0) return x;
+    if ((at_x < 0) == (at_a < 0)) {
+      c = a;
+      at_c = at_a;
+    } else {
+      c = b;
+      at_c = at_b;
+      b = a;
+      at_b = at_a;
+    }
+    a = x;
+    at_a = at_x;
+    const double xi = (a - b) / (c - b), phi = (at_a - at_b) / (at_c - at_b);
+    share = phi * phi < xi && (1 - phi) * (1 - phi) < 1 - xi
+                ? at_a / (at_b - at_a) * at_c / (at_b - at_c) + (c - a) / (b - a) * at_a / (at_c - at_a) * at_b / (at_c - at_b)
+                : 0.5;
+  }
+}
+
 /* Sign changes of a continuous function on the panels, each looked at in SGDLIMIT_ROOT_SAMPLES places; returns how many
- * were found (at most SGDLIMIT_MOST_ROOTS, from left to right). Bisection and the secant in turn: the bracket halves at
- * every second step at least, and ends when it holds no double between its ends. */
+ * were found (at most SGDLIMIT_MOST_ROOTS, from left to right). */
 static inline int sgdlimit_roots(double (*function)(double, const double *), const double *context, const double *edges,
                                  int panels, double *roots) {
   int found = 0;
@@ -205,27 +233,8 @@ static inline int sgdlimit_roots(double (*function)(double, const double *), con
       const double b = k == SGDLIMIT_ROOT_SAMPLES ? edges[q + 1]
                                                   : edges[q] + (edges[q + 1] - edges[q]) * k / SGDLIMIT_ROOT_SAMPLES;
       const double at_b = function(b, context);
-      if ((at_a < 0 && at_b > 0) || (at_a > 0 && at_b < 0)) {
-        double left = a, right = b, at_left = at_a, at_right = at_b;
-        for (int step = 0;; step++) {
-          double middle = step % 2 ? (left + right) / 2 : (left * at_right - right * at_left) / (at_right - at_left);
-          if (!(middle > left && middle < right)) middle = (left + right) / 2;
-          if (!(middle > left && middle < right)) break;
-          const double here = function(middle, context);
-          if (here == 0) {
-            left = right = middle;
-            break;
-          }
-          if ((here < 0) == (at_left < 0)) {
-            left = middle;
-            at_left = here;
-          } else {
-            right = middle;
-            at_right = here;
-          }
-        }
-        roots[found++] = (left + right) / 2;
-      }
+      if ((at_a < 0 && at_b > 0) || (at_a > 0 && at_b < 0))
+        roots[found++] = sgdlimit_root(function, context, a, at_a, b, at_b);
       if (at_b != 0 || at_a == 0) {
         a = b;
         at_a = at_b;
@@ -238,32 +247,46 @@ static inline int sgdlimit_roots(double (*function)(double, const double *), con
 /* ---- Tail moments of the normal distribution ---------------------------------------------------------------------
  * M_k(h) = integral over z > h of (z - h)^k phi(z) dz for h >= 0: what lies beyond a kink. They obey
  * M_{k+1} = k M_{k-1} - h M_k with M_1 + h M_0 = phi(h), of which they are the smallest solution: forward, the recursion
- * loses digits the more the larger h is; backward (J. C. P. Miller) it gains them, the faster the larger h is. From
- * h = 3 on, 24 steps above the wanted order leave an error below 1e-15; below 3, the forward recursion loses at most
- * four digits at order 6. Divided by phi(h) they are moments that meet an exponential which would overflow alone. */
-static inline void sgdlimit_scaled_tail_moments(double h, int order, double *moments) {
-  if (h < 3) {
-    moments[0] = 1.2533141373155003 /* sqrt(pi/2) */ * exp(0.5 * h * h) * erfc(0.7071067811865476 * h);
-    moments[1] = 1 - h * moments[0];
-    for (int k = 1; k < order; k++) moments[k + 1] = k * moments[k - 1] - h * moments[k];
-    return;
-  }
+ * loses digits the more the larger h is; backward (J. C. P. Miller) it gains them, the faster the larger h is. Forward up
+ * to h = 5 at order 2 and to h = 3 at order 6 at most four digits are lost; backward from there, (sqrt(order) + 21/h)^2 steps
+ * leave an error below the rounding. Backward it is the recursion of T_k = M_k/k!, which has no division:
+ * T_{k-1} = (k + 1) T_{k+1} + h T_k. */
+static inline double sgdlimit_forward_until(int order) { return order > 2 ? 3.0 : 5.0; }
+
+/* M_k(h)/phi(h), which meets an exponential that would overflow alone. */
+static inline void sgdlimit_far_tail_moments(double h, int order, double *moments) {
+  const int most = order > 1 ? order : 1;
   if (h > 1e9) {   /* the leading term of k!/h^(k+1) (1 - ...) is all that a double sees */
     moments[0] = 1 / h;
-    for (int k = 0; k < (order > 1 ? order : 1); k++) moments[k + 1] = (k + 1) * moments[k] / h;
+    for (int k = 0; k < most; k++) moments[k + 1] = (k + 1) * moments[k] / h;
     return;
   }
   const double root = sqrt(order) + 21 / h;   /* e^-42 is below the rounding */
-  double above = 0, here = 1;   /* of any size: the values below are scaled in the end */
-  for (int k = (int)(root * root) + 10; k > 0; k--) {
-    const double below = (above + h * here) / k;
+  double above = 0, here = 1;   /* T_{k+1} and T_k, of any size: scaled in the end */
+  int k = (int)(root * root) + 10;
+  for (; k > most; k--) {
+    const double rest = (k + 1) * above;
     above = here;
-    here = below;
-    if (k - 1 <= order) moments[k - 1] = here;
-    if (k <= order || k == 1) moments[k] = above;
+    here = h * here + rest;
   }
-  const double scale = 1 / (above + h * here);
-  for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] *= scale;
+  moments[k] = here;
+  for (; k > 0; k--) {
+    const double rest = (k + 1) * above;
+    above = here;
+    here = h * here + rest;
+    moments[k - 1] = here;
+  }
+  double scale = 1 / (moments[1] + h * moments[0]);
+  for (k = 0; k <= most; k++, scale *= k) moments[k] *= scale;
+}
+static inline void sgdlimit_scaled_tail_moments(double h, int order, double *moments) {
+  if (h < sgdlimit_forward_until(order)) {
+    moments[0] = 1.2533141373155003 /* sqrt(pi/2) */ * exp(0.5 * h * h) * erfc(0.7071067811865476 * h);
+    moments[1] = 1 - h * moments[0];
+    for (int k = 1; k < order; k++) moments[k + 1] = k * moments[k - 1] - h * moments[k];
+  } else {
+    sgdlimit_far_tail_moments(h, order, moments);
+  }
 }
 
 /* M_k itself. */
@@ -272,7 +295,7 @@ static inline void sgdlimit_tail_moments(double h, int order, double *moments) {
   if (density > 0)
     sgdlimit_scaled_tail_moments(h, order, moments);
   else
-    for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] = 0;
+    for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] = 1;
   for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] *= density;
 }
 
@@ -287,6 +310,30 @@ static double crossing1(double z_star, const double *context) {
   const double slope_given = context[5];
   const double ell = mean_ell + s_ell*z_star;
   return -2.0*exp(ell)*fmax(1e-05, p_epsilon*n) + 2.0*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n));
+}
+
+static double crossing2(double z_star, const double *context) {
+  const double m = context[0];
+  const double mean_ell = context[1];
+  const double n = context[2];
+  const double p_epsilon = context[3];
+  const double s_ell = context[4];
+  const double s_given = context[5];
+  const double slope_given = context[6];
+  const double ell = mean_ell + s_ell*z_star;
+  return -8.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n) + 2.0*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n));
+}
+
+static double crossing3(double z_star, const double *context) {
+  const double m = context[0];
+  const double mean_ell = context[1];
+  const double n = context[2];
+  const double p_epsilon = context[3];
+  const double s_ell = context[4];
+  const double s_given = context[5];
+  const double slope_given = context[6];
+  const double ell = mean_ell + s_ell*z_star;
+  return 8.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n) + 2.0*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n));
 }
 
 /* ---- Learning rates --------------------------------------------------------------------------------------------
@@ -435,12 +482,15 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double s_given = sqrt(fmax(1e-300, Q_perp));
   double J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0;
   {
-    double step[16] = {0};
-    double step_width[16] = {0};
+    double step[32] = {0};
+    double step_width[32] = {0};
     sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 0, 0, NULL, NULL, NULL, step, step_width};
     sgdlimit_tilt(s_ell*slope_given, &shape.lower, &shape.upper);
     sgdlimit_tilt(s_ell, &shape.lower, &shape.upper);
-    double edges[SGDLIMIT_MAX_EDGES(0, 0, 16)];
+    sgdlimit_tilt(2.0*s_ell*slope_given, &shape.lower, &shape.upper);
+    sgdlimit_tilt(2.0*s_ell, &shape.lower, &shape.upper);
+    sgdlimit_tilt(s_ell*(slope_given + 1.0), &shape.lower, &shape.upper);
+    double edges[SGDLIMIT_MAX_EDGES(0, 0, 32)];
     int panels = sgdlimit_panels(&shape, edges);
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
@@ -451,6 +501,28 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
         step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing2, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(-8.0*s_given*slope_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)) + 2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(8.0*s_given*slope_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)) + 2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
       }
     }
     {
@@ -549,12 +621,15 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double tilted_mean_1 = Q_star*beta + m;
   double J_R = 0, J_B = 0, J_F = 0;
   {
-    double step[16] = {0};
-    double step_width[16] = {0};
+    double step[32] = {0};
+    double step_width[32] = {0};
     sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 0, 0, NULL, NULL, NULL, step, step_width};
     sgdlimit_tilt(s_ell*slope_given, &shape.lower, &shape.upper);
     sgdlimit_tilt(s_ell, &shape.lower, &shape.upper);
-    double edges[SGDLIMIT_MAX_EDGES(0, 0, 16)];
+    sgdlimit_tilt(2.0*s_ell*slope_given, &shape.lower, &shape.upper);
+    sgdlimit_tilt(2.0*s_ell, &shape.lower, &shape.upper);
+    sgdlimit_tilt(s_ell*(slope_given + 1.0), &shape.lower, &shape.upper);
+    double edges[SGDLIMIT_MAX_EDGES(0, 0, 32)];
     int panels = sgdlimit_panels(&shape, edges);
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
@@ -565,6 +640,28 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
         step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing2, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(-8.0*s_given*slope_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)) + 2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(8.0*s_given*slope_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)) + 2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
       }
     }
     {
@@ -649,12 +746,15 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   const double s_given = sqrt(fmax(1e-300, Q_perp));
   double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0;
   {
-    double step[16] = {0};
-    double step_width[16] = {0};
+    double step[32] = {0};
+    double step_width[32] = {0};
     sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 0, 0, NULL, NULL, NULL, step, step_width};
     sgdlimit_tilt(s_ell*slope_given, &shape.lower, &shape.upper);
     sgdlimit_tilt(s_ell, &shape.lower, &shape.upper);
-    double edges[SGDLIMIT_MAX_EDGES(0, 0, 16)];
+    sgdlimit_tilt(2.0*s_ell*slope_given, &shape.lower, &shape.upper);
+    sgdlimit_tilt(2.0*s_ell, &shape.lower, &shape.upper);
+    sgdlimit_tilt(s_ell*(slope_given + 1.0), &shape.lower, &shape.upper);
+    double edges[SGDLIMIT_MAX_EDGES(0, 0, 32)];
     int panels = sgdlimit_panels(&shape, edges);
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
@@ -665,6 +765,28 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
         step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing2, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(-8.0*s_given*slope_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)) + 2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(8.0*s_given*slope_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)) + 2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
       }
     }
     {

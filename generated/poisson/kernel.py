@@ -4,7 +4,7 @@
     target     Teacher('exp(r_star)')
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 3. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 4. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
@@ -590,7 +590,7 @@ def rate_coefficients(score, y, par):
     s_ell = np.sqrt(np.maximum(1e-300, Q_star))
     slope_given = Q_star*beta/(s_ell*s_ell)
     s_given = np.sqrt(np.maximum(1e-300, Q_perp))
-    shape_z_star = [], [], [], [s_ell*slope_given, s_ell]
+    shape_z_star = [], [], [], [s_ell*slope_given, s_ell, 2.0*s_ell*slope_given, 2.0*s_ell, s_ell*(slope_given + 1.0)]
     edges_z_star = panels(*shape_z_star)
     def crossing_z_star_0(z_star):
         ell = mean_ell + s_ell*z_star
@@ -600,8 +600,20 @@ def rate_coefficients(score, y, par):
         shape_z_star[2].append((z_star, abs((2.0*s_given*np.exp(m + slope_given*(ell - mean_ell))*np.sinh(np.maximum(1e-05, p_epsilon*n))) / (s_ell*(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n))))))
     def crossing_z_star_1(z_star):
         ell = mean_ell + s_ell*z_star
-        return -2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n) + 2.0*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n))
+        return -8.0*s_given*np.exp(m + slope_given*(ell - mean_ell))*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n) + 2.0*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n))
     for z_star in roots(crossing_z_star_1, edges_z_star):
+        ell = mean_ell + s_ell*z_star
+        shape_z_star[2].append((z_star, abs((2.0*s_given*np.exp(m + slope_given*(ell - mean_ell))*np.sinh(np.maximum(1e-05, p_epsilon*n))) / (s_ell*(-8.0*s_given*slope_given*np.exp(m + slope_given*(ell - mean_ell))*np.sinh(np.maximum(1e-05, p_epsilon*n)) + 2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n))))))
+    def crossing_z_star_2(z_star):
+        ell = mean_ell + s_ell*z_star
+        return 8.0*s_given*np.exp(m + slope_given*(ell - mean_ell))*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n) + 2.0*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n))
+    for z_star in roots(crossing_z_star_2, edges_z_star):
+        ell = mean_ell + s_ell*z_star
+        shape_z_star[2].append((z_star, abs((2.0*s_given*np.exp(m + slope_given*(ell - mean_ell))*np.sinh(np.maximum(1e-05, p_epsilon*n))) / (s_ell*(8.0*s_given*slope_given*np.exp(m + slope_given*(ell - mean_ell))*np.sinh(np.maximum(1e-05, p_epsilon*n)) + 2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n))))))
+    def crossing_z_star_3(z_star):
+        ell = mean_ell + s_ell*z_star
+        return -2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n) + 2.0*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n))
+    for z_star in roots(crossing_z_star_3, edges_z_star):
         ell = mean_ell + s_ell*z_star
         shape_z_star[2].append((z_star, abs((np.sqrt(4e-12*(s_ell*s_ell)*np.square(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n)) + 4.0*(s_given*s_given)*np.exp(2.0*m + 2.0*slope_given*(ell - mean_ell))*np.square(np.sinh(np.maximum(1e-05, p_epsilon*n))))) / (s_ell*(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n))))))
     z_star, weights_z_star = nodes(panels(*shape_z_star))
@@ -671,7 +683,7 @@ def statistic_coefficients(score, y, par):
     slope_given = Q_star*beta/(s_ell*s_ell)
     s_given = np.sqrt(np.maximum(1e-300, Q_perp))
     tilted_mean_1 = Q_star*beta + m
-    shape_z_star = [], [], [], [s_ell*slope_given, s_ell]
+    shape_z_star = [], [], [], [s_ell*slope_given, s_ell, 2.0*s_ell*slope_given, 2.0*s_ell, s_ell*(slope_given + 1.0)]
     edges_z_star = panels(*shape_z_star)
     def crossing_z_star_0(z_star):
         ell = mean_ell + s_ell*z_star
@@ -681,8 +693,20 @@ def statistic_coefficients(score, y, par):
         shape_z_star[2].append((z_star, abs((2.0*s_given*np.exp(m + slope_given*(ell - mean_ell))*np.sinh(np.maximum(1e-05, p_epsilon*n))) / (s_ell*(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n))))))
     def crossing_z_star_1(z_star):
         ell = mean_ell + s_ell*z_star
-        return -2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n) + 2.0*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n))
+        return -8.0*s_given*np.exp(m + slope_given*(ell - mean_ell))*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n) + 2.0*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n))
     for z_star in roots(crossing_z_star_1, edges_z_star):
+        ell = mean_ell + s_ell*z_star
+        shape_z_star[2].append((z_star, abs((2.0*s_given*np.exp(m + slope_given*(ell - mean_ell))*np.sinh(np.maximum(1e-05, p_epsilon*n))) / (s_ell*(-8.0*s_given*slope_given*np.exp(m + slope_given*(ell - mean_ell))*np.sinh(np.maximum(1e-05, p_epsilon*n)) + 2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n))))))
+    def crossing_z_star_2(z_star):
+        ell = mean_ell + s_ell*z_star
+        return 8.0*s_given*np.exp(m + slope_given*(ell - mean_ell))*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n) + 2.0*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n))
+    for z_star in roots(crossing_z_star_2, edges_z_star):
+        ell = mean_ell + s_ell*z_star
+        shape_z_star[2].append((z_star, abs((2.0*s_given*np.exp(m + slope_given*(ell - mean_ell))*np.sinh(np.maximum(1e-05, p_epsilon*n))) / (s_ell*(8.0*s_given*slope_given*np.exp(m + slope_given*(ell - mean_ell))*np.sinh(np.maximum(1e-05, p_epsilon*n)) + 2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n))))))
+    def crossing_z_star_3(z_star):
+        ell = mean_ell + s_ell*z_star
+        return -2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n) + 2.0*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n))
+    for z_star in roots(crossing_z_star_3, edges_z_star):
         ell = mean_ell + s_ell*z_star
         shape_z_star[2].append((z_star, abs((np.sqrt(4e-12*(s_ell*s_ell)*np.square(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n)) + 4.0*(s_given*s_given)*np.exp(2.0*m + 2.0*slope_given*(ell - mean_ell))*np.square(np.sinh(np.maximum(1e-05, p_epsilon*n))))) / (s_ell*(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n))))))
     z_star, weights_z_star = nodes(panels(*shape_z_star))
@@ -740,7 +764,7 @@ def all_coefficients(score, y, par):
     s_ell = np.sqrt(np.maximum(1e-300, Q_star))
     slope_given = Q_star*beta/(s_ell*s_ell)
     s_given = np.sqrt(np.maximum(1e-300, Q_perp))
-    shape_z_star = [], [], [], [s_ell*slope_given, s_ell]
+    shape_z_star = [], [], [], [s_ell*slope_given, s_ell, 2.0*s_ell*slope_given, 2.0*s_ell, s_ell*(slope_given + 1.0)]
     edges_z_star = panels(*shape_z_star)
     def crossing_z_star_0(z_star):
         ell = mean_ell + s_ell*z_star
@@ -750,8 +774,20 @@ def all_coefficients(score, y, par):
         shape_z_star[2].append((z_star, abs((2.0*s_given*np.exp(m + slope_given*(ell - mean_ell))*np.sinh(np.maximum(1e-05, p_epsilon*n))) / (s_ell*(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n))))))
     def crossing_z_star_1(z_star):
         ell = mean_ell + s_ell*z_star
-        return -2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n) + 2.0*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n))
+        return -8.0*s_given*np.exp(m + slope_given*(ell - mean_ell))*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n) + 2.0*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n))
     for z_star in roots(crossing_z_star_1, edges_z_star):
+        ell = mean_ell + s_ell*z_star
+        shape_z_star[2].append((z_star, abs((2.0*s_given*np.exp(m + slope_given*(ell - mean_ell))*np.sinh(np.maximum(1e-05, p_epsilon*n))) / (s_ell*(-8.0*s_given*slope_given*np.exp(m + slope_given*(ell - mean_ell))*np.sinh(np.maximum(1e-05, p_epsilon*n)) + 2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n))))))
+    def crossing_z_star_2(z_star):
+        ell = mean_ell + s_ell*z_star
+        return 8.0*s_given*np.exp(m + slope_given*(ell - mean_ell))*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n) + 2.0*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n))
+    for z_star in roots(crossing_z_star_2, edges_z_star):
+        ell = mean_ell + s_ell*z_star
+        shape_z_star[2].append((z_star, abs((2.0*s_given*np.exp(m + slope_given*(ell - mean_ell))*np.sinh(np.maximum(1e-05, p_epsilon*n))) / (s_ell*(8.0*s_given*slope_given*np.exp(m + slope_given*(ell - mean_ell))*np.sinh(np.maximum(1e-05, p_epsilon*n)) + 2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n))))))
+    def crossing_z_star_3(z_star):
+        ell = mean_ell + s_ell*z_star
+        return -2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n) + 2.0*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n))
+    for z_star in roots(crossing_z_star_3, edges_z_star):
         ell = mean_ell + s_ell*z_star
         shape_z_star[2].append((z_star, abs((np.sqrt(4e-12*(s_ell*s_ell)*np.square(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n)) + 4.0*(s_given*s_given)*np.exp(2.0*m + 2.0*slope_given*(ell - mean_ell))*np.square(np.sinh(np.maximum(1e-05, p_epsilon*n))))) / (s_ell*(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n))))))
     z_star, weights_z_star = nodes(panels(*shape_z_star))

@@ -3,7 +3,7 @@
  *   target     RandomLabels('Phi(r_star)')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 3. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * Written by sgdlimit, generator format 4. To write it again: sgdlimit generate SPEC --out DIRECTORY
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */
 
@@ -184,27 +184,30 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
 }
 
 static inline double square(double x) { return x * x; }
-/* (1 - Phi(h))/phi(h) for h >= 3: Laplace's continued fraction */
-static inline double mills(double h) {
-  double tail = h;
-  for (int k = 60; k > 0; k--) tail = h + k / tail;
-  return 1 / tail;
+/* M_1(h)/M_0(h) of the tail beyond h >= 5: M_{k-1}/(k-1)! = (k + 1) M_{k+1}/(k+1)! + h M_k/k! backwards */
+static inline double tail_ratio(double h) {
+  if (!(h < 1e9)) return 1 / h;
+  double above = 0, here = 1;
+  for (int k = (int)(441 / (h * h)) + 10; k > 0; k--) {
+    const double rest = (k + 1) * above;
+    above = here;
+    here = h * here + rest;
+  }
+  return above / here;
 }
 /* phi(x)/Phi(x) */
 static inline double hazard(double x) {
-  if (x < -3) return 1 / mills(-x);
+  if (x < -5) return -x + tail_ratio(-x);
   return 0.7978845608028654 * exp(-0.5 * x * x) / erfc(-0.7071067811865476 * x);
 }
 /* x + phi(x)/Phi(x) */
 static inline double hazard_excess(double x) {
-  if (x > -3) return x + 0.7978845608028654 * exp(-0.5 * x * x) / erfc(-0.7071067811865476 * x);
-  double tail = -x;
-  for (int k = 60; k > 1; k--) tail = k / tail - x;
-  return 1 / tail;
+  if (x < -5) return tail_ratio(-x);
+  return x + 0.7978845608028654 * exp(-0.5 * x * x) / erfc(-0.7071067811865476 * x);
 }
 /* log(Phi(x)) */
 static inline double log_normal_cdf(double x) {
-  if (x < -3) return log(0.3989422804014327 * mills(-x)) - 0.5 * x * x;
+  if (x < -5) return -log(2.5066282746310002 * (-x + tail_ratio(-x))) - 0.5 * x * x;
   return x > 0 ? log1p(-0.5 * erfc(0.7071067811865476 * x)) : log(0.5 * erfc(-0.7071067811865476 * x));
 }
 /* Phi(x) */

@@ -3,7 +3,7 @@
  *   target     Labels()
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 3. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * Written by sgdlimit, generator format 4. To write it again: sgdlimit generate SPEC --out DIRECTORY
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */
 
@@ -324,17 +324,17 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double z = nodes[k];
         const double r = mean + s*z;
         const double g1 = p_epsilon*(double)((y > 0) - (y < 0));
-        const double g2 = y*(-g1*n + r);
-        const double g3 = sigmoid(g2);
-        const double g4 = sigmoid(-g2);
+        const double g2 = g1*n*y - r*y;
+        const double g3 = sigmoid(-g2);
+        const double g4 = sigmoid(g2);
         const double g5 = g3*g4*y;
         const double g6 = y*y;
-        const double g7 = g4*g4;
-        const double g8 = g3*g3;
+        const double g7 = (g3*g3)*g6;
+        const double g8 = g4*g4;
         J_A += weights[k] * (-g5);
-        J_B += weights[k] * (-g3*g6*g7 + g4*g6*g8);
+        J_B += weights[k] * (-g3*g6*g8 + g4*g7);
         J_F += weights[k] * (g1*g5);
-        J_I += weights[k] * (g6*g7*g8);
+        J_I += weights[k] * (g7*g8);
       }
     }
   }
@@ -374,15 +374,16 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double r = mean + s*z;
-        const double g1 = p_epsilon*(double)((y > 0) - (y < 0));
-        const double g2 = y*(-g1*n + r);
-        const double g3 = sigmoid(-g2);
-        const double g4 = y*y;
-        const double g5 = sigmoid(g2);
-        J_R += weights[k] * (g3);
-        J_B += weights[k] * (-(g3*g3)*g4*g5 + g3*g4*(g5*g5));
-        J_F += weights[k] * (g1*g3*g5*y);
-        J_clean_risk += weights[k] * (sigmoid(-r*y));
+        const double g1 = -r*y;
+        const double g2 = p_epsilon*y*(double)((y > 0) - (y < 0));
+        const double g3 = g1 + g2*n;
+        const double g4 = sigmoid(g3);
+        const double g5 = y*y;
+        const double g6 = sigmoid(-g3);
+        J_R += weights[k] * (g4);
+        J_B += weights[k] * (-(g4*g4)*g5*g6 + g4*g5*(g6*g6));
+        J_F += weights[k] * (g2*g4*g6);
+        J_clean_risk += weights[k] * (sigmoid(g1));
       }
     }
   }
@@ -423,18 +424,18 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
         const double z = nodes[k];
         const double r = mean + s*z;
         const double g1 = p_epsilon*(double)((y > 0) - (y < 0));
-        const double g2 = y*(-g1*n + r);
-        const double g3 = sigmoid(-g2);
-        const double g4 = sigmoid(g2);
+        const double g2 = g1*n*y - r*y;
+        const double g3 = sigmoid(g2);
+        const double g4 = sigmoid(-g2);
         const double g5 = g3*g4*y;
         const double g6 = y*y;
-        const double g7 = g3*g3;
-        const double g8 = g4*g4;
+        const double g7 = (g4*g4)*g6;
+        const double g8 = g3*g3;
         J_R += weights[k] * (g3);
         J_A += weights[k] * (-g5);
-        J_B += weights[k] * (g3*g6*g8 - g4*g6*g7);
+        J_B += weights[k] * (g3*g7 - g4*g6*g8);
         J_F += weights[k] * (g1*g5);
-        J_I += weights[k] * (g6*g7*g8);
+        J_I += weights[k] * (g7*g8);
       }
     }
   }

@@ -4,7 +4,7 @@
     target     Labels()
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 3. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 4. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
@@ -505,17 +505,17 @@ def rate_coefficients(score, y, par):
     z, weights_z = nodes(panels([], [((p_epsilon*n*np.sign(y) - mean)/s, 3.141592653589793/(s*np.abs(y)))]))
     r = mean + s*z
     g1 = p_epsilon*np.sign(y)
-    g2 = y*(-g1*n + r)
-    g3 = sigmoid(g2)
-    g4 = sigmoid(-g2)
+    g2 = g1*n*y - r*y
+    g3 = sigmoid(-g2)
+    g4 = sigmoid(g2)
     g5 = g3*g4*y
     g6 = y*y
-    g7 = g4*g4
-    g8 = g3*g3
+    g7 = (g3*g3)*g6
+    g8 = g4*g4
     J_A = np.sum(weights_z * (-g5))
-    J_B = np.sum(weights_z * (-g3*g6*g7 + g4*g6*g8))
+    J_B = np.sum(weights_z * (-g3*g6*g8 + g4*g7))
     J_F = np.sum(weights_z * (g1*g5))
-    J_I = np.sum(weights_z * (g6*g7*g8))
+    J_I = np.sum(weights_z * (g7*g8))
     return J_A, J_B, J_F, J_I, J_B
 
 
@@ -531,15 +531,16 @@ def statistic_coefficients(score, y, par):
     s_score = np.sqrt(np.maximum(1e-300, Q))
     z, weights_z = nodes(panels([], [((p_epsilon*n*np.sign(y) - mean)/s, 3.141592653589793/(s*np.abs(y))), (-mean/s, 3.141592653589793/(s*np.abs(y)))]))
     r = mean + s*z
-    g1 = p_epsilon*np.sign(y)
-    g2 = y*(-g1*n + r)
-    g3 = sigmoid(-g2)
-    g4 = y*y
-    g5 = sigmoid(g2)
-    J_R = np.sum(weights_z * (g3))
-    J_B = np.sum(weights_z * (-(g3*g3)*g4*g5 + g3*g4*(g5*g5)))
-    J_F = np.sum(weights_z * (g1*g3*g5*y))
-    J_clean_risk = np.sum(weights_z * (sigmoid(-r*y)))
+    g1 = -r*y
+    g2 = p_epsilon*y*np.sign(y)
+    g3 = g1 + g2*n
+    g4 = sigmoid(g3)
+    g5 = y*y
+    g6 = sigmoid(-g3)
+    J_R = np.sum(weights_z * (g4))
+    J_B = np.sum(weights_z * (-(g4*g4)*g5*g6 + g4*g5*(g6*g6)))
+    J_F = np.sum(weights_z * (g2*g4*g6))
+    J_clean_risk = np.sum(weights_z * (sigmoid(g1)))
     c1 = 1.0/s_score
     c2 = m*np.sign(y)
     return J_R, J_B, J_F, J_clean_risk, ndtr(-c1*c2), ndtr(c1*(-c2 + p_epsilon*n))
@@ -557,18 +558,18 @@ def all_coefficients(score, y, par):
     z, weights_z = nodes(panels([], [((p_epsilon*n*np.sign(y) - mean)/s, 3.141592653589793/(s*np.abs(y)))]))
     r = mean + s*z
     g1 = p_epsilon*np.sign(y)
-    g2 = y*(-g1*n + r)
-    g3 = sigmoid(-g2)
-    g4 = sigmoid(g2)
+    g2 = g1*n*y - r*y
+    g3 = sigmoid(g2)
+    g4 = sigmoid(-g2)
     g5 = g3*g4*y
     g6 = y*y
-    g7 = g3*g3
-    g8 = g4*g4
+    g7 = (g4*g4)*g6
+    g8 = g3*g3
     J_R = np.sum(weights_z * (g3))
     J_A = np.sum(weights_z * (-g5))
-    J_B = np.sum(weights_z * (g3*g6*g8 - g4*g6*g7))
+    J_B = np.sum(weights_z * (g3*g7 - g4*g6*g8))
     J_F = np.sum(weights_z * (g1*g5))
-    J_I = np.sum(weights_z * (g6*g7*g8))
+    J_I = np.sum(weights_z * (g7*g8))
     return J_R, J_A, J_B, 0.0, J_F, J_I
 
 

@@ -3,7 +3,7 @@
  *   target     Teacher('tanh(r_star) + sigma*xi')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 3. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * Written by sgdlimit, generator format 4. To write it again: sgdlimit generate SPEC --out DIRECTORY
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */
 
@@ -185,9 +185,37 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
 
 enum { SGDLIMIT_MOST_ROOTS = 8, SGDLIMIT_ROOT_SAMPLES = 4 };
 
+/* The sign change between two places, as close as doubles come: inverse quadratic interpolation through the last three
+ * where that is monotonic, else bisection (Chandrupatla, Advances in Engineering Software 28, 145, 1997). */
+static double sgdlimit_root(double (*function)(double, const double *), const double *context, double a, double at_a,
+                            double b, double at_b) {
+  double c = b, at_c = at_b, share = 0.5;   /* the root is between a and b; c is the place before */
+  for (;;) {
+    const double least = 2.3e-16 * (fabs(at_a) < fabs(at_b) ? fabs(a) : fabs(b)) + 1e-300, width = fabs(b - a);
+    if (!(width > 2 * least)) return fabs(at_a) < fabs(at_b) ? a : b;
+    share = fmin(fmax(share, least / width), 1 - least / width);
+    const double x = a + share * (b - a), at_x = function(x, context);
+    if (at_x == 0) return x;
+    if ((at_x < 0) == (at_a < 0)) {
+      c = a;
+      at_c = at_a;
+    } else {
+      c = b;
+      at_c = at_b;
+      b = a;
+      at_b = at_a;
+    }
+    a = x;
+    at_a = at_x;
+    const double xi = (a - b) / (c - b), phi = (at_a - at_b) / (at_c - at_b);
+    share = phi * phi < xi && (1 - phi) * (1 - phi) < 1 - xi
+                ? at_a / (at_b - at_a) * at_c / (at_b - at_c) + (c - a) / (b - a) * at_a / (at_c - at_a) * at_b / (at_c - at_b)
+                : 0.5;
+  }
+}
+
 /* Sign changes of a continuous function on the panels, each looked at in SGDLIMIT_ROOT_SAMPLES places; returns how many
- * were found (at most SGDLIMIT_MOST_ROOTS, from left to right). Bisection and the secant in turn: the bracket halves at
- * every second step at least, and ends when it holds no double between its ends. */
+ * were found (at most SGDLIMIT_MOST_ROOTS, from left to right). */
 static inline int sgdlimit_roots(double (*function)(double, const double *), const double *context, const double *edges,
                                  int panels, double *roots) {
   int found = 0;
@@ -197,27 +225,8 @@ static inline int sgdlimit_roots(double (*function)(double, const double *), con
       const double b = k == SGDLIMIT_ROOT_SAMPLES ? edges[q + 1]
                                                   : edges[q] + (edges[q + 1] - edges[q]) * k / SGDLIMIT_ROOT_SAMPLES;
       const double at_b = function(b, context);
-      if ((at_a < 0 && at_b > 0) || (at_a > 0 && at_b < 0)) {
-        double left = a, right = b, at_left = at_a, at_right = at_b;
-        for (int step = 0;; step++) {
-          double middle = step % 2 ? (left + right) / 2 : (left * at_right - right * at_left) / (at_right - at_left);
-          if (!(middle > left && middle < right)) middle = (left + right) / 2;
-          if (!(middle > left && middle < right)) break;
-          const double here = function(middle, context);
-          if (here == 0) {
-            left = right = middle;
-            break;
-          }
-          if ((here < 0) == (at_left < 0)) {
-            left = middle;
-            at_left = here;
-          } else {
-            right = middle;
-            at_right = here;
-          }
-        }
-        roots[found++] = (left + right) / 2;
-      }
+      if ((at_a < 0 && at_b > 0) || (at_a > 0 && at_b < 0))
+        roots[found++] = sgdlimit_root(function, context, a, at_a, b, at_b);
       if (at_b != 0 || at_a == 0) {
         a = b;
         at_a = at_b;
@@ -230,32 +239,46 @@ static inline int sgdlimit_roots(double (*function)(double, const double *), con
 /* ---- Tail moments of the normal distribution ---------------------------------------------------------------------
  * M_k(h) = integral over z > h of (z - h)^k phi(z) dz for h >= 0: what lies beyond a kink. They obey
  * M_{k+1} = k M_{k-1} - h M_k with M_1 + h M_0 = phi(h), of which they are the smallest solution: forward, the recursion
- * loses digits the more the larger h is; backward (J. C. P. Miller) it gains them, the faster the larger h is. From
- * h = 3 on, 24 steps above the wanted order leave an error below 1e-15; below 3, the forward recursion loses at most
- * four digits at order 6. Divided by phi(h) they are moments that meet an exponential which would overflow alone. */
-static inline void sgdlimit_scaled_tail_moments(double h, int order, double *moments) {
-  if (h < 3) {
-    moments[0] = 1.2533141373155003 /* sqrt(pi/2) */ * exp(0.5 * h * h) * erfc(0.7071067811865476 * h);
-    moments[1] = 1 - h * moments[0];
-    for (int k = 1; k < order; k++) moments[k + 1] = k * moments[k - 1] - h * moments[k];
-    return;
-  }
+ * loses digits the more the larger h is; backward (J. C. P. Miller) it gains them, the faster the larger h is. Forward up
+ * to h = 5 at order 2 and to h = 3 at order 6 at most four digits are lost; backward from there, (sqrt(order) + 21/h)^2 steps
+ * leave an error below the rounding. Backward it is the recursion of T_k = M_k/k!, which has no division:
+ * T_{k-1} = (k + 1) T_{k+1} + h T_k. */
+static inline double sgdlimit_forward_until(int order) { return order > 2 ? 3.0 : 5.0; }
+
+/* M_k(h)/phi(h), which meets an exponential that would overflow alone. */
+static inline void sgdlimit_far_tail_moments(double h, int order, double *moments) {
+  const int most = order > 1 ? order : 1;
   if (h > 1e9) {   /* the leading term of k!/h^(k+1) (1 - ...) is all that a double sees */
     moments[0] = 1 / h;
-    for (int k = 0; k < (order > 1 ? order : 1); k++) moments[k + 1] = (k + 1) * moments[k] / h;
+    for (int k = 0; k < most; k++) moments[k + 1] = (k + 1) * moments[k] / h;
     return;
   }
   const double root = sqrt(order) + 21 / h;   /* e^-42 is below the rounding */
-  double above = 0, here = 1;   /* of any size: the values below are scaled in the end */
-  for (int k = (int)(root * root) + 10; k > 0; k--) {
-    const double below = (above + h * here) / k;
+  double above = 0, here = 1;   /* T_{k+1} and T_k, of any size: scaled in the end */
+  int k = (int)(root * root) + 10;
+  for (; k > most; k--) {
+    const double rest = (k + 1) * above;
     above = here;
-    here = below;
-    if (k - 1 <= order) moments[k - 1] = here;
-    if (k <= order || k == 1) moments[k] = above;
+    here = h * here + rest;
   }
-  const double scale = 1 / (above + h * here);
-  for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] *= scale;
+  moments[k] = here;
+  for (; k > 0; k--) {
+    const double rest = (k + 1) * above;
+    above = here;
+    here = h * here + rest;
+    moments[k - 1] = here;
+  }
+  double scale = 1 / (moments[1] + h * moments[0]);
+  for (k = 0; k <= most; k++, scale *= k) moments[k] *= scale;
+}
+static inline void sgdlimit_scaled_tail_moments(double h, int order, double *moments) {
+  if (h < sgdlimit_forward_until(order)) {
+    moments[0] = 1.2533141373155003 /* sqrt(pi/2) */ * exp(0.5 * h * h) * erfc(0.7071067811865476 * h);
+    moments[1] = 1 - h * moments[0];
+    for (int k = 1; k < order; k++) moments[k + 1] = k * moments[k - 1] - h * moments[k];
+  } else {
+    sgdlimit_far_tail_moments(h, order, moments);
+  }
 }
 
 /* M_k itself. */
@@ -264,7 +287,7 @@ static inline void sgdlimit_tail_moments(double h, int order, double *moments) {
   if (density > 0)
     sgdlimit_scaled_tail_moments(h, order, moments);
   else
-    for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] = 0;
+    for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] = 1;
   for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] *= density;
 }
 
@@ -294,6 +317,32 @@ static double crossing2(double z_star, const double *context) {
   const double slope_given = context[5];
   const double ell = mean_ell + s_ell*z_star;
   return -2.0*tanh(ell) + tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given);
+}
+
+static double crossing3(double z_star, const double *context) {
+  const double m = context[0];
+  const double mean_ell = context[1];
+  const double n = context[2];
+  const double p_epsilon = context[3];
+  const double s_ell = context[4];
+  const double s_given = context[5];
+  const double s_noise = context[6];
+  const double slope_given = context[7];
+  const double ell = mean_ell + s_ell*z_star;
+  return -4.0*sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) - 2.0*tanh(ell) + tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given);
+}
+
+static double crossing4(double z_star, const double *context) {
+  const double m = context[0];
+  const double mean_ell = context[1];
+  const double n = context[2];
+  const double p_epsilon = context[3];
+  const double s_ell = context[4];
+  const double s_given = context[5];
+  const double s_noise = context[6];
+  const double slope_given = context[7];
+  const double ell = mean_ell + s_ell*z_star;
+  return 4.0*sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) - 2.0*tanh(ell) + tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given);
 }
 
 /* ---- Learning rates --------------------------------------------------------------------------------------------
@@ -458,10 +507,10 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         (s_given + 0.7853981633974483)/(s_ell*fabs(slope_given)),
         (s_given + 0.7853981633974483)/(s_ell*fabs(slope_given)),
     };
-    double step[16] = {0};
-    double step_width[16] = {0};
+    double step[32] = {0};
+    double step_width[32] = {0};
     sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 5, 0, NULL, pole, pole_width, step, step_width};
-    double edges[SGDLIMIT_MAX_EDGES(0, 5, 16)];
+    double edges[SGDLIMIT_MAX_EDGES(0, 5, 32)];
     int panels = sgdlimit_panels(&shape, edges);
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
@@ -472,6 +521,28 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
         step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(-2.0*(s_given*s_given)*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*(16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) - 16.0*slope_given*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))) - 16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)) + 16.0*slope_given*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing4, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(2.0*(s_given*s_given)*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*(16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) - 16.0*slope_given*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))) - 16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)) + 16.0*slope_given*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
       }
     }
     {
@@ -551,52 +622,47 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
               const double gi14 = -gi13;
               const double gi15 = -gi14 - gi8;
               const double gi16 = M1_1in*s_noise;
-              const double gi17 = gi2 + r;
-              const double gi18 = tanh(gi17);
-              const double gi19 = gi18 - y_given;
-              const double gi20 = gi19*gi8;
-              const double gi21 = gi2 - r;
-              const double gi22 = -gi21;
-              const double gi23 = tanh(gi22);
-              const double gi24 = gi23 - y_given;
-              const double gi25 = gi13*gi24;
-              const double gi26 = 2.0*gi7;
-              const double gi27 = gi23*gi26;
-              const double gi28 = 2.0*gi12;
-              const double gi29 = -2.0*gi10*gi11*gi18 - 2.0*gi18*gi5*gi6 + gi23*gi28 + gi27;
-              const double gi30 = M0_1in*noise_away1;
-              const double gi31 = gi6*gi6;
-              const double gi32 = gi5*gi5;
-              const double gi33 = gi32*gi6;
-              const double gi34 = 8.0*gi33;
-              const double gi35 = gi10*gi10;
-              const double gi36 = gi11*gi11;
-              const double gi37 = gi10*gi36;
-              const double gi38 = 8.0*gi37;
-              const double gi39 = 1.0/s_noise;
-              const double gi40 = s_noise*s_noise;
-              const double gi41 = exp(-0.5*square(0.5*gi18 + 0.5*gi23 - y_given)/gi40);
-              const double gi42 = gi31*gi32;
+              const double gi17 = tanh(gi2 + r);
+              const double gi18 = gi17 - y_given;
+              const double gi19 = gi18*gi8;
+              const double gi20 = tanh(-gi2 + r);
+              const double gi21 = gi20 - y_given;
+              const double gi22 = gi13*gi21;
+              const double gi23 = 2.0*gi7;
+              const double gi24 = gi20*gi23;
+              const double gi25 = 2.0*gi12;
+              const double gi26 = -2.0*gi10*gi11*gi17 - 2.0*gi17*gi5*gi6 + gi20*gi25 + gi24;
+              const double gi27 = M0_1in*noise_away1;
+              const double gi28 = gi6*gi6;
+              const double gi29 = gi5*gi5;
+              const double gi30 = gi29*gi6;
+              const double gi31 = 8.0*gi30;
+              const double gi32 = gi10*gi10;
+              const double gi33 = gi11*gi11;
+              const double gi34 = gi10*gi33;
+              const double gi35 = 8.0*gi34;
+              const double gi36 = 1.0/s_noise;
+              const double gi37 = s_noise*s_noise;
+              const double gi38 = exp(-0.5*square(0.5*gi17 + 0.5*gi20 - y_given)/gi37);
+              const double gi39 = gi28*gi29;
+              const double gi40 = 16.0*gi39;
+              const double gi41 = gi28*gi5;
+              const double gi42 = gi32*gi33;
               const double gi43 = 16.0*gi42;
-              const double gi44 = gi31*gi5;
-              const double gi45 = gi35*gi36;
-              const double gi46 = 16.0*gi45;
-              const double gi47 = gi11*gi35;
-              const double gi48 = 4.0*gi23;
-              const double gi49 = 4.0*gi18;
-              const double gi50 = gi43 - gi46;
-              const double gi51 = 2.0*gi17;
-              const double gi52 = 16.0*gi40;
-              const double gi53 = gi18*gi18;
-              const double gi54 = 4.0*gi42;
-              const double gi55 = 4.0*gi45;
-              const double gi56 = gi23*gi23;
-              const double gi57 = 8.0*gi18*gi23;
-              G_A += weights[k] * (-gi15*gi16 + gi29*gi30 + (noise_away1 > 0 ? gi20 : gi25));
-              G_B += weights[k] * (-gi16*(8.0*gi11*gi35 + 8.0*gi31*gi5 - gi34 - gi38) + 0.3989422804014327*gi29*gi39*gi41*(-gi26 - gi28) - gi30*(-gi33*gi48 + gi33*gi49 + gi37*gi48 - gi37*gi49 + gi44*gi48 - gi44*gi49 - gi47*gi48 + gi47*gi49 + gi50) + (noise_away1 > 0 ? gi19*gi34 - 8.0*gi19*gi44 + gi43 : -gi24*gi38 + 8.0*gi24*gi47 + gi46));
-              G_F += weights[k] * (-gi16*(-p_epsilon*gi13 - p_epsilon*gi8) - gi30*(2.0*p_epsilon*gi10*gi11*gi23 - p_epsilon*gi18*gi28 + 2.0*p_epsilon*gi18*gi5*gi6 - p_epsilon*gi27) + (noise_away1 > 0 ? p_epsilon*gi20 : -p_epsilon*gi25));
-              G_I += weights[k] * (-M2_1in*gi40*gi50*noise_away1 - gi16*(-gi18*gi43 - gi18*gi46 + gi23*gi43 + gi23*gi46) - gi30*(-gi42*gi57 + gi45*gi57 + gi53*gi54 - gi53*gi55 + gi54*gi56 - gi55*gi56) + (noise_away1 > 0 ? (gi19*gi19)*gi43 + gi52*square(sigmoid(-gi51))*square(sigmoid(gi51)) : (gi24*gi24)*gi46 + gi52*square(sigmoid(2.0*gi21))*square(sigmoid(2.0*gi22))));
-              G_D += weights[k] * (-gi15*gi30 + 0.3989422804014327*gi29*gi39*gi41 + (noise_away1 > 0 ? -gi8 : gi14));
+              const double gi44 = gi11*gi32;
+              const double gi45 = 4.0*gi20;
+              const double gi46 = 4.0*gi17;
+              const double gi47 = gi40 - gi43;
+              const double gi48 = gi17*gi17;
+              const double gi49 = 4.0*gi39;
+              const double gi50 = 4.0*gi42;
+              const double gi51 = gi20*gi20;
+              const double gi52 = 8.0*gi17*gi20;
+              G_A += weights[k] * (-gi15*gi16 + gi26*gi27 + (noise_away1 > 0 ? gi19 : gi22));
+              G_B += weights[k] * (-gi16*(8.0*gi11*gi32 + 8.0*gi28*gi5 - gi31 - gi35) + 0.3989422804014327*gi26*gi36*gi38*(-gi23 - gi25) - gi27*(-gi30*gi45 + gi30*gi46 + gi34*gi45 - gi34*gi46 + gi41*gi45 - gi41*gi46 - gi44*gi45 + gi44*gi46 + gi47) + (noise_away1 > 0 ? gi18*gi31 - 8.0*gi18*gi41 + gi40 : -gi21*gi35 + 8.0*gi21*gi44 + gi43));
+              G_F += weights[k] * (-gi16*(-p_epsilon*gi13 - p_epsilon*gi8) - gi27*(2.0*p_epsilon*gi10*gi11*gi20 - p_epsilon*gi17*gi25 + 2.0*p_epsilon*gi17*gi5*gi6 - p_epsilon*gi24) + (noise_away1 > 0 ? p_epsilon*gi19 : -p_epsilon*gi22));
+              G_I += weights[k] * (-M2_1in*gi37*gi47*noise_away1 - gi16*(-gi17*gi40 - gi17*gi43 + gi20*gi40 + gi20*gi43) - gi27*(-gi39*gi52 + gi42*gi52 + gi48*gi49 - gi48*gi50 + gi49*gi51 - gi50*gi51) + (noise_away1 > 0 ? (gi18*gi18)*gi40 + gi37*gi40 : (gi21*gi21)*gi43 + gi37*gi43));
+              G_D += weights[k] * (-gi15*gi27 + 0.3989422804014327*gi26*gi36*gi38 + (noise_away1 > 0 ? -gi8 : gi14));
             }
           }
         }
@@ -650,10 +716,10 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
         0.5*(2.0*s_given + 1.5707963267948966)/(s_ell*fabs(slope_given)),
         (s_given + 1.5707963267948966)/(s_ell*fabs(slope_given)),
     };
-    double step[16] = {0};
-    double step_width[16] = {0};
+    double step[32] = {0};
+    double step_width[32] = {0};
     sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 6, 0, NULL, pole, pole_width, step, step_width};
-    double edges[SGDLIMIT_MAX_EDGES(0, 6, 16)];
+    double edges[SGDLIMIT_MAX_EDGES(0, 6, 32)];
     int panels = sgdlimit_panels(&shape, edges);
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
@@ -664,6 +730,28 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
         step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(-2.0*(s_given*s_given)*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*(16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) - 16.0*slope_given*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))) - 16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)) + 16.0*slope_given*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing4, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(2.0*(s_given*s_given)*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*(16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) - 16.0*slope_given*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))) - 16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)) + 16.0*slope_given*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
       }
     }
     {
@@ -840,10 +928,10 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
         0.5*(2.0*s_given + 1.5707963267948966)/(s_ell*fabs(slope_given)),
         0.5*(2.0*s_given + 1.5707963267948966)/(s_ell*fabs(slope_given)),
     };
-    double step[16] = {0};
-    double step_width[16] = {0};
+    double step[32] = {0};
+    double step_width[32] = {0};
     sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 5, 0, NULL, pole, pole_width, step, step_width};
-    double edges[SGDLIMIT_MAX_EDGES(0, 5, 16)];
+    double edges[SGDLIMIT_MAX_EDGES(0, 5, 32)];
     int panels = sgdlimit_panels(&shape, edges);
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
@@ -854,6 +942,28 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
         step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(-2.0*(s_given*s_given)*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*(16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) - 16.0*slope_given*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))) - 16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)) + 16.0*slope_given*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing4, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(2.0*(s_given*s_given)*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*(16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) - 16.0*slope_given*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))) - 16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)) + 16.0*slope_given*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
       }
     }
     {
@@ -918,72 +1028,67 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
               const double M1_1in = tails_M0_1in[1];
               const double M2_1in = tails_M0_1in[2];
               const double gi1 = p_epsilon*n;
-              const double gi2 = gi1 - r;
-              const double gi3 = -gi2;
-              const double gi4 = tanh(gi3);
-              const double gi5 = gi1 + r;
-              const double gi6 = tanh(gi5);
-              const double gi7 = -gi6;
-              const double gi8 = M1_1in*s_noise;
-              const double gi9 = s_noise*s_noise;
-              const double gi10 = 0.5*gi9;
-              const double gi11 = -gi7 - y_given;
-              const double gi12 = gi11*gi11;
-              const double gi13 = gi4 - y_given;
-              const double gi14 = gi13*gi13;
-              const double gi15 = 2.0*r;
-              const double gi16 = 2.0*gi1;
-              const double gi17 = gi15 + gi16;
-              const double gi18 = sigmoid(-gi17);
-              const double gi19 = sigmoid(gi17);
-              const double gi20 = gi18*gi19;
-              const double gi21 = 4.0*gi20;
-              const double gi22 = -gi15 + gi16;
-              const double gi23 = sigmoid(gi22);
-              const double gi24 = sigmoid(-gi22);
-              const double gi25 = gi23*gi24;
-              const double gi26 = 4.0*gi25;
-              const double gi27 = -gi26;
-              const double gi28 = -gi21 - gi27;
-              const double gi29 = gi11*gi21;
-              const double gi30 = gi13*gi26;
-              const double gi31 = 2.0*gi20;
-              const double gi32 = gi31*gi4;
-              const double gi33 = 2.0*gi25;
-              const double gi34 = -2.0*gi18*gi19*gi6 - 2.0*gi23*gi24*gi6 + gi32 + gi33*gi4;
-              const double gi35 = M0_1in*noise_away1;
-              const double gi36 = gi19*gi19;
-              const double gi37 = gi18*gi18;
-              const double gi38 = gi19*gi37;
-              const double gi39 = 8.0*gi38;
-              const double gi40 = gi23*gi23;
-              const double gi41 = gi24*gi24;
-              const double gi42 = gi23*gi41;
-              const double gi43 = 8.0*gi42;
-              const double gi44 = 1.0/s_noise;
-              const double gi45 = exp(-0.5*square(0.5*gi4 + 0.5*gi6 - y_given)/gi9);
-              const double gi46 = gi36*gi37;
+              const double gi2 = tanh(-gi1 + r);
+              const double gi3 = tanh(gi1 + r);
+              const double gi4 = -gi3;
+              const double gi5 = M1_1in*s_noise;
+              const double gi6 = s_noise*s_noise;
+              const double gi7 = 0.5*gi6;
+              const double gi8 = -gi4 - y_given;
+              const double gi9 = gi8*gi8;
+              const double gi10 = gi2 - y_given;
+              const double gi11 = gi10*gi10;
+              const double gi12 = 2.0*r;
+              const double gi13 = 2.0*gi1;
+              const double gi14 = gi12 + gi13;
+              const double gi15 = sigmoid(-gi14);
+              const double gi16 = sigmoid(gi14);
+              const double gi17 = gi15*gi16;
+              const double gi18 = 4.0*gi17;
+              const double gi19 = -gi12 + gi13;
+              const double gi20 = sigmoid(gi19);
+              const double gi21 = sigmoid(-gi19);
+              const double gi22 = gi20*gi21;
+              const double gi23 = 4.0*gi22;
+              const double gi24 = -gi23;
+              const double gi25 = -gi18 - gi24;
+              const double gi26 = gi18*gi8;
+              const double gi27 = gi10*gi23;
+              const double gi28 = 2.0*gi17;
+              const double gi29 = gi2*gi28;
+              const double gi30 = 2.0*gi22;
+              const double gi31 = -2.0*gi15*gi16*gi3 + gi2*gi30 - 2.0*gi20*gi21*gi3 + gi29;
+              const double gi32 = M0_1in*noise_away1;
+              const double gi33 = gi16*gi16;
+              const double gi34 = gi15*gi15;
+              const double gi35 = gi16*gi34;
+              const double gi36 = 8.0*gi35;
+              const double gi37 = gi20*gi20;
+              const double gi38 = gi21*gi21;
+              const double gi39 = gi20*gi38;
+              const double gi40 = 8.0*gi39;
+              const double gi41 = 1.0/s_noise;
+              const double gi42 = exp(-0.5*square(0.5*gi2 + 0.5*gi3 - y_given)/gi6);
+              const double gi43 = gi33*gi34;
+              const double gi44 = 16.0*gi43;
+              const double gi45 = gi15*gi33;
+              const double gi46 = gi37*gi38;
               const double gi47 = 16.0*gi46;
-              const double gi48 = gi18*gi36;
-              const double gi49 = gi40*gi41;
-              const double gi50 = 16.0*gi49;
-              const double gi51 = gi24*gi40;
-              const double gi52 = 4.0*gi4;
-              const double gi53 = 4.0*gi6;
-              const double gi54 = gi47 - gi50;
-              const double gi55 = 2.0*gi5;
-              const double gi56 = 16.0*gi9;
-              const double gi57 = gi6*gi6;
-              const double gi58 = 4.0*gi46;
-              const double gi59 = 4.0*gi49;
-              const double gi60 = gi4*gi4;
-              const double gi61 = 8.0*gi4*gi6;
-              G_R += weights[k] * (-gi8*(gi4 + gi7) + (noise_away1 > 0 ? gi10 + 0.5*gi12 : gi10 + 0.5*gi14));
-              G_A += weights[k] * (-gi28*gi8 + gi34*gi35 + (noise_away1 > 0 ? gi29 : gi30));
-              G_B += weights[k] * (0.3989422804014327*gi34*gi44*gi45*(-gi31 - gi33) - gi35*(-gi38*gi52 + gi38*gi53 + gi42*gi52 - gi42*gi53 + gi48*gi52 - gi48*gi53 - gi51*gi52 + gi51*gi53 + gi54) - gi8*(8.0*gi18*gi36 + 8.0*gi24*gi40 - gi39 - gi43) + (noise_away1 > 0 ? gi11*gi39 - 8.0*gi11*gi48 + gi47 : -gi13*gi43 + 8.0*gi13*gi51 + gi50));
-              G_F += weights[k] * (-gi35*(2.0*p_epsilon*gi18*gi19*gi6 + 2.0*p_epsilon*gi23*gi24*gi4 - p_epsilon*gi32 - p_epsilon*gi33*gi6) - gi8*(-p_epsilon*gi21 - p_epsilon*gi26) + (noise_away1 > 0 ? p_epsilon*gi29 : -p_epsilon*gi30));
-              G_I += weights[k] * (-M2_1in*gi54*gi9*noise_away1 - gi35*(-gi46*gi61 + gi49*gi61 + gi57*gi58 - gi57*gi59 + gi58*gi60 - gi59*gi60) - gi8*(gi4*gi47 + gi4*gi50 - gi47*gi6 - gi50*gi6) + (noise_away1 > 0 ? gi12*gi47 + gi56*square(sigmoid(-gi55))*square(sigmoid(gi55)) : gi14*gi50 + gi56*square(sigmoid(2.0*gi2))*square(sigmoid(2.0*gi3))));
-              G_D += weights[k] * (-gi28*gi35 + 0.3989422804014327*gi34*gi44*gi45 + (noise_away1 > 0 ? -gi21 : gi27));
+              const double gi48 = gi21*gi37;
+              const double gi49 = 4.0*gi2;
+              const double gi50 = 4.0*gi3;
+              const double gi51 = gi44 - gi47;
+              const double gi52 = gi3*gi3;
+              const double gi53 = 4.0*gi43;
+              const double gi54 = 4.0*gi46;
+              const double gi55 = gi2*gi2;
+              const double gi56 = 8.0*gi2*gi3;
+              G_R += weights[k] * (-gi5*(gi2 + gi4) + (noise_away1 > 0 ? gi7 + 0.5*gi9 : 0.5*gi11 + gi7));
+              G_A += weights[k] * (-gi25*gi5 + gi31*gi32 + (noise_away1 > 0 ? gi26 : gi27));
+              G_B += weights[k] * (0.3989422804014327*gi31*gi41*gi42*(-gi28 - gi30) - gi32*(-gi35*gi49 + gi35*gi50 + gi39*gi49 - gi39*gi50 + gi45*gi49 - gi45*gi50 - gi48*gi49 + gi48*gi50 + gi51) - gi5*(8.0*gi15*gi33 + 8.0*gi21*gi37 - gi36 - gi40) + (noise_away1 > 0 ? gi36*gi8 + gi44 - 8.0*gi45*gi8 : -gi10*gi40 + 8.0*gi10*gi48 + gi47));
+              G_F += weights[k] * (-gi32*(2.0*p_epsilon*gi15*gi16*gi3 + 2.0*p_epsilon*gi2*gi20*gi21 - p_epsilon*gi29 - p_epsilon*gi3*gi30) - gi5*(-p_epsilon*gi18 - p_epsilon*gi23) + (noise_away1 > 0 ? p_epsilon*gi26 : -p_epsilon*gi27));
+              G_I += weights[k] * (-M2_1in*gi51*gi6*noise_away1 - gi32*(-gi43*gi56 + gi46*gi56 + gi52*gi53 - gi52*gi54 + gi53*gi55 - gi54*gi55) - gi5*(gi2*gi44 + gi2*gi47 - gi3*gi44 - gi3*gi47) + (noise_away1 > 0 ? gi44*gi6 + gi44*gi9 : gi11*gi47 + gi47*gi6));
+              G_D += weights[k] * (-gi25*gi32 + 0.3989422804014327*gi31*gi41*gi42 + (noise_away1 > 0 ? -gi18 : gi24));
             }
           }
         }

@@ -4,7 +4,7 @@
     target     Teacher('tanh(r_star) + sigma*xi')
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 3. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 4. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
@@ -609,8 +609,20 @@ def rate_coefficients(score, y, par):
         shape_z_star[2].append((z_star, abs((np.sqrt((s_given*s_given)*np.square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise)) / (s_ell*(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))))))
     def crossing_z_star_1(z_star):
         ell = mean_ell + s_ell*z_star
-        return -2.0*np.tanh(ell) + np.tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + np.tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given)
+        return -4.0*np.sqrt((s_given*s_given)*np.square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) - 2.0*np.tanh(ell) + np.tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + np.tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given)
     for z_star in roots(crossing_z_star_1, edges_z_star):
+        ell = mean_ell + s_ell*z_star
+        shape_z_star[2].append((z_star, abs((np.sqrt((s_given*s_given)*np.square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise)) / (s_ell*(-2.0*(s_given*s_given)*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*(16.0*slope_given*np.square(sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) - 16.0*slope_given*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*np.square(sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))) - 16.0*slope_given*np.square(sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)) + 16.0*slope_given*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*np.square(sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))))/np.sqrt((s_given*s_given)*np.square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))))))
+    def crossing_z_star_2(z_star):
+        ell = mean_ell + s_ell*z_star
+        return 4.0*np.sqrt((s_given*s_given)*np.square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) - 2.0*np.tanh(ell) + np.tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + np.tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given)
+    for z_star in roots(crossing_z_star_2, edges_z_star):
+        ell = mean_ell + s_ell*z_star
+        shape_z_star[2].append((z_star, abs((np.sqrt((s_given*s_given)*np.square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise)) / (s_ell*(2.0*(s_given*s_given)*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*(16.0*slope_given*np.square(sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) - 16.0*slope_given*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*np.square(sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))) - 16.0*slope_given*np.square(sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)) + 16.0*slope_given*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*np.square(sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))))/np.sqrt((s_given*s_given)*np.square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))))))
+    def crossing_z_star_3(z_star):
+        ell = mean_ell + s_ell*z_star
+        return -2.0*np.tanh(ell) + np.tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + np.tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given)
+    for z_star in roots(crossing_z_star_3, edges_z_star):
         ell = mean_ell + s_ell*z_star
         shape_z_star[2].append((z_star, abs((np.sqrt(4e-12*(s_ell*s_ell)*np.square(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell)) + (s_given*s_given)*np.square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise)) / (s_ell*(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))))))
     z_star, weights_z_star = nodes(panels(*shape_z_star))
@@ -651,52 +663,47 @@ def rate_coefficients(score, y, par):
         gi14 = -gi13
         gi15 = -gi14 - gi8
         gi16 = M1_1in*s_noise
-        gi17 = gi2 + r
-        gi18 = np.tanh(gi17)
-        gi19 = gi18 - y_given
-        gi20 = gi19*gi8
-        gi21 = gi2 - r
-        gi22 = -gi21
-        gi23 = np.tanh(gi22)
-        gi24 = gi23 - y_given
-        gi25 = gi13*gi24
-        gi26 = 2.0*gi7
-        gi27 = gi23*gi26
-        gi28 = 2.0*gi12
-        gi29 = -2.0*gi10*gi11*gi18 - 2.0*gi18*gi5*gi6 + gi23*gi28 + gi27
-        gi30 = M0_1in*noise_away1
-        gi31 = gi6*gi6
-        gi32 = gi5*gi5
-        gi33 = gi32*gi6
-        gi34 = 8.0*gi33
-        gi35 = gi10*gi10
-        gi36 = gi11*gi11
-        gi37 = gi10*gi36
-        gi38 = 8.0*gi37
-        gi39 = 1.0/s_noise
-        gi40 = s_noise*s_noise
-        gi41 = np.exp(-0.5*np.square(0.5*gi18 + 0.5*gi23 - y_given)/gi40)
-        gi42 = gi31*gi32
+        gi17 = np.tanh(gi2 + r)
+        gi18 = gi17 - y_given
+        gi19 = gi18*gi8
+        gi20 = np.tanh(-gi2 + r)
+        gi21 = gi20 - y_given
+        gi22 = gi13*gi21
+        gi23 = 2.0*gi7
+        gi24 = gi20*gi23
+        gi25 = 2.0*gi12
+        gi26 = -2.0*gi10*gi11*gi17 - 2.0*gi17*gi5*gi6 + gi20*gi25 + gi24
+        gi27 = M0_1in*noise_away1
+        gi28 = gi6*gi6
+        gi29 = gi5*gi5
+        gi30 = gi29*gi6
+        gi31 = 8.0*gi30
+        gi32 = gi10*gi10
+        gi33 = gi11*gi11
+        gi34 = gi10*gi33
+        gi35 = 8.0*gi34
+        gi36 = 1.0/s_noise
+        gi37 = s_noise*s_noise
+        gi38 = np.exp(-0.5*np.square(0.5*gi17 + 0.5*gi20 - y_given)/gi37)
+        gi39 = gi28*gi29
+        gi40 = 16.0*gi39
+        gi41 = gi28*gi5
+        gi42 = gi32*gi33
         gi43 = 16.0*gi42
-        gi44 = gi31*gi5
-        gi45 = gi35*gi36
-        gi46 = 16.0*gi45
-        gi47 = gi11*gi35
-        gi48 = 4.0*gi23
-        gi49 = 4.0*gi18
-        gi50 = gi43 - gi46
-        gi51 = 2.0*gi17
-        gi52 = 16.0*gi40
-        gi53 = gi18*gi18
-        gi54 = 4.0*gi42
-        gi55 = 4.0*gi45
-        gi56 = gi23*gi23
-        gi57 = 8.0*gi18*gi23
-        G_A = np.sum(weights_z * (-gi15*gi16 + gi29*gi30 + np.where(noise_away1 > 0, gi20, gi25)))
-        G_B = np.sum(weights_z * (-gi16*(8.0*gi11*gi35 + 8.0*gi31*gi5 - gi34 - gi38) + 0.3989422804014327*gi29*gi39*gi41*(-gi26 - gi28) - gi30*(-gi33*gi48 + gi33*gi49 + gi37*gi48 - gi37*gi49 + gi44*gi48 - gi44*gi49 - gi47*gi48 + gi47*gi49 + gi50) + np.where(noise_away1 > 0, gi19*gi34 - 8.0*gi19*gi44 + gi43, -gi24*gi38 + 8.0*gi24*gi47 + gi46)))
-        G_F = np.sum(weights_z * (-gi16*(-p_epsilon*gi13 - p_epsilon*gi8) - gi30*(2.0*p_epsilon*gi10*gi11*gi23 - p_epsilon*gi18*gi28 + 2.0*p_epsilon*gi18*gi5*gi6 - p_epsilon*gi27) + np.where(noise_away1 > 0, p_epsilon*gi20, -p_epsilon*gi25)))
-        G_I = np.sum(weights_z * (-M2_1in*gi40*gi50*noise_away1 - gi16*(-gi18*gi43 - gi18*gi46 + gi23*gi43 + gi23*gi46) - gi30*(-gi42*gi57 + gi45*gi57 + gi53*gi54 - gi53*gi55 + gi54*gi56 - gi55*gi56) + np.where(noise_away1 > 0, (gi19*gi19)*gi43 + gi52*np.square(sigmoid(-gi51))*np.square(sigmoid(gi51)), (gi24*gi24)*gi46 + gi52*np.square(sigmoid(2.0*gi21))*np.square(sigmoid(2.0*gi22)))))
-        G_D = np.sum(weights_z * (-gi15*gi30 + 0.3989422804014327*gi29*gi39*gi41 + np.where(noise_away1 > 0, -gi8, gi14)))
+        gi44 = gi11*gi32
+        gi45 = 4.0*gi20
+        gi46 = 4.0*gi17
+        gi47 = gi40 - gi43
+        gi48 = gi17*gi17
+        gi49 = 4.0*gi39
+        gi50 = 4.0*gi42
+        gi51 = gi20*gi20
+        gi52 = 8.0*gi17*gi20
+        G_A = np.sum(weights_z * (-gi15*gi16 + gi26*gi27 + np.where(noise_away1 > 0, gi19, gi22)))
+        G_B = np.sum(weights_z * (-gi16*(8.0*gi11*gi32 + 8.0*gi28*gi5 - gi31 - gi35) + 0.3989422804014327*gi26*gi36*gi38*(-gi23 - gi25) - gi27*(-gi30*gi45 + gi30*gi46 + gi34*gi45 - gi34*gi46 + gi41*gi45 - gi41*gi46 - gi44*gi45 + gi44*gi46 + gi47) + np.where(noise_away1 > 0, gi18*gi31 - 8.0*gi18*gi41 + gi40, -gi21*gi35 + 8.0*gi21*gi44 + gi43)))
+        G_F = np.sum(weights_z * (-gi16*(-p_epsilon*gi13 - p_epsilon*gi8) - gi27*(2.0*p_epsilon*gi10*gi11*gi20 - p_epsilon*gi17*gi25 + 2.0*p_epsilon*gi17*gi5*gi6 - p_epsilon*gi24) + np.where(noise_away1 > 0, p_epsilon*gi19, -p_epsilon*gi22)))
+        G_I = np.sum(weights_z * (-M2_1in*gi37*gi47*noise_away1 - gi16*(-gi17*gi40 - gi17*gi43 + gi20*gi40 + gi20*gi43) - gi27*(-gi39*gi52 + gi42*gi52 + gi48*gi49 - gi48*gi50 + gi49*gi51 - gi50*gi51) + np.where(noise_away1 > 0, (gi18*gi18)*gi40 + gi37*gi40, (gi21*gi21)*gi43 + gi37*gi43)))
+        G_D = np.sum(weights_z * (-gi15*gi27 + 0.3989422804014327*gi26*gi36*gi38 + np.where(noise_away1 > 0, -gi8, gi14)))
         J_A += weight_z_star * (G_A)
         J_B += weight_z_star * (G_B)
         J_F += weight_z_star * (G_F)
@@ -732,8 +739,20 @@ def statistic_coefficients(score, y, par):
         shape_z_star[2].append((z_star, abs((np.sqrt((s_given*s_given)*np.square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise)) / (s_ell*(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))))))
     def crossing_z_star_1(z_star):
         ell = mean_ell + s_ell*z_star
-        return -2.0*np.tanh(ell) + np.tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + np.tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given)
+        return -4.0*np.sqrt((s_given*s_given)*np.square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) - 2.0*np.tanh(ell) + np.tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + np.tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given)
     for z_star in roots(crossing_z_star_1, edges_z_star):
+        ell = mean_ell + s_ell*z_star
+        shape_z_star[2].append((z_star, abs((np.sqrt((s_given*s_given)*np.square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise)) / (s_ell*(-2.0*(s_given*s_given)*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*(16.0*slope_given*np.square(sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) - 16.0*slope_given*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*np.square(sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))) - 16.0*slope_given*np.square(sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)) + 16.0*slope_given*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*np.square(sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))))/np.sqrt((s_given*s_given)*np.square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))))))
+    def crossing_z_star_2(z_star):
+        ell = mean_ell + s_ell*z_star
+        return 4.0*np.sqrt((s_given*s_given)*np.square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) - 2.0*np.tanh(ell) + np.tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + np.tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given)
+    for z_star in roots(crossing_z_star_2, edges_z_star):
+        ell = mean_ell + s_ell*z_star
+        shape_z_star[2].append((z_star, abs((np.sqrt((s_given*s_given)*np.square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise)) / (s_ell*(2.0*(s_given*s_given)*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*(16.0*slope_given*np.square(sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) - 16.0*slope_given*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*np.square(sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))) - 16.0*slope_given*np.square(sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)) + 16.0*slope_given*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*np.square(sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))))/np.sqrt((s_given*s_given)*np.square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))))))
+    def crossing_z_star_3(z_star):
+        ell = mean_ell + s_ell*z_star
+        return -2.0*np.tanh(ell) + np.tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + np.tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given)
+    for z_star in roots(crossing_z_star_3, edges_z_star):
         ell = mean_ell + s_ell*z_star
         shape_z_star[2].append((z_star, abs((np.sqrt(4e-12*(s_ell*s_ell)*np.square(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell)) + (s_given*s_given)*np.square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise)) / (s_ell*(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))))))
     z_star, weights_z_star = nodes(panels(*shape_z_star))
@@ -838,8 +857,20 @@ def all_coefficients(score, y, par):
         shape_z_star[2].append((z_star, abs((np.sqrt((s_given*s_given)*np.square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise)) / (s_ell*(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))))))
     def crossing_z_star_1(z_star):
         ell = mean_ell + s_ell*z_star
-        return -2.0*np.tanh(ell) + np.tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + np.tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given)
+        return -4.0*np.sqrt((s_given*s_given)*np.square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) - 2.0*np.tanh(ell) + np.tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + np.tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given)
     for z_star in roots(crossing_z_star_1, edges_z_star):
+        ell = mean_ell + s_ell*z_star
+        shape_z_star[2].append((z_star, abs((np.sqrt((s_given*s_given)*np.square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise)) / (s_ell*(-2.0*(s_given*s_given)*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*(16.0*slope_given*np.square(sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) - 16.0*slope_given*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*np.square(sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))) - 16.0*slope_given*np.square(sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)) + 16.0*slope_given*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*np.square(sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))))/np.sqrt((s_given*s_given)*np.square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))))))
+    def crossing_z_star_2(z_star):
+        ell = mean_ell + s_ell*z_star
+        return 4.0*np.sqrt((s_given*s_given)*np.square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) - 2.0*np.tanh(ell) + np.tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + np.tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given)
+    for z_star in roots(crossing_z_star_2, edges_z_star):
+        ell = mean_ell + s_ell*z_star
+        shape_z_star[2].append((z_star, abs((np.sqrt((s_given*s_given)*np.square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise)) / (s_ell*(2.0*(s_given*s_given)*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*(16.0*slope_given*np.square(sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) - 16.0*slope_given*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*np.square(sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))) - 16.0*slope_given*np.square(sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)) + 16.0*slope_given*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*np.square(sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))))/np.sqrt((s_given*s_given)*np.square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))))))
+    def crossing_z_star_3(z_star):
+        ell = mean_ell + s_ell*z_star
+        return -2.0*np.tanh(ell) + np.tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + np.tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given)
+    for z_star in roots(crossing_z_star_3, edges_z_star):
         ell = mean_ell + s_ell*z_star
         shape_z_star[2].append((z_star, abs((np.sqrt(4e-12*(s_ell*s_ell)*np.square(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell)) + (s_given*s_given)*np.square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise)) / (s_ell*(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))))))
     z_star, weights_z_star = nodes(panels(*shape_z_star))
@@ -865,72 +896,67 @@ def all_coefficients(score, y, par):
         M1_1in = tails_M0_1in[1]
         M2_1in = tails_M0_1in[2]
         gi1 = p_epsilon*n
-        gi2 = gi1 - r
-        gi3 = -gi2
-        gi4 = np.tanh(gi3)
-        gi5 = gi1 + r
-        gi6 = np.tanh(gi5)
-        gi7 = -gi6
-        gi8 = M1_1in*s_noise
-        gi9 = s_noise*s_noise
-        gi10 = 0.5*gi9
-        gi11 = -gi7 - y_given
-        gi12 = gi11*gi11
-        gi13 = gi4 - y_given
-        gi14 = gi13*gi13
-        gi15 = 2.0*r
-        gi16 = 2.0*gi1
-        gi17 = gi15 + gi16
-        gi18 = sigmoid(-gi17)
-        gi19 = sigmoid(gi17)
-        gi20 = gi18*gi19
-        gi21 = 4.0*gi20
-        gi22 = -gi15 + gi16
-        gi23 = sigmoid(gi22)
-        gi24 = sigmoid(-gi22)
-        gi25 = gi23*gi24
-        gi26 = 4.0*gi25
-        gi27 = -gi26
-        gi28 = -gi21 - gi27
-        gi29 = gi11*gi21
-        gi30 = gi13*gi26
-        gi31 = 2.0*gi20
-        gi32 = gi31*gi4
-        gi33 = 2.0*gi25
-        gi34 = -2.0*gi18*gi19*gi6 - 2.0*gi23*gi24*gi6 + gi32 + gi33*gi4
-        gi35 = M0_1in*noise_away1
-        gi36 = gi19*gi19
-        gi37 = gi18*gi18
-        gi38 = gi19*gi37
-        gi39 = 8.0*gi38
-        gi40 = gi23*gi23
-        gi41 = gi24*gi24
-        gi42 = gi23*gi41
-        gi43 = 8.0*gi42
-        gi44 = 1.0/s_noise
-        gi45 = np.exp(-0.5*np.square(0.5*gi4 + 0.5*gi6 - y_given)/gi9)
-        gi46 = gi36*gi37
+        gi2 = np.tanh(-gi1 + r)
+        gi3 = np.tanh(gi1 + r)
+        gi4 = -gi3
+        gi5 = M1_1in*s_noise
+        gi6 = s_noise*s_noise
+        gi7 = 0.5*gi6
+        gi8 = -gi4 - y_given
+        gi9 = gi8*gi8
+        gi10 = gi2 - y_given
+        gi11 = gi10*gi10
+        gi12 = 2.0*r
+        gi13 = 2.0*gi1
+        gi14 = gi12 + gi13
+        gi15 = sigmoid(-gi14)
+        gi16 = sigmoid(gi14)
+        gi17 = gi15*gi16
+        gi18 = 4.0*gi17
+        gi19 = -gi12 + gi13
+        gi20 = sigmoid(gi19)
+        gi21 = sigmoid(-gi19)
+        gi22 = gi20*gi21
+        gi23 = 4.0*gi22
+        gi24 = -gi23
+        gi25 = -gi18 - gi24
+        gi26 = gi18*gi8
+        gi27 = gi10*gi23
+        gi28 = 2.0*gi17
+        gi29 = gi2*gi28
+        gi30 = 2.0*gi22
+        gi31 = -2.0*gi15*gi16*gi3 + gi2*gi30 - 2.0*gi20*gi21*gi3 + gi29
+        gi32 = M0_1in*noise_away1
+        gi33 = gi16*gi16
+        gi34 = gi15*gi15
+        gi35 = gi16*gi34
+        gi36 = 8.0*gi35
+        gi37 = gi20*gi20
+        gi38 = gi21*gi21
+        gi39 = gi20*gi38
+        gi40 = 8.0*gi39
+        gi41 = 1.0/s_noise
+        gi42 = np.exp(-0.5*np.square(0.5*gi2 + 0.5*gi3 - y_given)/gi6)
+        gi43 = gi33*gi34
+        gi44 = 16.0*gi43
+        gi45 = gi15*gi33
+        gi46 = gi37*gi38
         gi47 = 16.0*gi46
-        gi48 = gi18*gi36
-        gi49 = gi40*gi41
-        gi50 = 16.0*gi49
-        gi51 = gi24*gi40
-        gi52 = 4.0*gi4
-        gi53 = 4.0*gi6
-        gi54 = gi47 - gi50
-        gi55 = 2.0*gi5
-        gi56 = 16.0*gi9
-        gi57 = gi6*gi6
-        gi58 = 4.0*gi46
-        gi59 = 4.0*gi49
-        gi60 = gi4*gi4
-        gi61 = 8.0*gi4*gi6
-        G_R = np.sum(weights_z * (-gi8*(gi4 + gi7) + np.where(noise_away1 > 0, gi10 + 0.5*gi12, gi10 + 0.5*gi14)))
-        G_A = np.sum(weights_z * (-gi28*gi8 + gi34*gi35 + np.where(noise_away1 > 0, gi29, gi30)))
-        G_B = np.sum(weights_z * (0.3989422804014327*gi34*gi44*gi45*(-gi31 - gi33) - gi35*(-gi38*gi52 + gi38*gi53 + gi42*gi52 - gi42*gi53 + gi48*gi52 - gi48*gi53 - gi51*gi52 + gi51*gi53 + gi54) - gi8*(8.0*gi18*gi36 + 8.0*gi24*gi40 - gi39 - gi43) + np.where(noise_away1 > 0, gi11*gi39 - 8.0*gi11*gi48 + gi47, -gi13*gi43 + 8.0*gi13*gi51 + gi50)))
-        G_F = np.sum(weights_z * (-gi35*(2.0*p_epsilon*gi18*gi19*gi6 + 2.0*p_epsilon*gi23*gi24*gi4 - p_epsilon*gi32 - p_epsilon*gi33*gi6) - gi8*(-p_epsilon*gi21 - p_epsilon*gi26) + np.where(noise_away1 > 0, p_epsilon*gi29, -p_epsilon*gi30)))
-        G_I = np.sum(weights_z * (-M2_1in*gi54*gi9*noise_away1 - gi35*(-gi46*gi61 + gi49*gi61 + gi57*gi58 - gi57*gi59 + gi58*gi60 - gi59*gi60) - gi8*(gi4*gi47 + gi4*gi50 - gi47*gi6 - gi50*gi6) + np.where(noise_away1 > 0, gi12*gi47 + gi56*np.square(sigmoid(-gi55))*np.square(sigmoid(gi55)), gi14*gi50 + gi56*np.square(sigmoid(2.0*gi2))*np.square(sigmoid(2.0*gi3)))))
-        G_D = np.sum(weights_z * (-gi28*gi35 + 0.3989422804014327*gi34*gi44*gi45 + np.where(noise_away1 > 0, -gi21, gi27)))
+        gi48 = gi21*gi37
+        gi49 = 4.0*gi2
+        gi50 = 4.0*gi3
+        gi51 = gi44 - gi47
+        gi52 = gi3*gi3
+        gi53 = 4.0*gi43
+        gi54 = 4.0*gi46
+        gi55 = gi2*gi2
+        gi56 = 8.0*gi2*gi3
+        G_R = np.sum(weights_z * (-gi5*(gi2 + gi4) + np.where(noise_away1 > 0, gi7 + 0.5*gi9, 0.5*gi11 + gi7)))
+        G_A = np.sum(weights_z * (-gi25*gi5 + gi31*gi32 + np.where(noise_away1 > 0, gi26, gi27)))
+        G_B = np.sum(weights_z * (0.3989422804014327*gi31*gi41*gi42*(-gi28 - gi30) - gi32*(-gi35*gi49 + gi35*gi50 + gi39*gi49 - gi39*gi50 + gi45*gi49 - gi45*gi50 - gi48*gi49 + gi48*gi50 + gi51) - gi5*(8.0*gi15*gi33 + 8.0*gi21*gi37 - gi36 - gi40) + np.where(noise_away1 > 0, gi36*gi8 + gi44 - 8.0*gi45*gi8, -gi10*gi40 + 8.0*gi10*gi48 + gi47)))
+        G_F = np.sum(weights_z * (-gi32*(2.0*p_epsilon*gi15*gi16*gi3 + 2.0*p_epsilon*gi2*gi20*gi21 - p_epsilon*gi29 - p_epsilon*gi3*gi30) - gi5*(-p_epsilon*gi18 - p_epsilon*gi23) + np.where(noise_away1 > 0, p_epsilon*gi26, -p_epsilon*gi27)))
+        G_I = np.sum(weights_z * (-M2_1in*gi51*gi6*noise_away1 - gi32*(-gi43*gi56 + gi46*gi56 + gi52*gi53 - gi52*gi54 + gi53*gi55 - gi54*gi55) - gi5*(gi2*gi44 + gi2*gi47 - gi3*gi44 - gi3*gi47) + np.where(noise_away1 > 0, gi44*gi6 + gi44*gi9, gi11*gi47 + gi47*gi6)))
+        G_D = np.sum(weights_z * (-gi25*gi32 + 0.3989422804014327*gi31*gi41*gi42 + np.where(noise_away1 > 0, -gi18, gi24)))
         J_R += weight_z_star * (G_R)
         J_A += weight_z_star * (G_A)
         J_B += weight_z_star * (G_B)
