@@ -132,7 +132,7 @@ DENSITIES: list[tuple[str | Callable[[float], float], tuple[float, float], Calla
 ]
 
 
-@pytest.mark.parametrize("case", DENSITIES, ids=lambda case: str(case[0])[:30])
+@pytest.mark.parametrize("case", DENSITIES, ids=lambda case: case[0][:30] if isinstance(case[0], str) else "function")
 def test_a_density_gets_a_gauss_rule_with_its_moments(case: Any) -> None:
     """Powers and logarithms at the ends, kinks, jumps, text and functions."""
     density, support, moment, tolerance = case

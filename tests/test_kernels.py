@@ -291,7 +291,7 @@ int main(void) {
   sgdlimit_outcome outcome;
   if (sgdlimit_solve(&p, &outcome) != SGDLIMIT_OK) return 1;
   if (sgdlimit_simulate(&p, &outcome) != SGDLIMIT_OK) return 2;
-  double work[N + 64], dx[N], dv[N];
+  double work[6 * N + 64], dx[N], dv[N];
   if (sgdlimit_rhs(&p, 1, 0.5, final_mean, final_variance, dx, dv, work) != SGDLIMIT_OK) return 3;
   steps[0] = steps[2] = 1e3;
   if (sgdlimit_solve(&p, &outcome) == SGDLIMIT_OK && sgdlimit_simulate(&p, &outcome) == SGDLIMIT_OK) puts("bounded");
