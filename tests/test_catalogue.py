@@ -40,8 +40,6 @@ INTEGRATED = (
     "digits",
     "least-squares",
 )
-# A noiseless risk under a link vanishes by cancellation, and the integrator stalls there (docs/numerics.md, Not done yet).
-STALLING = ("erf-regression", "relu-regression")
 # Every model in a long run, six and a few of each kind in the short one.
 SHORT = (*INTEGRATED, "absolute", "hinge", "phase-retrieval")
 BRIEF = [name if name in SHORT else pytest.param(name, marks=pytest.mark.long) for name in FLAT]
@@ -120,10 +118,6 @@ def test_a_start_at_zero_works(name: str, backend: str) -> None:
         pytest.skip("NumPy is held to C's kernels by its coefficients")
     if name in ("relu-regression", "ramp"):
         pytest.skip("its gradient is undefined at X = 0, and that is an error")
-    if "phase-retrieval" in name:
-        pytest.skip(
-            "X = 0 is a point of rest, from which the integrator takes no step (docs/numerics.md, Not done yet)"
-        )
     instance = replace(spec.instance, start=np.zeros(spec.instance.modes))
     curve = solve(**{**spec.arguments, "instance": instance}, backend=backend)
     assert curve["norm2"][0] == 0
@@ -133,7 +127,7 @@ def test_a_start_at_zero_works(name: str, backend: str) -> None:
 
 
 @needs_compiler
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in (*STALLING, *NESTED)])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in NESTED])
 def test_the_run_goes_past_half_of_the_way_to_rest(name: str) -> None:
     spec = spec_of(name)
     arguments = {**spec.arguments, "horizon": 20 * spec.horizon, "times": None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from sgdlimit.derive.errors import (
 from sgdlimit.runtime.compiler import find_compiler
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.solver import solve
+from sgdlimit.runtime.spec import load_spec
 
 needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler")
 BACKENDS = [pytest.param("c", marks=needs_compiler), "numpy"]
@@ -291,3 +293,22 @@ def test_a_dimension_beyond_memory_is_refused() -> None:
 def test_a_solve_that_cannot_reach_its_end_says_so_soon(backend: str) -> None:
     with pytest.raises(BackendError, match=r"stopped at t = .* of 5 after .* steps"):
         solve(LEAST_SQUARES, Instance.isotropic(10), Constant(0.5), {"sigma": 0.5, "tau": 1e200}, 5, backend=backend)
+
+
+@pytest.mark.parametrize("name", ["erf-regression", "relu-regression"])
+def test_a_noiseless_risk_that_cancels_ends_at_its_rounding(name: str) -> None:
+    """``R`` is a difference of closed forms, right to 1e-16: where it has vanished the solver goes on, in few steps."""
+    spec = load_spec(name)
+    found = solve(**{**spec.arguments, "horizon": 2000.0, "times": None})
+    assert abs(found["adversarial_risk"][-1]) < 1e-14
+    assert found.steps < 10_000
+
+
+@pytest.mark.parametrize("name", ["phase-retrieval", "adversarial-phase-retrieval"])
+def test_a_point_of_rest_is_stood_on(name: str) -> None:
+    """Phase retrieval does not leave ``X = 0``: the limit stays for ever (docs/theory.md §3.8)."""
+    spec = load_spec(name)
+    start = np.zeros(spec.instance.modes)
+    found = solve(**{**spec.arguments, "instance": replace(spec.instance, start=start), "times": None, "horizon": 5.0})
+    assert np.max(found["norm2"]) < 1e-25
+    assert found["adversarial_risk"][-1] == pytest.approx(found["adversarial_risk"][0], rel=1e-12)

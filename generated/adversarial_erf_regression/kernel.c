@@ -1442,8 +1442,8 @@ static void place(const integration *g, const double *e) {
  * For each weighting it is sum W (e^2 + v): the distance from the teacher, and each class's part of the risk. The norm
  * n, which the adversary acts through, shares the weighting 1: the smaller of the two rules. Without a teacher they are
  * one. The slopes know e no better than to RESOLUTION X* (0 where they are exact at the teacher), nor x = X* + e better
- * than to the last digit of X*: slopes of a stage differ by that much for no reason, and errors in e that come of it are
- * allowed on top of rtol. */
+ * than to the last digit of X*, nor a noise that vanishes at the teacher better than to RESOLUTION: slopes of a stage
+ * differ by that much for no reason, and errors that come of it are allowed on top of rtol. */
 static double judge(const integration *g, const double *y, double *scale, double *unresolved) {
   const sgdlimit_problem *p = g->problem;
   const double *v = y + p->modes;
@@ -1452,13 +1452,13 @@ static double judge(const integration *g, const double *y, double *scale, double
   const double norm2 = norm.square + norm.absolute;
   for (int64_t w = 0; w <= p->classes; w++) {
     weighted_sums distance = weigh(p->modes, weighting(g, w), y, v);
-    double resolution = RESOLUTION;
+    double of_e = RESOLUTION, of_v = RESOLUTION;
     if (w == 0 && norm2 < distance.square + distance.absolute) {
       distance = norm;
-      resolution = fmax(resolution, DBL_EPSILON);
+      of_e = fmax(of_e, DBL_EPSILON), of_v = 0;
     }
-    const double blurred = JITTER * resolution / p->rtol;
-    scale[w] = distance.square + distance.absolute + DBL_MIN;
+    const double blurred = JITTER * of_e / p->rtol;
+    scale[w] = distance.square + distance.absolute + of_v / p->rtol * g->teacher2[w] + DBL_MIN;
     unresolved[w] = blurred * blurred * g->teacher2[w];
   }
   return norm2;

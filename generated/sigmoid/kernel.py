@@ -858,12 +858,13 @@ class _Integration:
         x = self.problem.teacher + e
         norm2 = float(x @ x + np.abs(v).sum())
         squares, absolutes = self.weightings @ (e * e), self.weightings @ np.abs(v)
-        resolution = np.full(len(squares), self.resolution)
+        of_e, of_v = np.full((2, len(squares)), self.resolution)
         if norm2 < squares[0] + absolutes[0]:
             squares[0], absolutes[0] = x @ x, np.abs(v).sum()
-            resolution[0] = max(self.resolution, _EPSILON)
-        unresolved = (_JITTER * resolution / self.problem.rtol) ** 2 * self.teacher2
-        return squares + absolutes + _SMALLEST, unresolved, norm2
+            of_e[0], of_v[0] = max(self.resolution, _EPSILON), 0.0
+        unresolved = (_JITTER * of_e / self.problem.rtol) ** 2 * self.teacher2
+        blurred = of_v / self.problem.rtol * self.teacher2
+        return squares + absolutes + blurred + _SMALLEST, unresolved, norm2
 
     def evaluate(self, t: float, y: Array) -> tuple[float, Array, Array, Array]:
         """The learning rate, and the rates."""
