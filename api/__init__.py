@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         Schedule,
         Teacher,
     )
+    from sgdlimit.runtime.dense import DenseInstance
     from sgdlimit.runtime.ensemble import Ensemble
     from sgdlimit.runtime.instance import Instance
     from sgdlimit.runtime.kernel import NoCompilerWarning, load_kernel
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BackendError",
     "Constant",
+    "DenseInstance",
     "DerivationError",
     "Diverged",
     "Ensemble",
@@ -101,6 +103,7 @@ _MODULES = {
     "ModelError ParameterError SgdlimitError SpecError",
     "sgdlimit.derive.limit": "Limit",
     "sgdlimit.derive.model": "Constant Expectation Formula L2Adversary Labels Loss Model RandomLabels Schedule Teacher",
+    "sgdlimit.runtime.dense": "DenseInstance",
     "sgdlimit.runtime.ensemble": "Ensemble",
     "sgdlimit.runtime.instance": "Instance",
     "sgdlimit.runtime.kernel": "NoCompilerWarning load_kernel",

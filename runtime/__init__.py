@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sgdlimit.derive.model import Constant, Schedule
+    from sgdlimit.runtime.dense import DenseInstance
     from sgdlimit.runtime.ensemble import Ensemble
     from sgdlimit.runtime.instance import Instance
     from sgdlimit.runtime.kernel import NoCompilerWarning, load_kernel
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "sgdlimit.derive.model": "Constant Schedule",
+    "sgdlimit.runtime.dense": "DenseInstance",
     "sgdlimit.runtime.ensemble": "Ensemble",
     "sgdlimit.runtime.instance": "Instance",
     "sgdlimit.runtime.kernel": "NoCompilerWarning load_kernel",
@@ -34,6 +36,7 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names.s
 
 __all__ = [
     "Constant",
+    "DenseInstance",
     "Ensemble",
     "Instance",
     "NoCompilerWarning",

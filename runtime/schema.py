@@ -29,6 +29,7 @@ from sgdlimit.derive.model import (
     Schedule,
     Teacher,
 )
+from sgdlimit.runtime.dense import DenseInstance
 from sgdlimit.runtime.instance import Instance
 
 # ── Places and errors ────────────────────────────────────────────────────────────────────────────────────────
@@ -231,7 +232,7 @@ class InstanceTable(Table):
 
     builder: str | None = None
 
-    def build(self, model: Model, folder: Path) -> Instance:
+    def build(self, model: Model, folder: Path) -> Instance | DenseInstance:
         """The instance; files are looked for in ``folder``."""
         raise NotImplementedError
 
@@ -319,7 +320,7 @@ class CovariancesTable(InstanceTable):
     teacher: PerClass = None
     start: PerClass = 0
 
-    def build(self, model: Model, folder: Path) -> Instance:
+    def build(self, model: Model, folder: Path) -> Instance | DenseInstance:
         return Instance.from_covariances(**{"means": 0, **self.given("builder")})
 
 
@@ -336,7 +337,7 @@ class DataTable(InstanceTable):
     center: bool = True
     scale: bool = False
 
-    def build(self, model: Model, folder: Path) -> Instance:
+    def build(self, model: Model, folder: Path) -> Instance | DenseInstance:
         X, y = _data(self, folder)
         return Instance.from_data(X, y, **self.given("builder", "dataset", "file", "classes"))
 

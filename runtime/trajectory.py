@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sgdlimit.derive.errors import InputError
 from sgdlimit.derive.model import Model
+from sgdlimit.runtime.dense import DenseInstance
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.problem import Parameters, StepSize
 
@@ -27,6 +28,7 @@ class State:
     time : float
         ``t = k/d``.
     mean, variance : array [N]
+        The variance of a dense instance is a covariance matrix [N, N].
     """
 
     time: float
@@ -57,14 +59,14 @@ class Trajectory:
     steps : int
         Accepted steps of the integrator.
     modes : tuple of array [T, N], optional
-        ``x`` and ``v`` at all times, when asked for.
+        ``x`` and ``v`` at all times, when asked for; of a dense instance the variances of the coordinates.
     """
 
     times: Array
     values: Mapping[str, Array]
     final: State
     model: Model
-    instance: Instance
+    instance: Instance | DenseInstance
     schedule: StepSize
     parameters: Parameters
     rtol: float
@@ -91,7 +93,7 @@ class Trajectory:
         )
 
 
-def available(names: tuple[str, ...], instance: Instance) -> list[tuple[int, str]]:
+def available(names: tuple[str, ...], instance: Instance | DenseInstance) -> list[tuple[int, str]]:
     """Index and name of the statistics that an instance has: those of the teacher only with one."""
     return [
         (index, name)
