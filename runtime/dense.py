@@ -1,4 +1,4 @@
-"""A Gaussian mixture whose covariances do not commute: the matrices themselves (``docs/theory.md`` §3.5)."""
+"""A Gaussian mixture whose covariances do not commute: the matrices themselves (``docs/theory.md`` §3.9)."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ def check_semidefinite(where: str, matrix: FloatArray) -> None:
     try:
         np.linalg.cholesky(shifted)  # a twentieth of the time that eigenvalues take
     except np.linalg.LinAlgError:
-        nonnegative(where, np.linalg.eigvalsh(matrix), scale)
+        nonnegative(where, np.asarray(np.linalg.eigvalsh(matrix), dtype=np.float64), scale)
 
 
 def _shaped(name: str, given: ArrayLike, shape: tuple[int, ...]) -> FloatArray:

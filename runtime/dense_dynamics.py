@@ -1,4 +1,4 @@
-"""The equations of covariances that do not commute: ``x ∈ R^d`` and ``V ∈ R^{d×d}`` (``docs/theory.md`` §3.5).
+"""The equations of covariances that do not commute: ``x ∈ R^d`` and ``V ∈ R^{d×d}`` (``docs/theory.md`` §3.9).
 
 The loss enters through the kernel's coefficients alone, which are functions of a class's summary; the matrices are
 NumPy's and BLAS's. A right-hand side is one product of matrices, ``H V``, and a pass or two over the covariances.

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sgdlimit.derive.errors import Diverged, InputError
 from sgdlimit.derive.model import Model, Schedule
 from sgdlimit.runtime.dense import DenseInstance
+from sgdlimit.runtime.dense_dynamics import Flow
 from sgdlimit.runtime.dense_solver import learning_rate
 from sgdlimit.runtime.ensemble import Ensemble
 from sgdlimit.runtime.kernel import Kernel, NumpyKernel, Statistics, load_kernel
@@ -88,7 +89,7 @@ class GaussianStream:
 
 def _factor(covariance: Array) -> Array:
     try:
-        return np.linalg.cholesky(covariance)
+        return np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
     except np.linalg.LinAlgError:
         values, vectors = np.linalg.eigh(covariance)
         return np.asarray(vectors * np.sqrt(np.maximum(values, 0)))
@@ -288,7 +289,7 @@ def dense_descent(
     )
 
 
-def _no_flow() -> None:
+def _no_flow() -> Flow:
     raise InputError("schedule", "this learning rate depends on the limit's state", "give Constant or Schedule")
 
 

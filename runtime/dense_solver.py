@@ -1,4 +1,4 @@
-"""``solve`` for covariances that do not commute: the matrix equations, step by step (``docs/theory.md`` §3.5).
+"""``solve`` for covariances that do not commute: the matrix equations, step by step (``docs/theory.md`` §3.9).
 
 The method is that of the diagonal solver (``codegen/library/integrate.py``; ``docs/numerics.md`` says why): the pair
 of Dormand and Prince in the clock ``s = √(t − t₀)``, with errors controlled relative to the norms and the class
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sgdlimit.derive.errors import BackendError, Diverged, InputError
 from sgdlimit.derive.expression import parse
@@ -128,7 +128,7 @@ def learning_rate(schedule: StepSize, parameters: Parameters) -> LearningRate:
         gamma = float(schedule.gamma)
         return lambda t, flow: gamma
     text = parse(schedule.text, where="schedule")
-    values = {"tau": 0.0, **{name: np.asarray(value, dtype=float) for name, value in parameters.items()}}
+    values: dict[str, ArrayLike] = {"tau": 0.0, **parameters}
     return lambda t, flow: float(evaluate(text, {**values, "t": t}))
 
 

@@ -220,7 +220,7 @@ def test_matrices_that_commute_have_the_diagonal_limit_to_1e8(setting: str, back
 
 
 def reference_curve(instance: DenseInstance, epsilon: float, gamma: float, times: list[float]) -> dict[str, Array]:
-    """Logistic loss: the matrix equations as theory.md §3.5 writes them, by SciPy, with brute-force coefficients."""
+    """Logistic loss: the matrix equations as theory.md §3.9 writes them, by SciPy, with brute-force coefficients."""
     model, d = reference.logistic(epsilon), instance.dimension
     assert instance.labels is not None
     assert instance.teacher is not None
