@@ -8,6 +8,7 @@ import math
 import pickle
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import load_kernel
 from sgdlimit.runtime.simulator import simulate
 from sgdlimit.runtime.solver import solve
+from sgdlimit.runtime.spec import load_spec
 from sgdlimit.runtime.trajectory import State
 from sgdlimit.runtime.verification import verify
 
@@ -187,6 +189,24 @@ def test_another_dimension_and_a_verification_are_refused() -> None:
         instance.at_dimension(12)
     with pytest.raises(InstanceError, match="compare solve and simulate"):
         verify(LEAST_SQUARES, instance, Constant(0.5), {"sigma": 0.5}, horizon=1.0)
+
+
+def test_a_spec_file_may_describe_one(tmp_path: Path) -> None:
+    text = """
+        model = {loss = "log(1 + exp(-y*r))", target = "labels", adversary = "l2"}
+        parameters = {epsilon = 0.1}
+        schedule = {gamma = 0.5}
+        run = {horizon = 1.0}
+        [instance]
+        builder = "from_covariances"
+        covariances = [[[2, 0], [0, 1]], [[1, 0.5], [0.5, 1]]]
+        means = [[1, 0], [0, 1]]
+        labels = [-1, 1]
+    """
+    (tmp_path / "two.toml").write_text(text, encoding="utf-8")
+    spec = load_spec(str(tmp_path / "two.toml"))
+    assert isinstance(spec.instance, DenseInstance)
+    assert solve(**spec.arguments)["adversarial_risk"][0] == pytest.approx(math.log(2))
 
 
 # ── The limit ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -397,7 +417,7 @@ def test_statistics_of_the_users_are_solved_and_simulated_with_the_others() -> N
     statistics = {"margin": Expectation("y*r"), "ratio": Formula("margin/norm2**0.5")}
     instance = two_classes(20, start_norm=0.5)
     arguments: Any = (LOGISTIC, instance, Constant(0.5), {"epsilon": 0.2})
-    found = solve(*arguments, times=[2.0], statistics=statistics, modes=True)
+    found = solve(*arguments, times=[2.0], statistics=statistics, modes=True, backend="numpy")
     assert found.modes is not None
     assert instance.labels is not None
     margin = float((instance.probabilities * instance.labels) @ instance.means @ found.modes[0][-1])
@@ -453,6 +473,7 @@ def test_input_that_cannot_be_gets_the_same_sentences_as_elsewhere(change: dict[
     if "labels" in change:
         instance = replace(instance, labels=None)
     arguments: dict[str, Any] = {"schedule": Constant(0.5), "parameters": {"epsilon": 0.1}, "horizon": 4.0}
+    arguments["backend"] = "numpy"
     arguments |= {name: value for name, value in change.items() if name != "labels"}
     with pytest.raises(InputError) as caught:
         solve(LOGISTIC, instance, **arguments)
@@ -501,4 +522,4 @@ def test_progress_is_told_and_other_backends_are_refused() -> None:
 def test_an_integration_that_cannot_go_on_says_so() -> None:
     instance = two_classes(4)
     with pytest.raises(BackendError, match="the integrator stopped at t = "):
-        solve(LEAST_SQUARES, instance, Constant(0.5), {"sigma": 0.5, "tau": 1e9}, horizon=1e3)
+        solve(LEAST_SQUARES, instance, Constant(0.5), {"sigma": 0.5, "tau": 1e9}, horizon=1e3, backend="numpy")
