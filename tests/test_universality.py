@@ -79,7 +79,7 @@ def test_universality_holds_in_a_lift_to_a_thousand_features_as_well_as_the_docu
     print(table.text())
     for row in table.rows:
         risk, lifted = str(row["statistic"]).endswith("risk"), str(row["data"]).startswith("lift")
-        if risk and lifted:
+        if risk and lifted:  # measured: 2.3, 8.8 and 3.7
             assert float(row["Gaussian off by, %"]) < 4, table.text()
             assert float(row["real off by, %"]) < 12, table.text()
             assert float(row["learnt off by, %"]) < 5, table.text()
