@@ -288,7 +288,7 @@ def test_two_classes_that_do_not_commute_agree_with_an_independent_integration()
 
 
 def test_two_classes_that_do_not_commute_agree_with_sgd() -> None:
-    """Within four standard errors (false alarms: 1e-3 over the 24 numbers) and a bias of 1/d of each statistic."""
+    """Within four standard errors (false alarms: 1e-3 over the 15 numbers) and a bias of 1/d of each statistic."""
     instance, times = two_classes(40, start_norm=1.0), [1.0, 4.0, 8.0]
     setting: Any = (Constant(0.7), {"epsilon": 0.3})
     limit = solve(LOGISTIC, instance, *setting, times=times)
@@ -497,7 +497,7 @@ def test_a_run_is_a_function_of_seed_and_index_alone() -> None:
 
 
 def test_dense_sgd_is_diagonal_sgd_in_law() -> None:
-    """Means over 400 runs agree within five standard errors (false alarms: 1e-5 over the 14 numbers)."""
+    """Means over 400 runs agree within five standard errors (false alarms: 1e-5 over the 12 numbers)."""
     diagonal, dense = (
         simulate(ADVERSARIAL, e, Constant(0.8), {"epsilon": 0.3, "sigma": 0.5}, times=[1.0, 5.0], runs=400)
         for e in commuting()
