@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from sgdlimit.codegen.library.problem import Status
 from sgdlimit.derive.errors import BackendError, Diverged, NoLearningRate
 from sgdlimit.derive.model import Greedy, LineSearch, Model, Polyak, StepSize
+from sgdlimit.runtime.dense import DenseInstance
+from sgdlimit.runtime.dense_solver import solve_dense
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel, Statistics, load_kernel
 from sgdlimit.runtime.minimiser import Optimum, optimum
@@ -25,7 +27,7 @@ DEFAULT_TIMES = 201
 
 def solve(
     model: Model,
-    instance: Instance,
+    instance: Instance | DenseInstance,
     schedule: StepSize,
     parameters: Parameters | None = None,
     horizon: float | None = None,
@@ -44,8 +46,9 @@ def solve(
     Parameters
     ----------
     model : Model
-    instance : Instance
-        Of any dimension, infinite too.
+    instance : Instance or DenseInstance
+        Of any dimension, infinite too. A dense one is integrated by NumPy and BLAS, a product of matrices for each
+        right-hand side; ``backend`` says who evaluates the coefficients.
     schedule : StepSize
         The learning rate γ; the step of SGD is ``γ/d``. One that depends on the state follows the limit's.
     parameters : mapping of str to float or sequence of K floats
@@ -64,7 +67,7 @@ def solve(
     start : State, optional
         Where to start (``trajectory.final`` of another solve) instead of at the instance's start at time 0.
     modes : bool
-        Keep ``x_j`` and ``v_j`` at all times.
+        Keep ``x_j`` and ``v_j`` at all times (of a dense instance: mean and variance of every coordinate).
     kernel : Kernel, optional
         One already loaded.
     reference : Optimum, optional
@@ -98,6 +101,20 @@ def solve(
     0.041667
     """
     given = dict(parameters or {})
+    if isinstance(instance, DenseInstance):
+        return solve_dense(
+            model,
+            instance,
+            schedule,
+            given,
+            output_times(horizon, times, DEFAULT_TIMES, 0.0 if start is None else start.time),
+            rtol=rtol,
+            backend=backend,
+            statistics=statistics,
+            start=start,
+            modes=modes,
+            kernel=kernel,
+        )
     if kernel is None:
         kernel = load_kernel(model, statistics=statistics, schedule=schedule, backend=backend)
     best = optimum_for(model, instance, schedule, given, kernel) if reference is None else reference
