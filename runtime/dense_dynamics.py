@@ -7,7 +7,6 @@ NumPy's and BLAS's. A right-hand side is one product of matrices, ``H V``, and a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,8 +83,30 @@ class Flow:
         return float(displacement @ self.drift + np.trace(self.product))
 
 
-LearningRate = Callable[[float, Callable[[], Flow]], float]
-"""γ at a time, given what computes the flow there: a constant or a schedule does not ask for it."""
+@dataclass(frozen=True)
+class Slope:
+    """The same of an iterate, whose score law is exact: there ``x = X`` and ``V = 0``.
+
+    Parameters
+    ----------
+    drift : array [d]
+        ``h + H X``.
+    risk_noise, noise_rate : float
+        As of :class:`Flow`, from traces of products of covariances.
+    """
+
+    drift: Array
+    risk_noise: float
+    noise_rate: float
+
+    @property
+    def risk_descent(self) -> float:
+        """``S``: ``‖h + HX‖²``."""
+        return float(self.drift @ self.drift)
+
+    def distance_descent(self, displacement: Array) -> float:
+        """``⟨X − X°, h + HX⟩``."""
+        return float(displacement @ self.drift)
 
 
 @dataclass(frozen=True)
@@ -109,6 +130,7 @@ class DenseDynamics:
     labels: Array
     teacher_images: Array  # [K, d]: C_i X*
     flat: Array  # [K, d²]: a view of the covariances
+    traces_of_products: Array  # [1 + K, K]: tr C_k, then tr C_i C_k
 
     @classmethod
     def of(cls, kernel: Kernel, instance: DenseInstance, parameters: Array) -> DenseDynamics:
@@ -117,7 +139,9 @@ class DenseDynamics:
         labels = np.zeros(instance.classes) if instance.labels is None else instance.labels
         images = instance.covariances @ teacher
         flat = instance.covariances.reshape(instance.classes, -1)
-        return cls(kernel, instance, np.ascontiguousarray(parameters), teacher, labels, images, flat)
+        single = np.trace(instance.covariances, axis1=1, axis2=2)
+        traces = np.vstack([single, flat @ flat.T])
+        return cls(kernel, instance, np.ascontiguousarray(parameters), teacher, labels, images, flat, traces)
 
     @property
     def tau(self) -> float:
@@ -130,14 +154,16 @@ class DenseDynamics:
 
     def summary(self, e: Array, V: Array) -> Summary:
         """Of a state. Sums of terms of one sign wherever a difference would cancel (§2.4)."""
+        return self._summary(e, float(np.trace(V)), self.traces(V))
+
+    def _summary(self, e: Array, trace: float = 0.0, spread: Array | float = 0.0) -> Summary:
+        """``spread`` is ``tr(C_i V)`` of each class."""
         instance, teacher = self.instance, self.teacher
         x = teacher + e
-        trace = float(np.trace(V))
         Q_star = instance.teacher_variances
         safe = np.where(Q_star > 0, Q_star, 1.0)
         beta = np.where(Q_star > 0, self.teacher_images @ x / safe, 0.0)
         beta1 = np.where(Q_star > 0, self.teacher_images @ e / safe, -1.0)
-        spread = self.traces(V)
 
         def quadratic(C: Array, w: Array) -> float:
             return max(float(w @ (C @ w)), 0.0)
@@ -177,22 +203,42 @@ class DenseDynamics:
 
     def flow(self, e: Array, V: Array) -> Flow:
         """What moves the iterate at a state."""
-        instance, p, d = self.instance, self.instance.probabilities, len(e)
-        summary = self.summary(e, V)
+        p, d = self.instance.probabilities, len(e)
+        of, shrinkage = self._at(self.summary(e, V))
+        hessian, noise = (np.array([p * of["B"], p * of["I"]]) @ self.flat).reshape(2, d, d)
+        hessian[np.diag_indices(d)] += shrinkage
+        return Flow(self._offset(of, shrinkage) + hessian @ e, hessian, hessian @ V, noise)
+
+    def slope(self, e: Array) -> Slope:
+        """What step sizes ask about an iterate: no matrix is formed."""
+        p, d = self.instance.probabilities, len(e)
+        of, shrinkage = self._at(self._summary(e))
+        drift = self._offset(of, shrinkage) + shrinkage * e
+        for weight, C in zip(p * of["B"], self.instance.covariances, strict=True):
+            drift += weight * (C @ e)
+        traces = self.traces_of_products @ (p * of["I"])  # of Σ p I C, then of C_i Σ p I C
+        of_hessian = shrinkage * traces[0] + (p * of["B"]) @ traces[1:]
+        return Slope(drift, float(of_hessian) / (2 * d), float(traces[0]) / d)
+
+    def _at(self, summary: Summary) -> tuple[dict[str, Array], float]:
+        """Coefficients, and ``F/n + τ``."""
         of = self.coefficients(summary)
         shrinkage = self.tau
         if summary.norm2 > 0:  # F x/n := 0 at n = 0
-            shrinkage += float(p @ of["F"]) / math.sqrt(summary.norm2)
-        hessian, noise = (np.array([p * of["B"], p * of["I"]]) @ self.flat).reshape(2, d, d)
-        hessian[np.diag_indices(d)] += shrinkage
-        # around the teacher, where B + D is one coefficient (§3.3)
-        offset = (p * of["A"]) @ instance.means + (p * (of["B"] + of["D"])) @ self.teacher_images
-        drift = offset + shrinkage * self.teacher + hessian @ e
-        return Flow(drift, hessian, hessian @ V, noise)
+            shrinkage += float(self.instance.probabilities @ of["F"]) / math.sqrt(summary.norm2)
+        return of, shrinkage
 
-    def statistics(self, time: float, summary: Summary, gamma: float) -> Array:
-        """The kernel's statistics, in its order, at a state of this summary."""
-        problem = stand_in(summary, self.instance.probabilities, self.labels, self.parameters, time, gamma)
+    def _offset(self, of: dict[str, Array], shrinkage: float) -> Array:
+        """``h + H X*``: around the teacher, where ``B + D`` is one coefficient (§3.3)."""
+        p = self.instance.probabilities
+        drift: Array = (p * of["A"]) @ self.instance.means + (p * (of["B"] + of["D"])) @ self.teacher_images
+        return drift + shrinkage * self.teacher
+
+    def statistics(self, time: float, summary: Summary, gamma: float, from_optimum: float | None = None) -> Array:
+        """The kernel's statistics, in its order, at a state of this summary, its mean ``‖x − X°‖`` from the optimum."""
+        problem = stand_in(
+            summary, self.instance.probabilities, self.labels, self.parameters, time, gamma, from_optimum
+        )
         return np.asarray(self.kernel.solve(problem).statistics[0, 0])
 
 
@@ -201,12 +247,19 @@ _TINY = 2.0**-200
 
 
 def stand_in(
-    summary: Summary, probabilities: Array, labels: Array, parameters: Array, time: float, gamma: float
+    summary: Summary,
+    probabilities: Array,
+    labels: Array,
+    parameters: Array,
+    time: float,
+    gamma: float,
+    from_optimum: float | None = None,
 ) -> Problem:
     """A state of a few diagonal modes with the same summary, hence the same statistics.
 
     A kernel's statistics are functions of the summary alone, and it takes that from modes. Two modes hold the norms
-    and the overlap and have no variance of the data; then each class has three of its own, without a norm to speak of:
+    and the overlap and have no variance of the data, a third one is as far from the optimum as the mean is; then each
+    class has three of its own, without a norm to speak of:
     for ``m, m*``, for ``Q*, β`` and for ``Q⊥``.
 
     Examples
@@ -224,18 +277,21 @@ def stand_in(
     1.125
     """
     K = len(probabilities)
-    modes = 2 + 3 * K
+    modes = 3 + 3 * K
     teacher, mean, variance = np.zeros((3, modes))
     means, eigenvalues = np.zeros((2, K, modes))
     teacher[0], mean[0] = summary.teacher_norm, summary.along
     mean[1], variance[1] = summary.across, max(summary.trace, 0.0)
     for i in range(K):
-        first, second, third = range(2 + 3 * i, 5 + 3 * i)
+        first, second, third = range(3 + 3 * i, 6 + 3 * i)
         root = math.sqrt(summary.Q_star[i])
         teacher[first], mean[first], means[i, first] = _TINY * summary.m_star[i], _TINY * summary.m[i], 1 / _TINY
         teacher[second], mean[second] = _TINY * root, _TINY * root * summary.beta[i]
         variance[third] = _TINY**2 * summary.Q_perp[i]
         eigenvalues[i, second] = eigenvalues[i, third] = 1 / _TINY**2
+    reference = None if from_optimum is None else mean.copy()
+    if reference is not None:
+        reference[2] = from_optimum  # where the mean is 0
     return Problem(
         dimension=math.inf,
         weights=np.full(modes, 1 / modes),
@@ -247,6 +303,7 @@ def stand_in(
         parameters=parameters[np.newaxis],
         start_mean=mean[np.newaxis],
         start_variance=variance[np.newaxis],
+        reference=reference,
         step_kind=int(StepKind.CONSTANT),
         step_arguments=np.array([[gamma]]),
         start_time=time,

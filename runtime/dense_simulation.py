@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Protocol
 
@@ -16,15 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgdlimit.codegen.library.problem import CLASS_SUMMARY, SUMMARY, summary_size
-from sgdlimit.derive.errors import Diverged, InputError
-from sgdlimit.derive.model import Model, StepSize
+from sgdlimit.derive.errors import Diverged, InputError, NoLearningRate
+from sgdlimit.derive.model import AdaGradNorm, Model, StepSize
 from sgdlimit.runtime.dense import DenseInstance
-from sgdlimit.runtime.dense_dynamics import Flow
-from sgdlimit.runtime.dense_solver import learning_rate
+from sgdlimit.runtime.dense_dynamics import DenseDynamics
+from sgdlimit.runtime.dense_steps import LearningRate, Place, check_followed, learning_rate
 from sgdlimit.runtime.ensemble import Ensemble
 from sgdlimit.runtime.kernel import Kernel, NumpyKernel, Statistics, load_kernel
+from sgdlimit.runtime.minimiser import Optimum, excess_risk
 from sgdlimit.runtime.problem import check_parameters, check_start, check_target, check_values
-from sgdlimit.runtime.step_sizes import Parameters, step_arguments
+from sgdlimit.runtime.solver import followed, optimum_for
+from sgdlimit.runtime.step_sizes import Pace, Parameters, Table, follows_state
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.intp]
@@ -101,8 +104,10 @@ class Descent:
     start, teacher : array [d]
     labels : array [K]
     parameters : array [P, K]
-    learning_rate : callable
-        γ at a time.
+    learning_rates : callable
+        γ of each run ``[runs]``, of the time, the iterates ``[runs, d]`` and the sums ``[runs]`` of ``‖∇‖²/d²`` so far.
+    accumulates : bool
+        Whether those sums are kept: for AdaGrad-norm.
     seed : int
     """
 
@@ -112,7 +117,8 @@ class Descent:
     teacher: Array
     labels: Array
     parameters: Array
-    learning_rate: Callable[[float], float]
+    learning_rates: Callable[[float, Array, Array], Array]
+    accumulates: bool
     seed: int
 
     def run(
@@ -130,6 +136,8 @@ class Descent:
         ------
         Diverged
             When a squared norm is not finite or beyond 10⁶ times its start (at least 1).
+        NoLearningRate
+            When a run has none that is the best.
         """
         d = len(self.start)
         together = max(1, _NUMBERS_AT_ONCE // (STEPS_AT_ONCE * d))
@@ -153,6 +161,7 @@ class Descent:
         x = np.empty((STEPS_AT_ONCE, R, d))
         classes = np.empty((STEPS_AT_ONCE, R), dtype=np.intp)
         xi, uniform, r_star = (np.empty((STEPS_AT_ONCE, R)) for _ in range(3))
+        gradient2 = np.zeros(R)  # the sum of ‖∇‖²/d² over the steps so far
         observed = []
         done = 0
         for stop in steps:
@@ -173,16 +182,26 @@ class Descent:
                 self._refuse_divergence(norm2, bound, runs, step / d)
                 n = np.sqrt(norm2)
                 d_r, d_n = self.gradients.gradient(r, n, y, of_class)
-                pace = self.learning_rate(step / d) / d
                 shrinkage = np.divide(d_n, n, out=np.zeros(R), where=n > 0) + self.gradients.ridge(of_class)
+                if self.accumulates:  # ∇ = d_r x + shrinkage X
+                    x2 = np.einsum("rn,rn->r", x[k], x[k])
+                    gradient2 += (d_r**2 * x2 + 2 * d_r * shrinkage * r + shrinkage**2 * norm2) / d**2
+                pace = self._paces(step / d, X, gradient2, runs) / d
                 X *= (1 - pace * shrinkage)[:, np.newaxis]
-                X -= (pace * np.broadcast_to(d_r, R))[:, np.newaxis] * x[k]
+                X -= (pace * d_r)[:, np.newaxis] * x[k]
             if advanced is not None:
                 advanced((stop - done) * R)
             done = stop
             self._refuse_divergence(np.einsum("rn,rn->r", X, X), bound, runs, stop / d)
-            observed.append(observe(X, np.full(R, self.learning_rate(stop / d))))
+            observed.append(observe(X, self._paces(stop / d, X, gradient2, runs)))
         return np.stack(observed, axis=1)
+
+    def _paces(self, time: float, X: Array, gradient2: Array, runs: Sequence[int]) -> Array:
+        found = self.learning_rates(time, X, gradient2)
+        missing = np.isnan(found)
+        if missing.any():
+            raise NoLearningRate(time, f"run {runs[int(np.argmax(missing))]}")
+        return found
 
     def _refuse_divergence(self, norm2: Array, bound: float, runs: Sequence[int], time: float) -> None:
         bad = ~(norm2 <= bound)
@@ -207,13 +226,30 @@ def simulate_dense(
     kernel: Kernel | None,
     progress: Progress | None,
     draws: int,
+    reference: Optimum | None,
 ) -> Ensemble:
     """What :func:`sgdlimit.runtime.simulator.simulate` does with a dense instance; arguments and errors are its."""
     from sgdlimit.runtime.scores import score_statistics
 
+    check_followed(schedule)
     steps = np.unique(np.floor(times * instance.dimension + 0.5)).astype(int)
+    horizon = float(steps[-1]) / instance.dimension
+    descent_kernel = _numpy_kernel(model, schedule, backend, kernel)
+    limit_kernel: Kernel = descent_kernel  # coefficients may be C's, gradients are NumPy's
+    if kernel is None and follows_state(schedule):
+        limit_kernel = load_kernel(model, schedule=schedule, backend=backend)
+    best = optimum_for(model, instance, schedule, parameters, limit_kernel) if reference is None else reference
+    optimum = None if best is None else best.x
     descent = dense_descent(
-        model, instance, schedule, parameters, float(times[-1]), backend=backend, kernel=kernel, seed=seed
+        model,
+        instance,
+        followed(model, instance, schedule, parameters, horizon, kernel=limit_kernel, reference=best),
+        parameters,
+        horizon,
+        kernel=descent_kernel,
+        coefficients=limit_kernel,
+        reference=optimum,
+        seed=seed,
     )
     total, done = int(steps[-1]) * runs, 0
 
@@ -224,7 +260,7 @@ def simulate_dense(
             progress(done, total)
 
     indices = range(first_run, first_run + runs)
-    summaries = descent.run(steps.tolist(), indices, lambda X, rates: summarise(instance, X, rates), advanced)
+    summaries = descent.run(steps.tolist(), indices, lambda X, rates: summarise(instance, X, rates, optimum), advanced)
     values = score_statistics(
         model,
         instance,
@@ -237,55 +273,96 @@ def simulate_dense(
         threads=threads,
     )
     values["learning_rate"] = summaries[..., SUMMARY.index("learning_rate")]
+    if best is not None:
+        values["optimum_distance2"] = summaries[..., SUMMARY.index("reference_distance2")]
+        values["excess_risk"] = excess_risk(values, parameters, best)
     return Ensemble(steps / instance.dimension, values, seed, model, instance, schedule, parameters, "numpy")
 
 
 def dense_descent(
     model: Model,
     instance: DenseInstance,
-    schedule: StepSize,
+    pace: Pace,
     parameters: Parameters,
     horizon: float,
     *,
-    backend: str = "auto",
-    kernel: Kernel | None = None,
+    kernel: NumpyKernel | None = None,
+    coefficients: Kernel | None = None,
+    reference: Array | None = None,
     stream: Stream | None = None,
     seed: int = 0,
 ) -> Descent:
     """SGD on the instance's mixture, or on another stream with the same classes; everything checked.
+
+    Parameters
+    ----------
+    model : Model
+    instance : DenseInstance
+    pace : StepSize or Table
+        One that depends on the state follows each iterate's own.
+    parameters : mapping of str to float or sequence of K floats
+    horizon : float
+    kernel : NumpyKernel, optional
+        Whose gradients are followed.
+    coefficients : Kernel, optional
+        What a learning rate that depends on the state is computed with; ``kernel`` unless given.
+    reference : array [d], optional
+        ``X°``, for Polyak's learning rate.
+    stream : Stream, optional
+    seed : int
 
     Raises
     ------
     InputError
         Names what cannot be.
     """
-    if backend == "c" or not (kernel is None or isinstance(kernel, NumpyKernel)):
-        raise InputError(
-            "backend", "dense instances are simulated by NumPy and BLAS, there is no C for them", "leave it out"
-        )
     if kernel is None:
-        kernel = load_kernel(model, schedule=schedule, backend="numpy")
-    assert isinstance(kernel, NumpyKernel)
+        kernel = _numpy_kernel(model, None if isinstance(pace, Table) else pace, "numpy", None)
     check_target(model, instance)
     values = check_parameters(kernel, model, instance.classes, parameters)
     check_values(model, instance, parameters)
     check_start(model, instance, parameters)
-    step_arguments(kernel.descents, schedule, parameters, horizon)
-    rule = learning_rate(schedule, parameters)
+    dynamics = DenseDynamics.of(kernel if coefficients is None else coefficients, instance, values)
+    rule = learning_rate(pace, parameters, dynamics.teacher, reference, horizon)
     return Descent(
         gradients=kernel.module,
         stream=GaussianStream.of(instance) if stream is None else stream,
         start=instance.start,
-        teacher=np.zeros(instance.dimension) if instance.teacher is None else instance.teacher,
-        labels=np.zeros(instance.classes) if instance.labels is None else instance.labels,
+        teacher=dynamics.teacher,
+        labels=dynamics.labels,
         parameters=values,
-        learning_rate=lambda t: rule(t, _no_flow),
+        learning_rates=_of_iterates(rule, dynamics) if follows_state(pace) else _of_time(rule, dynamics),
+        accumulates=isinstance(pace, AdaGradNorm),
         seed=seed,
     )
 
 
-def _no_flow() -> Flow:
-    raise InputError("schedule", "this learning rate depends on the limit's state", "give Constant or Schedule")
+def _numpy_kernel(model: Model, schedule: StepSize | None, backend: str, kernel: Kernel | None) -> NumpyKernel:
+    if backend == "c" or not (kernel is None or isinstance(kernel, NumpyKernel)):
+        raise InputError(
+            "backend", "dense instances are simulated by NumPy and BLAS, there is no C for them", "leave it out"
+        )
+    found = load_kernel(model, schedule=schedule, backend="numpy") if kernel is None else kernel
+    assert isinstance(found, NumpyKernel)
+    return found
+
+
+def _of_time(rule: LearningRate, dynamics: DenseDynamics) -> Callable[[float, Array, Array], Array]:
+    nowhere = Place(dynamics.teacher, 0.0, lambda: dynamics.slope(dynamics.teacher))  # not asked for
+    return lambda time, iterates, gradient2: np.full(len(iterates), rule(time, nowhere))
+
+
+def _of_iterates(rule: LearningRate, dynamics: DenseDynamics) -> Callable[[float, Array, Array], Array]:
+    """Of each iterate's own state: its score law is exact."""
+
+    def rates(time: float, iterates: Array, gradient2: Array) -> Array:
+        displaced = iterates - dynamics.teacher
+        places = [
+            Place(e, float(sum_), partial(dynamics.slope, e)) for e, sum_ in zip(displaced, gradient2, strict=True)
+        ]
+        return np.array([rule(time, place) for place in places])
+
+    return rates
 
 
 def summarise(instance: DenseInstance, iterates: Array, learning_rates: Array, reference: Array | None = None) -> Array:

@@ -19,9 +19,9 @@ from sgdlimit.runtime.dense_simulation import simulate_dense
 from sgdlimit.runtime.ensemble import Ensemble
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel, Statistics, load_kernel
-from sgdlimit.runtime.minimiser import Optimum
+from sgdlimit.runtime.minimiser import Optimum, excess_risk
 from sgdlimit.runtime.problem import build_problem, check_counts, output_times
-from sgdlimit.runtime.solver import excess_risk, followed, optimum_for
+from sgdlimit.runtime.solver import followed, optimum_for
 from sgdlimit.runtime.step_sizes import Parameters
 
 Array = NDArray[np.float64]
@@ -134,6 +134,7 @@ def simulate(
             kernel=kernel,
             progress=progress,
             draws=draws,
+            reference=reference,
         )
     if kernel is None:
         kernel = load_kernel(model, statistics=statistics, schedule=schedule, backend=backend)

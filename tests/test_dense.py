@@ -39,7 +39,7 @@ LOGISTIC = CASES["adversarial logistic, labels"].model
 needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler")
 
 
-@pytest.mark.parametrize("module", ["dense", "dense_dynamics", "dense_solver", "dense_simulation"])
+@pytest.mark.parametrize("module", ["dense", "dense_dynamics", "dense_simulation", "dense_steps"])
 def test_docstrings_run(module: str) -> None:
     assert doctest.testmod(importlib.import_module(f"sgdlimit.runtime.{module}")).failed == 0
 
