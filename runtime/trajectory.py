@@ -101,6 +101,6 @@ def available(
     names: tuple[str, ...], instance: Instance | DenseInstance, has_optimum: bool = False
 ) -> list[tuple[int, str]]:
     """Index and name of the statistics that there are: those of the teacher, of the optimum, only with one."""
-    absent = () if instance.teacher is not None else TEACHER_STATISTICS
+    absent: tuple[str, ...] = () if instance.teacher is not None else TEACHER_STATISTICS
     absent += () if has_optimum else OPTIMUM_STATISTICS
     return [(index, name) for index, name in enumerate(names) if name not in absent]

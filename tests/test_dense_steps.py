@@ -17,7 +17,6 @@ from test_dense import (
     LOGISTIC,
     commuting,
     covariance,
-    needs_compiler,
     rotation,
     two_classes,
 )
