@@ -60,16 +60,15 @@ static double norm_of(const sgdlimit_problem *p, const double *x, const double *
   return sqrt(norm2);
 }
 
-static coefficients of_class(const sgdlimit_problem *p, int64_t iterate, int64_t i, double n, const double *x,
+static coefficients of_class(const sgdlimit_problem *p, int64_t iterate, int64_t i, double n, const double *e,
                              const double *v) {
   const int64_t N = p->modes, K = p->classes;
   const double *par = p->parameters + iterate * PARAMETERS * K + i;
   const double *lambda = p->eigenvalues + i * N, *mu = p->means + i * N;
   double s2 = par[SIGMA * K] * par[SIGMA * K], m = -p->labels[i];
   for (int64_t j = 0; j < N; j++) {
-    const double e = x[j] - p->teacher[j];
-    s2 += lambda[j] * (e * e + v[j]);
-    m += mu[j] * e;
+    s2 += lambda[j] * (e[j] * e[j] + v[j]);
+    m += mu[j] * e[j];
   }
   const double s = sqrt(s2), kappa = par[EPSILON * K] * n, a = sqrt(2 / 3.14159265358979324);
   const double bell = s2 != 0 ? exp(-m * m / (2 * s2)) : 0;
@@ -86,11 +85,10 @@ static coefficients of_class(const sgdlimit_problem *p, int64_t iterate, int64_t
 
 static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x,
                   const double *e, const double *v, double *offset, double *slope, double *noise) {
-  (void)e;
   const double n = norm_of(p, x, v);
   for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;
   for (int64_t i = 0; i < p->classes; i++) {
-    const coefficients c = of_class(p, iterate, i, n, x, v);
+    const coefficients c = of_class(p, iterate, i, n, e, v);
     const double q = exp2(k[i]), tau = p->parameters[(iterate * PARAMETERS + TAU) * p->classes + i];
     const double pull = q * ((n > 0 ? c.F / n : 0) + tau);
     const double *lambda = p->eigenvalues + i * p->modes, *mu = p->means + i * p->modes;
@@ -135,18 +133,17 @@ static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_
 }
 
 static void statistics(const sgdlimit_problem *p, const double *k, int64_t iterate, double gamma, const double *x,
-                       const double *deviation, const double *v, double *out) {
-  (void)gamma, (void)deviation;
+                       const double *e, const double *v, double *out) {
+  (void)gamma;
   const double n = norm_of(p, x, v);
   double distance2 = 0, overlap = 0, teacher2 = 0;
   for (int64_t j = 0; j < p->modes; j++) {
-    const double e = x[j] - p->teacher[j];
-    distance2 += e * e + v[j];
+    distance2 += e[j] * e[j] + v[j];
     overlap += x[j] * p->teacher[j];
     teacher2 += p->teacher[j] * p->teacher[j];
   }
   out[0] = 0;
-  for (int64_t i = 0; i < p->classes; i++) out[0] += exp2(k[i]) * of_class(p, iterate, i, n, x, v).R;
+  for (int64_t i = 0; i < p->classes; i++) out[0] += exp2(k[i]) * of_class(p, iterate, i, n, e, v).R;
   out[1] = n * n;
   out[2] = distance2;
   out[3] = overlap / (n * sqrt(teacher2));
@@ -213,9 +210,8 @@ def source(*parts: str) -> str:
 # --------------------------------------------------------------------------------- the loss, in NumPy
 
 
-def coefficients(p: Problem, m: int, x: Array, v: Array) -> tuple[Any, ...]:
+def coefficients(p: Problem, m: int, x: Array, e: Array, v: Array) -> tuple[Any, ...]:
     sigma, epsilon, _ = p.parameters[m]
-    e = x - p.teacher
     n = np.sqrt(x @ x + v.sum())
     s2 = sigma**2 + p.eigenvalues @ (e * e + v)
     mean = p.means @ e - p.labels
@@ -233,7 +229,7 @@ def constants(p: Problem) -> Array:
 
 
 def rates(p: Problem, k: Array, m: int, x: Array, e: Array, v: Array) -> tuple[Array, Array, Array]:
-    n, _, A, B, F, I = coefficients(p, m, x, v)
+    n, _, A, B, F, I = coefficients(p, m, x, e, v)
     q = 2**k
     pull = q @ ((F / n if n > 0 else 0 * F) + p.parameters[m, 2])
     offset = -(q * A) @ p.means - pull * p.teacher
@@ -258,7 +254,7 @@ def learning_rate(p: Problem, k: Array, m: int, t: float, at: Point | None) -> f
 
 
 def statistics(p: Problem, k: Array, m: int, gamma: float, x: Array, e: Array, v: Array) -> Array:
-    n, R, *_ = coefficients(p, m, x, v)
+    n, R, *_ = coefficients(p, m, x, e, v)
     return np.array([2**k @ R, n * n, e @ e + v.sum(), x @ p.teacher / (n * np.linalg.norm(p.teacher))])
 
 
@@ -496,10 +492,11 @@ def test_c_and_numpy_agree(p: Problem, solve_c: Compiled) -> None:
     c, python = solve_c(p, modes=True), solve_numpy(p, modes=True)
     assert c.outcome.status == python.outcome.status == Status.OK
     assert c.outcome == python.outcome
-    np.testing.assert_allclose(c.statistics, python.statistics, rtol=1e-11)
+    # The same steps; where stability limits them, their lengths follow an estimate that is rounding for the most part.
+    np.testing.assert_allclose(c.statistics, python.statistics, rtol=0.01 * p.rtol)
     # Single modes are known to rtol of the sums over modes, and show it where stability limits steps.
     for found, expected in zip(c[1:-1], python[1:-1], strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
+        np.testing.assert_allclose(found, expected, rtol=0.01 * p.rtol, atol=0.01 * p.rtol)
 
 
 # --------------------------------------------------------------------------------- right answers
@@ -599,7 +596,7 @@ def test_leaving_zero_is_right_from_the_first_moment(p: Problem, solve: Solve) -
     times = np.array([0, 1e-16, 1e-13, 1e-10, 1e-7, 1e-4, 1e-2])
     found = solve(replace(p, times=times))
     x = v = np.zeros(p.modes)
-    rate = p.step_arguments[0, 0] ** 2 * rates(p, constants(p), 0, x, v)[2].sum()
+    rate = p.step_arguments[0, 0] ** 2 * rates(p, constants(p), 0, x, x - p.teacher, v)[2].sum()
     norm2 = found.statistics[0, 1:, NORM2]
     assert found.statistics[0, 0, NORM2] == 0
     # n² = rate · t · (1 + O(√t))
@@ -857,8 +854,8 @@ def test_statistics_are_those_of_the_state(solve: Solve) -> None:
     assert found.variance is not None
     with np.errstate(invalid="ignore"):
         expected = [
-            statistics(p, constants(p), 0, t, x, v)
-            for t, x, v in zip(p.times, found.mean[0], found.variance[0], strict=True)
+            statistics(p, constants(p), 0, math.nan, x, x - p.teacher, v)
+            for x, v in zip(found.mean[0], found.variance[0], strict=True)
         ]
     assert found.statistics.shape == (1, len(p.times), len(STATISTICS))
     np.testing.assert_allclose(found.statistics[0], expected, rtol=1e-12)

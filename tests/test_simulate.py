@@ -34,7 +34,7 @@ def test_a_run_is_a_function_of_seed_and_index_alone(backend: str) -> None:
     for name in one.names:
         assert np.array_equal(one[name], two[name])
         assert np.array_equal(one[name][5:], later[name])
-        assert np.array_equal(one[name], other[name]) == (name == "learning_rate")  # the same constant in every run
+        assert np.array_equal(one[name], other[name]) == (name == "learning_rate")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

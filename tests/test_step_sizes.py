@@ -267,26 +267,11 @@ def test_polyak_is_the_inverse_mean_eigenvalue_for_noiseless_least_squares(low: 
     assert (np.diff(found["distance2"]) < 0).all()
 
 
-def limiting_line_search(low: float, high: float) -> float:
-    """Line search's limit for noiseless least squares with two eigenvalues of equal weight (docs/theory.md §4).
-
-    The squared deviations ``P_i = e_i² + v_i`` obey ``dP_i/dt = −2 γ λ_i P_i + γ² λ_i (λ·P)/2`` with
-    ``γ = (λ²·P)/(mean(λ²) λ·P)``: in the end both decay at one rate, at a share of the modes that a root gives.
-    """
-    from scipy.optimize import brentq
-
-    lam = np.array([low, high])
-    mean2 = (lam**2).mean()
-
-    def growth(share: float) -> tuple[float, float]:
-        """Rates of ln P of both modes, at P = (1 − share, share)."""
-        P = np.array([1 - share, share])
-        gamma = (lam**2 @ P) / (mean2 * (lam @ P))
-        rates = -2 * gamma * lam + gamma**2 * lam * (lam @ P) / (2 * P)
-        return float(rates[1] - rates[0]), float(gamma)
-
-    share = brentq(lambda s: growth(s)[0], 1e-12, 1 - 1e-12, xtol=1e-15, rtol=1e-14)
-    return growth(share)[1]
+def limiting_line_search(a: float, b: float) -> float:
+    """Line search's limit for noiseless least squares with two eigenvalues of equal weight (docs/theory.md §4)."""
+    c, T = (b - a) * (a**2 + b**2), b**3 + 2 * a**2 * b - a**3
+    share = (T - math.sqrt(T**2 - 4 * c * a * b**2)) / (2 * c)
+    return 2 * (a + (b - a) * share) / (a**2 + b**2)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
