@@ -41,7 +41,7 @@ from sgdlimit.runtime.dense import DenseInstance
 from sgdlimit.runtime.dense_dynamics import DenseDynamics
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import load_kernel
-from sgdlimit.runtime.minimiser import optimum
+from sgdlimit.runtime.minimiser import optimum, risk_of
 from sgdlimit.runtime.rest import rest_point
 from sgdlimit.runtime.simulator import simulate
 from sgdlimit.runtime.solver import StandsStillWarning, solve
@@ -251,6 +251,22 @@ def test_the_optimum_is_the_diagonal_one_where_covariances_commute(setting: str,
     assert dense.effective_ridge == pytest.approx(diagonal.effective_ridge, rel=1e-7)
     assert dense.critical_epsilon == pytest.approx(diagonal.critical_epsilon, rel=1e-9)
     assert dense.x == pytest.approx(R @ diagonal.x, abs=1e-7 * (1 + float(np.linalg.norm(diagonal.x))))
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_newton_step_is_the_diagonal_one_where_covariances_commute(setting: str) -> None:
+    """A wrong curvature would still converge, in more steps."""
+    model, parameters = SETTINGS[setting]
+    *instances, R = pair()
+    kernel = load_kernel(model, backend="numpy")
+    diagonal, dense = (risk_of(kernel, model, instance, parameters) for instance in instances)
+    start = instances[0].start
+    one, other = diagonal.evaluate(diagonal.at(start)), dense.evaluate(dense.at(R @ start))
+    assert other.gradient == pytest.approx(R @ one.gradient, abs=1e-12)
+    step, positive = diagonal.newton(one)
+    assert dense.newton(other)[0] == pytest.approx(R @ step, abs=1e-7 * float(np.linalg.norm(step)))
+    assert positive
+    assert dense.newton(other)[1]
 
 
 def test_the_optimum_of_covariances_that_do_not_commute_is_that_of_brute_force() -> None:
