@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         Schedule,
         Teacher,
     )
+    from sgdlimit.runtime.dense import DenseInstance
     from sgdlimit.runtime.ensemble import Ensemble
     from sgdlimit.runtime.instance import Instance
     from sgdlimit.runtime.kernel import NoCompilerWarning, load_kernel
@@ -67,6 +68,7 @@ __all__ = [
     "AdaGradNorm",
     "BackendError",
     "Constant",
+    "DenseInstance",
     "DerivationError",
     "Diverged",
     "Ensemble",
@@ -120,6 +122,7 @@ _MODULES = {
     "sgdlimit.derive.limit": "Limit",
     "sgdlimit.derive.model": "AdaGradNorm Constant Expectation Formula Greedy L2Adversary Labels "
     "LineSearch Loss Model Polyak RandomLabels Schedule Teacher",
+    "sgdlimit.runtime.dense": "DenseInstance",
     "sgdlimit.runtime.ensemble": "Ensemble",
     "sgdlimit.runtime.instance": "Instance",
     "sgdlimit.runtime.kernel": "NoCompilerWarning load_kernel",

@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 
-from benchmarks import building, memory, right_hand_sides, simulating, solving, starting
+from benchmarks import building, memory, right_hand_sides, simulating, solving, starting, universality
 from benchmarks.machine import describe
 from benchmarks.table import Table
 
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, tuple[Callable[[], Table], Callable[[], Table]]] = {
     "build": (building.measure, lambda: building.measure(names=(building.NEW_LOSS,))),
     "start": (starting.measure, lambda: starting.measure(rounds=2)),
     "memory": (memory.measure, lambda: memory.measure(horizons=(0.1, 1.0))),
+    "universality": (universality.measure, lambda: universality.measure(universality.QUICK, test_samples=20_000)),
 }
 """By name: at full size, and with ``--quick``."""
 

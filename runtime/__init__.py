@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sgdlimit.derive.model import AdaGradNorm, Constant, Greedy, LineSearch, Polyak, Schedule
+    from sgdlimit.runtime.dense import DenseInstance
     from sgdlimit.runtime.ensemble import Ensemble
     from sgdlimit.runtime.instance import Instance
     from sgdlimit.runtime.kernel import NoCompilerWarning, load_kernel
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "sgdlimit.derive.model": "AdaGradNorm Constant Greedy LineSearch Polyak Schedule",
+    "sgdlimit.runtime.dense": "DenseInstance",
     "sgdlimit.runtime.ensemble": "Ensemble",
     "sgdlimit.runtime.instance": "Instance",
     "sgdlimit.runtime.kernel": "NoCompilerWarning load_kernel",
@@ -41,6 +43,7 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names.s
 __all__ = [
     "AdaGradNorm",
     "Constant",
+    "DenseInstance",
     "Ensemble",
     "Greedy",
     "Instance",

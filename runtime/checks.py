@@ -93,8 +93,8 @@ def mixture_arrays(given: Mapping[str, ArrayLike | None]) -> dict[str, FloatArra
             arrays[name] = np.broadcast_to(array, (modes,)).copy()
 
     arrays.setdefault("weights", np.full(modes, 1 / modes))
-    _check_shares("probabilities", arrays["probabilities"], positive=True)
-    _check_shares("weights", arrays["weights"], positive=False)
+    check_shares("probabilities", arrays["probabilities"], positive=True)
+    check_shares("weights", arrays["weights"], positive=False)
     for i, j in np.argwhere(arrays["eigenvalues"] < 0):
         raise InstanceError(
             "eigenvalues",
@@ -110,7 +110,14 @@ def _fit(name: str, shape: tuple[int, ...], fits: bool, beside: tuple[str, tuple
         raise InstanceError(name, f"shape {shape} does not fit {other}")
 
 
-def _check_shares(name: str, shares: FloatArray, *, positive: bool) -> None:
+def check_shares(name: str, shares: FloatArray, *, positive: bool) -> None:
+    """Shares of a whole: at least 0, or above, and their sum is 1.
+
+    Raises
+    ------
+    InstanceError
+        Names the entry, or the sum.
+    """
     for j in np.flatnonzero(shares <= 0 if positive else shares < 0):
         raise InstanceError(name, f"entry [{j}] is {shares[j]:g}", f"each is {'above' if positive else 'at least'} 0")
     total = math.fsum(shares)

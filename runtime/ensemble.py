@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sgdlimit.derive.errors import InputError
 from sgdlimit.derive.model import Model, StepSize
+from sgdlimit.runtime.dense import DenseInstance
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.step_sizes import Parameters
 
@@ -40,7 +41,7 @@ class Ensemble:
     values: Mapping[str, Array]
     seed: int
     model: Model
-    instance: Instance
+    instance: Instance | DenseInstance
     schedule: StepSize
     parameters: Parameters
     backend: str

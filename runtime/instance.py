@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -38,6 +38,9 @@ from sgdlimit.runtime.spectra import (
     rational_shares,
     real_array,
 )
+
+if TYPE_CHECKING:
+    from sgdlimit.runtime.dense import DenseInstance
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -144,6 +147,12 @@ class Instance:
     def modes(self) -> int:
         """Number of modes N."""
         return len(self.start)
+
+    @property
+    def teacher_variances(self) -> FloatArray:
+        """``Q*`` of each class: the variance of the teacher's score; zeros without a teacher."""
+        teacher = np.zeros(self.modes) if self.teacher is None else self.teacher
+        return np.asarray(self.eigenvalues @ teacher**2)
 
     @property
     def is_finite(self) -> bool:
@@ -525,10 +534,11 @@ class Instance:
         labels: ArrayLike | None = None,
         teacher: ArrayLike | None = None,
         start: ArrayLike = 0.0,
-    ) -> Instance:
-        """Covariance matrices that commute, brought to their common eigenbasis.
+    ) -> Instance | DenseInstance:
+        """Covariance matrices, brought to their common eigenbasis if they commute.
 
-        Diagonal covariances keep their basis and order; otherwise the largest eigenvalues come first.
+        Diagonal covariances keep their basis and order; otherwise the largest eigenvalues come first. Covariances
+        that do not commute make a :class:`~sgdlimit.runtime.dense.DenseInstance`, in the basis that they are given in.
 
         Parameters
         ----------
@@ -543,11 +553,14 @@ class Instance:
         teacher, start : array_like [d], optional
             In the same basis as the covariances. Default: no teacher, start at 0.
 
+        Returns
+        -------
+        Instance or DenseInstance
+
         Raises
         ------
         InstanceError
-            If the covariances do not commute (dense instances are not available yet), are not symmetric or
-            have a negative eigenvalue.
+            If the covariances are not symmetric or have a negative eigenvalue.
 
         Examples
         --------
@@ -555,20 +568,24 @@ class Instance:
         >>> Instance.from_covariances([c, [[1, 0], [0, 1]]], means=[[1, 1], [-1, -1]]).eigenvalues.round(12)
         array([[3., 1.],
                [1., 1.]])
+        >>> Instance.from_covariances([c, [[1, 0], [0, 2]]], means=[[1, 1], [-1, -1]])
+        DenseInstance(classes=2, dimension=2, mean eigenvalues=[2, 1.5], |means|=[1.414, 1.414], |start|=0)
         """
-        matrices = real_array("covariances", covariances)
+        from sgdlimit.runtime.dense import DenseInstance, symmetric_matrices
+
+        matrices = symmetric_matrices(covariances)
         centres = real_array("means", means)
-        if matrices.ndim not in (2, 3) or not matrices.size or matrices.shape[-1] != matrices.shape[-2]:
-            raise InstanceError("covariances", f"shape {matrices.shape} is not one square matrix a class")
         if matrices.ndim == 2:
             given: list[ArrayLike] = [a for a in (probabilities, labels) if a is not None]
             count = centres.shape[0] if centres.ndim == 2 else max([1, *(np.size(a) for a in given)])
             matrices = np.broadcast_to(matrices, (count, *matrices.shape))
-        scales = np.abs(matrices).max(axis=(1, 2))
-        skew = np.abs(matrices - matrices.swapaxes(1, 2)).max(axis=(1, 2))
-        for i in np.flatnonzero(skew > 1e-12 * scales):
-            raise InstanceError(f"covariances[{i}]", f"is not symmetric, by up to {skew[i]:.3g}")
-        eigenvalues, basis = common_eigenbasis((matrices + matrices.swapaxes(1, 2)) / 2)
+        shares = np.full(len(matrices), 1 / len(matrices)) if probabilities is None else probabilities
+        common = common_eigenbasis(matrices)
+        if common is None:
+            return DenseInstance(
+                probabilities=shares, covariances=matrices, means=centres, labels=labels, teacher=teacher, start=start
+            )
+        eigenvalues, basis = common
         rotated = {"means": centres, "start": real_array("start", start)}
         if teacher is not None:
             rotated["teacher"] = real_array("teacher", teacher)
@@ -576,7 +593,6 @@ class Instance:
             if array.ndim and array.shape[-1] != basis.shape[0]:
                 raise InstanceError(name, f"shape {array.shape} does not fit covariances of shape {matrices.shape}")
             rotated[name] = array @ basis if array.ndim else array
-        shares = np.full(len(matrices), 1 / len(matrices)) if probabilities is None else probabilities
         return cls(
             probabilities=shares,
             eigenvalues=eigenvalues,
@@ -597,7 +613,7 @@ class Instance:
         components: int | None = None,
         center: bool = True,
         scale: bool = False,
-    ) -> Instance:
+    ) -> Instance | DenseInstance:
         """The Gaussian mixture with the class frequencies, class means and covariance of labelled data.
 
         The modes are the eigenvectors of the pooled within-class covariance, the largest eigenvalue first;
@@ -612,7 +628,9 @@ class Instance:
         start : array_like [features], optional
             Where SGD starts, in the basis of the features. Default: 0.
         pooled : bool
-            Give every class the pooled covariance (the default), or its own: those must commute.
+            Give every class the pooled covariance (the default), or its own: those make a
+            :class:`~sgdlimit.runtime.dense.DenseInstance`, in the basis of the pooled one's eigenvectors, unless they
+            commute.
         components : int, optional
             Keep only this many leading eigenvectors. Default: all, directions without variance too.
         center : bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,11 +13,13 @@ from sgdlimit.derive.errors import BackendError, NoMinimiser
 from sgdlimit.derive.expression import parse
 from sgdlimit.derive.model import Constant, Model
 from sgdlimit.runtime.convexity import convexity
+from sgdlimit.runtime.dense import DenseInstance
+from sgdlimit.runtime.dense_risk import DenseRisk
 from sgdlimit.runtime.evaluate import evaluate
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel, load_kernel
 from sgdlimit.runtime.newton import CONVERGED, ENOUGH, Minimum, RunsAway, falls_for_ever, minimise
-from sgdlimit.runtime.problem import build_problem
+from sgdlimit.runtime.problem import build_problem, check_parameters, check_target, check_values
 from sgdlimit.runtime.risk import Evaluation, Point, Risk, dot, norm
 from sgdlimit.runtime.step_sizes import Parameters
 
@@ -36,7 +38,7 @@ class Optimum:
     Parameters
     ----------
     x : array [N]
-        ``X°``; 0 in modes that the risk does not depend on.
+        ``X°``; 0 in modes, of a dense instance directions, that the risk does not depend on.
     adversarial_risk : float
         ``Σ p_i R_i`` there.
     objective : float
@@ -89,7 +91,7 @@ class Optimum:
 
 def optimum(
     model: Model,
-    instance: Instance,
+    instance: Instance | DenseInstance,
     parameters: Parameters | None = None,
     *,
     backend: str = "auto",
@@ -97,14 +99,15 @@ def optimum(
 ) -> Optimum:
     """Minimise the adversarial risk (``docs/theory.md`` §5).
 
-    Newton's method in all modes; the Hessian is diagonal but for a few directions. For a convex loss the answer is the
+    Newton's method in all modes; the Hessian is diagonal but for a few directions (of a dense instance it is a matrix,
+    whose eigenvalues a step takes). For a convex loss the answer is the
     minimiser, ``X° = 0`` and ``X° = X*`` recognised where the risk has a kink there; for another one it is the lowest
     of the stationary points that several starts lead to.
 
     Parameters
     ----------
     model : Model
-    instance : Instance
+    instance : Instance or DenseInstance
         Of any dimension; its start does not matter.
     parameters : mapping of str to float or sequence of K floats
         Values of the model's parameters; ``tau`` is 0 unless given.
@@ -141,8 +144,20 @@ def optimum(
     return find_optimum(risk_of(kernel, model, instance, given), is_convex(model, given))
 
 
-def risk_of(kernel: Kernel, model: Model, instance: Instance, parameters: Parameters) -> Risk:
+def excess_risk(values: Mapping[str, Array], parameters: Parameters, best: Optimum) -> Array:
+    """``ℛ − ℛ(X°)``, the ridge included, from curves of the adversarial risk and ``norm2``."""
+    tau = float(np.asarray(parameters.get("tau", 0.0)).max())
+    found: Array = values["adversarial_risk"] + tau / 2 * values["norm2"] - best.objective
+    return found
+
+
+def risk_of(kernel: Kernel, model: Model, instance: Instance | DenseInstance, parameters: Parameters) -> Risk:
     """ℛ of checked input."""
+    if isinstance(instance, DenseInstance):
+        check_target(model, instance)
+        values = check_parameters(kernel, model, instance.classes, parameters)
+        check_values(model, instance, parameters)
+        return DenseRisk(kernel, instance, values)
     one = np.ones(1)
     return Risk(
         kernel, build_problem(kernel, model, instance, Constant(1.0), parameters, one, start_mean=instance.start)

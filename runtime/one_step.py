@@ -162,7 +162,7 @@ def plain_sgd(
     problem: ScoreProblem, schedule: Pace, parameters: Parameters, steps: list[int], seed: int
 ) -> dict[int, Array]:
     """Iterates after given numbers of steps of one run, with brute-force gradients."""
-    instance, d = problem.instance, problem.instance.modes
+    instance, d = _mixture(problem), problem.instance.modes
     rng = np.random.default_rng([seed, 0])
     teacher = np.zeros(d) if instance.teacher is None else instance.teacher
     X, kept = np.array(instance.start), {}
@@ -191,6 +191,12 @@ def plain_sgd(
     return kept
 
 
+def _mixture(problem: ScoreProblem) -> Instance:
+    """The instance, of modes: a verification takes no other."""
+    assert isinstance(problem.instance, Instance)
+    return problem.instance
+
+
 def _loss(problem: ScoreProblem, i: int, y: Array) -> Callable[[Array], Array]:
     environment = problem.of_class(i)
     return lambda score: evaluate(problem.loss, {**environment, "r": score, "y": y})
@@ -198,7 +204,7 @@ def _loss(problem: ScoreProblem, i: int, y: Array) -> Callable[[Array], Array]:
 
 def _directions(problem: ScoreProblem, i: int, X: Array, rng: np.random.Generator) -> list[tuple[str, str, Array]]:
     """Directions as (kind, label, u): where the drift is, and where the noise is alone."""
-    instance = problem.instance
+    instance = _mixture(problem)
     teacher = instance.teacher if problem.model.has_teacher else None
     mean, eigenvalues = instance.means[i], instance.eigenvalues[i]
     chosen: list[tuple[str, str, Array]] = []
@@ -224,7 +230,7 @@ def _moments(problem: ScoreProblem, i: int, X: Array, gamma: float, rng: np.rand
     """Moments of a step given class ``i``, each the mean over lattices with independent shifts."""
     from scipy.special import ndtri
 
-    instance, d = problem.instance, len(X)
+    instance, d = _mixture(problem), len(X)
     teacher = np.zeros(d) if instance.teacher is None else instance.teacher
     directions = _directions(problem, i, X, rng)
     forms = np.stack([X, teacher, *(u for _, _, u in directions)], axis=1)

@@ -12,6 +12,7 @@ from sgdlimit.codegen.library.problem import Problem
 from sgdlimit.derive.errors import InputError, InstanceError, ParameterError
 from sgdlimit.derive.expression import names, parse
 from sgdlimit.derive.model import Labels, Model, RandomLabels, Teacher
+from sgdlimit.runtime.dense import DenseInstance
 from sgdlimit.runtime.evaluate import evaluate
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel
@@ -50,8 +51,7 @@ def build_problem(
     check_target(model, instance)
     values = check_parameters(kernel, model, instance.classes, parameters)
     check_values(model, instance, parameters)
-    if not (math.isfinite(rtol) and 1e-13 <= rtol <= 1e-2):
-        raise InputError("rtol", f"{rtol:g} is not between 1e-13 and 1e-2", "the default is 1e-8")
+    check_rtol(rtol)
     if start_mean is None:
         check_start(model, instance, parameters)
     kind, arguments = step_arguments(kernel.descents, schedule, parameters, float(times[-1]))
@@ -80,7 +80,19 @@ def build_problem(
     )
 
 
-def check_target(model: Model, instance: Instance) -> None:
+def check_rtol(rtol: float) -> None:
+    """A relative tolerance that doubles can meet.
+
+    Raises
+    ------
+    InputError
+        With the range.
+    """
+    if not (math.isfinite(rtol) and 1e-13 <= rtol <= 1e-2):
+        raise InputError("rtol", f"{rtol:g} is not between 1e-13 and 1e-2", "the default is 1e-8")
+
+
+def check_target(model: Model, instance: Instance | DenseInstance) -> None:
     """The instance has what the target is made of."""
     if isinstance(model.target, Labels):
         if instance.labels is None:
@@ -97,7 +109,7 @@ def check_target(model: Model, instance: Instance) -> None:
         )
 
 
-def check_values(model: Model, instance: Instance, parameters: Parameters) -> None:
+def check_values(model: Model, instance: Instance | DenseInstance, parameters: Parameters) -> None:
     """With numbers in place: the loss is a number at every label, and a probability between 0 and 1.
 
     Raises
@@ -134,7 +146,7 @@ def check_values(model: Model, instance: Instance, parameters: Parameters) -> No
             )
 
 
-def check_start(model: Model, instance: Instance, parameters: Parameters) -> None:
+def check_start(model: Model, instance: Instance | DenseInstance, parameters: Parameters) -> None:
     """Refuse ``X = 0`` where the loss has a kink at ``r = 0``: every score is there, and no gradient is defined.
 
     Raises

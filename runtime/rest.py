@@ -16,8 +16,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sgdlimit.derive.errors import BackendError, InputError, ParameterError
+from sgdlimit.derive.errors import BackendError, InputError, InstanceError, ParameterError
 from sgdlimit.derive.model import Constant, Model, StepSize
+from sgdlimit.runtime.dense import DenseInstance
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel, load_kernel
 from sgdlimit.runtime.minimiser import find_optimum, is_convex, risk_of
@@ -74,7 +75,7 @@ class RestPoint:
 
 def rest_point(
     model: Model,
-    instance: Instance,
+    instance: Instance | DenseInstance,
     schedule: StepSize,
     parameters: Parameters | None = None,
     *,
@@ -122,6 +123,12 @@ def rest_point(
     >>> round(rest.largest_stable_gamma, 6)
     2.0
     """
+    if isinstance(instance, DenseInstance):
+        raise InstanceError(
+            "instance",
+            "a rest point is found mode by mode, and covariances that do not commute have no common modes",
+            "solve to a long horizon",
+        )
     if not isinstance(schedule, Constant):
         raise InputError("schedule", f"{schedule!r} changes, and nothing rests", "give Constant(γ)")
     given = dict(parameters or {})

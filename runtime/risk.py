@@ -128,18 +128,26 @@ class Risk:
     """
 
     def __init__(self, kernel: Kernel, problem: Problem) -> None:
-        self.kernel = kernel
         self.active = (problem.eigenvalues != 0).any(axis=0) | (problem.means != 0).any(axis=0)
-        self.p: Array = problem.probabilities
         self.lam: Array = np.ascontiguousarray(problem.eigenvalues[:, self.active])
-        self.mu: Array = np.ascontiguousarray(problem.means[:, self.active])
         self.omega: Array = problem.weights[self.active]
-        self.labels: Array = problem.labels
-        self.parameters: Array = np.ascontiguousarray(problem.parameters[0].T)  # [K, P]
-        self.tau = float(problem.parameters[0, kernel.parameters.index("tau"), 0])
+        self._set_up(
+            kernel,
+            problem.probabilities,
+            np.ascontiguousarray(problem.means[:, self.active]),
+            problem.labels,
+            problem.teacher[self.active],
+            problem.parameters[0],
+        )
+
+    def _set_up(self, kernel: Kernel, p: Array, mu: Array, labels: Array, teacher: Array, parameters: Array) -> None:
+        """What does not depend on how the covariances are given; ``parameters`` [P, K]."""
+        self.kernel, self.p, self.mu, self.labels = kernel, p, mu, labels
+        self.parameters: Array = np.ascontiguousarray(parameters.T)  # [K, P]
+        self.tau = float(parameters[kernel.parameters.index("tau"), 0])
         self.has_teacher = bool({"Q_star", "m_star", "beta", "beta1"} & set(kernel.score))
-        self.teacher: Array = problem.teacher[self.active] if self.has_teacher else np.zeros(self.lam.shape[1])
-        self.lam_teacher: Array = self.lam * self.teacher
+        self.teacher: Array = teacher if self.has_teacher else np.zeros_like(teacher)
+        self.lam_teacher: Array = self.images(self.teacher)
         self.Q_star: Array = (self.lam_teacher * self.teacher).sum(axis=1)
         self.m_star: Array = (self.mu * self.teacher).sum(axis=1)
         self._typical = 0.0
@@ -147,6 +155,25 @@ class Risk:
         B = np.array([abs(c.B) for c in origin.coefficients])
         typical = origin.size + float(self.p * B @ _norms(self.lam_teacher))
         self._typical = typical if math.isfinite(typical) else 0.0
+
+    # ── Covariances ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def image(self, i: int, w: Array) -> Array:
+        """``C_i w``."""
+        found: Array = self.lam[i] * w
+        return found
+
+    def images(self, w: Array) -> Array:
+        """``C_i w`` of every class, [K, N]."""
+        return np.array([self.image(i, w) for i in range(self.classes)])
+
+    def mean_eigenvalue(self) -> float:
+        """Of all classes."""
+        return float(np.mean(self.p @ self.lam))
+
+    def spread(self, i: int, variance: Array) -> float:
+        """``tr(C_i V)``."""
+        return dot(self.lam[i], variance)
 
     @property
     def classes(self) -> int:
@@ -162,11 +189,11 @@ class Risk:
     @property
     def scale(self) -> float:
         """A variance of order that of the scores at the teacher, or at a unit iterate."""
-        return float(self.p @ self.Q_star) or float(np.mean(self.p @ self.lam)) or 1.0
+        return float(self.p @ self.Q_star) or self.mean_eigenvalue() or 1.0
 
     def with_epsilon(self, epsilon: float) -> Risk:
         """The same at another radius."""
-        other = object.__new__(Risk)
+        other = object.__new__(type(self))
         other.__dict__ = dict(self.__dict__)
         other.parameters = self.parameters.copy()
         other.parameters[:, self.kernel.parameters.index("epsilon")] = epsilon
@@ -213,10 +240,10 @@ class Risk:
                 beta = dot(self.lam_teacher[i], x) / self.Q_star[i]
                 beta1 = dot(self.lam_teacher[i], e) / self.Q_star[i]
             w = self._across(point, beta, beta1)
-            square = w * w if variance is None else w * w + variance
             dm = dot(self.mu[i], e)
             m = dot(self.mu[i], x)
-            Q_perp = dot(self.lam[i], square) + blur
+            spread = 0.0 if variance is None else self.spread(i, variance)
+            Q_perp = max(dot(w, self.image(i, w)), 0.0) + spread + blur
             found.append(Score(n, m, dm, float(self.m_star[i]), beta, beta1, Q_perp, float(self.Q_star[i])))
         return tuple(found)
 
@@ -249,13 +276,10 @@ class Risk:
             np.array([getattr(c, name) for c in coefficients]) for name in ("A", "B", "D", "BD", "F", "R")
         )
         ridge = self.tau + (float(self.p @ F) / n if n > 0 else 0.0)
-        drift = (
-            mixed(self.p * B, self.lam) * point.e + mixed(self.p * BD, self.lam_teacher) + mixed(self.p * A, self.mu)
-        )
-        around_zero = np.abs(self.p * B) @ _norms(self.lam * point.x) + np.abs(self.p * D) @ _norms(self.lam_teacher)
-        around_teacher = np.abs(self.p * B) @ _norms(self.lam * point.e) + np.abs(self.p * BD) @ _norms(
-            self.lam_teacher
-        )
+        of_x, of_e = self.images(point.x), self.images(point.e)
+        drift = mixed(self.p * B, of_e) + mixed(self.p * BD, self.lam_teacher) + mixed(self.p * A, self.mu)
+        around_zero = np.abs(self.p * B) @ _norms(of_x) + np.abs(self.p * D) @ _norms(self.lam_teacher)
+        around_teacher = np.abs(self.p * B) @ _norms(of_e) + np.abs(self.p * BD) @ _norms(self.lam_teacher)
         terms = np.abs(self.p * A) @ _norms(self.mu) + min(around_zero, around_teacher) + ridge * n
         size = max(float(terms), self._typical)
         risk = float(self.p @ R)
@@ -289,25 +313,34 @@ class Risk:
         return -root * (g + np.einsum("jk,k->j", q, along)), positive
 
     def _hessian(self, at: Evaluation) -> tuple[Array, Array, Array]:
-        """``H`` of every mode, and ``U``, ``S``: gradients of the score's variables, and curvatures along them."""
-        K, n, point = self.classes, at.scores[0].n, at.point
-        B = np.array([c.B for c in at.coefficients])
+        """``H`` of every mode, and ``U``, ``S`` of :meth:`_low_rank`."""
+        weights, ridge = self._curvatures(at)
+        return mixed(weights, self.lam) + ridge, *self._low_rank(at)
+
+    def _curvatures(self, at: Evaluation) -> tuple[Array, float]:
+        """``p_i B_i`` and ``F/n + τ``: ``H = Σ_i p_i B_i C_i + (F/n + τ) Id``."""
+        n = at.scores[0].n
         F_n = float(self.p @ [c.F for c in at.coefficients]) / n if n > 0 else 0.0
-        H = mixed(self.p * B, self.lam) + F_n + self.tau
-        columns = np.zeros((len(H), 3 * K + 1))
+        return self.p * np.array([c.B for c in at.coefficients]), F_n + self.tau
+
+    def _low_rank(self, at: Evaluation) -> tuple[Array, Array]:
+        """Gradients of the score's variables, and curvatures along them: the Hessian is ``H + U S U'``."""
+        K, n, point = self.classes, at.scores[0].n, at.point
+        weights, ridge = self._curvatures(at)
+        columns = np.zeros((len(point.x), 3 * K + 1))
         S = np.zeros((3 * K + 1, 3 * K + 1))
         if n > 0:
             columns[:, -1] = point.x / n
-        S[-1, -1] = -F_n
+        S[-1, -1] = self.tau - ridge
         for i, score in enumerate(at.scores):
             columns[:, 3 * i] = self.mu[i]
             if score.Q_star > 0:
                 columns[:, 3 * i + 1] = self.lam_teacher[i] / score.Q_star
-                S[3 * i + 1, 3 * i + 1] -= self.p[i] * B[i] * score.Q_star
-            columns[:, 3 * i + 2] = 2 * self.lam[i] * self._across(point, score.beta, score.beta1)
+                S[3 * i + 1, 3 * i + 1] -= weights[i] * score.Q_star
+            columns[:, 3 * i + 2] = 2 * self.image(i, self._across(point, score.beta, score.beta1))
             block = np.array([3 * i, 3 * i + 1, 3 * i + 2, 3 * K])
             S[np.ix_(block, block)] += self.p[i] * self._second_derivatives(score, i)
-        return H, columns, S
+        return columns, S
 
     def _second_derivatives(self, score: Score, i: int) -> Array:
         """Those of ``R_i`` by ``m, β, Q⊥, n``: differences of its first derivatives, which are coefficients."""

@@ -34,6 +34,7 @@ from sgdlimit.derive.model import (
     StepSize,
     Teacher,
 )
+from sgdlimit.runtime.dense import DenseInstance
 from sgdlimit.runtime.instance import Instance
 
 # ── Places and errors ────────────────────────────────────────────────────────────────────────────────────────
@@ -257,7 +258,7 @@ class InstanceTable(Table):
 
     builder: str | None = None
 
-    def build(self, model: Model, folder: Path) -> Instance:
+    def build(self, model: Model, folder: Path) -> Instance | DenseInstance:
         """The instance; files are looked for in ``folder``."""
         raise NotImplementedError
 
@@ -363,7 +364,7 @@ class CovariancesTable(InstanceTable):
     teacher: PerClass = None
     start: PerClass = 0
 
-    def build(self, model: Model, folder: Path) -> Instance:
+    def build(self, model: Model, folder: Path) -> Instance | DenseInstance:
         return Instance.from_covariances(**{"means": 0, **self.given("builder")})
 
 
@@ -380,7 +381,7 @@ class DataTable(InstanceTable):
     center: bool = True
     scale: bool = False
 
-    def build(self, model: Model, folder: Path) -> Instance:
+    def build(self, model: Model, folder: Path) -> Instance | DenseInstance:
         X, y = _data(self, folder)
         return Instance.from_data(X, y, **self.given("builder", "dataset", "file", "classes"))
 

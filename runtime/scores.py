@@ -22,6 +22,7 @@ from sgdlimit.codegen.library.problem import CLASS_SUMMARY, SUMMARY, summary_siz
 from sgdlimit.derive.errors import Diverged, InputError, InstanceError, ModelError
 from sgdlimit.derive.expression import Call, Expression, parse
 from sgdlimit.derive.model import Expectation, Formula, Labels, Model, RandomLabels, Teacher
+from sgdlimit.runtime.dense import DenseInstance
 from sgdlimit.runtime.evaluate import evaluate
 from sgdlimit.runtime.instance import Instance
 
@@ -59,7 +60,7 @@ _REFINEMENTS = 26  # golden sections: the bracket shrinks by 4e-6, a smooth maxi
 
 def score_statistics(
     model: Model,
-    instance: Instance,
+    instance: Instance | DenseInstance,
     summaries: Array,
     parameters: Mapping[str, ArrayLike],
     names: Iterable[str] | None = None,
@@ -76,7 +77,7 @@ def score_statistics(
     Parameters
     ----------
     model : Model
-    instance : Instance
+    instance : Instance or DenseInstance
         Its means, covariances, labels and teacher are those that the summaries were taken with.
     summaries : array [runs, ..., summary_size(K)]
         ``SUMMARY`` of :mod:`sgdlimit.codegen.library.problem`, then ``CLASS_SUMMARY`` of each class.
@@ -198,7 +199,7 @@ def with_ingredients(names: Sequence[str], statistics: Statistics) -> tuple[str,
 def _direct(
     name: str,
     summaries: Array,
-    instance: Instance,
+    instance: Instance | DenseInstance,
     statistics: Statistics,
     values: Mapping[str, ArrayLike],
     parameters: Mapping[str, ArrayLike],
@@ -256,7 +257,7 @@ class ScoreProblem:
     """What the draws and the averages are made with."""
 
     model: Model
-    instance: Instance
+    instance: Instance | DenseInstance
     loss: Expression
     target: Expression | None
     parameters: Mapping[str, Array]
@@ -266,7 +267,12 @@ class ScoreProblem:
 
     @classmethod
     def of(
-        cls, model: Model, instance: Instance, parameters: Mapping[str, ArrayLike], draws: int, seed: int
+        cls,
+        model: Model,
+        instance: Instance | DenseInstance,
+        parameters: Mapping[str, ArrayLike],
+        draws: int,
+        seed: int,
     ) -> ScoreProblem:
         """With parameters for every class, and a number of draws that there is a lattice for."""
         if draws < 1:
@@ -412,7 +418,7 @@ def scores(problem: ScoreProblem, i: int, cells: Array, z: Array) -> tuple[Array
         return m + np.sqrt(np.maximum(Q, 0)) * z[0], np.zeros(1), np.zeros(1), norm
     assert instance.teacher is not None
     m_star = float(instance.means[i] @ instance.teacher)
-    Q_star = float(instance.eigenvalues[i] @ instance.teacher**2)
+    Q_star = float(instance.teacher_variances[i])
     slope = c / np.sqrt(Q_star) if Q_star > 0 else np.zeros_like(c)
     r = m + slope * z[1] + np.sqrt(np.maximum(Q - slope**2, 0)) * z[0]
     r_star = m_star + np.sqrt(Q_star) * z[1]

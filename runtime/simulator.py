@@ -14,12 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 from sgdlimit.codegen.library.problem import SUMMARY, Problem, Status, Trouble
 from sgdlimit.derive.errors import BackendError, Diverged, InputError, InstanceError, NoLearningRate
 from sgdlimit.derive.model import Model, StepSize
+from sgdlimit.runtime.dense import DenseInstance
+from sgdlimit.runtime.dense_simulation import simulate_dense
 from sgdlimit.runtime.ensemble import Ensemble
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel, Statistics, load_kernel
-from sgdlimit.runtime.minimiser import Optimum
+from sgdlimit.runtime.minimiser import Optimum, excess_risk
 from sgdlimit.runtime.problem import build_problem, check_counts, output_times
-from sgdlimit.runtime.solver import excess_risk, followed, optimum_for
+from sgdlimit.runtime.solver import followed, optimum_for
 from sgdlimit.runtime.step_sizes import Parameters
 
 Array = NDArray[np.float64]
@@ -32,7 +34,7 @@ _LOOK_EVERY = 0.1  # seconds between reports of progress
 
 def simulate(
     model: Model,
-    instance: Instance,
+    instance: Instance | DenseInstance,
     schedule: StepSize,
     parameters: Parameters | None = None,
     horizon: float | None = None,
@@ -55,8 +57,9 @@ def simulate(
     Parameters
     ----------
     model : Model
-    instance : Instance
-        Of finite dimension, one mode a coordinate: ``instance.at_dimension(d)`` makes it so.
+    instance : Instance or DenseInstance
+        Of finite dimension, one mode a coordinate: ``instance.at_dimension(d)`` makes it so. SGD on a dense one runs in
+        NumPy and BLAS; ``threads`` are then those of the fresh scores.
     schedule, parameters, horizon, times, backend, statistics, kernel, reference
         As in :func:`sgdlimit.runtime.solver.solve`. A step size that depends on the state has a ``source``: the limit's
         ``γ(t)``, or each iterate's own statistics. Times are rounded to whole steps; the ensemble has the exact ones.
@@ -115,6 +118,24 @@ def simulate(
             "use instance.at_dimension(d)",
         )
     given = dict(parameters or {})
+    if isinstance(instance, DenseInstance):
+        return simulate_dense(
+            model,
+            instance,
+            schedule,
+            given,
+            output_times(horizon, times, DEFAULT_TIMES),
+            runs=runs,
+            first_run=first_run,
+            seed=int(seed),
+            backend=backend,
+            threads=threads or os.cpu_count() or 1,
+            statistics=statistics,
+            kernel=kernel,
+            progress=progress,
+            draws=draws,
+            reference=reference,
+        )
     if kernel is None:
         kernel = load_kernel(model, statistics=statistics, schedule=schedule, backend=backend)
     best = optimum_for(model, instance, schedule, given, kernel) if reference is None else reference

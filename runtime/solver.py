@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,11 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 from sgdlimit.codegen.library.problem import Status
 from sgdlimit.derive.errors import BackendError, Diverged, NoLearningRate
 from sgdlimit.derive.model import Greedy, LineSearch, Model, Polyak, StepSize
+from sgdlimit.runtime.dense import DenseInstance
+from sgdlimit.runtime.dense_solver import solve_dense
+from sgdlimit.runtime.dense_steps import check_followed
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel, Statistics, load_kernel
-from sgdlimit.runtime.minimiser import Optimum, optimum
+from sgdlimit.runtime.minimiser import Optimum, excess_risk, optimum
 from sgdlimit.runtime.problem import build_problem, output_times
-from sgdlimit.runtime.step_sizes import TABLE_SIZE, Pace, Parameters, Table, follows_state
+from sgdlimit.runtime.step_sizes import DENSE_TABLE_SIZE, TABLE_SIZE, Pace, Parameters, Table, follows_state
 from sgdlimit.runtime.trajectory import State, Trajectory, available
 
 Array = NDArray[np.float64]
@@ -25,7 +27,7 @@ DEFAULT_TIMES = 201
 
 def solve(
     model: Model,
-    instance: Instance,
+    instance: Instance | DenseInstance,
     schedule: StepSize,
     parameters: Parameters | None = None,
     horizon: float | None = None,
@@ -44,8 +46,9 @@ def solve(
     Parameters
     ----------
     model : Model
-    instance : Instance
-        Of any dimension, infinite too.
+    instance : Instance or DenseInstance
+        Of any dimension, infinite too. A dense one is integrated by NumPy and BLAS, a product of matrices for each
+        right-hand side; ``backend`` says who evaluates the coefficients.
     schedule : StepSize
         The learning rate γ; the step of SGD is ``γ/d``. One that depends on the state follows the limit's.
     parameters : mapping of str to float or sequence of K floats
@@ -64,7 +67,7 @@ def solve(
     start : State, optional
         Where to start (``trajectory.final`` of another solve) instead of at the instance's start at time 0.
     modes : bool
-        Keep ``x_j`` and ``v_j`` at all times.
+        Keep ``x_j`` and ``v_j`` at all times (of a dense instance: mean and variance of every coordinate).
     kernel : Kernel, optional
         One already loaded.
     reference : Optimum, optional
@@ -98,16 +101,33 @@ def solve(
     0.041667
     """
     given = dict(parameters or {})
+    if isinstance(instance, DenseInstance):
+        check_followed(schedule)
+    start_time = 0.0 if start is None else start.time
+    chosen = output_times(horizon, times, DEFAULT_TIMES, start_time)
     if kernel is None:
         kernel = load_kernel(model, statistics=statistics, schedule=schedule, backend=backend)
     best = optimum_for(model, instance, schedule, given, kernel) if reference is None else reference
-    start_time = 0.0 if start is None else start.time
-    chosen = output_times(horizon, times, DEFAULT_TIMES, start_time)
+    pace = at_rest(float(chosen[-1])) if start is None and stands_still(instance, schedule, given) else schedule
+    if isinstance(instance, DenseInstance):
+        return solve_dense(
+            model,
+            instance,
+            schedule,
+            given,
+            chosen,
+            rtol=rtol,
+            start=start,
+            modes=modes,
+            kernel=kernel,
+            pace=pace,
+            reference=best,
+        )
     problem = build_problem(
         kernel,
         model,
         instance,
-        at_rest(float(chosen[-1])) if start is None and stands_still(instance, schedule, given) else schedule,
+        pace,
         given,
         chosen,
         rtol=rtol,
@@ -163,7 +183,7 @@ class StandsStillWarning(UserWarning):
     """The learning rate is 0 from the start: nothing moves."""
 
 
-def stands_still(instance: Instance, schedule: Pace, parameters: Parameters) -> bool:
+def stands_still(instance: Instance | DenseInstance, schedule: Pace, parameters: Parameters) -> bool:
     """Whether nothing will ever move, and then a warning that says so.
 
     Line search with an adversary cannot leave ``X = 0``: its ``γ`` tends to 0 with the norm (``docs/theory.md`` §4).
@@ -188,7 +208,7 @@ def at_rest(horizon: float) -> Table:
 
 
 def optimum_for(
-    model: Model, instance: Instance, schedule: Pace, parameters: Parameters, kernel: Kernel
+    model: Model, instance: Instance | DenseInstance, schedule: Pace, parameters: Parameters, kernel: Kernel
 ) -> Optimum | None:
     """The optimum where the step size or its statistic is about it.
 
@@ -202,16 +222,9 @@ def optimum_for(
     return None
 
 
-def excess_risk(values: Mapping[str, Array], parameters: Parameters, best: Optimum) -> Array:
-    """``ℛ − ℛ(X°)``, the ridge included."""
-    tau = float(np.asarray(parameters.get("tau", 0.0)).max())
-    found: Array = values["adversarial_risk"] + tau / 2 * values["norm2"] - best.objective
-    return found
-
-
 def idealised(
     model: Model,
-    instance: Instance,
+    instance: Instance | DenseInstance,
     schedule: StepSize,
     parameters: Parameters,
     horizon: float,
@@ -227,14 +240,15 @@ def idealised(
     Diverged, NoLearningRate, NoMinimiser, BackendError
         As :func:`solve`.
     """
-    times = horizon * np.linspace(0.0, 1.0, TABLE_SIZE) ** 2
+    size = DENSE_TABLE_SIZE if isinstance(instance, DenseInstance) else TABLE_SIZE
+    times = horizon * np.linspace(0.0, 1.0, size) ** 2
     found = solve(model, instance, schedule, parameters, times=times, kernel=kernel, reference=reference, rtol=rtol)
     return Table(horizon, found["learning_rate"])
 
 
 def followed(
     model: Model,
-    instance: Instance,
+    instance: Instance | DenseInstance,
     schedule: StepSize,
     parameters: Parameters,
     horizon: float,

@@ -55,6 +55,7 @@ from typing import Any
 
 from sgdlimit.derive.errors import SpecError
 from sgdlimit.derive.model import Expectation, Formula, Model, Schedule, StepSize
+from sgdlimit.runtime.dense import DenseInstance
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.problem import check_target, output_times
 from sgdlimit.runtime.schema import (
@@ -111,7 +112,7 @@ class Spec(Equations):
         As in :class:`Equations`.
     schedule : StepSize
         The step size.
-    instance : Instance
+    instance : Instance or DenseInstance
     parameters : mapping of str to float or tuple of float
         Values of the parameters, one or one a class.
     horizon : float
@@ -133,7 +134,7 @@ class Spec(Equations):
     """
 
     schedule: StepSize
-    instance: Instance
+    instance: Instance | DenseInstance
     parameters: Parameters
     horizon: float
     times: tuple[float, ...] | None
@@ -367,7 +368,7 @@ def _equations(file: _File) -> Equations:
     )
 
 
-def _instance(file: _File, model: Model) -> Instance:
+def _instance(file: _File, model: Model) -> Instance | DenseInstance:
     place = file.place.at("instance")
     table = instance_table(file.document.instance, place)
     with place.of_arguments():

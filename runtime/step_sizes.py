@@ -30,6 +30,9 @@ Parameters = Mapping[str, float | Sequence[float]]
 TABLE_SIZE = 4097
 """Values of an idealised learning rate, at equal steps of ``√t``: linear between them, right to about 1e-7."""
 
+DENSE_TABLE_SIZE = 513
+"""Of a dense instance, where each value takes a product of matrices: right to about 1e-5."""
+
 
 @dataclass(frozen=True, eq=False)
 class Table:

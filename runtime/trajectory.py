@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sgdlimit.derive.errors import InputError
 from sgdlimit.derive.model import Model, StepSize
+from sgdlimit.runtime.dense import DenseInstance
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.step_sizes import Parameters
 
@@ -28,6 +29,7 @@ class State:
     time : float
         ``t = k/d``.
     mean, variance : array [N]
+        The variance of a dense instance is a covariance matrix [N, N].
     accumulated : float
         ``∫₀ᵗ Σ_j G_j ds``, for AdaGrad-norm.
     """
@@ -61,14 +63,14 @@ class Trajectory:
     steps : int
         Accepted steps of the integrator.
     modes : tuple of array [T, N], optional
-        ``x`` and ``v`` at all times, when asked for.
+        ``x`` and ``v`` at all times, when asked for; of a dense instance the variances of the coordinates.
     """
 
     times: Array
     values: Mapping[str, Array]
     final: State
     model: Model
-    instance: Instance
+    instance: Instance | DenseInstance
     schedule: StepSize
     parameters: Parameters
     rtol: float
@@ -95,8 +97,10 @@ class Trajectory:
         )
 
 
-def available(names: tuple[str, ...], instance: Instance, has_optimum: bool = False) -> list[tuple[int, str]]:
+def available(
+    names: tuple[str, ...], instance: Instance | DenseInstance, has_optimum: bool = False
+) -> list[tuple[int, str]]:
     """Index and name of the statistics that there are: those of the teacher, of the optimum, only with one."""
-    absent = () if instance.teacher is not None else TEACHER_STATISTICS
+    absent: tuple[str, ...] = () if instance.teacher is not None else TEACHER_STATISTICS
     absent += () if has_optimum else OPTIMUM_STATISTICS
     return [(index, name) for index, name in enumerate(names) if name not in absent]

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sgdlimit.derive.errors import InputError
+from sgdlimit.derive.errors import InputError, InstanceError
 from sgdlimit.derive.model import Model, StepSize
+from sgdlimit.runtime.dense import DenseInstance
 from sgdlimit.runtime.evidence import Evidence, gather
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel, Statistics, load_kernel
@@ -303,7 +304,7 @@ def scale_of(name: str, trajectory: Trajectory) -> float:
 
 def verify(
     model: Model,
-    instance: Instance,
+    instance: Instance | DenseInstance,
     schedule: StepSize,
     parameters: Parameters | None = None,
     horizon: float | None = None,
@@ -371,6 +372,12 @@ def verify(
     'passed'
     """
     _check(level, resolution)
+    if isinstance(instance, DenseInstance):
+        raise InstanceError(
+            "instance",
+            "a verification goes through several dimensions, and covariances that do not commute have but one",
+            "compare solve and simulate",
+        )
     if kernel is None:
         kernel = load_kernel(model, statistics=statistics, schedule=schedule, backend=backend)
     evidence = gather(
