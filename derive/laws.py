@@ -130,7 +130,7 @@ class Score:
     def error_rate(self, name: str, positive: sp.Expr, gather: Expectations) -> sp.Expr:
         """``P(positive < 0)``, ties counted half, for an expression in ``r`` and ``y``."""
         if self.latent is None:
-            # positive = sign(y) r − κ, and w = r here: r = mean + s z, so the rate is Φ at (κ − sign(y) m)/s
+            # positive = sign(y) r − κ, and sign(y) r ~ N(sign(y) m, s_score²), which is 0 at a label 0
             threshold = sp.sign(y) * r - positive
             gather.rules[name] = "normal distribution function"
             return NormalCdf((threshold - sp.sign(y) * m) / sp.Symbol("s_score", positive=True))
@@ -164,7 +164,7 @@ def score_law(model: Model, form: str, corners: bool = False) -> Score | NestedF
         For a target in which noise stands both inside and outside a function.
     """
     target = model.target
-    score_deviation = Definition(sp.Symbol("s_score", positive=True), deviation_of(Q))
+    score_deviation = Definition(sp.Symbol("s_score", positive=True), deviation_of(Q * sp.sign(y) ** 2))
     if isinstance(target, Labels):
         if form == "residual":
             u = sp.Symbol("u", real=True)

@@ -43,6 +43,8 @@ Array = NDArray[np.float64]
 # Many shifts of a smaller lattice rather than few of a larger one: averages over a lattice are skewed, and the spread
 # of few of them is too often too small.
 _SHIFTS = 128
+_MOST_SHIFTS = 16 * _SHIFTS  # doubled up to these while the noise is known less precisely than
+_NOISE_ERROR = 0.0018  # of itself: four and a bit standard errors are three quarters of a per cent
 _POINTS = 1 << 12
 _STATISTIC_SHIFTS = 256
 _STATISTIC_DRAWS = 1024
@@ -240,25 +242,34 @@ def _moments(problem: ScoreProblem, i: int, X: Array, gamma: float, rng: np.rand
     n, tau, along = np.sqrt(X @ X), float(problem.parameters["tau"][i]), X @ forms[:, 2:]
     count = len(R) + 1  # and ξ
     points = np.outer(_GENERATOR[:count], np.arange(_POINTS)) % _POINTS / _POINTS
-    totals, squares = np.zeros((_SHIFTS, len(directions))), np.zeros(len(directions))
-    for total in totals:
-        uniform = points + rng.random((count, 1))
-        z = ndtri(np.clip(uniform - np.floor(uniform), 2.0**-54, 1 - 2.0**-53))
-        projected = centre[:, np.newaxis] + R.T @ z[:-1]
-        r, r_star, x_u = projected[0], projected[1], projected[2:]
-        for y, probability in problem.labels(i, r_star, z[-1]):
-            d_r, d_n = brute_gradient(_loss(problem, i, y), r, n, problem.epsilon)
-            pull = (d_n / n if n > 0 else 0.0) + tau
-            step = -gamma * (d_r * x_u + pull * along[:, np.newaxis])
-            for k, (kind, _, _) in enumerate(directions):
-                value = step[k] if kind == "drift" else step[k] ** 2 / d
-                value = value if probability is None else probability * value
-                total[k] += np.mean(value)
-                squares[k] += np.mean(value**2) / _SHIFTS
-    return [
-        Moment(kind, label, i, u, float(values.mean()), _error(values, _POINTS, 2 * math.sqrt(square)))
-        for (kind, label, u), values, square in zip(directions, totals.T, squares, strict=True)
-    ]
+    averages: list[Array] = []
+    squares = np.zeros(len(directions))
+    while True:
+        for _ in range(max(_SHIFTS, len(averages))):
+            uniform = points + rng.random((count, 1))
+            z = ndtri(np.clip(uniform - np.floor(uniform), 2.0**-54, 1 - 2.0**-53))
+            projected = centre[:, np.newaxis] + R.T @ z[:-1]
+            r, r_star, x_u = projected[0], projected[1], projected[2:]
+            total = np.zeros(len(directions))
+            for y, probability in problem.labels(i, r_star, z[-1]):
+                d_r, d_n = brute_gradient(_loss(problem, i, y), r, n, problem.epsilon)
+                pull = (d_n / n if n > 0 else 0.0) + tau
+                step = -gamma * (d_r * x_u + pull * along[:, np.newaxis])
+                for k, (kind, _, _) in enumerate(directions):
+                    value = step[k] if kind == "drift" else step[k] ** 2 / d
+                    value = value if probability is None else probability * value
+                    total[k] += np.mean(value)
+                    squares[k] += np.mean(value**2)
+            averages.append(total)
+        moments = [
+            Moment(kind, label, i, u, float(values.mean()), _error(values, _POINTS, 2 * math.sqrt(square)))
+            for (kind, label, u), values, square in zip(
+                directions, np.array(averages).T, squares / len(averages), strict=True
+            )
+        ]
+        precise = all(m.error <= _NOISE_ERROR * m.mean for m in moments if m.kind == "noise")
+        if precise or len(averages) >= _MOST_SHIFTS:
+            return moments
 
 
 def _error(values: Array, points: int, jump: float) -> float:
@@ -285,11 +296,12 @@ def compare_steps(
 ) -> list[Comparison]:
     """Observed steps and statistics against the emitted right-hand side and statistics at the same iterates.
 
-    The resolution is a fraction of the largest drift observed, of the noise itself, and of the largest value of a
-    statistic.
+    The resolution is a fraction of the largest drift observed, of the noise itself (of the largest one observed where
+    there is none at all: a gradient that is 0), and of the largest value of a statistic.
     """
     compared: list[Comparison] = []
     drifts = [abs(m.mean) for s in steps for m in s.moments if m.kind == "drift"]
+    noises = [m.mean for s in steps for m in s.moments if m.kind == "noise"]
     sizes = {name: max(abs(s.statistics[name][0]) for s in steps) for name in steps[0].statistics} if steps else {}
     for s in steps:
         problem = build_problem(
@@ -302,7 +314,7 @@ def compare_steps(
             drift, noise = rates[m.class_]
             expected = float(m.direction @ drift) if m.kind == "drift" else float(m.direction**2 @ noise)
             name = f"drift along {m.label}" if m.kind == "drift" else f"noise, {m.label}"
-            scale = max(drifts, default=0.0) if m.kind == "drift" else abs(m.mean)
+            scale = max(drifts) if m.kind == "drift" else m.mean or max(noises)
             compared.append(_compared(name, s.time, m.class_, expected, m.mean, m.error, scale, rounding))
         emitted = kernel.solve(problem).statistics[0, 0]
         for name, (mean, error) in s.statistics.items():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from models import CASES
 
-from sgdlimit.derive import Constant, Expectation, Formula, Labels, Loss, Model, Schedule, Teacher, derive
+from sgdlimit.derive import Constant, Expectation, Formula, L2Adversary, Labels, Loss, Model, Schedule, Teacher, derive
 from sgdlimit.derive.errors import (
     BackendError,
     Diverged,
@@ -269,6 +269,16 @@ def test_a_statistic_may_have_any_name_of_its_own(backend: str) -> None:
     for name in names:
         assert np.array_equal(trajectory[name], trajectory["plain"]), name
     assert np.allclose(trajectory["twice"], 2 * trajectory["plain"], rtol=1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_class_labelled_zero_errs_as_ties_do(backend: str) -> None:
+    """``sign(0) r = 0``: a tie for the clean error, always within reach of the adversary for the robust one."""
+    model = Model(Loss("(r - y)**2/2"), Labels(), L2Adversary())
+    instance = Instance(probabilities=[1], eigenvalues=[[1.0, 0.5]], means=[[0.3, 0.1]], labels=[0], start=[0.4, 0.0])
+    curve = solve(model, instance, Constant(0.3), {"epsilon": 0.2}, times=[0.0, 1.0], backend=backend)
+    assert curve["clean_error"].tolist() == [0.5, 0.5]
+    assert curve["robust_error"].tolist() == [1.0, 1.0]
 
 
 def test_a_statistic_is_not_called_like_a_reserved_symbol() -> None:

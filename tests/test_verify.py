@@ -13,8 +13,19 @@ import numpy as np
 import pytest
 from models import CASES
 
-from sgdlimit.derive import Constant, Expectation, Formula, Labels, Model, Schedule, derive
+from sgdlimit.derive import (
+    Constant,
+    Expectation,
+    Formula,
+    L2Adversary,
+    Labels,
+    Loss,
+    Model,
+    Schedule,
+    derive,
+)
 from sgdlimit.derive.errors import Diverged, InputError, InstanceError, ParameterError
+from sgdlimit.runtime import one_step
 from sgdlimit.runtime.compiler import find_compiler
 from sgdlimit.runtime.evidence import Evidence, gather
 from sgdlimit.runtime.instance import Instance
@@ -24,6 +35,7 @@ from sgdlimit.runtime.scores import ScoreProblem
 from sgdlimit.runtime.step_sizes import at_times
 from sgdlimit.runtime.verdict import (
     Comparison,
+    Judgement,
     allot,
     critical_value,
     decide,
@@ -285,6 +297,46 @@ def test_steps_tell_the_classes_apart() -> None:
     )
     judgements = judge_all(found, level=0.99, resolution=0.01)
     assert {j.comparison.place[-1] for j in judgements if j.excludes_zero} == {"2"}
+
+
+def test_a_class_without_a_gradient_has_no_noise() -> None:
+    """At ``X = 0`` least squares moves nothing of the class labelled 0; 1e-304 is no difference, and a noise would be."""
+    model = Model(Loss("(r - y)**2/2"), Labels(), L2Adversary())
+    instance = Instance(probabilities=[0.5, 0.5], eigenvalues=1.0, means=np.zeros((2, 40)), labels=[0, 1], start=0)
+    steps = observe_steps(model, instance, Constant(0.3), {"epsilon": 0.2}, 1 / 40)[:1]
+    kernel = load_kernel(model, backend="numpy")
+
+    def noises(labels: list[float]) -> dict[tuple[str, str], Judgement]:
+        at = tuple(replace(s, instance=replace(instance, labels=labels), statistics={}) for s in steps)
+        found = compare_steps(at, kernel, model, Constant(0.3), {"epsilon": 0.2}, rounding=1e-7)
+        judged = judge_all(found, level=0.99, resolution=0.01)
+        return {(c.name, c.place[-1]): j for j in judged if (c := j.comparison).name.startswith("noise")}
+
+    right, wrong = noises([0, 1]), noises([0.1, 1])
+    assert {name for name, _ in right} == {"noise, large eigenvalues", "noise, small eigenvalues"}
+    assert [j.comparison.measured for (_, i), j in right.items() if i == "1"] == [0.0, 0.0]
+    assert decide(list(right.values())) == "passed"
+    assert {i for (_, i), j in wrong.items() if j.excludes_zero} == {"1"}
+
+
+def test_heavy_tails_are_observed_until_they_are_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The square of an exponential gradient: the samples that do elsewhere leave its mean uncertain by a per cent."""
+    model = Model(Loss("exp(-y*r)"), Labels())
+    instance = Instance(
+        probabilities=[1], eigenvalues=np.full((1, 40), 0.5), means=0.0, labels=[1], start=[40**-0.5] * 40
+    )
+    kernel = load_kernel(model, backend="numpy")
+
+    def verdict() -> str:
+        steps = observe_steps(model, instance, Constant(0.1), {}, 1 / 40)[:1]
+        found = compare_steps(steps, kernel, model, Constant(0.1), {}, rounding=1e-7)
+        noises = [c for c in found if c.name.startswith("noise")]
+        assert len(noises) == 2
+        return decide(judge_all(noises * 8, level=0.99, resolution=0.01))
+
+    assert verdict() == "passed"
+    monkeypatch.setattr(one_step, "_MOST_SHIFTS", one_step._SHIFTS)
+    assert verdict() == "inconclusive"
 
 
 def test_learning_rates_come_from_the_users_text() -> None:

@@ -353,7 +353,7 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double p_epsilon = par[0 * stride];
   const double mean = m;
   const double s = sqrt(fmax(1e-300, Q));
-  const double s_score = sqrt(fmax(1e-300, Q));
+  const double s_score = sqrt(fmax(1e-300, Q*square((double)((y > 0) - (y < 0)))));
   double J_R = 0, J_B = 0, J_F = 0, J_clean_risk = 0;
   {
     const double pole[] = {

@@ -530,7 +530,7 @@ def statistic_coefficients(score, y, par):
     p_epsilon = par[0]
     mean = m
     s = np.sqrt(np.maximum(1e-300, Q))
-    s_score = np.sqrt(np.maximum(1e-300, Q))
+    s_score = np.sqrt(np.maximum(1e-300, Q*np.square(np.sign(y))))
     z, weights_z = nodes(panels([], [((p_epsilon*n*np.sign(y) - mean)/s, 3.141592653589793/(s*np.abs(y))), (-mean/s, 3.141592653589793/(s*np.abs(y)))]))
     r = mean + s*z
     g1 = -r*y

@@ -230,7 +230,7 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double p_epsilon = par[0 * stride];
   const double mean = m;
   const double s = sqrt(fmax(1e-300, Q));
-  const double s_score = sqrt(fmax(1e-300, Q));
+  const double s_score = sqrt(fmax(1e-300, Q*square((double)((y > 0) - (y < 0)))));
   const double c1 = p_epsilon*n;
   const double c2 = (double)((y > 0) - (y < 0));
   const double c3 = c2*y;

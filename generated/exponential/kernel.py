@@ -355,7 +355,7 @@ def statistic_coefficients(score, y, par):
     p_epsilon = par[0]
     mean = m
     s = np.sqrt(np.maximum(1e-300, Q))
-    s_score = np.sqrt(np.maximum(1e-300, Q))
+    s_score = np.sqrt(np.maximum(1e-300, Q*np.square(np.sign(y))))
     c1 = p_epsilon*n
     c2 = np.sign(y)
     c3 = c2*y

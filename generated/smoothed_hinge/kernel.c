@@ -309,7 +309,7 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double p_epsilon = par[0 * stride];
   const double mean = m;
   const double s = sqrt(fmax(1e-300, Q));
-  const double s_score = sqrt(fmax(1e-300, Q));
+  const double s_score = sqrt(fmax(1e-300, Q*square((double)((y > 0) - (y < 0)))));
   const double gap1 = fabs(p_epsilon*n*(double)((y > 0) - (y < 0)) - mean)/s;
   const double away1 = ((p_epsilon*n*(double)((y > 0) - (y < 0)) - mean) > 0 ? 1.0 : -1.0);
   const double gap2 = fabs(p_epsilon*n*(double)((y > 0) - (y < 0)) - mean + 1.0/y)/s;

@@ -440,7 +440,7 @@ def statistic_coefficients(score, y, par):
     p_epsilon = par[0]
     mean = m
     s = np.sqrt(np.maximum(1e-300, Q))
-    s_score = np.sqrt(np.maximum(1e-300, Q))
+    s_score = np.sqrt(np.maximum(1e-300, Q*np.square(np.sign(y))))
     gap1 = np.abs(p_epsilon*n*np.sign(y) - mean + 1.0/y)/s
     away1 = np.where((p_epsilon*n*np.sign(y) - mean + 1.0/y) > 0, 1.0, -1.0)
     gap2 = np.abs(mean - 1.0/y)/s

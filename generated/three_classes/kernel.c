@@ -231,7 +231,7 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double p_epsilon = par[0 * stride];
   const double mean = m - y;
   const double s = sqrt(fmax(1e-300, Q));
-  const double s_score = sqrt(fmax(1e-300, Q));
+  const double s_score = sqrt(fmax(1e-300, Q*square((double)((y > 0) - (y < 0)))));
   const double c1 = p_epsilon*p_epsilon;
   const double c2 = p_epsilon*n;
   const double c3 = 1.0/s;

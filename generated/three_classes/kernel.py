@@ -356,7 +356,7 @@ def statistic_coefficients(score, y, par):
     p_epsilon = par[0]
     mean = m - y
     s = np.sqrt(np.maximum(1e-300, Q))
-    s_score = np.sqrt(np.maximum(1e-300, Q))
+    s_score = np.sqrt(np.maximum(1e-300, Q*np.square(np.sign(y))))
     c1 = p_epsilon*p_epsilon
     c2 = p_epsilon*n
     c3 = 1.0/s
