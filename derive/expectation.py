@@ -235,8 +235,9 @@ def _quadrature(group: Group, entries: list[Entry]) -> Quadrature:
     }
     breakpoints: dict[sp.Expr, None] = {}
     shared: list[Crossing] = []
+    conditions = tuple(kinks_of(group.switches, (law.variable,)))
     for switch, crossing in crossings.items():
-        kinks = place((kink for w, kink in kinks_of(group.switches, (law.variable,)) if w == switch), law)
+        kinks = place((kink for w, kink in conditions if w == switch), law)
         if kinks.crossings:
             shared.append(crossing)
         else:
