@@ -604,10 +604,11 @@ def _conditions_of_sign(
     found: dict[sp.Expr, None] = {}
     for slopes in _slopes(function, variable):
         ways = [_conditions(form, parameters) for slope in slopes for form in ((sign * slope).expand(), sign * slope)]
-        possible = [way for way in ways if way is not None]
+        possible: list[tuple[sp.Expr, ...]] = [way for way in ways if way is not None]
         if not possible:
             return None
-        found |= dict.fromkeys(min(possible, key=len))
+        fewest: tuple[sp.Expr, ...] = min(possible, key=len)
+        found |= dict.fromkeys(fewest)
     contrary = any(sp.expand(e + other) == 0 for e in found for other in found)
     return None if contrary else tuple(found)
 

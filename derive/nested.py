@@ -387,7 +387,12 @@ class NestedForm:
         """``E[· | ell]`` of an average over the noise: a quadrature over the score."""
         law = self.given()
         kinks = features(functions[0], (r, y))
-        found = (*(self._through_noise(f) for f in kinks), *_turning_points(kinks))
+        turns = [
+            turn
+            for slope in _turning_points(kinks, y, r)
+            for turn in (Feature(slope), Feature(slope, _ALGEBRAIC * sp.Abs(slope.diff(r)), "pole"))
+        ]
+        found = (*(self._through_noise(f) for f in kinks), *turns)
         rates = exponents(functions[0].expression, (r,))
         symbol = sp.Symbol(f"{self.inner.prefix}{name}", real=True)
         self.inner.rules[name] = "closed form in the label's noise, one-dimensional quadrature over the score"
@@ -454,6 +459,7 @@ class NestedForm:
             found = features(function, variables)
             if not self._keeps_noise(functions):
                 yield from self._encounters(found)
+                yield from self._turns(found)
             for feature in found:
                 if self._keeps_noise(functions):
                     feature = self._through_noise(feature)
@@ -478,6 +484,15 @@ class NestedForm:
                 argument = meeting.subs(known)
                 for factor in factors(sp.expand(argument), (ell,)) if argument.has(ell) else ():
                     yield Feature(factor)
+
+    def _turns(self, found: Sequence[Feature]) -> Iterator[Feature]:
+        """Values of the latent form at which a kink of the score is at infinity: flat there, and not analytic."""
+        for slope in _turning_points(found, self.variable, y_given):
+            for known in self._targets():
+                argument = sp.expand(slope.subs(known))
+                if argument.has(ell):
+                    yield Feature(argument)
+                    yield Feature(argument, _ALGEBRAIC * s_ell * sp.Abs(argument.diff(ell)), "pole")
 
     def _targets(self) -> Iterator[dict[sp.Symbol, sp.Expr]]:
         """The target as a function of the latent form, on each of its pieces."""
@@ -524,14 +539,13 @@ class NestedForm:
         return total
 
 
-def _turning_points(found: Sequence[Feature]) -> Iterator[Feature]:
-    """Scores at which a kink in the label is at infinity, and comes back from the other end."""
+def _turning_points(found: Sequence[Feature], variable: sp.Symbol, outer: sp.Symbol) -> Iterator[sp.Expr]:
+    """What is zero where a kink of a variable is at infinity, and comes back from the other end."""
     for feature in found:
-        if feature.kind == "kink" and feature.argument.is_polynomial(y) and sp.degree(feature.argument, y) == 1:
-            slope = sp.expand(feature.argument.coeff(y, 1))
-            if slope.has(r):
-                yield Feature(slope)
-                yield Feature(slope, _ALGEBRAIC * sp.Abs(slope.diff(r)), "pole")
+        if feature.kind == "kink" and feature.argument.is_polynomial(variable):
+            slope = sp.expand(feature.argument.coeff(variable, 1))
+            if sp.degree(feature.argument, variable) == 1 and slope.has(outer):
+                yield slope
 
 
 def complement(chance: sp.Expr) -> sp.Expr:

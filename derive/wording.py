@@ -28,7 +28,7 @@ def written(expression: sp.Expr, switches: Iterable[Switch] = ()) -> str:
     --------
     >>> sigma = sp.Symbol("sigma1", real=True)
     >>> written(Branch(sigma, 1 - y_given * r, 0), [Switch(sigma, 1 - y_given * r)])
-    'Piecewise((-r*y + 1, -r*y + 1 > 0), (0, True))'
+    'Piecewise((-r*y + 1, r*y < 1), (0, True))'
     >>> written(sp.Abs(sp.tanh(ell)))
     'Abs(tanh(L)), L the linear form of r_star and xi in the target'
     """
