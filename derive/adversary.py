@@ -14,9 +14,11 @@ import sympy as sp
 
 from sgdlimit.derive.convert import Switch, Switched, reduce_squares, switched
 from sgdlimit.derive.errors import DerivationError
-from sgdlimit.derive.functions import Branch, NormalCdf, Sigmoid, Softplus, Tanh, textbook
+from sgdlimit.derive.functions import Branch, NormalCdf, Side, Sigmoid, Softplus, Tanh, textbook
 from sgdlimit.derive.kinks import every_root, jumps, patterns, unplaced
+from sgdlimit.derive.signs import is_nonnegative
 from sgdlimit.derive.symbols import epsilon, n, r, y
+from sgdlimit.derive.wording import written
 
 KAPPA = epsilon * n
 
@@ -77,8 +79,13 @@ def form_of(loss: sp.Expr) -> str:
     return "general"
 
 
-def check_continuity(loss: sp.Expr) -> None:
+def check_continuity(loss: sp.Expr) -> tuple[sp.Symbol, ...]:
     """Refuse a loss that jumps in ``r``.
+
+    Returns
+    -------
+    tuple of sympy.Symbol
+        Parameters that must be positive: thresholds and scales are, and with another sign the pieces would not meet.
 
     Raises
     ------
@@ -88,20 +95,40 @@ def check_continuity(loss: sp.Expr) -> None:
     Examples
     --------
     >>> check_continuity(sp.Abs(r - y))
+    ()
+    >>> k = sp.Symbol("k", real=True)
+    >>> check_continuity(sp.Piecewise((r - k, r > k), (0, r > 0), (r, True)))
+    (k,)
     >>> check_continuity(sp.Heaviside(r - y))
     Traceback (most recent call last):
     sgdlimit.derive.errors.DerivationError: loss: Heaviside(r - y) jumps by 1 at r = y; a loss must be continuous in r
     """
+    jump = _a_jump(loss)
+    if jump is None:
+        return ()
+    own = sorted((e for e in loss.free_symbols - {r, y} if not e.is_positive), key=str)
+    for chosen in (*([q] for q in own), *([own] if len(own) > 1 else ())):
+        if _a_jump(loss.xreplace({q: sp.Symbol(q.name, positive=True) for q in chosen})) is None:
+            return tuple(chosen)
+    remedy = "a loss must be continuous in r"
+    if own:
+        remedy += ", for all positive parameters; write thresholds in their order, as a and a + width"
+    raise DerivationError("loss", f"{written(loss)} {jump}", remedy)
+
+
+def _a_jump(loss: sp.Expr) -> str | None:
+    """The first jump in ``r``, in words."""
     function = switched(loss, r)
     for jump in jumps(function, r):
         if not _vanishes(jump.size):
-            why = f"{loss} jumps by {jump.size} at r = {jump.point}"
-            raise DerivationError("loss", why, "a loss must be continuous in r")
+            size = "" if jump.size.has(Branch, Side) else f"by {written(jump.size, function.switches)} "
+            return f"jumps {size}at r = {written(jump.point, function.switches)}"
     for switch, size in unplaced(function, r):
         # continuous where the kink's own argument divides what jumps
         if sp.fraction(sp.cancel(size / switch.argument))[1].has(r):
-            why = f"{loss} jumps by {size} where {switch.argument} = 0"
-            raise DerivationError("loss", why, "a loss must be continuous in r")
+            by = "" if size.has(Branch, Side) else f"by {written(size, function.switches)} "
+            return f"jumps {by}where {written(switch.argument, function.switches)} = 0"
+    return None
 
 
 def _vanishes(jump: sp.Expr) -> bool:
@@ -220,6 +247,7 @@ def _margin(loss: sp.Expr) -> AdversarialLoss | None:
 
 
 _TIE = sp.Rational(1, 10**300)  # below anything that a double can notice in a sum
+_TIE_SHARE = sp.Rational(1, 2**43)  # of a level: above the rounding of a sum with it, below any accuracy asked for
 
 # Where a link bends a residual: u = g(r) − y.
 _LINKS = (Tanh, Sigmoid, NormalCdf, Softplus, sp.erf, sp.atan, sp.exp, sp.Max, sp.Min)
@@ -232,22 +260,24 @@ _LINKED = (
 
 
 def _linked(loss: sp.Expr, form: str) -> AdversarialLoss | None:
-    """Even in ``g(r) − y`` for a monotone link ``g``, and growing with its size."""
+    """Even in ``g(r) − a y`` for a monotone link ``g``, and growing with its size."""
     t, w = sp.Symbol("t", real=True), sp.Symbol("u", nonnegative=True)
-    for atom in sorted(loss.atoms(*_LINKS), key=sp.default_sort_key):
-        outer = loss.subs(atom, t)
-        if not atom.has(r) or atom.has(y) or outer.has(r):
+    for candidate, factor in _links(loss):
+        outer = loss.subs(candidate, t)
+        if outer.has(r):
             continue
-        link = switched(atom, r)
-        slopes = [_sign_of_slope(link, r, sign) for sign in (1, -1)]
         phi = outer.subs(y, 0)
-        if slopes == [None, None] or sp.expand(outer.subs(t, t + y) - phi) != 0 or sp.expand(phi.subs(t, -t) - phi):
+        if sp.expand(outer.subs(t, t + factor * y) - phi) != 0 or sp.expand(phi.subs(t, -t) - phi) != 0:
+            continue
+        link = switched(candidate, r)
+        slopes = [_sign_of_slope(link, r, sign) for sign in (1, -1)]
+        if slopes == [None, None]:
             continue
         growing = _sign_of_slope(switched(phi.subs(t, w), w), w, +1)
         if growing is None:
             continue
         direction = 1 if slopes[0] is not None else -1
-        if atom.has(sp.Min):
+        if factor == 1 and candidate.has(sp.Min):  # flat on both sides
             worst, side = _ends_of_link(switched(outer, t, prefix="outer"), t, link, direction)
             return AdversarialLoss(
                 function=worst,
@@ -259,9 +289,12 @@ def _linked(loss: sp.Expr, form: str) -> AdversarialLoss | None:
             )
         ends = [link.substitute(r, r + side * KAPPA) for side in (1, -1)]
         renamed = [_rename(end, f"_{word}") for end, word in zip(ends, ("right", "left"), strict=True)]
-        # a flat piece of the link can tie the endpoints over a whole interval: there either will do, but one of them
-        balance = direction * (renamed[0].expression + renamed[1].expression - 2 * y) + (_TIE if link.switches else 0)
-        side = Switch(sp.Symbol("sigma0", real=True), balance)
+        tied = _tie(link, renamed[0])
+        if tied is None:
+            continue
+        tie, thresholds = tied
+        balance = direction * (renamed[0].expression + renamed[1].expression - 2 * factor * y)
+        side = Switch(sp.Symbol("sigma0", real=True), balance + tie)
         inner = switched(loss, r).substitute(r, r + side.symbol * KAPPA)
         return AdversarialLoss(
             function=Switched(inner.expression, (*renamed[0].switches, *renamed[1].switches, side, *inner.switches)),
@@ -269,7 +302,7 @@ def _linked(loss: sp.Expr, form: str) -> AdversarialLoss | None:
             statement=_LINKED,
             perturbation=KAPPA * side.symbol,
             form=form,
-            assumptions=tuple(dict.fromkeys((*(slopes[0] or slopes[1] or ()), *growing))),
+            assumptions=tuple(dict.fromkeys((*(slopes[0] or slopes[1] or ()), *growing, *thresholds))),
         )
     return None
 
@@ -287,6 +320,74 @@ def _ends_of_link(outer: Switched, t: sp.Symbol, link: Switched, direction: int)
     near = tuple(e - y for e in sorted(link.expression.atoms(sp.Symbol, sp.Add), key=sp.default_sort_key) if e.has(r))
     side = Switch(sp.Symbol("sigma0", real=True), direction * (sp.Add(*links) - 2 * y), near)
     return Switched(Branch(side.symbol, *ends), (*switches, side), corners=True), side
+
+
+def _tie(link: Switched, right: Switched) -> tuple[sp.Expr, tuple[sp.Rel, ...]] | None:
+    """:func:`_tie_of` for the parameters as they are, or for positive ones, which is then assumed."""
+    found = _tie_of(link, right)
+    own = sorted(link.expression.free_symbols - {r} - {w.symbol for w in link.switches}, key=str)
+    if found is not None or not own:
+        return None if found is None else (found, ())
+    positive = {q: sp.Symbol(q.name, positive=True) for q in own}
+    found = _tie_of(link.xreplace(positive), right.xreplace(positive))
+    back = {e: q for q, e in positive.items()}
+    return None if found is None else (found.xreplace(back), tuple(sp.StrictGreaterThan(q, 0) for q in own))
+
+
+def _tie_of(link: Switched, right: Switched) -> sp.Expr | None:
+    """What decides where a flat piece of the link ties the endpoints over a half-line of scores; None where one does
+    so over an interval.
+
+    Either endpoint will do there, but it must be the one of the scores beside it: a switch that changed its mind where
+    the half-line begins would meet the link's own kink.
+    """
+    if not link.switches:
+        return sp.S.Zero
+    ends = [_far_piece(link, side) for side in (1, -1)]
+    if None in ends:
+        return None
+    flat = {link.expression.subs(pattern) for pattern in patterns(link.switches, link.expression)}
+    if any(not piece.has(r) and piece not in ends for piece in flat):
+        return None
+    highest = ends[0]
+    assert highest is not None
+    levels = [sp.Abs(e) for e in ends if e is not None and not e.has(r) and e != 0]
+    least = _TIE_SHARE * (1 + sp.Add(*levels)) if levels else _TIE
+
+    def tie(e: sp.Expr, place: sp.Expr) -> sp.Expr:
+        if isinstance(e, Branch):
+            return Branch(place.args[0], *(tie(*pair) for pair in zip(e.args[1:], place.args[1:], strict=True)))
+        return -least if e == highest and not e.has(r) else least
+
+    return tie(link.expression, right.expression) if isinstance(link.expression, Branch) else least
+
+
+def _far_piece(function: Switched, side: int) -> sp.Expr | None:
+    """The piece that holds for all large ``side · r``; None where that cannot be told."""
+    values: dict[sp.Symbol, int] = {}
+    for switch in function.switches:
+        argument = sp.expand(switch.argument.subs(values))
+        if not argument.is_polynomial(r):
+            return None
+        lead = sp.Poly(argument, r).LC() * side ** sp.degree(argument, r) if argument.has(r) else argument
+        if not (lead.is_positive or lead.is_negative):
+            return None
+        values[switch.symbol] = 1 if lead.is_positive else -1
+    return function.expression.subs(values)
+
+
+def _links(loss: sp.Expr) -> Iterator[tuple[sp.Expr, sp.Expr]]:
+    """Candidates ``(g, a)`` for a loss of ``g(r) − a y``: functions of ``r``, then what stands in a sum with ``y``."""
+    found: dict[tuple[sp.Expr, sp.Expr], None] = {}
+    for atom in sorted(loss.atoms(*_LINKS), key=sp.default_sort_key):
+        if atom.has(r) and not atom.has(y):
+            found[atom, sp.S.One] = None
+    for total in sorted(loss.atoms(sp.Add), key=sp.default_sort_key):
+        link, label = total.as_independent(y, as_Add=True)
+        factor = -label.coeff(y)
+        if link.has(r) and factor.is_number and label == -factor * y:
+            found[link, factor] = None
+    yield from found
 
 
 def _rename(function: Switched, suffix: str) -> Switched:
@@ -594,9 +695,11 @@ def _numeric_maxima(loss: sp.Expr) -> tuple[sp.Expr, ...] | None:
 def _sign_of_slope(function: Switched, variable: sp.Symbol, sign: int) -> tuple[sp.Rel, ...] | None:
     """Assumptions under which ``sign · f' ≥ 0`` everywhere; None where it cannot be shown.
 
-    First with the parameters as they are, then with each of them taken positive (thresholds and scales are).
+    First with the parameters as they are, then with each of them taken positive (thresholds and scales are); what is
+    then still asked of the parameters alone is an assumption too.
     """
-    if _slope_has_sign(function, variable, sign):
+    found = _conditions_of_sign(function, variable, sign, frozenset())
+    if found is not None:
         return ()
     own = sorted(function.expression.free_symbols - {variable, y}, key=str)
     own = [e for e in own if not any(e == w.symbol for w in function.switches)]
@@ -604,21 +707,71 @@ def _sign_of_slope(function: Switched, variable: sp.Symbol, sign: int) -> tuple[
         own += [
             e
             for e in sorted(switch.argument.free_symbols, key=str)
-            if e not in own and e != variable and not str(e).startswith("sigma")
+            if e not in own and e != variable and e != y and not str(e).startswith("sigma")
         ]
     if not own:
         return None
     positive = {q: sp.Symbol(q.name, positive=True) for q in own}
-    if _slope_has_sign(function.map(lambda e: e.xreplace(positive)), variable, sign):
-        return tuple(q > 0 for q in own)
+    changed = function.map(lambda e: e.xreplace(positive))
+    conditions = _conditions_of_sign(changed, variable, sign, frozenset(positive.values()))
+    if conditions is None:
+        return None
+    back = {e: q for q, e in positive.items()}
+    more = (sp.StrictGreaterThan(e.xreplace(back), 0) for e in conditions)
+    return (*(sp.StrictGreaterThan(q, 0) for q in own if not q.is_positive), *more)
+
+
+def _conditions_of_sign(
+    function: Switched, variable: sp.Symbol, sign: int, parameters: frozenset[sp.Symbol]
+) -> tuple[sp.Expr, ...] | None:
+    """What must be positive, of the parameters alone, for ``sign · f' ≥ 0`` everywhere; None where it cannot be
+    shown."""
+    found: dict[sp.Expr, None] = {}
+    for slopes in _slopes(function, variable):
+        ways = [_conditions(form, parameters) for slope in slopes for form in ((sign * slope).expand(), sign * slope)]
+        possible: list[tuple[sp.Expr, ...]] = [way for way in ways if way is not None]
+        if not possible:
+            return None
+        fewest: tuple[sp.Expr, ...] = min(possible, key=len)
+        found |= dict.fromkeys(fewest)
+    contrary = any(sp.expand(e + other) == 0 for e in found for other in found)
+    return None if contrary else tuple(found)
+
+
+def _conditions(e: sp.Expr, parameters: frozenset[sp.Symbol]) -> tuple[sp.Expr, ...] | None:
+    """What must be positive, of the parameters alone, for ``e ≥ 0``; None where it cannot be shown.
+
+    A sum is nonnegative if its terms are, a product if an even number of its factors is not.
+    """
+    if e.is_nonnegative or is_nonnegative(e):
+        return ()
+    if e.free_symbols and e.free_symbols <= parameters and not (e.is_nonpositive or is_nonnegative(-e)):
+        # of a product, the factor whose sign is open
+        factors = [f for f in sp.Mul.make_args(sp.factor(e)) if not f.is_positive]
+        return (sp.expand(sp.Mul(*factors)),)
+    found: list[sp.Expr] = []
+    if isinstance(e, sp.Add):
+        for term in e.args:
+            needed = _conditions(term, parameters)
+            if needed is None:
+                return None
+            found += needed
+        return tuple(dict.fromkeys(found))
+    if isinstance(e, sp.Mul):
+        open_, negative = sp.S.One, False
+        for factor in e.args:
+            if factor.is_nonnegative or is_nonnegative(factor):
+                continue
+            if factor.is_nonpositive or is_nonnegative(-factor):
+                negative = not negative
+            elif factor.free_symbols <= parameters:
+                open_ *= factor
+            else:
+                return None
+        if open_ != 1:
+            return (sp.expand(-open_ if negative else open_),)
+        return None if negative else ()
     return None
-
-
-def _slope_has_sign(function: Switched, variable: sp.Symbol, sign: int) -> bool:
-    return all(
-        any((sign * slope).expand().is_nonnegative or (sign * slope).is_nonnegative for slope in slopes)
-        for slopes in _slopes(function, variable)
-    )
 
 
 def _slopes(function: Switched, variable: sp.Symbol) -> Iterator[list[sp.Expr]]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from itertools import product
 
 import sympy as sp
 
 from sgdlimit.derive.convert import Switch, Switched, reduce_squares
 from sgdlimit.derive.functions import Branch, ScaledTailMoment, Side, TailMoment
-from sgdlimit.derive.kinks import Root, expanded, indicator_and_values, roots, single_root, used_switches
+from sgdlimit.derive.kinks import Root, expanded, indicator_and_values, patterns, roots, single_root, used_switches
 from sgdlimit.derive.quadrature import Definition, ScoreLaw
 
 
@@ -191,27 +191,37 @@ class Pieces:
     switches : tuple of Switch
     pieces : mapping of pattern to mapping of rate to sympy.Expr
         ``Σ_a polynomial_a(w) e^{a w}``, the polynomials as they were written: expanded ones cancel near their roots.
+    own : frozenset of sympy.Symbol
+        Switches on which the pieces themselves hang; the others only move places of kinks.
     """
 
     switches: tuple[Switch, ...]
     pieces: Mapping[tuple[int, ...], Mapping[sp.Expr, sp.Expr]]
     variable: sp.Symbol
+    own: frozenset[sp.Symbol]
 
     @classmethod
     def of(cls, expression: sp.Expr, switches: tuple[Switch, ...], w: sp.Symbol) -> Pieces | None:
         """Split an expression; None where a piece is something else, or a kink is not at a linear condition."""
+        own = frozenset(expression.free_symbols)
+        # what is computed for a pattern of those switches serves all patterns of the others
+        split: dict[tuple[int, ...], Mapping[sp.Expr, sp.Expr]] = {}
         pieces = {}
         for pattern in product((1, -1), repeat=len(switches)):
-            values = {s.symbol: sp.Integer(sign) for s, sign in zip(switches, pattern, strict=True)}
-            split = _exponential_polynomial(expression.subs(values), w)
-            if split is None:
-                return None
-            pieces[pattern] = split
-            for switch in switches:
-                argument = sp.expand(switch.argument.subs(values))
+            values = {s.symbol: sp.Integer(sign) for s, sign in zip(switches, pattern, strict=True) if s.symbol in own}
+            key = tuple(int(sign) for sign in values.values())
+            if key not in split:
+                found = _exponential_polynomial(expression.subs(values), w)
+                if found is None:
+                    return None
+                split[key] = found
+            pieces[pattern] = split[key]
+        for switch in switches:
+            for signs in patterns(switches, switch.argument):
+                argument = sp.expand(switch.argument.subs(signs))
                 if argument.has(w) and single_root(argument, w) is None:
                     return None
-        return cls(switches, pieces, w)
+        return cls(switches, pieces, w, own)
 
     @property
     def rates(self) -> tuple[sp.Expr, ...]:
@@ -226,8 +236,9 @@ class Pieces:
         """
         w = self.variable
 
-        def integral(pattern: tuple[int, ...]) -> sp.Expr:
-            derivative, result, k = self.pieces[pattern].get(rate, sp.S.Zero), sp.S.Zero, 0
+        @cache
+        def integral(piece: sp.Expr) -> sp.Expr:
+            derivative, result, k = piece, sp.S.Zero, 0
             while derivative != 0 and sp.expand(derivative) != 0:
                 result += derivative.subs(w, mean) * s**k * sp.factorial2(k - 1) / sp.factorial(k)
                 derivative, k = derivative.diff(w, 2), k + 2
@@ -235,7 +246,7 @@ class Pieces:
 
         def build(signs: tuple[int, ...]) -> sp.Expr:
             if len(signs) == len(self.switches):
-                return integral(signs)
+                return integral(self.pieces[signs].get(rate, sp.S.Zero))
             switch = self.switches[len(signs)]
             earlier = {e.symbol: sign for e, sign in zip(self.switches, signs, strict=False)}
             for kink in kinks:
@@ -254,14 +265,19 @@ class Pieces:
         index = self.switches.index(switch)
         sides = [self._sides(point, {**pattern, switch.symbol: sp.Integer(side)}) for side in (1, -1)]
 
+        @cache
+        def tail_of(right: sp.Expr, left: sp.Expr) -> sp.Expr:
+            return tail(sp.Poly(right - left, self.variable))
+
         def build(right: tuple[int, ...], left: tuple[int, ...]) -> sp.Expr:
             k = len(right)
             if k == len(self.switches):
-                pieces = (self.pieces[signs].get(rate, sp.S.Zero) for signs in (right, left))
-                return tail(sp.Poly(next(pieces) - next(pieces), self.variable))
+                return tail_of(*(self.pieces[signs].get(rate, sp.S.Zero) for signs in (right, left)))
             symbol = self.switches[k].symbol
             if k == index:
                 return build((*right, 1), (*left, -1))
+            if symbol not in self.own:
+                return build((*right, 1), (*left, 1))
             at_right, at_left = (values[symbol] for values in sides)
             if at_right == at_left:
                 return Branch(at_right, build((*right, 1), (*left, 1)), build((*right, -1), (*left, -1)))

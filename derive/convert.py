@@ -72,7 +72,7 @@ def to_sympy(text: str, where: str) -> sp.Expr:
     Examples
     --------
     >>> to_sympy("log(1 + exp(-y*r))", "loss")
-    Softplus(-r*y)
+    softplus(-r*y)
     """
     return stabilise(convert(parse(text, where=where), where))
 
@@ -305,3 +305,20 @@ def switched(expression: sp.Expr, variable: sp.Symbol, prefix: str = "sigma") ->
         return e.func(*arguments)
 
     return Switched(walk(expression), tuple(switches))
+
+
+def split(function: Switched, variable: sp.Symbol, prefix: str) -> Switched:
+    """The kinks in another variable as switches too; they come before those that there are.
+
+    Examples
+    --------
+    >>> from sgdlimit.derive.symbols import r, y
+    >>> split(switched(sp.Max(0, 1 - y * r + sp.Abs(y)), r), y, "label").switches[0]
+    Switch(symbol=label1, argument=y)
+    """
+    found = switched(sp.Tuple(function.expression, *(w.argument for w in function.switches)), variable, prefix)
+    if not found.switches:
+        return function
+    expression, *arguments = found.expression.args
+    rest = (Switch(w.symbol, e) for w, e in zip(function.switches, arguments, strict=True))
+    return Switched(expression, (*found.switches, *rest))

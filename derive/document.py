@@ -16,7 +16,7 @@ from sgdlimit.derive import symbols
 from sgdlimit.derive.convert import to_sympy
 from sgdlimit.derive.dynamics import mode_equations
 from sgdlimit.derive.functions import ScaledTailMoment, Side, TailMoment
-from sgdlimit.derive.known_limits import AGREEMENT, Comparison, KnownLimits, known_limits
+from sgdlimit.derive.known_limits import AGREEMENT, NUMBERS_AGREEMENT, Comparison, KnownLimits, known_limits
 from sgdlimit.derive.limit import Limit
 from sgdlimit.derive.model import Formula, Labels, RandomLabels, Teacher
 from sgdlimit.derive.notation import lines, plain, tex
@@ -415,6 +415,11 @@ def _known_limits(limit: Limit) -> Iterator[Item]:
         f"Equal at points: equal to {-round(math.log10(AGREEMENT))} of 30 digits at {found.points} fixed points of all "
         "variables, which is a check and no proof. Integrands that are equal have equal integrals."
     )
+    if found.named("numbers"):
+        yield Text(
+            "Equal at two states: integrals over several variables were computed at fixed values of the summary "
+            f"statistics and the parameters, and agree to {-round(math.log10(NUMBERS_AGREEMENT))} digits."
+        )
 
 
 def verdict(found: KnownLimits) -> str:
@@ -445,9 +450,15 @@ def _result(comparison: Comparison) -> str:
         "expressions": "equal as expressions",
         "points": "equal at points",
         "integrals": "equal numerically, to 12 digits",
-        "undecided": "not decided: equal integrands were not found, and integrals over several variables not computed",
+        "numbers": f"equal at two states, relative difference below {_bound(comparison.difference)}",
+        "undecided": "not decided: integrals over several variables, which the check cannot compute accurately enough",
         "unequal": f"NOT equal (relative difference {comparison.difference:.2g})",
     }[comparison.how]
+
+
+def _bound(difference: float) -> str:
+    """A power of ten above a difference, from 1e-10 on: what rounding makes of it is not the same on every machine."""
+    return f"1e{max(-10, math.ceil(math.log10(difference or 1e-300)))}"
 
 
 def texts(content: Iterable[Item]) -> Iterator[str]:

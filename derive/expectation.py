@@ -310,13 +310,14 @@ def _quadrature(group: Group, entries: list[Entry]) -> Quadrature:
     }
     breakpoints: dict[sp.Expr, None] = {}
     shared: list[Crossing] = []
+    conditions = tuple(kinks_of(group.switches, (law.variable,)))
     for switch, crossing in crossings.items():
         if group.corners and not places_known(switch, group.switches, law.variable):
             shared.append(crossing)
             marks = (every_root(e, law.variable) or () for e in switch.near if e.has(law.variable))
             breakpoints |= dict.fromkeys(law.z_of(point) for points in marks for point in points)
             continue
-        kinks = place((kink for w, kink in kinks_of(group.switches, (law.variable,)) if w == switch), law)
+        kinks = place((kink for w, kink in conditions if w == switch), law)
         if kinks.crossings:
             shared.append(crossing)
         else:

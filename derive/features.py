@@ -30,6 +30,7 @@ from sgdlimit.derive.functions import (
 )
 from sgdlimit.derive.kinks import every_root, patterns, used_switches
 from sgdlimit.derive.quadrature import Crossing, Layer, ScoreLaw
+from sgdlimit.derive.wording import written
 
 
 @dataclass(frozen=True)
@@ -195,9 +196,17 @@ def analytic_features(function: Switched, variables: Sequence[sp.Symbol]) -> Ite
         if isinstance(atom, (Branch, Side)) or not atom.has(*variables):
             continue
         for pattern in patterns(function.switches, atom):
-            concrete = atom.subs(pattern)
-            if concrete.has(*variables):
-                yield from _features_of(concrete, variables)
+            # of an odd function SymPy takes the sign out: what is left is asked
+            for concrete in _functions_of(atom.subs(pattern)):
+                if concrete.has(*variables):
+                    yield from _features_of(concrete, variables)
+
+
+def _functions_of(expression: sp.Expr) -> list[sp.Expr]:
+    """The expression itself if it is a function or a power, else those in it."""
+    if isinstance(expression, (sp.Function, sp.Pow)):
+        return [expression]
+    return sorted(expression.atoms(sp.Function) | _powers(expression), key=sp.default_sort_key)
 
 
 def _features_of(atom: sp.Expr, variables: Sequence[sp.Symbol]) -> Iterator[Feature]:
@@ -256,7 +265,7 @@ def _singular_base(atom: sp.Expr, base: sp.Expr, inside: Sequence[sp.Symbol]) ->
 
 
 def _no_rule(atom: sp.Expr, remedy: str) -> DerivationError:
-    return DerivationError("loss", f"no quadrature rule is known yet for {atom}", remedy)
+    return DerivationError("loss", f"no quadrature rule is known yet for {written(atom)}", remedy)
 
 
 def _powers(expression: sp.Expr) -> set[sp.Expr]:

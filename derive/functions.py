@@ -29,7 +29,19 @@ class Notated(sp.Function):
 
 
 class Stable(Notated):
-    """A function that SymPy does not know: its value at a number is that of its textbook form."""
+    """A function that SymPy does not know: its value at a number is that of its textbook form.
+
+    One that the expression language knows, alone or composed of others, says how it is written there: errors and
+    documents speak to the user.
+    """
+
+    written: ClassVar[str] = ""
+
+    def _sympystr(self, printer: Any) -> str:
+        arguments = [printer._print(argument) for argument in self.args]
+        if not self.written:
+            return f"{type(self).__name__}({', '.join(arguments)})"
+        return self.written.replace("#1", arguments[0])
 
     def rewrite_textbook(self) -> sp.Expr:
         """The same in functions that SymPy and mpmath know."""
@@ -44,6 +56,7 @@ class Softplus(Stable):
 
     nargs = 1
     notation = r"\log\left(1 + e^{#1}\right)"
+    written = "softplus(#1)"
     is_real = True
     is_positive = True
 
@@ -59,6 +72,7 @@ class Sigmoid(Stable):
 
     nargs = 1
     notation = r"\operatorname{sigmoid}#^\left(#1\right)"
+    written = "sigmoid(#1)"
     is_real = True
     is_positive = True
 
@@ -75,6 +89,7 @@ class NormalCdf(Stable):
 
     nargs = 1
     notation = r"\Phi#^\left(#1\right)"
+    written = "Phi(#1)"
     is_real = True
     is_positive = True
 
@@ -90,6 +105,7 @@ class Tanh(Stable):
 
     nargs = 1
     notation = r"\tanh#^\left(#1\right)"
+    written = "tanh(#1)"
     is_real = True
 
     def _eval_is_nonnegative(self) -> bool | None:
@@ -109,6 +125,7 @@ class LogCosh(Stable):
 
     nargs = 1
     notation = r"\log\cosh\left(#1\right)"
+    written = "log(cosh(#1))"
     is_real = True
     is_nonnegative = True
 
@@ -128,6 +145,7 @@ class Log1p(Stable):
 
     nargs = 1
     notation = r"\log\left(1 + #1\right)"
+    written = "log(1 + #1)"
     is_real = True
 
     def _eval_is_nonnegative(self) -> bool | None:
@@ -146,6 +164,7 @@ class LogNormalCdf(Stable):
 
     nargs = 1
     notation = r"\log\Phi\left(#1\right)"
+    written = "log(Phi(#1))"
     is_real = True
     is_nonpositive = True
 
@@ -390,7 +409,14 @@ def textbook(expression: sp.Expr) -> sp.Expr:
 
 
 def stabilise(expression: sp.Expr) -> sp.Expr:
-    """Rewrite what overflows or cancels as it is written: ``log(1 + exp(u))``, ``1/(1 + exp(u))``, ``log(cosh(u))``."""
+    """Rewrite what overflows or cancels as it is written: ``log(1 + exp(u))``, ``1 - sigmoid(u)``, ``log(cosh(u))``.
+
+    Examples
+    --------
+    >>> r = sp.Symbol("r", real=True)
+    >>> stabilise(-((1 - Sigmoid(r)) ** 2) * sp.log(Sigmoid(r))), stabilise(2 * Sigmoid(r) - 1)
+    (sigmoid(-r)**2*softplus(-r), tanh(r/2))
+    """
 
     def exponent(e: sp.Expr) -> sp.Expr | None:
         """``u`` when ``e = 1 + exp(u)``."""
@@ -399,12 +425,16 @@ def stabilise(expression: sp.Expr) -> sp.Expr:
         return None
 
     def rewrite(e: sp.Expr) -> sp.Expr:
+        if isinstance(e, sp.Add):
+            return _without_complements(e)
         if isinstance(e, sp.log):
             (inner,) = e.args
             if isinstance(inner, sp.cosh):
                 return LogCosh(inner.args[0])
             if isinstance(inner, NormalCdf):
                 return LogNormalCdf(inner.args[0])
+            if isinstance(inner, Sigmoid):
+                return -Softplus(-inner.args[0])
             u = exponent(inner)
             if u is not None:
                 return Softplus(u)
@@ -423,4 +453,22 @@ def stabilise(expression: sp.Expr) -> sp.Expr:
                         return e / factor / partner * Sigmoid(factor.args[0])
         return e
 
-    return expression.replace(lambda e: isinstance(e, (sp.log, sp.Pow, sp.Mul, sp.tanh)), rewrite)
+    return expression.replace(lambda e: isinstance(e, (sp.log, sp.Pow, sp.Mul, sp.Add, sp.tanh)), rewrite)
+
+
+def _without_complements(total: sp.Add) -> sp.Expr:
+    """``1 − σ(u)`` as ``σ(−u)``, ``2σ(u) − 1`` as ``tanh(u/2)``, and the same of ``Φ``, in a sum of any other terms."""
+    constant, terms = total.as_coeff_Add()
+    if constant == 0:
+        return total
+    for term in sp.Add.make_args(terms):
+        factor, function = term.as_coeff_Mul()
+        if not isinstance(function, (Sigmoid, NormalCdf)):
+            continue
+        (u,) = function.args
+        if factor == -constant:
+            return terms - term + constant * function.func(-u)
+        if factor == -2 * constant:
+            odd = Tanh(u / 2) if isinstance(function, Sigmoid) else sp.erf(u / sp.sqrt(2))
+            return terms - term - constant * odd
+    return total

@@ -154,7 +154,10 @@ def indicator_and_values(
     indicator, values = sp.S.One, dict(root.pattern)
     for other in switches[:index]:
         argument = sp.expand(other.argument.subs(variable, root.point).subs(values))
-        if other.symbol in root.pattern:
+        if other.symbol in root.pattern and argument == 0 and not other.argument.subs(values).has(variable):
+            # not a second kink that is met there, but one of another variable, which is where its own side ends
+            indicator *= int(root.pattern[other.symbol] == Side(argument))
+        elif other.symbol in root.pattern:
             # strictly: where two kinks meet, neither pattern of the first holds at the second
             indicator *= Branch(Side(sp.expand(root.pattern[other.symbol] * argument)), sp.S.One, sp.S.Zero)
         else:

@@ -7,7 +7,7 @@ function.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sympy as sp
 
@@ -141,16 +141,7 @@ class Score:
 
     def user_expectation(self, name: str, statistic: sp.Expr, gather: Expectations) -> sp.Expr:
         """``E`` of a user's expression in ``r, y, n``."""
-        function = switched(statistic, r, prefix="side")
-        if self.residual:
-            u = self.law.variable
-            if statistic.subs(r, u + y).has(y):
-                raise DerivationError(
-                    f"statistic {name}",
-                    f"{statistic} is not a function of r - y, on which the loss depends alone",
-                    "write it in r - y",
-                )
-        return self.expectation(name, function, gather)
+        return self.expectation(name, switched(statistic, r, prefix="side"), gather)
 
 
 def score_law(model: Model, form: str, corners: bool = False) -> Score | NestedForm:
@@ -194,6 +185,19 @@ def score_law(model: Model, form: str, corners: bool = False) -> Score | NestedF
     return law
 
 
+def law_of_score(model: Model, score: Score | NestedForm) -> Score | NestedForm:
+    """The law of the score and its label, for a statistic that is not a function of ``r − y`` as the loss is.
+
+    It is a second law in one limit: what both define has one definition, and the rest has names of its own.
+    """
+    if isinstance(model.target, Labels):
+        deviation = sp.Symbol("s_score", positive=True)
+        return Score(ScoreLaw(r, m, deviation), (Definition(deviation, deviation_of(Q)),), residual=False)
+    form = nested_form(model.target, residual=False)
+    own = sp.Symbol("s_given_score", positive=True)
+    return replace(form, deviation=own, joint=score.joint if isinstance(score, NestedForm) else form.joint)
+
+
 def nested_form(target: Teacher | RandomLabels, residual: bool) -> NestedForm:
     """The law of the score and a target that is a function of a second linear form.
 
@@ -206,7 +210,7 @@ def nested_form(target: Teacher | RandomLabels, residual: bool) -> NestedForm:
     --------
     >>> form = nested_form(Teacher("tanh(2*r_star + xi) + 3"), residual=False)
     >>> form.latent.slope, form.latent.noise, form.target.expression
-    (2, 1, Tanh(ell) + 3)
+    (2, 1, tanh(ell) + 3)
     """
     expression = to_sympy(target.text, "target")
     if isinstance(target, RandomLabels):

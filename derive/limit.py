@@ -6,7 +6,7 @@ expectations; take the moments of the update. Each leaves its result in the :cla
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import sympy as sp
@@ -21,7 +21,7 @@ from sgdlimit.derive.errors import DerivationError, ModelError
 from sgdlimit.derive.expectation import Expectations
 from sgdlimit.derive.functions import Branch, Side
 from sgdlimit.derive.growth import check_growths
-from sgdlimit.derive.laws import Score, score_law
+from sgdlimit.derive.laws import Score, law_of_score, score_law
 from sgdlimit.derive.model import RESERVED, Expectation, Formula, Labels, Loss, Model, RandomLabels, Teacher
 from sgdlimit.derive.nested import NestedForm
 from sgdlimit.derive.quadrature import Definition, Quadrature
@@ -239,9 +239,10 @@ def derive(
         return _derive(model, statistics, update, greedy)
     except (ValueError, NotImplementedError, RecursionError, sp.PolynomialError) as error:
         # of SymPy, in the middle of something that no rule here foresaw
-        reason = f"{type(error).__name__}: {str(error)[:200]}"
         raise DerivationError(
-            "model", f"the algebra of {model.loss.text} failed ({reason})", "write the loss in another way"
+            "model",
+            f"the algebra of {model.loss.text} failed ({type(error).__name__})",
+            "write the loss in another way",
         ) from error
 
 
@@ -251,7 +252,9 @@ def _derive(
     check_names(statistics or {})
     needed = check_expressions(model, statistics or {})
     loss = to_sympy(model.loss.text, "loss")
-    check_continuity(loss)
+    positive = check_continuity(loss)
+    loss = loss.xreplace({q: symbols.Parameter(q.name, positive=True) for q in positive})
+    needed = (*(sp.StrictGreaterThan(q, 0) for q in positive), *needed)
     attacked = standard(loss) if model.adversary is None else adversarial(loss)
     score = score_law(model, attacked.form, attacked.function.corners)
     check_places(attacked.function, score)
@@ -279,12 +282,17 @@ def _derive(
         for name, positive in errors.items():
             expectations[name] = score.error_rate(name, positive, gather)
     formulas = {}
+    laws = [score]
     for name, statistic in (statistics or {}).items():
         if isinstance(statistic, Formula):
             formulas[name] = to_sympy(statistic.text, f"statistic {name}")
         else:
             expectation = to_sympy(statistic.text, f"statistic {name}")
-            expectations[name] = score.user_expectation(name, expectation, gather)
+            if score.residual and depends_on_score(expectation):
+                laws = [score, laws[-1] if len(laws) == 2 else law_of_score(model, score)]
+                expectations[name] = laws[-1].user_expectation(name, expectation, gather)
+            else:
+                expectations[name] = score.user_expectation(name, expectation, gather)
 
     equations, reported = mode_equations(update), _statistics(model, expectations, formulas)
     # another rule may descend on something else than the risk: then there is no line search
@@ -297,7 +305,7 @@ def _derive(
         model=model,
         adversarial_loss=attacked,
         summary=SUMMARY,
-        definitions=(*score.definitions, *gather.kinks.definitions),
+        definitions=(*dict.fromkeys(d for law in laws for d in law.definitions), *gather.kinks.definitions),
         quadratures=gather.quadratures(),
         coefficients=coefficients,
         sum_BD=sum_BD,
@@ -309,7 +317,7 @@ def _derive(
         rules=gather.rules,
         parameters=parameters_of(model, statistics),
         requested=dict(statistics or {}),
-        assumptions=tuple(dict.fromkeys((*attacked.assumptions, *needed))),
+        assumptions=_not_implied((*attacked.assumptions, *needed)),
         descents=descents,
         slopes={own: _slopes(model, own, statistics or {}) for own, _ in averages},
     )
@@ -348,6 +356,25 @@ def check_places(function: Switched, score: Score | NestedForm) -> None:
                 "derived for a label that varies",
                 "use labels, random labels or the sign of a teacher, or a loss of r - y",
             )
+
+
+def depends_on_score(statistic: sp.Expr) -> bool:
+    """Whether a statistic is more than a function of ``r − y``.
+
+    Examples
+    --------
+    >>> depends_on_score((r - y) ** 2), depends_on_score(y * r)
+    (False, True)
+    """
+    return bool(statistic.subs(r, sp.Symbol("u", real=True) + y).has(y))
+
+
+def _not_implied(assumptions: Iterable[sp.Rel]) -> tuple[sp.Rel, ...]:
+    """Each once, and none that holds where parameters that are assumed positive are."""
+    plain = {q: symbols.parameter(q.name) for a in assumptions for q in a.free_symbols}
+    found = tuple(dict.fromkeys(a.xreplace(plain) for a in assumptions))
+    signs = {a.lhs: symbols.Parameter(a.lhs.name, positive=True) for a in found if a.lhs.is_Symbol}
+    return tuple(a for a in found if a.lhs.is_Symbol or a.xreplace(signs) != sp.true)
 
 
 def check_expressions(model: Model, statistics: Mapping[str, Expectation | Formula]) -> tuple[sp.Rel, ...]:

@@ -289,6 +289,9 @@ def _check_type(where: str, given: object, *allowed: type) -> None:
 class Expectation(_Text):
     """A statistic ``E g(r, y, n)`` over a fresh clean sample, ``n = ‖X‖₂`` (``docs/theory.md`` §2).
 
+    It need not be of ``r − y`` where the loss is: then it is averaged over score and target, by joint moments where
+    they have a closed form and by iterated integrals else.
+
     Parameters
     ----------
     text : str or SymPy expression

@@ -16,7 +16,7 @@ from itertools import product
 import sympy as sp
 
 from sgdlimit.derive.closed_forms import Kinks, closed_form, moment
-from sgdlimit.derive.convert import Switch, Switched, switched
+from sgdlimit.derive.convert import Switch, Switched, split, switched
 from sgdlimit.derive.errors import DerivationError
 from sgdlimit.derive.expectation import QUADRATURE, ZERO, Entry, Expectations, Group
 from sgdlimit.derive.features import Feature, corner_features, encounters, exponents, factors, features, meetings
@@ -46,6 +46,7 @@ from sgdlimit.derive.symbols import (
     y_given,
     z_star,
 )
+from sgdlimit.derive.wording import written
 
 # Where two kinks of the score meet, the integral over it is an algebraic function of the latent form: panels shrink
 # towards that place down to this share of its spread.
@@ -91,6 +92,8 @@ class NestedForm:
         Standard deviation of the noise added to ``φ(ell)``.
     residual : bool
         Whether the loss depends on ``u = r − y`` alone.
+    deviation : sympy.Symbol
+        Of the variable given the latent form; a second form in one limit has another name for its own.
     joint : JointForms
         Closed forms over score and latent form at once.
     inner : Expectations
@@ -102,6 +105,7 @@ class NestedForm:
     chance: Switched | None
     noise: sp.Expr
     residual: bool
+    deviation: sp.Symbol = s_given
     joint: JointForms = field(default_factory=JointForms)
     inner: Expectations = field(default_factory=lambda: Expectations("G_", Kinks("inner_")))
     noise_kinks: Kinks = field(default_factory=lambda: Kinks("noise_"))
@@ -125,7 +129,7 @@ class NestedForm:
             Definition(mean_ell, a * m_star + b),
             Definition(s_ell, sp.sqrt(sp.Max(noisy, TINY))),
             Definition(slope_given, beta * a * Q_star / s_ell**2),
-            Definition(s_given, sp.sqrt(sp.Max(spread, TINY))),
+            Definition(self.deviation, sp.sqrt(sp.Max(spread, TINY))),
             Definition(s_noise, sp.sqrt(sp.Max(self.noise**2, BLUR**2))),
             Definition(sp.Symbol("s_score", positive=True), sp.sqrt(sp.Max(Q, TINY))),
             *self.joint.definitions,
@@ -148,7 +152,7 @@ class NestedForm:
 
     def given(self, branches: tuple[LabelBranch, ...] | None = None, mean: sp.Expr = mean_given) -> ScoreLaw:
         """Of the score (or residual) given the latent form."""
-        return ScoreLaw(self.variable, mean, s_given, branches or self.branches)
+        return ScoreLaw(self.variable, mean, self.deviation, branches or self.branches)
 
     @property
     def branches(self) -> tuple[LabelBranch, ...]:
@@ -172,6 +176,7 @@ class NestedForm:
 
     def expectation(self, name: str, function: Switched, gather: Expectations) -> sp.Expr:
         """``E g`` of a function of ``(r, n; y)``."""
+        function = self._with_label_switches(function)
         if not _depends(function, y):
             return gather.expect(name, (function,), self.marginal)
         closed = self._closed(name, function, gather)
@@ -183,6 +188,7 @@ class NestedForm:
 
     def curvature(self, name: str, slope: Switched, gather: Expectations) -> sp.Expr:
         """``E ∂_r g``, a jump of ``g`` as a point mass."""
+        slope = self._with_label_switches(slope)
         if not _depends(slope, y):
             return gather.expect_derivative(name, (slope,), self.marginal)
         closed = self._closed(name, slope, gather, by=r)
@@ -194,6 +200,7 @@ class NestedForm:
 
     def cross(self, slope: Switched, B: sp.Expr, gather: Expectations) -> tuple[sp.Expr, sp.Expr]:
         """``(D, B + D)``: what the slope changes by with ``r*``, through the target, its jumps included."""
+        slope = self._with_label_switches(slope)
         if not _depends(slope, y):
             gather.rules["D"] = "zero: the slope does not depend on the label"
             return sp.S.Zero, B
@@ -213,6 +220,8 @@ class NestedForm:
         elif self.target is not None and self.target.derive(ell).expression == 0:
             value = sp.S.Zero
         else:
+            if not self.has_noise:
+                _check_jumps_at_labels(slope)
             value = a * dy_given * self._inner_derivative("D", functions, y_given)
         D = self._integral("D", value, functions, gather)
         masses = a * self._label_jumps(slope, gather)
@@ -234,6 +243,10 @@ class NestedForm:
         return self.expectation(name, switched(statistic, r, prefix="side"), gather)
 
     # -- stages
+
+    def _with_label_switches(self, function: Switched) -> Switched:
+        """Kinks in the label alone, such as the ``sign(y)`` of an attacked margin, where labels are not ±1."""
+        return function if self.target is None or self.residual else split(function, y, "label")
 
     def _closed(
         self, name: str, function: Switched, gather: Expectations, by: sp.Symbol | None = None
@@ -304,7 +317,7 @@ class NestedForm:
         if self.residual:
             drift += dy_given
         drift = sp.Max(-_FASTEST_KINK, sp.Min(_FASTEST_KINK, drift)) if point.has(y_given) else drift
-        return self.inner.kinks.spread(sp.sqrt(s_given**2 + (BLUR * s_ell * drift) ** 2))
+        return self.inner.kinks.spread(sp.sqrt(self.deviation**2 + (BLUR * s_ell * drift) ** 2))
 
     def _integral(self, name: str, value: sp.Expr, functions: tuple[Switched, ...], gather: Expectations) -> sp.Expr:
         """The integral over the latent form of what is left."""
@@ -312,7 +325,7 @@ class NestedForm:
             gather.rules[name] = ZERO
             return sp.S.Zero
         # D and B + D of a residual's loss are made of B
-        inner_rule = self.inner.rules.get(name) or self.inner.rules["B"]
+        inner_rule = self.inner.rules.get(name) or self.inner.rules.get("B", "a constant")
         gather.rules[name] = f"iterated: {inner_rule} given the latent form; {QUADRATURE} over the latent form"
         symbol = sp.Symbol(f"{gather.prefix}{name}", real=True)
         found = tuple(self._features(functions, blurred=name in ("B", "D", "BD")))
@@ -331,7 +344,8 @@ class NestedForm:
         if found is None:
             raise DerivationError(
                 "target",
-                f"the noise added to the label enters {function.expression} in a way that has no closed form, "
+                f"the noise added to the label enters {written(function.expression, function.switches)} in a way that "
+                "has no closed form, "
                 "and score, teacher and noise would make a three-dimensional integral",
                 "use a loss of r - y, one that is piecewise polynomial in y, or noise inside the teacher's function",
             )
@@ -365,8 +379,8 @@ class NestedForm:
             if found is None:
                 raise DerivationError(
                     "loss",
-                    f"its slope jumps where {switch.argument} = 0, and the mean jump there, over a label with noise, "
-                    "has no closed form",
+                    f"its slope jumps where {written(switch.argument, used)} = 0, and the mean jump there, over a "
+                    "label with noise, has no closed form",
                     "use noise inside the teacher's function, or train without an adversary",
                 )
         return total
@@ -374,7 +388,13 @@ class NestedForm:
     def _noise_integral(self, name: str, value: sp.Expr, functions: tuple[Switched, ...]) -> sp.Expr:
         """``E[· | ell]`` of an average over the noise: a quadrature over the score."""
         law = self.given()
-        found = tuple(self._through_noise(f) for f in features(functions[0], (r, y)))
+        kinks = features(functions[0], (r, y))
+        turns = [
+            turn
+            for slope in _turning_points(kinks, y, r)
+            for turn in (Feature(slope), Feature(slope, _ALGEBRAIC * sp.Abs(slope.diff(r)), "pole"))
+        ]
+        found = (*(self._through_noise(f) for f in kinks), *turns)
         rates = exponents(functions[0].expression, (r,))
         symbol = sp.Symbol(f"{self.inner.prefix}{name}", real=True)
         self.inner.rules[name] = "closed form in the label's noise, one-dimensional quadrature over the score"
@@ -443,6 +463,7 @@ class NestedForm:
                 yield from self._meetings(function)
             elif not self._keeps_noise(functions):
                 yield from self._encounters(found)
+                yield from self._turns(found)
             for feature in found:
                 if self._keeps_noise(functions):
                     feature = self._through_noise(feature)
@@ -479,6 +500,15 @@ class NestedForm:
                 if there.has(ell):
                     yield Feature(there)
 
+    def _turns(self, found: Sequence[Feature]) -> Iterator[Feature]:
+        """Values of the latent form at which a kink of the score is at infinity: flat there, and not analytic."""
+        for slope in _turning_points(found, self.variable, y_given):
+            for known in self._targets():
+                argument = sp.expand(slope.subs(known))
+                if argument.has(ell):
+                    yield Feature(argument)
+                    yield Feature(argument, _ALGEBRAIC * s_ell * sp.Abs(argument.diff(ell)), "pole")
+
     def _targets(self) -> Iterator[dict[sp.Symbol, sp.Expr]]:
         """The target as a function of the latent form, on each of its pieces."""
         source = self.target or self.chance
@@ -507,10 +537,11 @@ class NestedForm:
             if self.target is None or self.has_noise or jump.root.pattern or len(source.switches) > 1:
                 raise DerivationError(
                     "target",
-                    f"it jumps at {jump.switch.argument} = 0, and the mean jump of the slope there is not derived",
+                    f"it jumps at {written(jump.switch.argument, source.switches)} = 0, and the mean jump of the slope "
+                    "there is not derived",
                     "use the sign of a linear form, or a continuous function",
                 )
-            law = ScoreLaw(r, m + slope_given * (jump.point - mean_ell), s_given)
+            law = ScoreLaw(r, m + slope_given * (jump.point - mean_ell), self.deviation)
             values = []
             for side in (1, -1):
                 label = source.expression.subs(jump.switch.symbol, side).subs(ell, jump.point)
@@ -523,11 +554,35 @@ class NestedForm:
         return total
 
 
+def _turning_points(found: Sequence[Feature], variable: sp.Symbol, outer: sp.Symbol) -> Iterator[sp.Expr]:
+    """What is zero where a kink of a variable is at infinity, and comes back from the other end."""
+    for feature in found:
+        if feature.kind == "kink" and feature.argument.is_polynomial(variable):
+            slope = sp.expand(feature.argument.coeff(variable, 1))
+            if sp.degree(feature.argument, variable) == 1 and slope.has(outer):
+                yield slope
+
+
 def complement(chance: sp.Expr) -> sp.Expr:
     """``1 − h`` without cancellation where ``h`` is close to 1."""
     if isinstance(chance, (Sigmoid, NormalCdf)):
         return chance.func(-chance.args[0])
     return 1 - chance
+
+
+def _check_jumps_at_labels(slope: Switched) -> None:
+    """Refuse a slope that jumps at a value of the label alone: a point mass of ``D`` on the latent form."""
+    for switch in used_switches(slope.expression, slope.switches):
+        if not switch.argument.has(y) or switch.argument.has(r):
+            continue
+        unknown = roots(switch, slope.switches, y) is None
+        if unknown or any(jump.switch == switch for jump in jumps(slope, y)):
+            raise DerivationError(
+                "loss",
+                f"its slope jumps where {written(switch.argument, slope.switches)} = 0, whatever r is, and the mean "
+                "jump there is not derived",
+                "use a loss that is continuous in y, or add noise to the target",
+            )
 
 
 def _is_smooth_polynomial(function: Switched, symbol: sp.Symbol) -> bool:

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import sympy as sp
 
-from sgdlimit.derive.functions import NormalCdf, Sigmoid, Softplus
+from sgdlimit.derive.functions import LogCosh, NormalCdf, Sigmoid, Softplus, Tanh
 
 Endpoint: TypeAlias = Fraction | float
 
@@ -86,6 +86,7 @@ _RANGES: dict[type, Interval] = {
     sp.sign: Interval(Fraction(-1), Fraction(1), False, False),
     sp.Heaviside: Interval(Fraction(0), Fraction(1), False, False),
     sp.cosh: Interval(Fraction(1), _INFINITY, False, True),
+    LogCosh: Interval(Fraction(0), _INFINITY, False, True),
     sp.erfc: Interval(Fraction(0), Fraction(2)),
 }
 _INCREASING: dict[type, tuple[Endpoint, Endpoint, Callable[[float], float]]] = {
@@ -93,6 +94,7 @@ _INCREASING: dict[type, tuple[Endpoint, Endpoint, Callable[[float], float]]] = {
     sp.log: (-_INFINITY, _INFINITY, math.log),
     sp.sinh: (-_INFINITY, _INFINITY, math.sinh),
     sp.tanh: (Fraction(-1), Fraction(1), math.tanh),
+    Tanh: (Fraction(-1), Fraction(1), math.tanh),
     sp.atan: (-Fraction(1571, 1000), Fraction(1571, 1000), math.atan),
     sp.erf: (Fraction(-1), Fraction(1), math.erf),
     Sigmoid: (Fraction(0), Fraction(1), lambda x: (1 + math.tanh(x / 2)) / 2),
@@ -104,6 +106,7 @@ _AT_ZERO = {
     sp.exp: Fraction(1),
     sp.sinh: Fraction(0),
     sp.tanh: Fraction(0),
+    Tanh: Fraction(0),
     sp.atan: Fraction(0),
     sp.erf: Fraction(0),
     Sigmoid: Fraction(1, 2),

@@ -29,7 +29,7 @@ MAX_KINKS = 6
 """Kinks in the variables: ``Abs``, ``sign``, ``Max`` of two, a comparison."""
 MAX_TERMS = 500
 """Terms of an expression multiplied out."""
-MAX_DEGREE = (16, 8, 5, 3, 2, 2, 1)
+MAX_DEGREE = (16, 8, 6, 3, 2, 2, 1)
 """Degree in one variable of an expression multiplied out, by the number of kinks: every piece is integrated from every
 kink."""
 

@@ -45,14 +45,18 @@ COEFFICIENTS = ("R", "A", "B", "D", "F", "I")
 
 
 class Parameter(sp.Symbol):
-    """A name of the user's. Never equal to a symbol of the engine, so any name is free to use (``m``, ``s``, ``I``)."""
+    """A name of the user's. Never equal to a symbol of the engine, so any name is free to use (``m``, ``s``, ``I``).
 
-    def __new__(cls, name: str) -> Parameter:
-        symbol: Parameter = super().__new__(cls, name, real=True)
+    One that is known to be positive is another symbol of the same name: in a kernel both are that parameter.
+    """
+
+    def __new__(cls, name: str, *, positive: bool = False) -> Parameter:
+        assumptions = {"positive": True} if positive else {}
+        symbol: Parameter = super().__new__(cls, name, real=True, **assumptions)
         return symbol
 
     def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, bool]]:
-        return (self.name,), {}
+        return (self.name,), {"positive": True} if self.is_positive else {}
 
 
 def parameter(name: str) -> sp.Symbol:

@@ -106,7 +106,9 @@ def huber() -> Limit:
     return derive(Model(Loss(HUBER), NOISY, L2Adversary()), STATISTICS)
 
 
-@pytest.mark.parametrize("module", ["mathml", "notation", "document", "writers", "interchange", "known_limits"])
+@pytest.mark.parametrize(
+    "module", ["mathml", "notation", "document", "writers", "interchange", "known_limits", "values", "wording"]
+)
 def test_docstrings_run(module: str) -> None:
     assert doctest.testmod(importlib.import_module(f"sgdlimit.derive.{module}")).failed == 0
 
@@ -246,7 +248,7 @@ def test_an_inner_variable_of_the_same_name_is_another_one() -> None:
         quadrature = Quadrature((), (), (integrand,), inner=(within,))
         changed = replace(limit, coefficients={**limit.coefficients, "A": J}, quadratures=(quadrature,))
         (comparison,) = (c for c in known_limits(changed).comparisons if c.name == "A")
-        assert comparison.how == ("expressions" if factor == sym.epsilon else "undecided")
+        assert comparison.how == ("expressions" if factor == sym.epsilon else "unequal")
 
 
 def test_how_a_coefficient_was_compared_is_said(limits: dict[str, Limit]) -> None:
@@ -291,14 +293,28 @@ def test_integrals_of_different_functions_are_compared_as_numbers() -> None:
         assert (comparison.how, comparison.integrands) == (how, True)
 
 
+def test_nested_integrals_are_compared_as_numbers_at_stated_states() -> None:
+    limit = derive(Model(Loss("(sigmoid(r) - y)**2"), Teacher("sigmoid(r_star) + sigma*xi"), L2Adversary()))
+    found = known_limits(limit)
+    assert found.hold
+    assert "B" in found.named("numbers")
+    assert all(c.difference < 1e-10 for c in found.comparisons if c.how == "numbers")
+    assert "equal at two states, relative difference below 1e-10" in limit.markdown()
+    assert known_limits(limit.scale("B", 1.001)).named("unequal") == ("B",)
+
+
 @pytest.mark.parametrize(
     ("inner_integrand", "outer", "how"),
     [
         (sp.S.One, sym.mean, "expressions"),
         (sp.S.One, sp.Symbol("u", real=True), "integrals"),
         (sp.S.One, 2 * sp.Symbol("u", real=True), "unequal"),
-        (sp.Symbol("zeta", real=True) ** 2, sp.Symbol("u", real=True), "undecided"),
-        (sp.S.One, sym.mean * sp.Symbol("J_inner"), "undecided"),  # the square of a mean is not the mean of a square
+        (sp.Symbol("zeta", real=True) ** 2, sp.Symbol("u", real=True), "numbers"),
+        (2 * sp.Symbol("zeta", real=True) ** 2, sp.Symbol("u", real=True), "unequal"),
+        (sp.S.One, sp.Symbol("u", real=True) * sp.Symbol("J_inner"), "numbers"),
+        # the square of a mean is not the mean of a square
+        (1 + sp.Symbol("zeta", real=True), sp.Symbol("u", real=True) * sp.Symbol("J_inner"), "numbers"),
+        (sp.log(1 + sp.Symbol("zeta", real=True) ** 2), sp.loggamma(sp.Symbol("u", real=True) ** 2), "undecided"),
     ],
 )
 def test_inner_quadratures_are_opened_too(inner_integrand: sp.Expr, outer: sp.Expr, how: str) -> None:

@@ -10,7 +10,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 import sympy as sp
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.special import erf, erfc, ndtr
@@ -18,12 +18,12 @@ from scipy.special import erf, erfc, ndtr
 from sgdlimit.codegen import emit
 from sgdlimit.codegen.library.bivariate import bivariate_tail
 from sgdlimit.codegen.library.tails import tail_moments
-from sgdlimit.derive import Loss, Model, Teacher, derive
+from sgdlimit.derive import L2Adversary, Limit, Loss, Model, Teacher, derive
 from sgdlimit.derive.convert import Switched, switched
 from sgdlimit.derive.functions import BivariateTail, NormalCdf, TailMoment, textbook
 from sgdlimit.derive.joint import JointForms, JointLaw
 from sgdlimit.derive.quadrature import Definition
-from sgdlimit.derive.symbols import Q, Q_perp, Q_star, beta, beta1, dm, m, m_star
+from sgdlimit.derive.symbols import Parameter, Q, Q_perp, Q_star, beta, beta1, dm, epsilon, m, m_star, n
 from sgdlimit.runtime.compiler import find_compiler, load_library
 from sgdlimit.runtime.kernel import CKernel, _import_numpy
 
@@ -124,6 +124,55 @@ def test_phase_retrieval_has_its_polynomials() -> None:
     slope = PHASE.diff(r)
     assert sp.expand(written_out(*expect_slope(slope, r, CENTRED)) - (3 * V - V_star)) == 0
     assert sp.expand(written_out(*expect_slope(slope, ell, CENTRED)) + 2 * c) == 0
+
+
+def in_the_state(limit: Limit, value: sp.Expr) -> sp.Expr:
+    """In the summary statistics ``m, m*, Q, c, Q*, n``, without the floor under variances."""
+    for definition in reversed(limit.definitions):
+        value = value.xreplace({definition.symbol: definition.expression})
+    value = value.replace(sp.Max, lambda *e: next(a for a in e if not a.is_number))
+    value = value.xreplace({dm: m - m_star, beta1: beta - 1})
+    return value.xreplace({Q_perp: Q - c**2 / Q_star, beta: c / Q_star})
+
+
+sigma = Parameter("sigma")
+
+
+def test_least_squares_is_that_of_the_high_line() -> None:
+    """arXiv 2405.19585: ``h = ½(B₁₁ − 2B₁₂ + B₂₂ + σ²)``, ``∇h = (1, −1)/2`` in ``(B₁₁, B₁₂)``, ``I = E f'² = 2h``."""
+    limit = derive(Model(Loss("(r - y)**2/2"), Teacher("r_star + sigma*xi")))
+    twice = Q - 2 * c + Q_star + sigma**2 + (m - m_star) ** 2
+    known = {"R": twice / 2, "A": m - m_star, "B": sp.S.One, "D": -sp.S.One, "F": sp.S.Zero, "I": twice}
+    for name, expected in known.items():
+        assert sp.expand(in_the_state(limit, limit.coefficients[name]) - expected) == 0, name
+
+
+def test_adversarial_least_squares_is_that_of_the_theory_in_the_state() -> None:
+    """docs/theory.md §6, with ``m_u = m − m*`` and ``s² = Q − 2c + Q* + σ²`` written out."""
+    limit = derive(Model(Loss("(r - y)**2/2"), Teacher("r_star + sigma*xi"), L2Adversary()))
+    centre, spread = m - m_star, sp.sqrt(Q - 2 * c + Q_star + sigma**2)
+    kappa, a = epsilon * n, sp.sqrt(2 / sp.pi)
+    density, tail = sp.exp(-(centre**2) / (2 * spread**2)), sp.erf(centre / (spread * sp.sqrt(2)))
+    E1 = a * spread * density + centre * tail
+    known = {
+        "R": (spread**2 + centre**2) / 2 + kappa * E1 + kappa**2 / 2,
+        "A": centre + kappa * tail,
+        "B": 1 + a * kappa / spread * density,
+        "D": -1 - a * kappa / spread * density,
+        "F": epsilon * (E1 + kappa),
+        "I": spread**2 + centre**2 + 2 * kappa * E1 + kappa**2,
+    }
+    # one name for the variance: what is under a root is multiplied out first, and then equal as it stands
+    variance = sp.Symbol("variance", positive=True)
+
+    def named(e: sp.Expr) -> sp.Expr:
+        inside = sp.expand(spread**2)
+        e = e.replace(lambda part: sp.expand(part) == inside, lambda part: variance)
+        return e.xreplace({Q: variance + 2 * c - Q_star - sigma**2})
+
+    for name, expected in known.items():
+        assert sp.expand(named(in_the_state(limit, limit.coefficients[name])) - named(expected)) == 0, name
+    assert sp.expand(limit.sum_BD) == 0
 
 
 # --- numbers --------------------------------------------------------------------------------------------------------
@@ -405,6 +454,34 @@ def test_products_of_kinks_and_smooth_factors_are_right(
     (state,) = ordinary_states(seed, 1)
     (wanted, _, _), size = brute_force(numeric(expression), state, lines)
     assert abs(evaluate(state) - wanted) <= 1e-11 * size
+
+
+halves = st.integers(-4, 4).map(lambda k: sp.Rational(k, 2))
+linear_forms = st.tuples(halves, halves, halves).filter(lambda e: e[0] != 0 or e[1] != 0)
+monomials = st.tuples(halves, st.integers(0, 2), st.integers(0, 2))
+
+
+@given(
+    st.lists(monomials, min_size=1, max_size=2), st.lists(linear_forms, min_size=1, max_size=2), st.integers(0, 10**6)
+)
+@settings(max_examples=8)
+def test_polynomials_times_error_functions_of_linear_forms_are_right(
+    polynomial: list[tuple[sp.Expr, int, int]], arguments: list[tuple[sp.Expr, sp.Expr, sp.Expr]], seed: int
+) -> None:
+    """The expectation, and both derivatives by Stein's identity."""
+    expression = sum((a * r**j * ell**k for a, j, k in polynomial), sp.S.Zero)
+    for a, b, constant in arguments:
+        expression *= sp.erf(a * r + b * ell + constant)
+    assume(expression != 0)
+    (state,) = ordinary_states(seed, 1)
+    wanted, size = brute_force(numeric(expression), state)
+    found = [expect(expression), expect_slope(expression, r), expect_slope(expression, ell)]
+    value, B, D = (compiled(forms.definitions, e)(state) for forms, e in found)
+    covariance = state["beta"] * state["Q_star"]
+    variance = state["Q_perp"] + state["beta"] * covariance
+    assert abs(value - wanted[0]) <= 1e-11 * size
+    assert abs(variance * B + covariance * D - wanted[1]) <= 1e-10 * size
+    assert abs(covariance * B + state["Q_star"] * D - wanted[2]) <= 1e-10 * size
 
 
 @pytest.mark.parametrize(

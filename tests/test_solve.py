@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from models import CASES
+from scipy.special import erf
 
 from sgdlimit.derive import Constant, Expectation, Formula, L2Adversary, Labels, Loss, Model, Schedule, Teacher, derive
 from sgdlimit.derive.errors import (
@@ -141,6 +142,50 @@ def test_statistics_of_the_users_are_solved_with_the_others() -> None:
         LEAST_SQUARES, Instance.isotropic(8), Constant(0.5), {"sigma": 0.5}, horizon=3, statistics=statistics
     )
     assert np.allclose(trajectory["ratio"], 12)  # E u⁴/(E u²/2)² of a centred Gaussian
+
+
+@needs_compiler
+def test_a_nested_kernel_takes_a_parameter_of_each_class() -> None:
+    """Noise ``σ_i`` of class ``i`` under a tanh link: risk and growth of the variances, each class by itself.
+
+    ``f_adv = ½(|y − c| + h)²`` with ``c, h`` the mean and half the difference of the link at the endpoints, averaged
+    over the noise in closed form and over the scores by Gauss–Hermite.
+    """
+    model = Model(Loss("(tanh(r) - y)**2/2"), Teacher("tanh(r_star) + sigma*xi"), L2Adversary())
+    p, sigma, radius, step = np.array([0.3, 0.7]), np.array([0.2, 0.9]), 0.4, 1e-5
+    eigenvalues, means = np.array([[1.0, 0.5], [0.4, 1.5]]), np.array([[0.3, -0.2], [-0.5, 0.4]])
+    teacher, start = np.array([0.8, -0.5]), np.array([0.3, 0.6])
+    instance = Instance(probabilities=p, eigenvalues=eigenvalues, means=means, teacher=teacher, start=start)
+    values = {"epsilon": radius, "sigma": sigma}
+    trajectory = solve(model, instance, Constant(0.7), values, times=[0.0, step], rtol=1e-8, backend="c")
+
+    node, weight = np.polynomial.hermite_e.hermegauss(80)
+    weight = weight / np.sqrt(2 * np.pi)
+    reach, risks, noises = radius * np.linalg.norm(start), [], []
+    for lam, mu, spread in zip(eigenvalues, means, sigma, strict=True):
+        Q_star, slope = lam @ teacher**2, lam @ (start * teacher) / (lam @ teacher**2)
+        left = np.sqrt(Q_star) * node[:, None]
+        r = mu @ start + slope * left + np.sqrt(lam @ start**2 - slope**2 * Q_star) * node
+        centre = (np.tanh(r + reach) + np.tanh(r - reach)) / 2
+        half = (np.tanh(r + reach) - np.tanh(r - reach)) / 2
+        gap = np.tanh(mu @ teacher + left) - centre
+        size = spread * np.sqrt(2 / np.pi) * np.exp(-((gap / spread) ** 2) / 2) + gap * erf(gap / spread / np.sqrt(2))
+        square = gap**2 + spread**2
+        share = weight[:, None] * weight
+        risks.append(np.sum(share * (square + 2 * half * size + half**2)) / 2)
+        # a label above the centre is lost most at the lower endpoint, and one below at the upper
+        above = (1 + erf(gap / spread / np.sqrt(2))) / 2
+        density = spread * np.exp(-((gap / spread) ** 2) / 2) / np.sqrt(2 * np.pi)
+        noise = 0.0
+        for side, chance, first in ((-1, above, density), (1, 1 - above, density)):
+            # E[(|y − c| + h)²; this side], and the link's slope at that endpoint
+            part = -side * gap * chance + first
+            second = square * chance - side * gap * first
+            noise += np.sum(share * (second + 2 * half * part + half**2 * chance) / np.cosh(r + side * reach) ** 4)
+        noises.append(noise)
+    assert trajectory["adversarial_risk"][0] == pytest.approx(p @ risks, rel=1e-8)
+    # dv_j/dt = γ² ω_j Σ_i p_i λ_ij I_i where v = 0
+    assert trajectory.final.variance == pytest.approx(0.49 * step * (p * noises) @ eigenvalues / 2, rel=1e-4)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
