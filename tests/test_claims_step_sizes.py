@@ -28,7 +28,8 @@ needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compil
 
 
 def limiting_line_search(low: float, high: float) -> float:
-    """Where the squared deviations of both eigenvalues decay at one rate: a root of a quadratic equation."""
+    """Where the squared deviations of both eigenvalues decay at one rate: for their quotient ``q`` a quadratic equation,
+    not that for a share of the risk which docs/theory.md and the notebook solve."""
     middle = (high - low) * (low**2 - low * high + high**2)
     q = (-middle + math.sqrt(middle**2 + 4 * low**3 * high**3)) / (2 * low * high**2)
     return (low**2 + high**2 * q) / ((low**2 + high**2) / 2 * (low + high * q))
