@@ -27,6 +27,7 @@ Array = NDArray[np.float64]
 
 _BLURS = tuple(10.0**-k for k in range(0, 17, 2))  # standard deviations by which a kink is sharpened
 _ROUGH = 1e-6  # residual at which a blur is taken further away
+_COLLAPSED = 1e-8  # relative norm below which a blurred minimiser counts as 0
 _RANDOM_STARTS = 2
 _SAME = 1e-6  # stationary points nearer than this, relative to their norms, are one
 
@@ -353,6 +354,8 @@ def _sharpened(risk: Risk, start: Point, origin: _Origin) -> Minimum:
         # on a kink at the teacher the next distance is this one in proportion to the blur
         shrinks = norm(here.e) < 1e-2 * norm(here.x)
         point = Point(risk.teacher + 0.01 * here.e, 0.01 * here.e) if shrinks else here
+        if not origin.has_kink and norm(here.x) < _COLLAPSED * norm(start.x):
+            point = start  # the blur alone collapsed the risk: from there no way leads back
     assert found is not None
     at = found.at
     near = 1e5 * _BLURS[-1] * (norm(risk.teacher) or 1.0)

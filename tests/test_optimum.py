@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.optimize import brentq, minimize
+from scipy.optimize import brentq, minimize, minimize_scalar
 
 import sgdlimit as sl
 from sgdlimit.derive import convexity as derived_convexity
@@ -221,6 +221,28 @@ def test_just_above_the_threshold_it_is_a_ridge_solution_near_the_teacher(gap: f
     assert found.effective_ridge == pytest.approx(brentq(excess, 1e-14, 10, xtol=1e-24, rtol=1e-13), rel=1e-6)
     np.testing.assert_allclose(found.x, LAM * TEACHER / (LAM + found.effective_ridge), rtol=1e-12)
     assert found.residual < 1e-13
+
+
+@pytest.mark.parametrize(
+    ("low", "radii"), [(0.2, (0.7, 1.0, 1.06, 1.2, 1.34, 1.38)), (0.5, (0.8, 0.96, 1.1, 1.22, 1.28, 1.305))]
+)
+def test_without_noise_it_is_found_at_radii_up_to_the_collapse(low: float, radii: tuple[float, ...]) -> None:
+    """A wide blur collapses the risk before the risk itself does: the answer is the best of all ridge solutions."""
+    lam, teacher = np.linspace(low, 2 - low, 40), np.full(40, 40**-0.5)
+    instance = sl.Instance(probabilities=[1], eigenvalues=[lam], means=0, teacher=teacher, start=0 * teacher)
+    kernel = load_kernel(LEAST_SQUARES, backend="numpy")
+    for epsilon in radii:
+        found = sl.optimum(LEAST_SQUARES, instance, {"epsilon": epsilon, "sigma": 0.0}, kernel=kernel)
+        assert not found.collapsed
+
+        def risk(log_ridge: float, radius: float = epsilon) -> float:
+            x = lam * teacher / (lam + math.exp(log_ridge))
+            s, n = math.sqrt(float(lam @ (x - teacher) ** 2)), float(np.linalg.norm(x))
+            return s**2 / 2 + A * radius * n * s + (radius * n) ** 2 / 2
+
+        least = minimize_scalar(risk, bounds=(-20, 20), method="bounded", options={"xatol": 1e-10})
+        assert found.adversarial_risk == pytest.approx(least.fun, rel=1e-10)
+        assert found.residual < 1e-12
 
 
 def test_modes_that_no_score_sees_are_left_at_zero_and_carry_no_threshold() -> None:
