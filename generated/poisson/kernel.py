@@ -1547,7 +1547,7 @@ def learning_rates(problem: Problem, k: Array, sgd: Sgd, iterates: Array, gradie
         e = x - problem.teacher
         own = problem.step_kind == StepKind.ADAGRAD_NORM  # needs no rates
         rates = (none, none, none) if own else sgd.rates(problem, k, m, x, e, none)
-        at = Point(x, e, none, *rates, gradient2[run, m])
+        at = Point(x, e, none, *rates, float(gradient2[run, m]))
         found[run, m] = sgd.learning_rate(problem, k, m, t, at)
     return found
 
