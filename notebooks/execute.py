@@ -70,9 +70,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f'{missing}: pip install ".[notebooks]"', file=sys.stderr)
         return 1
 
-    # the kernel inherits both; frozen modules would have its debugger write a warning into the results
+    # what the kernel inherits; frozen modules would have its debugger write a warning into the results
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
     os.environ["SGDLIMIT_QUICK"] = "1" if given.quick else "0"
+    os.environ.pop("MPLBACKEND", None)  # figures go into the notebook
     failed = False
     for name in given.names or found:
         begin = time.perf_counter()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
 import subprocess
 import sys
@@ -67,6 +66,5 @@ def test_it_runs(name: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"},
     )
     assert done.returncode == 0, done.stderr
