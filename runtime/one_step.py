@@ -50,6 +50,7 @@ _STATISTIC_SHIFTS = 256
 _STATISTIC_DRAWS = 1024
 _MOST_STEPS = 5000  # of the plain SGD
 _MIDWAY = 0.15  # of its time
+_LEAST_VARIANCE = 1e-20  # of a direction, over the largest: below, rounding of what is orthogonal to it is seen instead
 # Of a rank-1 lattice of that many points, found component by component for the figure of merit P2 with weights 0.1.
 _GENERATOR = (1, 1731, 961, 419, 2973, 1157, 2105, 1231)
 
@@ -223,8 +224,11 @@ def _directions(problem: ScoreProblem, i: int, X: Array, rng: np.random.Generato
         vector[support] = rng.standard_normal(len(support))
         inside = np.array([np.where(np.isin(np.arange(len(X)), support), f, 0.0) for f in fixed])
         free = vector - inside.T @ np.linalg.lstsq(inside.T, vector, rcond=None)[0]
-        if len(support) > len(fixed) and np.linalg.norm(free) > 0.1 * np.linalg.norm(vector):
-            chosen.append(("noise", label, free / np.linalg.norm(free)))
+        if len(support) <= len(fixed) or np.linalg.norm(free) <= 0.1 * np.linalg.norm(vector):
+            continue
+        unit = free / np.linalg.norm(free)
+        if unit**2 @ eigenvalues > _LEAST_VARIANCE * eigenvalues.max():
+            chosen.append(("noise", label, unit))
     return chosen
 
 

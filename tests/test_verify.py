@@ -278,6 +278,25 @@ def test_steps_from_the_origin_are_those_of_the_equations(name: str) -> None:
     assert decide(judgements) == "passed", [j for j in judgements if j.excludes_zero or not j.resolved]
 
 
+def test_directions_without_variance_have_no_noise_to_compare() -> None:
+    """What rounding leaves of a mean there (1e-36) differs from the equations' 0 by any number of standard errors."""
+    model, values = CASES["adversarial logistic, labels"].model, {"epsilon": 0.3}
+    mean = np.array([0.4, 1.2])
+    instance = Instance(
+        probabilities=[0.5, 0.5],
+        labels=[-1, 1],
+        eigenvalues=[[0.0, 1.0], [0.0, 1.0]],
+        weights=[0.5, 0.5],
+        means=[-mean, mean],
+        start=0,
+        dimension=math.inf,
+    ).at_dimension(40)
+    steps = observe_steps(model, instance, Constant(0.7), values, 0.5)
+    assert {m.label for s in steps for m in s.moments if m.kind == "noise"} == {"large eigenvalues"}
+    found = compare_steps(steps, load_kernel(model, backend="numpy"), model, Constant(0.7), values, rounding=1e-7)
+    assert decide(judge_all(found, level=0.99, resolution=0.01)) == "passed"
+
+
 def test_steps_tell_the_classes_apart() -> None:
     """A parameter that is wrong for one class shows there alone."""
     name = "adversarial logistic, labels"
