@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         Schedule,
         Teacher,
     )
+    from sgdlimit.runtime.diffusion import diffuse
     from sgdlimit.runtime.ensemble import Ensemble
     from sgdlimit.runtime.instance import Instance
     from sgdlimit.runtime.kernel import NoCompilerWarning, load_kernel
@@ -103,6 +104,7 @@ __all__ = [
     "__version__",
     "catalogue",
     "derive",
+    "diffuse",
     "emit",
     "load_kernel",
     "load_spec",
@@ -120,6 +122,7 @@ _MODULES = {
     "sgdlimit.derive.limit": "Limit",
     "sgdlimit.derive.model": "AdaGradNorm Constant Expectation Formula Greedy L2Adversary Labels "
     "LineSearch Loss Model Polyak RandomLabels Schedule Teacher",
+    "sgdlimit.runtime.diffusion": "diffuse",
     "sgdlimit.runtime.ensemble": "Ensemble",
     "sgdlimit.runtime.instance": "Instance",
     "sgdlimit.runtime.kernel": "NoCompilerWarning load_kernel",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sgdlimit.derive.model import AdaGradNorm, Constant, Greedy, LineSearch, Polyak, Schedule
+    from sgdlimit.runtime.diffusion import diffuse
     from sgdlimit.runtime.ensemble import Ensemble
     from sgdlimit.runtime.instance import Instance
     from sgdlimit.runtime.kernel import NoCompilerWarning, load_kernel
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "sgdlimit.derive.model": "AdaGradNorm Constant Greedy LineSearch Polyak Schedule",
+    "sgdlimit.runtime.diffusion": "diffuse",
     "sgdlimit.runtime.ensemble": "Ensemble",
     "sgdlimit.runtime.instance": "Instance",
     "sgdlimit.runtime.kernel": "NoCompilerWarning load_kernel",
@@ -56,6 +58,7 @@ __all__ = [
     "State",
     "Trajectory",
     "Verification",
+    "diffuse",
     "load_kernel",
     "load_spec",
     "optimum",
