@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         Teacher,
     )
     from sgdlimit.runtime.dense import DenseInstance
+    from sgdlimit.runtime.diffusion import diffuse
     from sgdlimit.runtime.ensemble import Ensemble
     from sgdlimit.runtime.instance import Instance
     from sgdlimit.runtime.kernel import NoCompilerWarning, load_kernel
@@ -105,6 +106,7 @@ __all__ = [
     "__version__",
     "catalogue",
     "derive",
+    "diffuse",
     "emit",
     "load_kernel",
     "load_spec",
@@ -123,6 +125,7 @@ _MODULES = {
     "sgdlimit.derive.model": "AdaGradNorm Constant Expectation Formula Greedy L2Adversary Labels "
     "LineSearch Loss Model Polyak RandomLabels Schedule Teacher",
     "sgdlimit.runtime.dense": "DenseInstance",
+    "sgdlimit.runtime.diffusion": "diffuse",
     "sgdlimit.runtime.ensemble": "Ensemble",
     "sgdlimit.runtime.instance": "Instance",
     "sgdlimit.runtime.kernel": "NoCompilerWarning load_kernel",

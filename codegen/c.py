@@ -646,6 +646,7 @@ class CEmitter:
             _library("integrate.h"),
             _library("random.h"),
             _library("simulate.h"),
+            _library("diffuse.h"),
             _exports(kernel),
         ]
         return "\n".join(parts)

@@ -465,8 +465,8 @@ class NumpyEmitter:
             self.sample_function("target(y, r_star, xi, uniform, par)", "Labels of samples.", kernel.label),
             self.sample_function("ridge(par)", "tau.", kernel.ridge),
         ]
-        imports, texts = self._with_libraries("problem.py", "steps.py", "integrate.py", "simulate.py")
-        problem_text, *rest, steps_text, integrate_text, simulate_text = texts
+        imports, texts = self._with_libraries("problem.py", "steps.py", "integrate.py", "simulate.py", "diffuse.py")
+        problem_text, *rest, steps_text, integrate_text, simulate_text, diffuse_text = texts
         sections = [
             _docstring(kernel),
             "\n".join(["from __future__ import annotations", "", *imports]),
@@ -492,6 +492,7 @@ class NumpyEmitter:
             "# ---- The solver and the simulation " + "-" * 78,
             integrate_text,
             simulate_text,
+            diffuse_text,
             _ENTRY.format(judged=kernel.judged, resolution=kernel.resolution),
         ]
         return "\n\n\n".join(section.strip("\n") for section in sections) + "\n"
@@ -548,6 +549,11 @@ def solve_problem(problem, modes=False):
 def simulate_problem(problem):
     """Run streaming SGD on a Problem; see `simulate`."""
     return simulate(problem, Sgd(gradient, target, ridge, learning_rate, constants, rates))
+
+
+def diffuse_problem(problem, longest):
+    """Run homogenised SGD on a Problem; see `diffuse`."""
+    return diffuse(problem, Diffusion(constants, rates, learning_rate), longest)
 '''
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sgdlimit.derive.model import AdaGradNorm, Constant, Greedy, LineSearch, Polyak, Schedule
     from sgdlimit.runtime.dense import DenseInstance
+    from sgdlimit.runtime.diffusion import diffuse
     from sgdlimit.runtime.ensemble import Ensemble
     from sgdlimit.runtime.instance import Instance
     from sgdlimit.runtime.kernel import NoCompilerWarning, load_kernel
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "sgdlimit.derive.model": "AdaGradNorm Constant Greedy LineSearch Polyak Schedule",
     "sgdlimit.runtime.dense": "DenseInstance",
+    "sgdlimit.runtime.diffusion": "diffuse",
     "sgdlimit.runtime.ensemble": "Ensemble",
     "sgdlimit.runtime.instance": "Instance",
     "sgdlimit.runtime.kernel": "NoCompilerWarning load_kernel",
@@ -59,6 +61,7 @@ __all__ = [
     "State",
     "Trajectory",
     "Verification",
+    "diffuse",
     "load_kernel",
     "load_spec",
     "optimum",

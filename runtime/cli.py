@@ -305,6 +305,10 @@ def simulate(
     dimension: Annotated[
         int | None, typer.Option(min=1, help="Simulate the same limit at this dimension, by exact split.")
     ] = None,
+    homogenised: Annotated[
+        bool,
+        typer.Option("--homogenised", help="Homogenised SGD, a diffusion, instead: means as SGD's, fluctuations not."),
+    ] = False,
     out: _Out = None,
     set_: _Set = None,
     gamma: _Gamma = None,
@@ -317,12 +321,16 @@ def simulate(
     Prints means over the runs with standard errors; --out writes every run.
     """
     from sgdlimit.runtime.output import CURVES, about, check_output, plain, save_curves
-    from sgdlimit.runtime.simulator import simulate as run
 
+    if homogenised:
+        from sgdlimit.runtime.diffusion import diffuse as run
+    else:
+        from sgdlimit.runtime.simulator import simulate as run
+    of = "homogenised SGD" if homogenised else "SGD"
     loaded = _load(spec, set_, gamma=gamma, horizon=horizon)
     if out is not None:
         check_output(out, CURVES)
-    with _about(loaded), _progress(f"SGD, {loaded.name}") as progress:
+    with _about(loaded), _progress(f"{of}, {loaded.name}") as progress:
         arguments = loaded.arguments
         if dimension is not None:
             arguments["instance"] = loaded.instance.at_dimension(dimension)
@@ -343,7 +351,7 @@ def simulate(
     elif out is not None:
         typer.echo(f"{out}: {ensemble.runs} runs, {len(ensemble.names)} statistics at {len(ensemble.times)} times")
     else:
-        typer.echo(f"{_heading(loaded, ensemble.backend, ensemble.dimension)}, {ensemble.runs} runs")
+        typer.echo(f"{_heading(loaded, ensemble.backend, ensemble.dimension)}, {ensemble.runs} runs of {of}")
         typer.echo(_curve_table({"t": ensemble.times, **means}, errors))
 
 

@@ -1,4 +1,4 @@
-"""What a simulation returns: statistics of many runs of streaming SGD."""
+"""What a simulation returns: statistics of many runs of streaming SGD, or of its homogenised form."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ class Ensemble:
         What was simulated.
     backend : str
         ``"c"`` or ``"numpy"``.
+    dynamics : str
+        ``"sgd"``, or ``"homogenised"`` of :func:`sgdlimit.runtime.diffusion.diffuse`.
     """
 
     times: Array
@@ -45,6 +47,7 @@ class Ensemble:
     schedule: StepSize
     parameters: Parameters
     backend: str
+    dynamics: str = "sgd"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -79,8 +82,9 @@ class Ensemble:
         return error
 
     def __repr__(self) -> str:
+        of = " of homogenised SGD" if self.dynamics == "homogenised" else ""
         return (
-            f"Ensemble({self.runs} runs at d = {self.dimension}, "
+            f"Ensemble({self.runs} runs{of} at d = {self.dimension}, "
             f"{len(self.names)} statistics at {len(self.times)} times, "
             f"t = {self.times[0]:g} … {self.times[-1]:g}; {self.backend})"
         )

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from sgdlimit.derive.errors import Diverged, InputError, InstanceError
 from sgdlimit.derive.expression import parse
 from sgdlimit.derive.model import Formula, Model, StepSize
+from sgdlimit.runtime.diffusion import DEFAULT_STEP
 from sgdlimit.runtime.evaluate import evaluate
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel, Statistics, load_kernel
@@ -47,6 +49,7 @@ DEFAULT_BUDGET: Mapping[str, float] = {"c": 1e10, "numpy": 5e9}
 """Coordinate-steps, by backend."""
 DEFAULT_TIMES = 12
 SMALLEST_DIMENSION = 100
+DYNAMICS = ("sgd", "homogenised")
 RATIOS = (1, 2, 4)
 
 _PILOT_RUNS = 64
@@ -79,6 +82,8 @@ class Evidence:
     seed : int
     backend : str
         That simulated.
+    dynamics : str
+        Of the ensembles: ``"sgd"`` or ``"homogenised"``. Single steps are SGD's.
     """
 
     model: Model
@@ -97,6 +102,7 @@ class Evidence:
     path: Pace
     seed: int
     backend: str
+    dynamics: str = "sgd"
 
     @property
     def coordinate_steps(self) -> float:
@@ -109,7 +115,8 @@ class Evidence:
         return _REFERENCE_SHIFTS - 1
 
     def __repr__(self) -> str:
-        ensembles = ", ".join(f"{r} runs at d = {d}" for r, d in zip(self.runs, self.dimensions, strict=True))
+        of = "homogenised SGD: " if self.dynamics == "homogenised" else ""
+        ensembles = of + ", ".join(f"{r} runs at d = {d}" for r, d in zip(self.runs, self.dimensions, strict=True))
         return (
             f"Evidence({ensembles}; {len(self.names)} statistics at {len(self.times)} times up to {self.times[-1]:g}, "
             f"single steps from {len(self.steps)} iterates; {self.backend}, seed {self.seed})"
@@ -132,6 +139,7 @@ def gather(
     statistics: Statistics | None = None,
     progress: Progress | None = None,
     kernel: Kernel | None = None,
+    dynamics: str = "sgd",
 ) -> Evidence:
     """Simulate streaming SGD at three dimensions with exactly the limit of the instance, and observe single steps.
 
@@ -155,6 +163,9 @@ def gather(
         As many as there are cores unless given; the result does not depend on it.
     progress : callable, optional
         Called with (coordinate-steps done, in all) now and then.
+    dynamics : {"sgd", "homogenised"}
+        Of the ensembles. Homogenised SGD takes its coefficients from the kernel: such ensembles show that its means
+        have the limit, where SGD's show that the equations are right. It gets as many runs as SGD would.
 
     Raises
     ------
@@ -168,6 +179,9 @@ def gather(
     given, own = dict(parameters or {}), dict(statistics or {})
     if kernel is None:
         kernel = load_kernel(model, statistics=own, schedule=schedule, backend=backend)
+    if dynamics not in DYNAMICS:
+        raise InputError("dynamics", f"there are none called {dynamics!r}", f"they are {', '.join(DYNAMICS)}")
+    verb = kernel.simulate if dynamics == "sgd" else partial(kernel.diffuse, longest=DEFAULT_STEP)
     chosen = _dimensions(instance, dimensions)
     instances = [instance.at_dimension(d) for d in chosen]
     grid = _times(horizon, times, chosen[0])
@@ -194,7 +208,7 @@ def gather(
         problem = build_problem(kernel, model, at, pace, given, grid, reference=reference_point)
         problem = replace(problem, seed=_stream(seed, d))
         try:
-            found = run_all(kernel, problem, 0, runs[k], workers, _part_of(progress, costs, k))
+            found = run_all(verb, problem, 0, runs[k], workers, _part_of(progress, costs, k))
         except Diverged as trouble:
             raise Diverged(trouble.time, f"{trouble.what} (at d = {d})", trouble.partial) from None
         summaries.append(found[:, 0])
@@ -233,6 +247,7 @@ def gather(
         path=path,
         seed=seed,
         backend=kernel.backend,
+        dynamics=dynamics,
     )
 
 

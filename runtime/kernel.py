@@ -98,6 +98,10 @@ class Kernel(Protocol):
         """Summaries ``[runs, M, T, summary_size(K)]`` of streaming SGD; raises Trouble."""
         ...
 
+    def diffuse(self, problem: Problem, longest: float) -> Array:
+        """The same of homogenised SGD, in steps of at most ``longest/(γ max_j H_j)``."""
+        ...
+
     def rhs(self, problem: Problem, iterate: int, t: float, x: Array, v: Array) -> tuple[Array, Array]:
         """``dx/dt`` and ``dv/dt``."""
         ...
@@ -382,12 +386,18 @@ class CKernel:
         return Solution(statistics, mean, variance, final_mean, final_variance, final_auxiliary, _outcome(outcome))
 
     def simulate(self, problem: Problem) -> Array:
+        return self._summaries(self._library.sgdlimit_simulate, problem)
+
+    def diffuse(self, problem: Problem, longest: float) -> Array:
+        return self._summaries(self._library.sgdlimit_diffuse, problem, ctypes.c_double(longest))
+
+    def _summaries(self, function: Any, problem: Problem, *arguments: ctypes.c_double) -> Array:
         struct, held = self.struct(problem)
         shape = (problem.runs, problem.iterates, problem.times_count, summary_size(problem.classes))
         summaries = np.full(shape, np.nan)
         struct.statistics = summaries.ctypes.data
         outcome = _Outcome()
-        self._library.sgdlimit_simulate(ctypes.byref(struct), ctypes.byref(outcome))
+        function(ctypes.byref(struct), *arguments, ctypes.byref(outcome))
         del held
         ended = _outcome(outcome)
         if ended.status != Status.OK:
@@ -451,8 +461,14 @@ class NumpyKernel:
         return solution
 
     def simulate(self, problem: Problem) -> Array:
+        return self._summaries(self.module.simulate_problem, problem)
+
+    def diffuse(self, problem: Problem, longest: float) -> Array:
+        return self._summaries(self.module.diffuse_problem, problem, longest)
+
+    def _summaries(self, function: Any, problem: Problem, *arguments: float) -> Array:
         try:
-            summaries: Array = self.module.simulate_problem(problem)
+            summaries: Array = function(problem, *arguments)
         except self.module.Trouble as trouble:
             raise Trouble(Status(trouble.status), trouble.iterate, trouble.run, trouble.time, trouble.curve) from None
         return summaries

@@ -27,6 +27,14 @@ CLAIMS = {
     "inconclusive": "Inconclusive: no difference found, but not every interval is as narrow as asked for",
 }
 
+
+def claim(verification: Verification) -> str:
+    """The verdict in a sentence."""
+    text = CLAIMS[verification.verdict]
+    homogenised = verification.evidence.dynamics == "homogenised"
+    return text.replace("streaming SGD", "homogenised SGD") if homogenised else text
+
+
 # One hue each for the equations and for SGD, of different lightness and with different marks: legible in grey.
 _EQUATIONS, _SGD, _BAND, _SOUGHT = "#0b3c5d", "#d1641b", "#f3c9a8", "#e4e8ec"
 _PAIRS_A_ROW = 2
@@ -45,7 +53,7 @@ def figure(verification: Verification) -> Any:
     rows = -(-len(names) // _PAIRS_A_ROW)
     fig = Figure(figsize=(13.0, 2.5 + 2.5 * rows), layout="constrained")
     grid = fig.add_gridspec(rows + 1, 2 * _PAIRS_A_ROW, height_ratios=[0.8, *[1.0] * rows])
-    fig.suptitle(CLAIMS[verification.verdict], fontsize=14, fontweight="bold", x=0.01, ha="left")
+    fig.suptitle(claim(verification), fontsize=14, fontweight="bold", x=0.01, ha="left")
     _all_comparisons(fig.add_subplot(grid[0, :]), verification)
     for k, name in enumerate(names):
         row, column = 1 + k // _PAIRS_A_ROW, 2 * (k % _PAIRS_A_ROW)

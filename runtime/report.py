@@ -8,7 +8,7 @@ import math
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from sgdlimit.runtime.picture import CLAIMS, LABELS, png
+from sgdlimit.runtime.picture import LABELS, claim, png
 from sgdlimit.runtime.verification import TABLE_HEAD, table_row
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def summary(verification: Verification) -> str:
     """What was and what was not established, in plain text."""
-    return "\n".join([f"{CLAIMS[verification.verdict]}.", *_paragraphs(verification)])
+    return "\n".join([f"{claim(verification)}.", *_paragraphs(verification)])
 
 
 def _paragraphs(verification: Verification) -> list[str]:
@@ -83,9 +83,12 @@ def _inconclusive(v: Verification) -> list[str]:
 def _method(v: Verification) -> list[str]:
     e, count = v.evidence, len(v.judgements)
     runs = ", ".join(f"{r} runs at d = {d}" for r, d in zip(e.runs, e.dimensions, strict=True))
+    what, spent = "", f"{e.coordinate_steps:.2g} coordinate-steps, "
+    if e.dynamics == "homogenised":
+        what, spent = " of homogenised SGD, whose coefficients are those of the equations", ""
     return [
         f"How: {len(v.names)} statistics ({', '.join(v.names)}) at {len(e.times)} times up to t = {e.times[-1]:.4g} in "
-        f"{runs} ({e.coordinate_steps:.2g} coordinate-steps, {e.backend}, seed {e.seed}), extrapolated by a line in "
+        f"{runs}{what} ({spent}{e.backend}, seed {e.seed}), extrapolated by a line in "
         "1/d. Risks and error rates are averages of the loss and of errors over fresh scores, the adversary's supremum "
         f"by search. Single steps from {len(e.steps)} fixed iterates at d = {e.dimensions[0]}, class by class, with "
         "gradients by search and differences.",
@@ -131,8 +134,8 @@ def body(verification: Verification) -> str:
     paragraphs = "".join(f"<p>{escape(text)}</p>" for text in _paragraphs(v))
     image = base64.b64encode(png(v)).decode()
     return (
-        f'<div class="sgdlimit"><h2>{escape(CLAIMS[v.verdict])}</h2>{paragraphs}'
-        f'<img alt="{escape(CLAIMS[v.verdict])}" src="data:image/png;base64,{image}">'
+        f'<div class="sgdlimit"><h2>{escape(claim(v))}</h2>{paragraphs}'
+        f'<img alt="{escape(claim(v))}" src="data:image/png;base64,{image}">'
         f"<h3>The worst comparison of each kind</h3>{_table([table_row(j) for j in v.worst_of_all])}</div>"
     )
 

@@ -105,25 +105,15 @@ def simulate(
     >>> ensemble["adversarial_risk"].shape
     (8, 2)
     """
-    from sgdlimit.runtime.scores import score_statistics
-
     if precision != "float64":
         raise InputError("precision", f"{precision!r} is not available", "it is float64")
-    check_counts(seed, runs=runs, threads=threads, draws=draws)
-    if instance.dimension != instance.modes:
-        raise InstanceError(
-            "dimension",
-            f"the instance has {instance.modes} modes at dimension {instance.dimension}, "
-            "and a simulation needs one mode a coordinate",
-            "use instance.at_dimension(d)",
-        )
-    given = dict(parameters or {})
     if isinstance(instance, DenseInstance):
+        check_counts(seed, runs=runs, threads=threads, draws=draws)
         return simulate_dense(
             model,
             instance,
             schedule,
-            given,
+            dict(parameters or {}),
             output_times(horizon, times, DEFAULT_TIMES),
             runs=runs,
             first_run=first_run,
@@ -136,45 +126,97 @@ def simulate(
             draws=draws,
             reference=reference,
         )
+    check_ensemble(instance, seed, runs=runs, threads=threads, draws=draws)
     if kernel is None:
         kernel = load_kernel(model, statistics=statistics, schedule=schedule, backend=backend)
-    best = optimum_for(model, instance, schedule, given, kernel) if reference is None else reference
-    d = instance.modes
-    steps = np.floor(output_times(horizon, times, DEFAULT_TIMES) * d + 0.5)
-    chosen = np.unique(steps) / d
-    problem = replace(
-        build_problem(
-            kernel,
-            model,
-            instance,
-            followed(model, instance, schedule, given, float(chosen[-1]), kernel=kernel, reference=best),
-            given,
-            chosen,
-            reference=None if best is None else best.x,
-        ),
-        seed=int(seed),
+    steps = np.floor(output_times(horizon, times, DEFAULT_TIMES) * instance.modes + 0.5)
+    return ensemble_of(
+        kernel.simulate,
+        "sgd",
+        kernel,
+        model,
+        instance,
+        schedule,
+        dict(parameters or {}),
+        np.unique(steps) / instance.modes,
+        runs=runs,
+        seed=seed,
+        threads=threads,
+        statistics=statistics,
+        progress=progress,
+        first_run=first_run,
+        draws=draws,
+        reference=reference,
     )
-    summaries = run_all(kernel, problem, first_run, runs, threads or os.cpu_count() or 1, progress)
+
+
+def check_ensemble(instance: Instance, seed: int, **counts: int | None) -> None:
+    """An instance of one mode a coordinate, a seed, and counts.
+
+    Raises
+    ------
+    InstanceError, InputError
+    """
+    check_counts(seed, **counts)
+    if not isinstance(instance, Instance):
+        raise InstanceError("instance", f"{instance!r} has no modes", "give an Instance whose covariances commute")
+    if instance.dimension != instance.modes:
+        raise InstanceError(
+            "dimension",
+            f"the instance has {instance.modes} modes at dimension {instance.dimension}, "
+            "and a simulation needs one mode a coordinate",
+            "use instance.at_dimension(d)",
+        )
+
+
+def ensemble_of(
+    verb: Callable[[Problem], Array],
+    dynamics: str,
+    kernel: Kernel,
+    model: Model,
+    instance: Instance,
+    schedule: StepSize,
+    parameters: Parameters,
+    times: Array,
+    *,
+    runs: int,
+    seed: int,
+    threads: int | None,
+    statistics: Statistics | None,
+    progress: Progress | None,
+    first_run: int,
+    draws: int,
+    reference: Optimum | None,
+) -> Ensemble:
+    """An ensemble of what ``verb`` makes of a problem: learning rate, runs, statistics."""
+    from sgdlimit.runtime.scores import score_statistics
+
+    workers = threads or os.cpu_count() or 1
+    best = optimum_for(model, instance, schedule, parameters, kernel) if reference is None else reference
+    pace = followed(model, instance, schedule, parameters, float(times[-1]), kernel=kernel, reference=best)
+    point = None if best is None else best.x
+    problem = build_problem(kernel, model, instance, pace, parameters, times, reference=point)
+    summaries = run_all(verb, replace(problem, seed=int(seed)), first_run, runs, workers, progress)
     values = score_statistics(
         model,
         instance,
         summaries[:, 0],
-        given,
+        parameters,
         statistics=statistics,
         draws=draws,
         seed=int(seed),
         first_run=first_run,
-        threads=threads or os.cpu_count() or 1,
+        threads=workers,
     )
     values["learning_rate"] = summaries[:, 0, :, SUMMARY.index("learning_rate")]
     if best is not None:
         values["optimum_distance2"] = summaries[:, 0, :, SUMMARY.index("reference_distance2")]
-        values["excess_risk"] = excess_risk(values, given, best)
-    return Ensemble(chosen, values, int(seed), model, instance, schedule, given, kernel.backend)
+        values["excess_risk"] = excess_risk(values, parameters, best)
+    return Ensemble(times, values, int(seed), model, instance, schedule, parameters, kernel.backend, dynamics)
 
 
 def run_all(
-    kernel: Kernel,
+    verb: Callable[[Problem], Array],
     problem: Problem,
     first_run: int,
     runs: int,
@@ -182,6 +224,8 @@ def run_all(
     progress: Progress | None = None,
 ) -> Array:
     """Summaries ``[runs, M, T, summary_size(K)]`` of all runs, in chunks on threads; the chunks do not change a bit.
+
+    ``verb`` is ``kernel.simulate``, or what else makes runs from a problem.
 
     Raises
     ------
@@ -205,7 +249,7 @@ def run_all(
     ]
     total = round(float(problem.times[-1]) * problem.dimension) * runs
     with ThreadPoolExecutor(threads) as pool:
-        jobs = [pool.submit(kernel.simulate, part) for part in parts]
+        jobs = [pool.submit(verb, part) for part in parts]
         try:
             pending = set(jobs)
             while pending:

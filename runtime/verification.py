@@ -320,6 +320,7 @@ def verify(
     statistics: Statistics | None = None,
     progress: Callable[[int, int], None] | None = None,
     kernel: Kernel | None = None,
+    dynamics: str = "sgd",
 ) -> Verification:
     """Verify the equations of a model by simulation of streaming SGD.
 
@@ -346,6 +347,9 @@ def verify(
         As many as there are cores unless given.
     progress : callable, optional
         Called with (coordinate-steps done, in all) now and then.
+    dynamics : {"sgd", "homogenised"}
+        Of the ensembles, as in :func:`sgdlimit.runtime.evidence.gather`; with ``"homogenised"`` the trajectories say
+        whether means of :func:`sgdlimit.runtime.diffusion.diffuse` have the limit.
 
     Returns
     -------
@@ -394,5 +398,6 @@ def verify(
         statistics=statistics,
         progress=progress,
         kernel=kernel,
+        dynamics=dynamics,
     )
     return judge(evidence, kernel, level=level, resolution=resolution)

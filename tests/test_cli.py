@@ -21,6 +21,7 @@ from sgdlimit.codegen import FORMAT
 from sgdlimit.derive.errors import InputError
 from sgdlimit.runtime import cli, generate, output
 from sgdlimit.runtime.compiler import find_compiler
+from sgdlimit.runtime.diffusion import diffuse
 from sgdlimit.runtime.kernel import kernel_text
 from sgdlimit.runtime.simulator import simulate
 from sgdlimit.runtime.solver import solve
@@ -172,6 +173,16 @@ def test_simulate_writes_every_run_and_prints_means(run: Run) -> None:
     printed = run(*options).out
     assert "d = 60, numpy, 5 runs" in printed
     assert " ± " in printed
+
+
+def test_simulate_homogenised_runs_the_diffusion(run: Run) -> None:
+    options = ["simulate", "least-squares", "--homogenised", "--runs", "3", "--horizon", "1", "--backend", "numpy"]
+    told = json.loads(run(*options, "--json").out)
+    given = load_spec("least-squares")
+    wanted = diffuse(**{**given.arguments, "horizon": 1.0}, runs=3, seed=given.seed, backend="numpy")
+    assert told["dynamics"] == "homogenised"
+    assert told["mean"]["norm2"] == wanted.mean("norm2").tolist()
+    assert "3 runs of homogenised SGD" in run(*options).out
 
 
 def test_simulate_goes_to_another_dimension_by_exact_split(run: Run) -> None:

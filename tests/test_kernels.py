@@ -242,6 +242,7 @@ def test_an_emitted_numpy_file_imports_without_sgdlimit(tmp_path: Path) -> None:
         "solution = kernel.solve_problem(p)\n"
         "assert solution.outcome.status == 0 and np.isfinite(np.delete(solution.statistics, kernel.STATISTICS.index('optimum_distance2'), -1)).all()\n"
         "assert kernel.simulate_problem(p).shape == (1, 1, 2, 8)\n"
+        "assert kernel.diffuse_problem(p, 0.1).shape == (1, 1, 2, 8)\n"
     )
     answer = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
@@ -292,6 +293,12 @@ int main(void) {
   sgdlimit_outcome outcome;
   if (sgdlimit_solve(&p, &outcome) != SGDLIMIT_OK) return 1;
   if (sgdlimit_simulate(&p, &outcome) != SGDLIMIT_OK) return 2;
+  for (p.step_kind = SGDLIMIT_CONSTANT; p.step_kind <= SGDLIMIT_ADAGRAD_NORM; p.step_kind++) {
+    if (p.step_kind == SGDLIMIT_TABLE || p.step_kind == SGDLIMIT_GREEDY) continue;
+    if (sgdlimit_diffuse(&p, 0.3, &outcome) != SGDLIMIT_OK) return 5;
+  }
+  p.step_kind = SGDLIMIT_CONSTANT;
+  if (sgdlimit_diffuse(&p, 0, &outcome) != SGDLIMIT_BAD_PROBLEM) return 6;
   double work[6 * N + 64], dx[N], dv[N];
   if (sgdlimit_rhs(&p, 1, 0.5, final_mean, final_variance, dx, dv, work) != SGDLIMIT_OK) return 3;
   steps[0] = steps[2] = 1e3;

@@ -27,7 +27,9 @@ typedef struct simulation {
   reals *sums;                /* [M][2][VECTORS] of a sweep: ||X||^2 and <x, X> */
   double *norm2, *r;          /* [M] */
   double *gradient2;          /* [M] sum of ||g||^2/d^2 over the steps so far, g the whole stochastic gradient */
-  double *at_iterate;         /* [7][N] e, v = 0, offset, slope, noise, work; then the constants */
+  double *at_iterate;         /* [7][N] e, v = 0, offset, slope, noise, work */
+  double *predicted;          /* [2][N] mean and variance of the iterate half a step on, in a diffusion */
+  double *constants;
   double *norm2_bound;        /* [M] beyond it the iterate has diverged */
   update *updates;            /* [M] */
   double *cumulated;          /* [K] cumulated probabilities of the classes */
@@ -137,13 +139,12 @@ static double rate_of_iterate(const simulation *s, int64_t iterate, double t) {
   const int64_t N = p->modes;
   const double *x = s->iterates + iterate * s->length;
   double *e = s->at_iterate, *v = e + N, *offset = v + N, *slope = offset + N, *noise = slope + N;
-  double *k = noise + 3 * N;
   const point at = {x, e, v, offset, slope, noise, s->gradient2[iterate], noise + N};
   if (p->step_kind != SGDLIMIT_ADAGRAD_NORM) {
     for (int64_t j = 0; j < N; j++) e[j] = x[j] - p->teacher[j];
-    rates(p, k, iterate, x, e, v, offset, slope, noise);
+    rates(p, s->constants, iterate, x, e, v, offset, slope, noise);
   }
-  return learning_rate(p, k, iterate, t, &at);
+  return learning_rate(p, s->constants, iterate, t, &at);
 }
 
 /* One iterate's update from its scores at time t, the step's class, and its sample's chances. */
@@ -216,10 +217,26 @@ static int has_diverged(const simulation *s, int64_t iterate, double norm2) {
   return !isfinite(norm2) || norm2 > s->norm2_bound[iterate];
 }
 
+static void copy_padded(double *to, const double *from, int64_t count, int64_t length) {
+  for (int64_t j = 0; j < length; j++) to[j] = j < count ? from[j] : 0;
+}
+
+static void begin_at_start(simulation *s, int64_t iterate) {
+  const sgdlimit_problem *p = s->problem;
+  const int64_t N = p->modes;
+  const double *start = p->start_mean + iterate * N;
+  copy_padded(s->iterates + iterate * s->length, start, N, s->length);
+  s->gradient2[iterate] = p->start_auxiliary ? p->start_auxiliary[iterate] : 0;
+  s->updates[iterate] = (update){.kept = 1, .added = 0};
+  double norm2 = 0;
+  for (int64_t j = 0; j < N; j++) norm2 += start[j] * start[j];
+  s->norm2_bound[iterate] = 1e6 * fmax(norm2, 1);
+}
+
 /* One run; on trouble its status, with `outcome` telling the iterate and the time. `done` counts steps over runs. */
 static int32_t simulate_run(simulation *s, int64_t run, int64_t *done, sgdlimit_outcome *outcome) {
   const sgdlimit_problem *p = s->problem;
-  const int64_t M = p->iterates, K = p->classes, N = p->modes, T = p->times_count;
+  const int64_t M = p->iterates, K = p->classes, T = p->times_count;
   const int64_t values = SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * K;
   const int64_t look_every = 1 + COORDINATE_STEPS_PER_LOOK / (s->length * M);
   int64_t next_look = *done;
@@ -228,15 +245,7 @@ static int32_t simulate_run(simulation *s, int64_t run, int64_t *done, sgdlimit_
   seed_generator(&s->coordinates, p->seed, (uint64_t)run, COORDINATES);
   seed_generator(&s->chances, p->seed, (uint64_t)run, CHANCES);
   memset(s->x, 0, (size_t)s->length * sizeof *s->x);
-  for (int64_t m = 0; m < M; m++) {
-    s->gradient2[m] = p->start_auxiliary ? p->start_auxiliary[m] : 0;
-    memcpy(s->iterates + m * s->length, p->start_mean + m * N, (size_t)N * sizeof(double));
-    memset(s->iterates + m * s->length + N, 0, (size_t)(s->length - N) * sizeof(double));
-    s->updates[m] = (update){.kept = 1, .added = 0};
-    double norm2 = 0;
-    for (int64_t j = 0; j < N; j++) norm2 += p->start_mean[m * N + j] * p->start_mean[m * N + j];
-    s->norm2_bound[m] = 1e6 * fmax(norm2, 1);
-  }
+  for (int64_t m = 0; m < M; m++) begin_at_start(s, m);
 
   const int64_t first_step = steps_until(p, p->start_time);
   int64_t step = first_step;
@@ -297,10 +306,10 @@ static int can_be_simulated(const sgdlimit_problem *p) {
 }
 
 /* Cuts all arrays of a simulation out of one allocation, which the caller frees; NULL when there is no memory. */
-static double *lay_out(simulation *s) {
+static double *lay_out(simulation *s, int with_rates) {
   const sgdlimit_problem *p = s->problem;
-  const int64_t M = p->iterates, K = p->classes, L = s->length;
-  const int64_t rows = 2 * K + M + 3 + (depends_on_state(p) ? 7 : 0), others = constants_count(p) + K;
+  const int64_t M = p->iterates, K = p->classes, N = p->modes, L = s->length;
+  const int64_t rows = 2 * K + M + 3 + (with_rates ? 9 : 0), others = constants_count(p) + K;
   const double doubles = (double)L * (double)rows + (double)(2 * LANES + 6) * (double)M + (double)others;
   if (doubles > (double)(PTRDIFF_MAX / 2 / (int64_t)sizeof(double))) return NULL;
   const size_t bytes = ((size_t)(L * rows + (2 * LANES + 6) * M + others) * sizeof(double) + 63) / 64 * 64;
@@ -320,12 +329,35 @@ static double *lay_out(simulation *s) {
   s->norm2_bound = next, next += M;
   s->gradient2 = next, next += M;
   s->cumulated = next, next += K;
-  s->at_iterate = next;
+  s->constants = next, next += constants_count(p);
+  s->at_iterate = next, next += with_rates ? 7 * N : 0;
+  s->predicted = next;
   return memory;
 }
 
-static void copy_padded(double *to, const double *from, int64_t count, int64_t length) {
-  for (int64_t j = 0; j < length; j++) to[j] = j < count ? from[j] : 0;
+/* All that runs share, and summaries that are NaN until they are known; NULL when there is no memory. */
+static double *set_up(simulation *s, const sgdlimit_problem *p, int with_rates) {
+  const int64_t K = p->classes, N = p->modes, S = SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * K;
+  *s = (simulation){.problem = p, .length = (N + BLOCK - 1) / BLOCK * BLOCK};
+  double *memory = lay_out(s, with_rates);
+  if (!memory) return NULL;
+  for (int64_t class = 0; class < K; class++) {
+    double *root = s->roots + class * s->length;
+    copy_padded(root, p->eigenvalues + class * N, N, s->length);
+    for (int64_t j = 0; j < N; j++) root[j] = sqrt(root[j]);
+    copy_padded(s->means + class * s->length, p->means + class * N, N, s->length);
+    s->cumulated[class] = p->probabilities[class] + (class > 0 ? s->cumulated[class - 1] : 0);
+  }
+  copy_padded(s->teacher, p->teacher, N, s->length);
+  if (p->reference) copy_padded(s->reference, p->reference, N, s->length);
+  else s->reference = NULL;
+  if (with_rates) {
+    for (int64_t j = 0; j < N; j++) s->at_iterate[N + j] = 0;
+    constants(p, s->constants);
+  }
+  const int64_t values = p->runs * p->iterates * p->times_count * S;
+  for (int64_t i = 0; i < values; i++) p->statistics[i] = NAN;
+  return memory;
 }
 
 /* Runs first_run .. first_run + runs - 1, each a function of (seed, run) alone, for `times` in units of d steps.
@@ -333,28 +365,9 @@ static void copy_padded(double *to, const double *from, int64_t count, int64_t l
 int32_t sgdlimit_simulate(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
   *outcome = (sgdlimit_outcome){.status = SGDLIMIT_BAD_PROBLEM};
   if (!can_be_simulated(p)) return outcome->status;
-  const int64_t K = p->classes, N = p->modes, S = SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * K;
-  const int64_t values = p->iterates * p->times_count * S;
-  simulation s = {.problem = p, .length = (N + BLOCK - 1) / BLOCK * BLOCK};
-  double *memory = lay_out(&s);
+  simulation s;
+  double *memory = set_up(&s, p, depends_on_state(p));
   if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
-
-  for (int64_t class = 0; class < K; class++) {
-    double *root = s.roots + class * s.length;
-    copy_padded(root, p->eigenvalues + class * N, N, s.length);
-    for (int64_t j = 0; j < N; j++) root[j] = sqrt(root[j]);
-    copy_padded(s.means + class * s.length, p->means + class * N, N, s.length);
-    s.cumulated[class] = p->probabilities[class] + (class > 0 ? s.cumulated[class - 1] : 0);
-  }
-  copy_padded(s.teacher, p->teacher, N, s.length);
-  if (p->reference) copy_padded(s.reference, p->reference, N, s.length);
-  else s.reference = NULL;
-  if (depends_on_state(p)) {
-    for (int64_t j = 0; j < N; j++) s.at_iterate[N + j] = 0;
-    constants(p, s.at_iterate + 7 * N);
-  }
-  for (int64_t i = 0; i < p->runs * values; i++) p->statistics[i] = NAN;
-
   outcome->status = SGDLIMIT_OK;
   for (int64_t i = 0; i < p->runs && outcome->status == SGDLIMIT_OK; i++) {
     outcome->run = p->first_run + i;

@@ -3,7 +3,7 @@
  *   target     Teacher('r_star + sigma*xi')
  *   adversary  none
  *
- * Written by sgdlimit, generator format 5. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * Written by sgdlimit, generator format 6. To write it again: sgdlimit generate SPEC --out DIRECTORY
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */
 
@@ -991,7 +991,9 @@ typedef struct simulation {
   reals *sums;                /* [M][2][VECTORS] of a sweep: ||X||^2 and <x, X> */
   double *norm2, *r;          /* [M] */
   double *gradient2;          /* [M] sum of ||g||^2/d^2 over the steps so far, g the whole stochastic gradient */
-  double *at_iterate;         /* [7][N] e, v = 0, offset, slope, noise, work; then the constants */
+  double *at_iterate;         /* [7][N] e, v = 0, offset, slope, noise, work */
+  double *predicted;          /* [2][N] mean and variance of the iterate half a step on, in a diffusion */
+  double *constants;
   double *norm2_bound;        /* [M] beyond it the iterate has diverged */
   update *updates;            /* [M] */
   double *cumulated;          /* [K] cumulated probabilities of the classes */
@@ -1101,13 +1103,12 @@ static double rate_of_iterate(const simulation *s, int64_t iterate, double t) {
   const int64_t N = p->modes;
   const double *x = s->iterates + iterate * s->length;
   double *e = s->at_iterate, *v = e + N, *offset = v + N, *slope = offset + N, *noise = slope + N;
-  double *k = noise + 3 * N;
   const point at = {x, e, v, offset, slope, noise, s->gradient2[iterate], noise + N};
   if (p->step_kind != SGDLIMIT_ADAGRAD_NORM) {
     for (int64_t j = 0; j < N; j++) e[j] = x[j] - p->teacher[j];
-    rates(p, k, iterate, x, e, v, offset, slope, noise);
+    rates(p, s->constants, iterate, x, e, v, offset, slope, noise);
   }
-  return learning_rate(p, k, iterate, t, &at);
+  return learning_rate(p, s->constants, iterate, t, &at);
 }
 
 /* One iterate's update from its scores at time t, the step's class, and its sample's chances. */
@@ -1180,10 +1181,26 @@ static int has_diverged(const simulation *s, int64_t iterate, double norm2) {
   return !isfinite(norm2) || norm2 > s->norm2_bound[iterate];
 }
 
+static void copy_padded(double *to, const double *from, int64_t count, int64_t length) {
+  for (int64_t j = 0; j < length; j++) to[j] = j < count ? from[j] : 0;
+}
+
+static void begin_at_start(simulation *s, int64_t iterate) {
+  const sgdlimit_problem *p = s->problem;
+  const int64_t N = p->modes;
+  const double *start = p->start_mean + iterate * N;
+  copy_padded(s->iterates + iterate * s->length, start, N, s->length);
+  s->gradient2[iterate] = p->start_auxiliary ? p->start_auxiliary[iterate] : 0;
+  s->updates[iterate] = (update){.kept = 1, .added = 0};
+  double norm2 = 0;
+  for (int64_t j = 0; j < N; j++) norm2 += start[j] * start[j];
+  s->norm2_bound[iterate] = 1e6 * fmax(norm2, 1);
+}
+
 /* One run; on trouble its status, with `outcome` telling the iterate and the time. `done` counts steps over runs. */
 static int32_t simulate_run(simulation *s, int64_t run, int64_t *done, sgdlimit_outcome *outcome) {
   const sgdlimit_problem *p = s->problem;
-  const int64_t M = p->iterates, K = p->classes, N = p->modes, T = p->times_count;
+  const int64_t M = p->iterates, K = p->classes, T = p->times_count;
   const int64_t values = SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * K;
   const int64_t look_every = 1 + COORDINATE_STEPS_PER_LOOK / (s->length * M);
   int64_t next_look = *done;
@@ -1192,15 +1209,7 @@ static int32_t simulate_run(simulation *s, int64_t run, int64_t *done, sgdlimit_
   seed_generator(&s->coordinates, p->seed, (uint64_t)run, COORDINATES);
   seed_generator(&s->chances, p->seed, (uint64_t)run, CHANCES);
   memset(s->x, 0, (size_t)s->length * sizeof *s->x);
-  for (int64_t m = 0; m < M; m++) {
-    s->gradient2[m] = p->start_auxiliary ? p->start_auxiliary[m] : 0;
-    memcpy(s->iterates + m * s->length, p->start_mean + m * N, (size_t)N * sizeof(double));
-    memset(s->iterates + m * s->length + N, 0, (size_t)(s->length - N) * sizeof(double));
-    s->updates[m] = (update){.kept = 1, .added = 0};
-    double norm2 = 0;
-    for (int64_t j = 0; j < N; j++) norm2 += p->start_mean[m * N + j] * p->start_mean[m * N + j];
-    s->norm2_bound[m] = 1e6 * fmax(norm2, 1);
-  }
+  for (int64_t m = 0; m < M; m++) begin_at_start(s, m);
 
   const int64_t first_step = steps_until(p, p->start_time);
   int64_t step = first_step;
@@ -1261,10 +1270,10 @@ static int can_be_simulated(const sgdlimit_problem *p) {
 }
 
 /* Cuts all arrays of a simulation out of one allocation, which the caller frees; NULL when there is no memory. */
-static double *lay_out(simulation *s) {
+static double *lay_out(simulation *s, int with_rates) {
   const sgdlimit_problem *p = s->problem;
-  const int64_t M = p->iterates, K = p->classes, L = s->length;
-  const int64_t rows = 2 * K + M + 3 + (depends_on_state(p) ? 7 : 0), others = constants_count(p) + K;
+  const int64_t M = p->iterates, K = p->classes, N = p->modes, L = s->length;
+  const int64_t rows = 2 * K + M + 3 + (with_rates ? 9 : 0), others = constants_count(p) + K;
   const double doubles = (double)L * (double)rows + (double)(2 * LANES + 6) * (double)M + (double)others;
   if (doubles > (double)(PTRDIFF_MAX / 2 / (int64_t)sizeof(double))) return NULL;
   const size_t bytes = ((size_t)(L * rows + (2 * LANES + 6) * M + others) * sizeof(double) + 63) / 64 * 64;
@@ -1284,12 +1293,35 @@ static double *lay_out(simulation *s) {
   s->norm2_bound = next, next += M;
   s->gradient2 = next, next += M;
   s->cumulated = next, next += K;
-  s->at_iterate = next;
+  s->constants = next, next += constants_count(p);
+  s->at_iterate = next, next += with_rates ? 7 * N : 0;
+  s->predicted = next;
   return memory;
 }
 
-static void copy_padded(double *to, const double *from, int64_t count, int64_t length) {
-  for (int64_t j = 0; j < length; j++) to[j] = j < count ? from[j] : 0;
+/* All that runs share, and summaries that are NaN until they are known; NULL when there is no memory. */
+static double *set_up(simulation *s, const sgdlimit_problem *p, int with_rates) {
+  const int64_t K = p->classes, N = p->modes, S = SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * K;
+  *s = (simulation){.problem = p, .length = (N + BLOCK - 1) / BLOCK * BLOCK};
+  double *memory = lay_out(s, with_rates);
+  if (!memory) return NULL;
+  for (int64_t class = 0; class < K; class++) {
+    double *root = s->roots + class * s->length;
+    copy_padded(root, p->eigenvalues + class * N, N, s->length);
+    for (int64_t j = 0; j < N; j++) root[j] = sqrt(root[j]);
+    copy_padded(s->means + class * s->length, p->means + class * N, N, s->length);
+    s->cumulated[class] = p->probabilities[class] + (class > 0 ? s->cumulated[class - 1] : 0);
+  }
+  copy_padded(s->teacher, p->teacher, N, s->length);
+  if (p->reference) copy_padded(s->reference, p->reference, N, s->length);
+  else s->reference = NULL;
+  if (with_rates) {
+    for (int64_t j = 0; j < N; j++) s->at_iterate[N + j] = 0;
+    constants(p, s->constants);
+  }
+  const int64_t values = p->runs * p->iterates * p->times_count * S;
+  for (int64_t i = 0; i < values; i++) p->statistics[i] = NAN;
+  return memory;
 }
 
 /* Runs first_run .. first_run + runs - 1, each a function of (seed, run) alone, for `times` in units of d steps.
@@ -1297,34 +1329,146 @@ static void copy_padded(double *to, const double *from, int64_t count, int64_t l
 int32_t sgdlimit_simulate(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
   *outcome = (sgdlimit_outcome){.status = SGDLIMIT_BAD_PROBLEM};
   if (!can_be_simulated(p)) return outcome->status;
-  const int64_t K = p->classes, N = p->modes, S = SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * K;
-  const int64_t values = p->iterates * p->times_count * S;
-  simulation s = {.problem = p, .length = (N + BLOCK - 1) / BLOCK * BLOCK};
-  double *memory = lay_out(&s);
+  simulation s;
+  double *memory = set_up(&s, p, depends_on_state(p));
   if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
-
-  for (int64_t class = 0; class < K; class++) {
-    double *root = s.roots + class * s.length;
-    copy_padded(root, p->eigenvalues + class * N, N, s.length);
-    for (int64_t j = 0; j < N; j++) root[j] = sqrt(root[j]);
-    copy_padded(s.means + class * s.length, p->means + class * N, N, s.length);
-    s.cumulated[class] = p->probabilities[class] + (class > 0 ? s.cumulated[class - 1] : 0);
-  }
-  copy_padded(s.teacher, p->teacher, N, s.length);
-  if (p->reference) copy_padded(s.reference, p->reference, N, s.length);
-  else s.reference = NULL;
-  if (depends_on_state(p)) {
-    for (int64_t j = 0; j < N; j++) s.at_iterate[N + j] = 0;
-    constants(p, s.at_iterate + 7 * N);
-  }
-  for (int64_t i = 0; i < p->runs * values; i++) p->statistics[i] = NAN;
-
   outcome->status = SGDLIMIT_OK;
   for (int64_t i = 0; i < p->runs && outcome->status == SGDLIMIT_OK; i++) {
     outcome->run = p->first_run + i;
     outcome->status = simulate_run(&s, outcome->run, &outcome->accepted, outcome);
   }
   if (p->progress) *p->progress = outcome->accepted;
+  free(memory);
+  return outcome->status;
+}
+
+/* ---- Homogenised SGD -------------------------------------------------------------------------------------------
+ *     dX_j = gamma (offset_j + slope_j (X_j - X*_j)) dt + gamma sqrt(noise_j) dW_j
+ *
+ * with the rates at the random X itself (v = 0): drift -gamma grad of the risk, and in the eigenbasis the covariance
+ * gamma^2 sum_i p_i I_i C_i/d is diagonal. With the scalars in them frozen a coordinate is an Ornstein-Uhlenbeck process,
+ * stable in steps of any length. A step has two parts.
+ *   Predictor: with the scalars at X, the mean and variance of that process half a step on; `rates` then gives the scalars
+ *     under that law. It is a function of X and draws nothing: the noise that follows is independent of its own size, as
+ *     Ito wants it.
+ *   Corrector: with these scalars the process over the whole step, drawn.
+ * Weak order 1, and what is of first order comes from fluctuations of the scalars, O(h/d); the rest is O(h^2): as d grows
+ * this is the midpoint rule for the mode equations. A step lasts at most `longest` times 1/(gamma max |slope|), the time
+ * of the iterate's fastest mode, and divides what is left to the next output. */
+
+/* A seed of its own: what is drawn here is independent of SGD under the same seed. */
+static uint64_t diffusion_seed(const sgdlimit_problem *p) { return mix(p->seed); }
+
+/* Of an Ornstein-Uhlenbeck process over a time h: its mean moves by gamma drift `mean`, its variance is gamma^2 noise
+ * `noise`; int_0^h exp(gamma slope s) ds, and the same with twice the slope. */
+typedef struct relaxation {
+  double mean, noise;
+} relaxation;
+
+static inline relaxation relax(double slope, double gamma, double h) {
+  const double exponent = gamma * slope * h, change = expm1(exponent);
+  const double mean = exponent == 0 ? h : h * (change / exponent);
+  return (relaxation){mean, mean * (1 + 0.5 * change)};
+}
+
+/* One step from time t, of which `left` remains to the next output; leaves its length in `taken`. */
+static int32_t diffusion_step(simulation *s, int64_t iterate, double t, double left, double longest, double *taken) {
+  const sgdlimit_problem *p = s->problem;
+  const int64_t N = p->modes;
+  double *X = s->iterates + iterate * s->length, drawn[BLOCK];
+  double *e = s->at_iterate, *none = e + N, *offset = none + N, *slope = offset + N, *noise = slope + N;
+  double *work = noise + N, *middle = s->predicted, *spread = middle + N;
+
+  for (int64_t j = 0; j < N; j++) e[j] = X[j] - p->teacher[j];
+  rates(p, s->constants, iterate, X, e, none, offset, slope, noise);
+  const point here = {X, e, none, offset, slope, noise, s->gradient2[iterate], work};
+  double gamma = learning_rate(p, s->constants, iterate, t, &here);
+  if (isnan(gamma) && depends_on_state(p)) return SGDLIMIT_NO_STEP;
+  double fastest = 0, total = 0;
+  for (int64_t j = 0; j < N; j++) {
+    if (!(fabs(slope[j]) < INFINITY)) return SGDLIMIT_DIVERGED;
+    fastest = fmax(fastest, fabs(slope[j]));
+    total += noise[j];
+  }
+  const double h = left / fmax(ceil(left * fabs(gamma) * fastest / longest), 1);
+  if (isnan(h)) return SGDLIMIT_DIVERGED;
+  if (!(t + h > t)) return SGDLIMIT_NO_PROGRESS;
+
+  for (int64_t j = 0; j < N; j++) {
+    const relaxation half = relax(slope[j], gamma, 0.5 * h);
+    e[j] += gamma * (offset[j] + slope[j] * e[j]) * half.mean;
+    middle[j] = p->teacher[j] + e[j];
+    spread[j] = gamma * gamma * noise[j] * half.noise;
+  }
+  rates(p, s->constants, iterate, middle, e, spread, offset, slope, noise);
+  const point halfway = {middle, e, spread, offset, slope, noise, s->gradient2[iterate] + 0.5 * h * total, work};
+  gamma = learning_rate(p, s->constants, iterate, t + 0.5 * h, &halfway);
+  if (isnan(gamma) && depends_on_state(p)) return SGDLIMIT_NO_STEP;
+
+  for (int64_t block = 0; block < N; block += BLOCK) {
+    for (int v = 0; v < VECTORS; v++) {
+      reals z_j, z_k;
+      draw_normals(&s->coordinates, v, &z_j, &z_k);
+      store(drawn + v * LANES_PER_VECTOR, z_j);
+      store(drawn + v * LANES_PER_VECTOR + LANES, z_k);
+    }
+    for (int64_t j = block; j < N && j < block + BLOCK; j++) {
+      const double drift = offset[j] + slope[j] * (X[j] - p->teacher[j]);
+      const relaxation whole = relax(slope[j], gamma, h);
+      s->gradient2[iterate] += h * noise[j];
+      X[j] += gamma * drift * whole.mean + gamma * sqrt(noise[j] * whole.noise) * drawn[j - block];
+    }
+  }
+  *taken = h;
+  return SGDLIMIT_OK;
+}
+
+/* One iterate's run; on trouble its status, with `outcome` telling the time. */
+static int32_t diffuse_run(simulation *s, int64_t run, int64_t iterate, double longest, sgdlimit_outcome *outcome) {
+  const sgdlimit_problem *p = s->problem;
+  const int64_t M = p->iterates, T = p->times_count, values = SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * p->classes;
+  double *statistics = p->statistics + ((run - p->first_run) * M + iterate) * T * values;
+  seed_generator(&s->coordinates, diffusion_seed(p), (uint64_t)run, COORDINATES);
+  begin_at_start(s, iterate);
+
+  double t = p->start_time;
+  int64_t steps = 0;
+  for (int64_t output = 0; output < T; output++) {
+    for (const double stop = p->times[output]; t < stop; steps++) {
+      double h = 0;
+      outcome->time = t;
+      if (p->cancel && *p->cancel) return SGDLIMIT_CANCELLED;
+      if (steps >= p->max_steps) return SGDLIMIT_NO_PROGRESS;
+      const int32_t status = diffusion_step(s, iterate, t, stop - t, longest, &h);
+      if (status != SGDLIMIT_OK) return status;
+      outcome->accepted++;
+      t = h < stop - t ? t + h : stop;
+      outcome->time = t;
+      if (has_diverged(s, iterate, square_norm(s->length, s->iterates + iterate * s->length)))
+        return SGDLIMIT_DIVERGED;
+      if (p->progress) *p->progress = ((run - p->first_run) * M + iterate) * steps_until(p, p->times[T - 1]) / M +
+                                      steps_until(p, t) / M;
+    }
+    summarise(s, iterate, t, statistics + output * values);
+  }
+  return SGDLIMIT_OK;
+}
+
+/* Runs first_run .. first_run + runs - 1 of homogenised SGD, as sgdlimit_simulate those of SGD and with the same summaries.
+ * `progress` counts in steps of SGD. */
+int32_t sgdlimit_diffuse(const sgdlimit_problem *p, double longest, sgdlimit_outcome *outcome) {
+  *outcome = (sgdlimit_outcome){.status = SGDLIMIT_BAD_PROBLEM};
+  if (!can_be_simulated(p) || p->max_steps < 1 || !(longest > 0 && longest < INFINITY)) return outcome->status;
+  simulation s;
+  double *memory = set_up(&s, p, 1);
+  if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
+  outcome->status = SGDLIMIT_OK;
+  for (int64_t i = 0; i < p->runs && outcome->status == SGDLIMIT_OK; i++)
+    for (int64_t m = 0; m < p->iterates && outcome->status == SGDLIMIT_OK; m++) {
+      outcome->run = p->first_run + i;
+      outcome->iterate = m;
+      outcome->status = diffuse_run(&s, outcome->run, m, longest, outcome);
+    }
   free(memory);
   return outcome->status;
 }
