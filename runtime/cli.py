@@ -26,6 +26,7 @@ import typer
 from sgdlimit.derive.errors import Diverged, InputError, NoLearningRate, NoMinimiser, SgdlimitError, SpecError
 
 if TYPE_CHECKING:
+    from sgdlimit.runtime.ensemble import Ensemble
     from sgdlimit.runtime.minimiser import Optimum
     from sgdlimit.runtime.spec import Equations, Spec
     from sgdlimit.runtime.verdict import Judgement
@@ -320,12 +321,11 @@ def simulate(
 
     Prints means over the runs with standard errors; --out writes every run.
     """
+    from sgdlimit.runtime.diffusion import diffuse
     from sgdlimit.runtime.output import CURVES, about, check_output, plain, save_curves
+    from sgdlimit.runtime.simulator import simulate as sgd
 
-    if homogenised:
-        from sgdlimit.runtime.diffusion import diffuse as run
-    else:
-        from sgdlimit.runtime.simulator import simulate as run
+    run: Callable[..., Ensemble] = diffuse if homogenised else sgd
     of = "homogenised SGD" if homogenised else "SGD"
     loaded = _load(spec, set_, gamma=gamma, horizon=horizon)
     if out is not None:

@@ -238,7 +238,7 @@ def test_an_emitted_numpy_file_imports_without_sgdlimit(tmp_path: Path) -> None:
         "one = np.ones((1, 3))\n"
         "p = kernel.Problem(dimension=3, weights=one[0] / 3, probabilities=np.ones(1), eigenvalues=one, means=0 * one,\n"
         "    labels=np.zeros(1), teacher=one[0], parameters=np.array([[[0.3], [0.0], [0.5]]]), start_mean=0 * one,\n"
-        "    start_variance=0 * one, step_arguments=np.array([[0.5]]), times=np.array([1.0, 2.0]))\n"
+        "    start_variance=0 * one, reference=one[0], step_arguments=np.array([[0.5]]), times=np.array([1.0, 2.0]))\n"
         "solution = kernel.solve_problem(p)\n"
         "assert solution.outcome.status == 0 and np.isfinite(np.delete(solution.statistics, kernel.STATISTICS.index('optimum_distance2'), -1)).all()\n"
         "assert kernel.simulate_problem(p).shape == (1, 1, 2, 8)\n"
