@@ -101,7 +101,13 @@ def caller(
     p, N = state.problem, state.problem.modes
     struct, held = kernel.struct(p)
     dx, dv = np.empty(N), np.empty(N)
-    arrays = [np.ascontiguousarray(state.x), np.ascontiguousarray(state.v), dx, dv, np.empty(N + 100 * (1 + p.classes))]
+    arrays = [
+        np.ascontiguousarray(state.x),
+        np.ascontiguousarray(state.v),
+        dx,
+        dv,
+        np.empty(6 * N + 100 * (1 + p.classes)),
+    ]
     held += arrays  # a pointer keeps nothing alive
 
     def call(times: int) -> tuple[Array, Array]:

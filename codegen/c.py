@@ -13,6 +13,7 @@ from importlib import resources
 import sympy as sp
 
 from sgdlimit.codegen import FORMAT
+from sgdlimit.codegen.excerpt import called, excerpt, function_names
 from sgdlimit.codegen.expressions import CExpressions, UnknownNodeError
 from sgdlimit.codegen.language import (
     DESCENTS,
@@ -30,51 +31,6 @@ from sgdlimit.codegen.language import (
     Tails,
 )
 from sgdlimit.derive.symbols import Parameter, e_optimum, epsilon, tau
-
-_HELPERS = {
-    "square": "static inline double square(double x) { return x * x; }",
-    "softplus": "/* log(1 + exp(x)) */\n"
-    "static inline double softplus(double x) { return fmax(x, 0.0) + log1p(exp(-fabs(x))); }",
-    "sigmoid": "/* 1/(1 + exp(-x)) */\n"
-    "static inline double sigmoid(double x) {\n"
-    "  const double e = exp(-fabs(x));\n"
-    "  return (x > 0 ? 1.0 : e) / (1.0 + e);\n"
-    "}",
-    "log_cosh": "/* log(cosh(x)) */\n"
-    "static inline double log_cosh(double x) {\n"
-    "  /* near 0 the textbook form is the accurate one */\n"
-    "  const double half = sinh(0.5 * x);\n"
-    "  return fabs(x) < 1 ? log1p(2 * half * half) : fabs(x) + log1p(exp(-2 * fabs(x))) - 0.6931471805599453;\n"
-    "}",
-    "tail_ratio": "/* M_1(h)/M_0(h) of the tail beyond h >= 5: M_{k-1}/(k-1)! = (k + 1) M_{k+1}/(k+1)! + h M_k/k! backwards */\n"
-    "static inline double tail_ratio(double h) {\n"
-    "  if (!(h < 1e9)) return 1 / h;\n"
-    "  double above = 0, here = 1;\n"
-    "  for (int k = (int)(441 / (h * h)) + 10; k > 0; k--) {\n"
-    "    const double rest = (k + 1) * above;\n"
-    "    above = here;\n"
-    "    here = h * here + rest;\n"
-    "  }\n"
-    "  return above / here;\n"
-    "}",
-    "hazard": "/* phi(x)/Phi(x) */\n"
-    "static inline double hazard(double x) {\n"
-    "  if (x < -5) return -x + tail_ratio(-x);\n"
-    "  return 0.7978845608028654 * exp(-0.5 * x * x) / erfc(-0.7071067811865476 * x);\n"
-    "}",
-    "hazard_excess": "/* x + phi(x)/Phi(x) */\n"
-    "static inline double hazard_excess(double x) {\n"
-    "  if (x < -5) return tail_ratio(-x);\n"
-    "  return x + 0.7978845608028654 * exp(-0.5 * x * x) / erfc(-0.7071067811865476 * x);\n"
-    "}",
-    "log_normal_cdf": "/* log(Phi(x)) */\n"
-    "static inline double log_normal_cdf(double x) {\n"
-    "  if (x < -5) return -log(2.5066282746310002 * (-x + tail_ratio(-x))) - 0.5 * x * x;\n"
-    "  return x > 0 ? log1p(-0.5 * erfc(0.7071067811865476 * x)) : log(0.5 * erfc(-0.7071067811865476 * x));\n"
-    "}",
-    "normal_cdf": "/* Phi(x) */\n"
-    "static inline double normal_cdf(double x) { return 0.5 * erfc(-0.7071067811865476 * x); }",
-}
 
 
 def parameter_name(name: str) -> str:
@@ -171,6 +127,7 @@ class CEmitter:
                 for name, e in zip(names, node.integrals, strict=True)
             ),
         ]
+        side_by_side = called("\n".join(body)) <= _side_by_side()
         return [
             f"double {', '.join(f'{name} = 0' for name in names)};",
             "{",
@@ -179,6 +136,7 @@ class CEmitter:
             "  for (int q = 0; q < panels; q++) {",
             "    double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];",
             "    sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);",
+            *([f"    #pragma omp simd reduction(+ : {', '.join(names)})"] if side_by_side else []),
             "    for (int k = 0; k < SGDLIMIT_POINTS; k++) {",
             *_indent(body, 3),
             "    }",
@@ -224,7 +182,7 @@ class CEmitter:
             return []
         names = [tuple(map(scalar_name, symbols)) for symbols in node.jumps.switches]
         at_end = [
-            f"const double density = 0.3989422804014327 * exp(-0.5 * {node.variable} * {node.variable});",
+            f"const double density = sgdlimit_normal_density({node.variable});",
             *self.statements(node.jumps.statements),
             *(f"{scalar_name(e.symbol)} += density * ({self.text(e.expression)});" for e in node.jumps.masses),
         ]
@@ -259,7 +217,7 @@ class CEmitter:
             at_root += [*shape, "step[shape.steps] = roots[q];", f"step_width[shape.steps++] = {width};"]
         if node.masses:
             at_root += [
-                f"const double density = 0.3989422804014327 * exp(-0.5 * {variable} * {variable});",
+                f"const double density = sgdlimit_normal_density({variable});",
                 *self.statements(node.mass_statements),
                 *(f"{scalar_name(e.symbol)} += density * ({self.text(e.expression)});" for e in node.masses),
             ]
@@ -302,14 +260,21 @@ class CEmitter:
         ]
 
     def tails(self, node: Tails) -> list[str]:
-        self.libraries |= {"tails.h"} if node.scaled else {"tails.h", "unscaled_tails.h"}
         order = max(k for k, _ in node.moments)
-        array = f"tails_{node.moments[0][1].name}"
+        name, argument = node.moments[0][1].name, self.text(node.argument)
+        if order <= (1 if node.scaled else 2):
+            # each by itself: an array would keep a loop from being vectorised
+            place, function = f"place_{name}", "scaled_tail_moment" if node.scaled else "tail_moment"
+            return [
+                f"const double {place} = {argument};",
+                *(f"const double {symbol} = {function}{k}({place});" for k, symbol in node.moments),
+            ]
+        self.libraries |= {"tails.h"} if node.scaled else {"tails.h", "unscaled_tails.h"}
         function = "sgdlimit_scaled_tail_moments" if node.scaled else "sgdlimit_tail_moments"
         return [
-            f"double {array}[{max(order, 1) + 1}];",
-            f"{function}({self.text(node.argument)}, {order}, {array});",
-            *(f"const double {symbol} = {array}[{k}];" for k, symbol in node.moments),
+            f"double tails_{name}[{max(order, 1) + 1}];",
+            f"{function}({argument}, {order}, tails_{name});",
+            *(f"const double {symbol} = tails_{name}[{k}];" for k, symbol in node.moments),
         ]
 
     def call(self, node: Call) -> list[str]:
@@ -638,8 +603,8 @@ class CEmitter:
                 "par stride",
             ),
         ]
-        parts = [
-            _title(kernel),
+        return _file(
+            kernel,
             *self.used_by_the_model(),
             _library("steps.h"),
             "\n".join(model) + "\n",
@@ -648,8 +613,7 @@ class CEmitter:
             _library("simulate.h"),
             _library("diffuse.h"),
             _exports(kernel),
-        ]
-        return "\n".join(parts)
+        )
 
     def coefficients_file(self) -> str:
         """The coefficients alone: neither solver nor simulation, and one function to call."""
@@ -659,25 +623,26 @@ class CEmitter:
             "",
             *self.coefficient_function("all_coefficients", kernel.all_coefficients, "Of one class."),
         ]
-        parts = [_title(kernel), *self.used_by_the_model(), "\n".join(model) + "\n", _coefficients_export(kernel)]
-        return "\n".join(parts)
+        return _file(kernel, *self.used_by_the_model(), "\n".join(model) + "\n", _coefficients_export(kernel))
 
     def _score(self) -> str:
         return f"typedef struct score {{ double {', '.join(str(s) for s in self.kernel.score)}; }} score;"
 
     def used_by_the_model(self) -> list[str]:
-        """The library's parts and the helpers that the model's functions, which were written before, call."""
-        if self.used & {"hazard", "hazard_excess", "log_normal_cdf"}:
-            self.used.add("tail_ratio")
-        helpers = [_HELPERS[name] for name in _HELPERS if name in self.used]
+        """The library's parts that the model's functions, which were written before, call."""
         if "sgdlimit_bivariate_tail" in self.used:
             self.libraries |= {"tails.h", "unscaled_tails.h", "bivariate.h"}
-        return [
-            _library("problem.h"),
-            *(_library(name) for name in _LIBRARIES if name in self.libraries),
-            *(["\n".join(helpers) + "\n"] if helpers else []),
-            *self.root_function_texts(),
-        ]
+        return [*(_library(name) for name in _LIBRARIES if name in self.libraries), *self.root_function_texts()]
+
+
+def _side_by_side() -> set[str]:
+    """Functions that a loop can take of several arguments at once."""
+    return {*function_names(_library("elementary.h")), "fabs", "sqrt"}
+
+
+def _file(kernel: Kernel, *parts: str) -> str:
+    elementary = excerpt(_library("elementary.h"), called("\n".join(parts)))
+    return "\n".join([_title(kernel), _library("problem.h"), elementary, *parts])
 
 
 def _title(kernel: Kernel) -> str:
@@ -690,8 +655,11 @@ def _title(kernel: Kernel) -> str:
             " * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the",
             " * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */",
             "",
-            "/* Without -fopenmp-simd the loops below are plain loops. */",
+            "/* Without -fopenmp-simd the loops below are plain loops, and a loop that a compiler cannot vectorise is one, too. */",
             '#pragma GCC diagnostic ignored "-Wunknown-pragmas"',
+            "#ifdef __clang__",
+            '#pragma clang diagnostic ignored "-Wpass-failed"',
+            "#endif",
             "",
         ]
     )

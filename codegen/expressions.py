@@ -1,8 +1,7 @@
 """Expressions as source text: one short method a node; a node without a method is an error.
 
-Numbers are printed so that a double reads them back exactly; constant subexpressions are folded; small integer
-powers are
-products. The order of terms is SymPy's canonical one, which does not depend on the hash seed.
+Numbers are printed so that a double reads them back exactly; constant subexpressions are folded; small integer powers
+are products. The order of terms is SymPy's canonical one, which does not depend on the hash seed.
 """
 
 from __future__ import annotations
@@ -185,26 +184,26 @@ class ExpressionPrinter:
 
 
 class CExpressions(ExpressionPrinter):
-    """C11 with ``math.h`` and the helpers that :mod:`sgdlimit.codegen.c` pastes in where they are used."""
+    """C11 with ``math.h`` and the functions of ``library/elementary.h``, pasted in where they are used."""
 
     _bivariate_tail = "sgdlimit_bivariate_tail"
 
     functions: ClassVar[dict[type, str]] = {
-        sp.exp: "exp",
-        sp.log: "log",
-        Log1p: "log1p",
+        sp.exp: "sgdlimit_exp",
+        sp.log: "sgdlimit_log",
+        Log1p: "sgdlimit_log1p",
         sp.sin: "sin",
         sp.cos: "cos",
         sp.tan: "tan",
         sp.atan: "atan",
         sp.asin: "asin",
-        sp.sinh: "sinh",
-        sp.cosh: "cosh",
-        sp.tanh: "tanh",
+        sp.sinh: "sgdlimit_sinh",
+        sp.cosh: "sgdlimit_cosh",
+        sp.tanh: "sgdlimit_tanh",
         sp.atanh: "atanh",
         sp.asinh: "asinh",
-        sp.erf: "erf",
-        sp.erfc: "erfc",
+        sp.erf: "sgdlimit_erf",
+        sp.erfc: "sgdlimit_erfc",
         sp.Abs: "fabs",
         Softplus: "softplus",
         Sigmoid: "sigmoid",
@@ -213,7 +212,7 @@ class CExpressions(ExpressionPrinter):
         Hazard: "hazard",
         HazardExcess: "hazard_excess",
         LogCosh: "log_cosh",
-        Tanh: "tanh",
+        Tanh: "sgdlimit_tanh",
     }
 
     def _not_a_number(self) -> str:
@@ -226,7 +225,7 @@ class CExpressions(ExpressionPrinter):
         return f"(double)(({x} > 0) - ({x} < 0))"
 
     def _extremum(self, e: sp.Max | sp.Min) -> str:
-        name = "fmax" if isinstance(e, sp.Max) else "fmin"
+        name = "larger" if isinstance(e, sp.Max) else "smaller"
         first, *rest = (self(a) for a in sorted(e.args, key=sp.default_sort_key))
         for other in rest:
             first = f"{name}({first}, {other})"

@@ -27,10 +27,11 @@ from sgdlimit.codegen.language import (
     Statement,
     Tails,
 )
+from sgdlimit.codegen.sharing import fold, share
 from sgdlimit.derive import symbols
 from sgdlimit.derive.convert import to_sympy
 from sgdlimit.derive.descent import Descent
-from sgdlimit.derive.functions import LogCosh, ScaledTailMoment, Sigmoid, Softplus, TailMoment, Tanh
+from sgdlimit.derive.functions import ScaledTailMoment, TailMoment
 from sgdlimit.derive.limit import Limit, own_name
 from sgdlimit.derive.model import Schedule
 from sgdlimit.derive.quadrature import Crossing, Definition, PanelJump, PointMass, Quadrature, after, before
@@ -285,32 +286,6 @@ def _scalars(lets: Sequence[Let], results: dict[str, sp.Expr], prefix: str = "c"
     return Function(tuple(statements), tuple(Let(sp.Symbol(k), e) for k, e in zip(results, reduced, strict=True)))
 
 
-def fold(expression: sp.Expr) -> sp.Expr:
-    """Irrational constant factors as one number, so that they are not shared piece by piece."""
-
-    def irrational(e: sp.Expr) -> bool:
-        return bool(e.is_number and e.is_real and not e.is_Rational and not e.is_Float)
-
-    def one_number(e: sp.Expr) -> sp.Expr:
-        constant, rest = e.as_independent(*e.free_symbols, as_Add=False)
-        return constant.evalf(30) * rest if irrational(constant) else e
-
-    return expression.replace(lambda e: isinstance(e, sp.Mul) and not e.is_number, one_number).replace(
-        irrational, lambda e: e.evalf(30)
-    )
-
-
-_COSTLY = (Tanh, Sigmoid, Softplus, LogCosh, sp.erf, sp.erfc)
-
-
-def share_calls(expressions: Iterable[sp.Expr]) -> list[sp.Expr]:
-    """Arguments of the costly functions multiplied out, so that those that are equal look equal."""
-    return [
-        e.replace(lambda f: isinstance(f, _COSTLY), lambda f: f.func(sp.expand(f.args[0]))) if e.has(*_COSTLY) else e
-        for e in expressions
-    ]
-
-
 def _coefficient_function(limit: Limit, results: dict[str, sp.Expr]) -> Function:
     """Definitions, integrals and closed forms of some coefficients of one class."""
     wanted = {s for e in results.values() for s in _dependencies(e)}
@@ -396,15 +371,37 @@ def _at_nodes(
     wanted = {s for e in results.values() for s in _dependencies(e)}
     inner = [loop for q in quadrature.inner if (loop := _integrate(q, wanted, level + "i")) is not None]
     tails, without_tails = _take_tails({str(s): e for s, e in results.items()}, level + "n")
-    shared, reduced = sp.cse(
-        share_calls(fold(e) for e in without_tails.values()),
-        symbols=(sp.Symbol(f"g{level}{k}", real=True) for k in count(1)),
-        order="canonical",
+    closed = tuple(Let(symbol, e) for symbol, e in zip(results, without_tails.values(), strict=True))
+    lets = _needed(quadrature.definitions, _free((*tails, *inner), closed))
+    parts, reduced = share(
+        [*(let.expression for let in lets), *(t.argument for t in tails), *without_tails.values()],
+        (sp.Symbol(f"g{level}{k}", real=True) for k in count(1)),
     )
-    lets = [Let(symbol, e) for symbol, e in shared]
-    integrals = tuple(Let(symbol, e) for symbol, e in zip(results, reduced, strict=True))
-    rest: tuple[Statement, ...] = (*tails, *inner, *lets)
-    return (*_needed(quadrature.definitions, _free(rest, integrals)), *rest), integrals
+    rest = iter(reduced)
+    lets = [replace(let, expression=next(rest)) for let in lets]
+    tails = [replace(t, argument=next(rest)) for t in tails]
+    integrals = tuple(Let(symbol, e) for symbol, e in zip(results, rest, strict=True))
+    return tuple(_in_order([*lets, *inner, *tails, *(Let(symbol, e) for symbol, e in parts)])), integrals
+
+
+def _in_order(statements: Sequence[Statement]) -> list[Statement]:
+    """As given, but each after those that define what it uses."""
+    waiting, ordered = list(statements), []
+    while waiting:
+        undefined = {symbol for statement in waiting for symbol in _defined(statement)}
+        ready = next(s for s in waiting if not (_free([s]) & undefined))
+        waiting.remove(ready)
+        ordered.append(ready)
+    return ordered
+
+
+def _defined(statement: Statement) -> set[sp.Symbol]:
+    if isinstance(statement, Let):
+        return {statement.symbol}
+    if isinstance(statement, Tails):
+        return {symbol for _, symbol in statement.moments}
+    assert isinstance(statement, Integrate)
+    return {let.symbol for let in statement.integrals}
 
 
 def _find_roots(

@@ -1,7 +1,8 @@
 """The adversarial loss ``f_adv(r, n; y) = sup_{|s| ≤ ε n} f(r + s; y)`` (``docs/theory.md`` §1).
 
-For a loss that is quasi-convex in ``r`` the supremum is at an endpoint, ``s° = ±ε n``. Which one is decided here,
-symbolically, and stated; a loss for which it cannot be decided is an error, never a guess.
+For a loss that is quasi-convex in ``r`` the supremum is at an endpoint, ``s° = ±ε n``; else the local maxima between
+them compete. Which it is, and where, is decided here, symbolically, and stated; a loss for which it cannot be decided
+is an error, never a guess.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class AdversarialLoss:
     function : Switched
         ``f_adv``; its switches say on which side of each kink ``r`` is.
     case : str
-        Which argument located the supremum: ``standard``, ``even`` or ``margin``.
+        Which argument located the supremum: ``standard`` (no adversary), ``even`` or ``two-sided`` (a function of
+        ``r − y``), ``margin`` (of ``y r``), ``link`` (of ``g(r) − y``), ``convex``, ``endpoints`` (no local maximum) or
+        ``interior maxima``.
     statement : str
         That argument in words.
     perturbation : sympy.Expr

@@ -140,8 +140,11 @@ def _assumptions(limit: Limit) -> Iterator[Item]:
     ]
     if limit.model.adversary:
         items.append(
-            f"The loss is quasi-convex in $r$, shown by the argument `{attacked.case}` below: the adversary's supremum "
-            r"is at an endpoint, $|s^\circ| = \varepsilon n$."
+            f"The loss need not be quasi-convex in $r$ (case `{attacked.case}` below): the adversary's supremum is at "
+            r"an endpoint, $|s^\circ| = \varepsilon n$, or at a local maximum between them."
+            if attacked.case == "interior maxima"
+            else f"The loss is quasi-convex in $r$, shown by the argument `{attacked.case}` below: the adversary's "
+            r"supremum is at an endpoint, $|s^\circ| = \varepsilon n$."
         )
         items.append(
             "The derivatives of the adversarial loss hold the maximising perturbation fixed (envelope theorem)."

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, ndtr
 
 from sgdlimit.codegen import library
+from sgdlimit.codegen.excerpt import called, excerpt
 from sgdlimit.codegen.library.quadrature import (
     CLEARANCE,
     LONGEST_PANEL,
@@ -34,12 +35,16 @@ from sgdlimit.codegen.library.quadrature import (
 Array = NDArray[np.float64]
 Layers = Sequence[tuple[float, float]]
 DOUBLES = ctypes.POINTER(ctypes.c_double)
-HEADER = Path(library.__file__).with_name("quadrature.h").read_text(encoding="utf-8")
+FOLDER = Path(library.__file__).parent
+ELEMENTARY, PANELS = ((FOLDER / name).read_text(encoding="utf-8") for name in ("elementary.h", "quadrature.h"))
+HEADER = f"{excerpt(ELEMENTARY, called(PANELS))}\n{PANELS}"
 
 HARNESS = """
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
+#pragma GCC diagnostic ignored "-Wunknown-pragmas"
 %s
 int test_panels(const double *b, int nb, const double *l, const double *w, int nl, const double *s, const double *v, int ns,
                 double *edges);

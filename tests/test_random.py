@@ -21,6 +21,7 @@ from scipy import stats
 from scipy.special import ndtr
 
 from sgdlimit.codegen import library
+from sgdlimit.codegen.excerpt import excerpt
 
 Array = NDArray[np.float64]
 FOLDER = Path(library.__file__).parent
@@ -128,7 +129,10 @@ def build(compiler: str, folder: Path, *flags: str) -> Compiled:
     command = os.environ.get("CC", "cc") if compiler == "cc" else compiler
     if shutil.which(command) is None:
         pytest.skip(f"no compiler {command}")
-    source = "".join((FOLDER / name).read_text(encoding="utf-8") for name in ("problem.h", "random.h"))
+    problem, elementary, random = (
+        (FOLDER / name).read_text(encoding="utf-8") for name in ("problem.h", "elementary.h", "random.h")
+    )
+    source = problem + excerpt(elementary, set()) + random
     (folder / "random.c").write_text(source + HARNESS, encoding="utf-8")
     always = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
     subprocess.run([command, *always, *flags, "random.c", "-o", "random.so", "-lm"], cwd=folder, check=True)

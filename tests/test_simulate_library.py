@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from sgdlimit.codegen import library
+from sgdlimit.codegen.excerpt import called, excerpt
 from sgdlimit.codegen.library import simulate as numpy_library
 from sgdlimit.codegen.library.problem import SUMMARY, Problem, Status, StepKind, Trouble, summary_size
 from sgdlimit.codegen.library.simulate import Sgd, simulate, summarise
@@ -214,10 +215,12 @@ class Kernel:
 
 
 def source(loss: str = LOSS) -> str:
-    problem, steps, random, simulation = (
-        (FOLDER / f"{name}.h").read_text(encoding="utf-8") for name in ("problem", "steps", "random", "simulate")
+    problem, elementary, steps, random, simulation = (
+        (FOLDER / f"{name}.h").read_text(encoding="utf-8")
+        for name in ("problem", "elementary", "steps", "random", "simulate")
     )
-    return "".join([problem, steps, random, loss, RATES, simulation])
+    rest = "".join([steps, random, loss, RATES, simulation])
+    return "".join([problem, excerpt(elementary, called(rest)), rest])
 
 
 def compile_c(compiler: str, text: str, output: Path, *flags: str) -> None:

@@ -9,7 +9,6 @@ import mpmath
 import numpy as np
 import pytest
 
-from sgdlimit.codegen.c import _HELPERS
 from sgdlimit.runtime.compiler import find_compiler, load_uncached
 
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no C compiler")
@@ -39,10 +38,14 @@ def library() -> ctypes.CDLL:
     compiler = find_compiler()
     assert compiler is not None
     folder = resources.files("sgdlimit.codegen.library")
-    headers = [folder.joinpath(name).read_text(encoding="utf-8") for name in ("tails.h", "unscaled_tails.h", "roots.h")]
+    headers = [
+        folder.joinpath(name).read_text(encoding="utf-8")
+        for name in ("elementary.h", "tails.h", "unscaled_tails.h", "roots.h")
+    ]
     own = [f"double c_{name}(double x);\ndouble c_{name}(double x) {{ return {name}(x); }}" for name in HELPERS]
-    helpers = [_HELPERS[name] for name in ("tail_ratio", *HELPERS)]
-    text = "\n".join(["#include <math.h>\nstatic int calls;", *headers, *helpers, *own, EXPORTS])
+    text = "\n".join(
+        ["#include <math.h>\n#include <stdint.h>\n#include <string.h>\nstatic int calls;", *headers, *own, EXPORTS]
+    )
     loaded = load_uncached(text, compiler)
     for name in HELPERS:
         function = getattr(loaded, f"c_{name}")

@@ -56,10 +56,10 @@ static int sgdlimit_tail_march(const sgdlimit_tail *p, double from, double to, d
 
 /* M_n(v), v of either sign */
 static double sgdlimit_tail_moment(int n, double v) {
-  const double below = 0.5 * erfc(0.7071067811865476 * v);
+  const double below = normal_cdf(-v);
   if (n == 0) return below;
   if (v < 0 || (n == 1 && v < 6)) {
-    double before = below, here = 0.3989422804014327 * exp(-0.5 * v * v) - v * below;
+    double before = below, here = sgdlimit_normal_density(v) - v * below;
     for (int k = 1; k < n; k++) {
       const double next = k * before - v * here;
       before = here;
@@ -70,7 +70,7 @@ static double sgdlimit_tail_moment(int n, double v) {
   if (n == 1) {   /* phi(v) (1 - v times Mills' ratio), by Laplace's continued fraction */
     double tail = v;
     for (int k = 24; k > 1; k--) tail = v + k / tail;
-    return 0.3989422804014327 * exp(-0.5 * v * v) / (v * tail + 1);
+    return sgdlimit_normal_density(v) / (v * tail + 1);
   }
   double moments[16];
   sgdlimit_tail_moments(v, n, moments);
@@ -104,7 +104,7 @@ static double sgdlimit_tail_half(const sgdlimit_tail *p, double from, double to,
       double value = 1 / (1 + t2);
       if (p->n == 0) {
         const double first = apart * (1 + t2) / t;
-        value *= exp(-0.125 * first * first - 0.5 * p->sign * p->h1 * p->h2 * (1 + t2));
+        value *= sgdlimit_exp(-0.125 * first * first - 0.5 * p->sign * p->h1 * p->h2 * (1 + t2));
       } else {
         value *= sgdlimit_tail_moment(p->n - 1, (apart + (p->h1 + p->sign * p->h2) * t2) / (2 * t));
         for (int m = 0; m < p->n; m++) value *= root;
@@ -132,5 +132,5 @@ static double sgdlimit_bivariate_tail(int j, int k, double h1, double h2, double
   if (rho > 0) value += sgdlimit_tail_half(&positive, end, 1, end, end_sign);
   for (int m = n + 1; m <= j; m++) value *= m;
   /* 1/pi from the density, 2 phi(h2) and n from F_n */
-  return n == 0 ? 0.3183098861837907 * value : 0.7978845608028654 * n * exp(-0.5 * h2 * h2) * value;
+  return n == 0 ? 0.3183098861837907 * value : 2 * n * sgdlimit_normal_density(h2) * value;
 }

@@ -90,5 +90,6 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
     z[SGDLIMIT_POINTS - 1 - i] = middle + half * half_nodes[i];
     weight[i] = weight[SGDLIMIT_POINTS - 1 - i] = half * half_weights[i];
   }
-  for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= 0.3989422804014327 /* 1/sqrt(2 pi) */ * exp(-z[i] * z[i] / 2);
+  #pragma omp simd
+  for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= sgdlimit_normal_density(z[i]);
 }

@@ -18,8 +18,6 @@ enum { LANES = 8, VECTORS = LANES / LANES_PER_VECTOR, BLOCK = 2 * LANES /* norma
 typedef double reals __attribute__((vector_size(8 * LANES_PER_VECTOR)));
 typedef uint64_t words __attribute__((vector_size(8 * LANES_PER_VECTOR)));
 
-#define LANEWISE static inline __attribute__((always_inline))
-
 typedef struct generator {
   words state[4][VECTORS];
 } generator;

@@ -35,8 +35,9 @@ static inline void sgdlimit_far_tail_moments(double h, int order, double *moment
 }
 static inline void sgdlimit_scaled_tail_moments(double h, int order, double *moments) {
   if (h < sgdlimit_forward_until(order)) {
-    moments[0] = 1.2533141373155003 /* sqrt(pi/2) */ * exp(0.5 * h * h) * erfc(0.7071067811865476 * h);
-    moments[1] = 1 - h * moments[0];
+    const double ratio = sgdlimit_tail_ratio(h);
+    moments[0] = 1 / (h + ratio);
+    moments[1] = ratio * moments[0];
     for (int k = 1; k < order; k++) moments[k + 1] = k * moments[k - 1] - h * moments[k];
   } else {
     sgdlimit_far_tail_moments(h, order, moments);

@@ -1,6 +1,6 @@
 /* M_k itself. */
 static inline void sgdlimit_tail_moments(double h, int order, double *moments) {
-  const double density = 0.3989422804014327 * exp(-0.5 * h * h);   /* 1/sqrt(2 pi) */
+  const double density = sgdlimit_normal_density(h);
   if (density > 0)
     sgdlimit_scaled_tail_moments(h, order, moments);
   else

@@ -3,12 +3,15 @@
  *   target     Teacher('sign(r_star)')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 6. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * Written by sgdlimit, generator format 7. To write it again: sgdlimit generate SPEC --out DIRECTORY
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */
 
-/* Without -fopenmp-simd the loops below are plain loops. */
+/* Without -fopenmp-simd the loops below are plain loops, and a loop that a compiler cannot vectorise is one, too. */
 #pragma GCC diagnostic ignored "-Wunknown-pragmas"
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wpass-failed"
+#endif
 
 /* ---- The problem: what a caller hands to a kernel, and what it gets back ---------------------------------------
  * One struct serves every verb (solve, simulate); a verb reads the fields it needs and leaves the others alone. The
@@ -87,6 +90,127 @@ typedef struct sgdlimit_outcome {
   int64_t accepted, rejected, evaluations;
 } sgdlimit_outcome;
 
+
+/* ---- Elementary functions that loops over many arguments can vectorise --------------------------------------------
+ * Branch-free: no table, no call, only arithmetic, comparisons that choose, and the bits of a double. Polynomials are
+ * mpmath.chebyfit's at 60 digits. Relative errors are below 1e-15, NaN comes out where NaN went in, and what is below
+ * 2^-1021 is 0. */
+#define LANEWISE static inline __attribute__((always_inline))
+
+LANEWISE uint64_t sgdlimit_bits(double x) {
+  uint64_t word;
+  memcpy(&word, &x, sizeof word);
+  return word;
+}
+
+LANEWISE double sgdlimit_from_bits(uint64_t word) {
+  double x;
+  memcpy(&x, &word, sizeof x);
+  return x;
+}
+
+/* exp(r) - 1 for |r| <= log(2)/2 */
+LANEWISE double sgdlimit_expm1_reduced(double r) {
+  double a = r * 2.510038549551032e-08 + 2.7620088445409746e-07;
+  a = a * r + 2.7557268459997064e-06;
+  a = a * r + 2.4801521295954376e-05;
+  a = a * r + 1.9841269863053618e-04;
+  a = a * r + 1.3888888917213717e-03;
+  a = a * r + 8.333333333330062e-03;
+  a = a * r + 4.166666666662413e-02;
+  a = a * r + 1.6666666666666669e-01;
+  a = a * r + 0.5;
+  return r + r * r * a;
+}
+
+/* exp(x + rest), |rest| < 1e-3: with x = k log 2 + r, adding 1.5 * 2^52 leaves k in the lowest bits of x/log 2. */
+LANEWISE double sgdlimit_exp_sum(double x, double rest) {
+  const double shifted = x * 1.4426950408889634 + 6755399441055744.0;
+  const double k = shifted - 6755399441055744.0;
+  const double r = ((x - k * 0.6931471803691238) - k * 1.9082149292705877e-10) + rest;
+  /* 2^k in two factors, so that 2^1024 is never one */
+  const double half_power = sgdlimit_from_bits((sgdlimit_bits(shifted) + 1022) << 52);
+  const double y = (2.0 + 2.0 * sgdlimit_expm1_reduced(r)) * half_power;
+  return x > 709.782712893384 ? INFINITY : x < -707.7 ? 0.0 : y;
+}
+
+LANEWISE double sgdlimit_exp(double x) { return sgdlimit_exp_sum(x, 0.0); }
+
+/* log(1 + x) for 0 <= x <= 1: 2 atanh(s), s = x/(2 + x) */
+LANEWISE double sgdlimit_log1p_unit(double x) {
+  const double s = x / (2.0 + x), t = s * s;
+  double a = t * 0.1616404561194353 + 0.08800738486144674;
+  a = a * t + 0.12001072809590713;
+  a = a * t + 0.13314144209654935;
+  a = a * t + 0.15385570064958623;
+  a = a * t + 0.18181789436132859;
+  a = a * t + 0.22222222717427864;
+  a = a * t + 0.2857142856710876;
+  a = a * t + 0.40000000000014585;
+  a = a * t + 0.6666666666666666;
+  return 2.0 * s + s * t * a;
+}
+
+/* M_1(h)/M_0(h) of the normal density's tail beyond h >= 0, the mean of z - h there: at 0 it is sqrt(2/pi), far out 1/h.
+ * 28 coefficients of (h + 5/4) times it in t = (h - 4)/(h + 4), odd and even ones apart: half as long a chain. */
+LANEWISE double sgdlimit_tail_ratio(double h) {
+  const double t = 1.0 - 8.0 / (h + 4.0), u = t * t;
+  double a = u * 3.3986875277553945e-09 - 6.327518385011884e-09;
+  double b = u * -2.438494756035184e-08 + 2.4858395797692447e-07;
+  a = a * u - 1.9688976310016765e-07;
+  b = b * u - 1.2902027069958226e-06;
+  a = a * u + 2.0209935849944703e-06;
+  b = b * u + 4.574926478633692e-06;
+  a = a * u - 1.1822653010919231e-05;
+  b = b * u - 1.1802610085700332e-05;
+  a = a * u + 5.2828287712269654e-05;
+  b = b * u + 1.703580735174054e-05;
+  a = a * u - 1.9808500152392218e-04;
+  b = b * u + 3.896573195562015e-05;
+  a = a * u + 6.412080936475851e-04;
+  b = b * u - 4.6413092640038754e-04;
+  a = a * u - 1.759719978476808e-03;
+  b = b * u + 2.4915720236999652e-03;
+  a = a * u + 3.6817230605858857e-03;
+  b = b * u - 1.0095793629049069e-02;
+  a = a * u - 2.7683667926589176e-03;
+  b = b * u + 3.2360231946971525e-02;
+  a = a * u - 2.5396637049825744e-02;
+  b = b * u - 6.750053481076351e-02;
+  a = a * u + 1.824812571327506e-01;
+  b = b * u - 1.4259871052439452e-01;
+  a = a * u - 1.554020567759819e-01;
+  b = b * u + 1.1844375085697232;
+  return (a * t + b) / (h + 1.25);
+}
+
+/* exp(-x^2/2)/sqrt(2 pi) */
+LANEWISE double sgdlimit_normal_density(double x) {
+  const double head = sgdlimit_from_bits(sgdlimit_bits(x) & UINT64_C(0xfffffffff8000000));
+  return 0.3989422804014327 * sgdlimit_exp_sum(-0.5 * head * head, 0.5 * (head - x) * (x + head));
+}
+
+/* 1 - Phi(h) for h >= 0 */
+LANEWISE double sgdlimit_normal_tail(double h) { return sgdlimit_normal_density(h) / (h + sgdlimit_tail_ratio(h)); }
+
+/* Phi(x) */
+LANEWISE double normal_cdf(double x) {
+  const double tail = sgdlimit_normal_tail(fabs(x));
+  return x < 0 ? tail : 1.0 - tail;
+}
+
+/* log(1 + exp(x)) */
+LANEWISE double softplus(double x) { return (x > 0 ? x : 0.0) + sgdlimit_log1p_unit(sgdlimit_exp(-fabs(x))); }
+
+/* 1/(1 + exp(-x)) */
+LANEWISE double sigmoid(double x) {
+  const double e = sgdlimit_exp(-fabs(x));
+  return (x > 0 ? 1.0 : e) / (1.0 + e);
+}
+
+LANEWISE double square(double x) { return x * x; }
+
+LANEWISE double larger(double a, double b) { return a > b ? a : b; }
 
 /* ---- Gaussian integrals: composite Gauss-Legendre on graded panels ----------------------------------------------
  * The integral of phi(z) g(z), phi the standard normal density, over the window [-13, 13]: phi leaves e^-84 outside,
@@ -180,19 +304,9 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
     z[SGDLIMIT_POINTS - 1 - i] = middle + half * half_nodes[i];
     weight[i] = weight[SGDLIMIT_POINTS - 1 - i] = half * half_weights[i];
   }
-  for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= 0.3989422804014327 /* 1/sqrt(2 pi) */ * exp(-z[i] * z[i] / 2);
+  #pragma omp simd
+  for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= sgdlimit_normal_density(z[i]);
 }
-
-static inline double square(double x) { return x * x; }
-/* log(1 + exp(x)) */
-static inline double softplus(double x) { return fmax(x, 0.0) + log1p(exp(-fabs(x))); }
-/* 1/(1 + exp(-x)) */
-static inline double sigmoid(double x) {
-  const double e = exp(-fabs(x));
-  return (x > 0 ? 1.0 : e) / (1.0 + e);
-}
-/* Phi(x) */
-static inline double normal_cdf(double x) { return 0.5 * erfc(-0.7071067811865476 * x); }
 
 /* ---- Learning rates --------------------------------------------------------------------------------------------
  * A greedy one makes a statistic phi fall fastest: where dphi/dt = -gamma first + gamma^2 second, that is
@@ -335,15 +449,15 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double Q_perp = w->Q_perp;
   const double p_epsilon = par[0 * stride];
   const double mean = m;
-  const double s = sqrt(fmax(1e-300, Q_perp + Q_star*(beta*beta)));
+  const double s = sqrt(larger(1e-300, Q_perp + Q_star*(beta*beta)));
   const double rho = sqrt(Q_star)*beta/s;
   const double rho_perp = ((Q_perp + Q_star*(beta*beta)) > 1e-300 ? sqrt(Q_perp)/s : 1.0);
   const double latent_mean = m_star;
   const double latent_slope = sqrt(Q_star)*rho;
-  const double latent_spread = sqrt(fmax(1e-300, Q_star*(rho_perp*rho_perp)));
-  const double s_latent = sqrt(fmax(1e-300, Q_star));
+  const double latent_spread = sqrt(larger(1e-300, Q_star*(rho_perp*rho_perp)));
+  const double s_latent = sqrt(larger(1e-300, Q_star));
   const double mean_given = -Q_star*beta*latent_mean/(s_latent*s_latent) + m;
-  const double s_given = sqrt(fmax(1e-300, Q_perp));
+  const double s_given = sqrt(larger(1e-300, Q_perp));
   double J_A = 0, J_B = 0, J_F = 0, J_I = 0;
   {
     const double pole[] = {
@@ -366,22 +480,24 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
     for (int q = 0; q < panels; q++) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      #pragma omp simd reduction(+ : J_A, J_B, J_F, J_I)
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double r = mean + s*z;
-        const double P_plus = normal_cdf((latent_mean + latent_slope*z)/latent_spread);
-        const double P_minus = normal_cdf(-(latent_mean + latent_slope*z)/latent_spread);
-        const double g1 = p_epsilon*n;
-        const double g2 = g1 + r;
-        const double g3 = sigmoid(g2);
-        const double g4 = P_minus*g3;
-        const double g5 = g1 - r;
-        const double g6 = sigmoid(g5);
-        const double g7 = P_plus*g6;
-        J_A += weights[k] * (g4 - g7);
-        J_B += weights[k] * (g4*sigmoid(-g2) + g7*sigmoid(-g5));
-        J_F += weights[k] * (p_epsilon*g4 + p_epsilon*g7);
-        J_I += weights[k] * (P_minus*(g3*g3) + P_plus*(g6*g6));
+        const double g1 = (latent_mean + latent_slope*z)/latent_spread;
+        const double P_plus = normal_cdf(g1);
+        const double P_minus = normal_cdf(-g1);
+        const double g2 = p_epsilon*n;
+        const double g3 = g2 + r;
+        const double g4 = sigmoid(g3);
+        const double g5 = P_minus*g4;
+        const double g6 = g2 - r;
+        const double g7 = sigmoid(g6);
+        const double g8 = P_plus*g7;
+        J_A += weights[k] * (g5 - g8);
+        J_B += weights[k] * (g5*sigmoid(-g3) + g8*sigmoid(-g6));
+        J_F += weights[k] * (p_epsilon*g5 + p_epsilon*g8);
+        J_I += weights[k] * (P_minus*(g4*g4) + P_plus*(g7*g7));
       }
     }
   }
@@ -401,6 +517,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
     for (int q = 0; q < panels; q++) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      #pragma omp simd reduction(+ : J_D)
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double r = mean_given + s_given*z;
@@ -413,7 +530,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   *out_B = J_B;
   *out_F = J_F;
   *out_I = J_I;
-  *out_BD = J_B + 0.3989422804014327*J_D*exp(-0.5*(m_star*m_star)/(s_latent*s_latent))/s_latent;
+  *out_BD = J_B + 0.3989422804014327*J_D*sgdlimit_exp(-0.5*(m_star*m_star)/(s_latent*s_latent))/s_latent;
 }
 
 /* What the statistics need of one class. */
@@ -428,12 +545,12 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double Q_perp = w->Q_perp;
   const double p_epsilon = par[0 * stride];
   const double mean = m;
-  const double s = sqrt(fmax(1e-300, Q_perp + Q_star*(beta*beta)));
+  const double s = sqrt(larger(1e-300, Q_perp + Q_star*(beta*beta)));
   const double rho = sqrt(Q_star)*beta/s;
   const double rho_perp = ((Q_perp + Q_star*(beta*beta)) > 1e-300 ? sqrt(Q_perp)/s : 1.0);
   const double latent_mean = m_star;
   const double latent_slope = sqrt(Q_star)*rho;
-  const double latent_spread = sqrt(fmax(1e-300, Q_star*(rho_perp*rho_perp)));
+  const double latent_spread = sqrt(larger(1e-300, Q_star*(rho_perp*rho_perp)));
   double J_R = 0, J_B = 0, J_F = 0, J_clean_risk = 0;
   {
     const double pole[] = {
@@ -458,21 +575,23 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
     for (int q = 0; q < panels; q++) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      #pragma omp simd reduction(+ : J_R, J_B, J_F, J_clean_risk)
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double r = mean + s*z;
-        const double P_plus = normal_cdf((latent_mean + latent_slope*z)/latent_spread);
-        const double P_minus = normal_cdf(-(latent_mean + latent_slope*z)/latent_spread);
-        const double g1 = p_epsilon*n;
-        const double g2 = g1 + r;
-        const double g3 = -r;
-        const double g4 = g1 + g3;
-        const double g5 = P_minus*sigmoid(g2);
-        const double g6 = P_plus*sigmoid(g4);
-        J_R += weights[k] * (P_minus*softplus(g2) + P_plus*softplus(g4));
-        J_B += weights[k] * (g5*sigmoid(-g2) + g6*sigmoid(-g4));
-        J_F += weights[k] * (p_epsilon*g5 + p_epsilon*g6);
-        J_clean_risk += weights[k] * (P_minus*softplus(r) + P_plus*softplus(g3));
+        const double g1 = (latent_mean + latent_slope*z)/latent_spread;
+        const double P_plus = normal_cdf(g1);
+        const double P_minus = normal_cdf(-g1);
+        const double g2 = p_epsilon*n;
+        const double g3 = g2 + r;
+        const double g4 = -r;
+        const double g5 = g2 + g4;
+        const double g6 = P_minus*sigmoid(g3);
+        const double g7 = P_plus*sigmoid(g5);
+        J_R += weights[k] * (P_minus*softplus(g3) + P_plus*softplus(g5));
+        J_B += weights[k] * (g6*sigmoid(-g3) + g7*sigmoid(-g5));
+        J_F += weights[k] * (p_epsilon*g6 + p_epsilon*g7);
+        J_clean_risk += weights[k] * (P_minus*softplus(r) + P_plus*softplus(g4));
       }
     }
   }
@@ -493,13 +612,15 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
     for (int q = 0; q < panels; q++) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      #pragma omp simd reduction(+ : J_clean_error)
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double r = mean + s*z;
         const double side1p = (-r > 0 ? 1.0 : -1.0);
         const double side1m = (r > 0 ? 1.0 : -1.0);
-        const double P_plus = normal_cdf((latent_mean + latent_slope*z)/latent_spread);
-        const double P_minus = normal_cdf(-(latent_mean + latent_slope*z)/latent_spread);
+        const double g1 = (latent_mean + latent_slope*z)/latent_spread;
+        const double P_plus = normal_cdf(g1);
+        const double P_minus = normal_cdf(-g1);
         J_clean_error += weights[k] * (P_minus*(side1m > 0 ? 1.0 : 0.0) + P_plus*(side1p > 0 ? 1.0 : 0.0));
       }
     }
@@ -522,13 +643,16 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
     for (int q = 0; q < panels; q++) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      #pragma omp simd reduction(+ : J_robust_error)
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double r = mean + s*z;
-        const double side1p = ((p_epsilon*n - r) > 0 ? 1.0 : -1.0);
-        const double side1m = ((p_epsilon*n + r) > 0 ? 1.0 : -1.0);
-        const double P_plus = normal_cdf((latent_mean + latent_slope*z)/latent_spread);
-        const double P_minus = normal_cdf(-(latent_mean + latent_slope*z)/latent_spread);
+        const double g1 = p_epsilon*n;
+        const double side1p = ((g1 - r) > 0 ? 1.0 : -1.0);
+        const double side1m = ((g1 + r) > 0 ? 1.0 : -1.0);
+        const double g2 = (latent_mean + latent_slope*z)/latent_spread;
+        const double P_plus = normal_cdf(g2);
+        const double P_minus = normal_cdf(-g2);
         J_robust_error += weights[k] * (P_minus*(side1m > 0 ? 1.0 : 0.0) + P_plus*(side1p > 0 ? 1.0 : 0.0));
       }
     }
@@ -553,15 +677,15 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   const double Q_perp = w->Q_perp;
   const double p_epsilon = par[0 * stride];
   const double mean = m;
-  const double s = sqrt(fmax(1e-300, Q_perp + Q_star*(beta*beta)));
+  const double s = sqrt(larger(1e-300, Q_perp + Q_star*(beta*beta)));
   const double rho = sqrt(Q_star)*beta/s;
   const double rho_perp = ((Q_perp + Q_star*(beta*beta)) > 1e-300 ? sqrt(Q_perp)/s : 1.0);
   const double latent_mean = m_star;
   const double latent_slope = sqrt(Q_star)*rho;
-  const double latent_spread = sqrt(fmax(1e-300, Q_star*(rho_perp*rho_perp)));
-  const double s_latent = sqrt(fmax(1e-300, Q_star));
+  const double latent_spread = sqrt(larger(1e-300, Q_star*(rho_perp*rho_perp)));
+  const double s_latent = sqrt(larger(1e-300, Q_star));
   const double mean_given = -Q_star*beta*latent_mean/(s_latent*s_latent) + m;
-  const double s_given = sqrt(fmax(1e-300, Q_perp));
+  const double s_given = sqrt(larger(1e-300, Q_perp));
   double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0;
   {
     const double pole[] = {
@@ -584,23 +708,25 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
     for (int q = 0; q < panels; q++) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      #pragma omp simd reduction(+ : J_R, J_A, J_B, J_F, J_I)
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double r = mean + s*z;
-        const double P_plus = normal_cdf((latent_mean + latent_slope*z)/latent_spread);
-        const double P_minus = normal_cdf(-(latent_mean + latent_slope*z)/latent_spread);
-        const double g1 = p_epsilon*n;
-        const double g2 = g1 + r;
-        const double g3 = g1 - r;
-        const double g4 = sigmoid(g2);
-        const double g5 = P_minus*g4;
-        const double g6 = sigmoid(g3);
-        const double g7 = P_plus*g6;
-        J_R += weights[k] * (P_minus*softplus(g2) + P_plus*softplus(g3));
-        J_A += weights[k] * (g5 - g7);
-        J_B += weights[k] * (g5*sigmoid(-g2) + g7*sigmoid(-g3));
-        J_F += weights[k] * (p_epsilon*g5 + p_epsilon*g7);
-        J_I += weights[k] * (P_minus*(g4*g4) + P_plus*(g6*g6));
+        const double g1 = (latent_mean + latent_slope*z)/latent_spread;
+        const double P_plus = normal_cdf(g1);
+        const double P_minus = normal_cdf(-g1);
+        const double g2 = p_epsilon*n;
+        const double g3 = g2 + r;
+        const double g4 = g2 - r;
+        const double g5 = sigmoid(g3);
+        const double g6 = P_minus*g5;
+        const double g7 = sigmoid(g4);
+        const double g8 = P_plus*g7;
+        J_R += weights[k] * (P_minus*softplus(g3) + P_plus*softplus(g4));
+        J_A += weights[k] * (g6 - g8);
+        J_B += weights[k] * (g6*sigmoid(-g3) + g8*sigmoid(-g4));
+        J_F += weights[k] * (p_epsilon*g6 + p_epsilon*g8);
+        J_I += weights[k] * (P_minus*(g5*g5) + P_plus*(g7*g7));
       }
     }
   }
@@ -620,6 +746,7 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
     for (int q = 0; q < panels; q++) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      #pragma omp simd reduction(+ : J_D)
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double r = mean_given + s_given*z;
@@ -631,7 +758,7 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   *out_R = J_R;
   *out_A = J_A;
   *out_B = J_B;
-  *out_D = 0.3989422804014327*J_D*exp(-0.5*(m_star*m_star)/(s_latent*s_latent))/s_latent;
+  *out_D = 0.3989422804014327*J_D*sgdlimit_exp(-0.5*(m_star*m_star)/(s_latent*s_latent))/s_latent;
   *out_F = J_F;
   *out_I = J_I;
 }
@@ -1222,8 +1349,6 @@ enum { LANES = 8, VECTORS = LANES / LANES_PER_VECTOR, BLOCK = 2 * LANES /* norma
 
 typedef double reals __attribute__((vector_size(8 * LANES_PER_VECTOR)));
 typedef uint64_t words __attribute__((vector_size(8 * LANES_PER_VECTOR)));
-
-#define LANEWISE static inline __attribute__((always_inline))
 
 typedef struct generator {
   words state[4][VECTORS];

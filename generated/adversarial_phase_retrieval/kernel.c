@@ -3,12 +3,15 @@
  *   target     Teacher('r_star')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 6. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * Written by sgdlimit, generator format 7. To write it again: sgdlimit generate SPEC --out DIRECTORY
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */
 
-/* Without -fopenmp-simd the loops below are plain loops. */
+/* Without -fopenmp-simd the loops below are plain loops, and a loop that a compiler cannot vectorise is one, too. */
 #pragma GCC diagnostic ignored "-Wunknown-pragmas"
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wpass-failed"
+#endif
 
 /* ---- The problem: what a caller hands to a kernel, and what it gets back ---------------------------------------
  * One struct serves every verb (solve, simulate); a verb reads the fields it needs and leaves the others alone. The
@@ -87,6 +90,61 @@ typedef struct sgdlimit_outcome {
   int64_t accepted, rejected, evaluations;
 } sgdlimit_outcome;
 
+
+/* ---- Elementary functions that loops over many arguments can vectorise --------------------------------------------
+ * Branch-free: no table, no call, only arithmetic, comparisons that choose, and the bits of a double. Polynomials are
+ * mpmath.chebyfit's at 60 digits. Relative errors are below 1e-15, NaN comes out where NaN went in, and what is below
+ * 2^-1021 is 0. */
+#define LANEWISE static inline __attribute__((always_inline))
+
+LANEWISE uint64_t sgdlimit_bits(double x) {
+  uint64_t word;
+  memcpy(&word, &x, sizeof word);
+  return word;
+}
+
+LANEWISE double sgdlimit_from_bits(uint64_t word) {
+  double x;
+  memcpy(&x, &word, sizeof x);
+  return x;
+}
+
+/* exp(r) - 1 for |r| <= log(2)/2 */
+LANEWISE double sgdlimit_expm1_reduced(double r) {
+  double a = r * 2.510038549551032e-08 + 2.7620088445409746e-07;
+  a = a * r + 2.7557268459997064e-06;
+  a = a * r + 2.4801521295954376e-05;
+  a = a * r + 1.9841269863053618e-04;
+  a = a * r + 1.3888888917213717e-03;
+  a = a * r + 8.333333333330062e-03;
+  a = a * r + 4.166666666662413e-02;
+  a = a * r + 1.6666666666666669e-01;
+  a = a * r + 0.5;
+  return r + r * r * a;
+}
+
+/* exp(x + rest), |rest| < 1e-3: with x = k log 2 + r, adding 1.5 * 2^52 leaves k in the lowest bits of x/log 2. */
+LANEWISE double sgdlimit_exp_sum(double x, double rest) {
+  const double shifted = x * 1.4426950408889634 + 6755399441055744.0;
+  const double k = shifted - 6755399441055744.0;
+  const double r = ((x - k * 0.6931471803691238) - k * 1.9082149292705877e-10) + rest;
+  /* 2^k in two factors, so that 2^1024 is never one */
+  const double half_power = sgdlimit_from_bits((sgdlimit_bits(shifted) + 1022) << 52);
+  const double y = (2.0 + 2.0 * sgdlimit_expm1_reduced(r)) * half_power;
+  return x > 709.782712893384 ? INFINITY : x < -707.7 ? 0.0 : y;
+}
+
+/* exp(-x^2/2)/sqrt(2 pi) */
+LANEWISE double sgdlimit_normal_density(double x) {
+  const double head = sgdlimit_from_bits(sgdlimit_bits(x) & UINT64_C(0xfffffffff8000000));
+  return 0.3989422804014327 * sgdlimit_exp_sum(-0.5 * head * head, 0.5 * (head - x) * (x + head));
+}
+
+LANEWISE double square(double x) { return x * x; }
+
+LANEWISE double larger(double a, double b) { return a > b ? a : b; }
+
+LANEWISE double smaller(double a, double b) { return a < b ? a : b; }
 
 /* ---- Gaussian integrals: composite Gauss-Legendre on graded panels ----------------------------------------------
  * The integral of phi(z) g(z), phi the standard normal density, over the window [-13, 13]: phi leaves e^-84 outside,
@@ -180,7 +238,8 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
     z[SGDLIMIT_POINTS - 1 - i] = middle + half * half_nodes[i];
     weight[i] = weight[SGDLIMIT_POINTS - 1 - i] = half * half_weights[i];
   }
-  for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= 0.3989422804014327 /* 1/sqrt(2 pi) */ * exp(-z[i] * z[i] / 2);
+  #pragma omp simd
+  for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= sgdlimit_normal_density(z[i]);
 }
 
 enum { SGDLIMIT_MOST_ROOTS = 8, SGDLIMIT_ROOT_SAMPLES = 4 };
@@ -236,8 +295,6 @@ static inline int sgdlimit_roots(double (*function)(double, const double *), con
   return found;
 }
 
-static inline double square(double x) { return x * x; }
-
 static double crossing1(double z, const double *context) {
   const double mean_given = context[0];
   const double n = context[1];
@@ -245,7 +302,7 @@ static double crossing1(double z, const double *context) {
   const double s_given = context[3];
   const double y_given = context[4];
   const double r = mean_given + s_given*z;
-  return -r*(-(r*r) + y_given*y_given - square(fmax(1e-05, p_epsilon*n)));
+  return -r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n)));
 }
 
 static double crossing2(double z, const double *context) {
@@ -255,7 +312,7 @@ static double crossing2(double z, const double *context) {
   const double p_epsilon = context[3];
   const double y_given = context[4];
   const double r = inner_spread1*z + mean_given;
-  return -r*(-(r*r) + y_given*y_given - square(fmax(1e-05, p_epsilon*n)));
+  return -r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n)));
 }
 
 static double crossing3(double z, const double *context) {
@@ -265,7 +322,7 @@ static double crossing3(double z, const double *context) {
   const double p_epsilon = context[3];
   const double y_given = context[4];
   const double r = inner_spread2*z + mean_given;
-  return -r*(-(r*r) + y_given*y_given - square(fmax(1e-05, p_epsilon*n)));
+  return -r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n)));
 }
 
 static double crossing4(double z, const double *context) {
@@ -284,7 +341,7 @@ static double crossing5(double z, const double *context) {
   const double p_epsilon = context[3];
   const double y_given = context[4];
   const double r = inner_spread3*z + mean_given;
-  return -r*(-(r*r) + y_given*y_given - square(fmax(1e-05, p_epsilon*n)));
+  return -r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n)));
 }
 
 static double crossing6(double z, const double *context) {
@@ -294,7 +351,7 @@ static double crossing6(double z, const double *context) {
   const double p_epsilon = context[3];
   const double y_given = context[4];
   const double r = inner_spread3*z + mean_given;
-  const double sigma0 = (-r*(-(r*r) + y_given*y_given - square(fmax(1e-05, p_epsilon*n))) > 0 ? 1.0 : -1.0);
+  const double sigma0 = (-r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n))) > 0 ? 1.0 : -1.0);
   return -(p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0) - 2.0*p_epsilon*n*r*sigma0 - (r*r) + 2.0*(y_given*y_given);
 }
 
@@ -356,7 +413,7 @@ static double crossing13(double z_star, const double *context) {
   const double s_ell = context[4];
   const double slope_given = context[5];
   const double ell = mean_ell + s_ell*z_star;
-  return (ell*ell*ell)*(slope_given*slope_given*slope_given) - (ell*ell*ell)*slope_given + 3.0*(ell*ell)*m*(slope_given*slope_given) - (ell*ell)*m - 3.0*(ell*ell)*mean_ell*(slope_given*slope_given*slope_given) + (ell*ell)*mean_ell*slope_given + 3.0*ell*(m*m)*slope_given - 6.0*ell*m*mean_ell*(slope_given*slope_given) + 3.0*ell*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + ell*slope_given*square(fmax(1e-05, p_epsilon*n)) + m*m*m - 3.0*(m*m)*mean_ell*slope_given + 3.0*m*(mean_ell*mean_ell)*(slope_given*slope_given) + m*square(fmax(1e-05, p_epsilon*n)) - (mean_ell*mean_ell*mean_ell)*(slope_given*slope_given*slope_given) - mean_ell*slope_given*square(fmax(1e-05, p_epsilon*n));
+  return (ell*ell*ell)*(slope_given*slope_given*slope_given) - (ell*ell*ell)*slope_given + 3.0*(ell*ell)*m*(slope_given*slope_given) - (ell*ell)*m - 3.0*(ell*ell)*mean_ell*(slope_given*slope_given*slope_given) + (ell*ell)*mean_ell*slope_given + 3.0*ell*(m*m)*slope_given - 6.0*ell*m*mean_ell*(slope_given*slope_given) + 3.0*ell*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + ell*slope_given*square(larger(1e-05, p_epsilon*n)) + m*m*m - 3.0*(m*m)*mean_ell*slope_given + 3.0*m*(mean_ell*mean_ell)*(slope_given*slope_given) + m*square(larger(1e-05, p_epsilon*n)) - (mean_ell*mean_ell*mean_ell)*(slope_given*slope_given*slope_given) - mean_ell*slope_given*square(larger(1e-05, p_epsilon*n));
 }
 
 /* ---- Learning rates --------------------------------------------------------------------------------------------
@@ -503,9 +560,9 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double Q_perp = w->Q_perp;
   const double p_epsilon = par[0 * stride];
   const double mean_ell = m_star;
-  const double s_ell = sqrt(fmax(1e-300, Q_star));
+  const double s_ell = sqrt(larger(1e-300, Q_star));
   const double slope_given = Q_star*beta/(s_ell*s_ell);
-  const double s_given = sqrt(fmax(1e-300, Q_perp));
+  const double s_given = sqrt(larger(1e-300, Q_perp));
   double J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0;
   {
     double kink[50] = {(-0.7071067811865476*p_epsilon*n - mean_ell)/s_ell, (0.7071067811865476*p_epsilon*n - mean_ell)/s_ell};
@@ -576,7 +633,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((s_given*fabs(-(ell*ell) + 3.0*square(m + slope_given*(ell - mean_ell)) + square(fmax(1e-05, p_epsilon*n))))/(s_ell*(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(fmax(1e-05, p_epsilon*n)))));
+        step_width[shape.steps++] = fabs((s_given*fabs(-(ell*ell) + 3.0*square(m + slope_given*(ell - mean_ell)) + square(larger(1e-05, p_epsilon*n))))/(s_ell*(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(larger(1e-05, p_epsilon*n)))));
       }
     }
     {
@@ -587,7 +644,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(fmax(1e-05, p_epsilon*n))) + (s_given*s_given)*square(-(ell*ell) + 3.0*square(m + slope_given*(ell - mean_ell)) + square(fmax(1e-05, p_epsilon*n)))))/(s_ell*(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(fmax(1e-05, p_epsilon*n)))));
+        step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(larger(1e-05, p_epsilon*n))) + (s_given*s_given)*square(-(ell*ell) + 3.0*square(m + slope_given*(ell - mean_ell)) + square(larger(1e-05, p_epsilon*n)))))/(s_ell*(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(larger(1e-05, p_epsilon*n)))));
       }
     }
     panels = sgdlimit_panels(&shape, edges);
@@ -596,13 +653,11 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z_star = nodes[k];
-        const double ell = mean_ell + s_ell*z_star;
-        const double y_given = ell;
         const double dy_given = 1.0;
-        const double mean_given = m + s_ell*slope_given*z_star;
-        const double inner_spread1 = sqrt(4e-12*(s_ell*s_ell)*square(fmax(-1000.0, fmin(1000.0, dy_given*(2.0*mean_given*y_given*(-(mean_given*mean_given) + y_given*y_given - square(fmax(1e-05, p_epsilon*n)))/square(3.0*(mean_given*mean_given) - (y_given*y_given) + square(fmax(1e-05, p_epsilon*n))) + 2.0*mean_given*y_given/(3.0*(mean_given*mean_given) - (y_given*y_given) + square(fmax(1e-05, p_epsilon*n)))) - slope_given))) + s_given*s_given);
-        const double inner_spread2 = sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given);
-        const double inner_spread3 = sqrt(4e-12*(s_ell*s_ell)*square(fmax(-1000.0, fmin(1000.0, -4.0*dy_given*y_given/(-2.0*p_epsilon*n*(-mean_given*(-(mean_given*mean_given) + y_given*y_given - square(fmax(1e-05, p_epsilon*n))) > 0 ? 1.0 : -1.0) - 2.0*mean_given) - slope_given))) + s_given*s_given);
+        const double g1 = s_ell*z_star;
+        const double ell = g1 + mean_ell;
+        const double y_given = ell;
+        const double mean_given = g1*slope_given + m;
         double G_A = 0, G_B = 0, G_F = 0, G_I = 0, G_D = 0;
         {
           double kink[14] = {(p_epsilon*n - mean_given)/s_given, (-p_epsilon*n - mean_given)/s_given, (-p_epsilon*n - mean_given - 1.4142135623730951*fabs(y_given))/s_given, (-p_epsilon*n - mean_given + 1.4142135623730951*fabs(y_given))/s_given, (p_epsilon*n - mean_given - 1.4142135623730951*fabs(y_given))/s_given, (p_epsilon*n - mean_given + 1.4142135623730951*fabs(y_given))/s_given};
@@ -621,33 +676,50 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
           for (int q = 0; q < panels; q++) {
             double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
             sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+            #pragma omp simd reduction(+ : G_A, G_B, G_F, G_I, G_D)
             for (int k = 0; k < SGDLIMIT_POINTS; k++) {
               const double z = nodes[k];
               const double r = mean_given + s_given*z;
-              const double sigma0 = (-r*(-(r*r) + y_given*y_given - square(fmax(1e-05, p_epsilon*n))) > 0 ? 1.0 : -1.0);
-              const double inside0 = (((p_epsilon*p_epsilon)*(n*n) - (r*r)) > 0 ? 1.0 : -1.0);
-              const double better0 = ((-(p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0) - 2.0*p_epsilon*n*r*sigma0 - (r*r) + 2.0*(y_given*y_given)) > 0 ? 1.0 : -1.0);
-              const double gi1 = y_given*y_given;
-              const double gi2 = p_epsilon*sigma0;
-              const double gi3 = gi2*n;
-              const double gi4 = gi3 + r;
-              const double gi5 = gi4*gi4;
-              const double gi6 = -gi1 + gi5;
-              const double gi7 = 4.0*gi3 + 4.0*r;
-              const double gi8 = 0.25*gi7;
-              const double gi9 = gi6*gi8;
-              const double gi10 = (better0 > 0 ? 0.0 : gi9);
-              const double gi11 = -gi1 + gi5 + gi8*(2.0*gi3 + 2.0*r);
-              const double gi12 = gi2*gi4*gi6;
-              const double gi13 = -0.5*gi7*y_given;
-              G_A += weights[k] * ((inside0 > 0 ? gi10 : gi9));
-              G_B += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi11) : gi11));
-              G_F += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi12) : gi12));
-              G_I += weights[k] * ((inside0 > 0 ? gi10*gi10 : 0.0625*(gi6*gi6)*(gi7*gi7)));
-              G_D += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi13) : gi13));
+              const double gi1 = r*r;
+              const double gi2 = y_given*y_given;
+              const double gi3 = -gi2;
+              const double gi4 = p_epsilon*n;
+              const double sigma0 = (-r*(-gi1 - gi3 - square(larger(1e-05, gi4))) > 0 ? 1.0 : -1.0);
+              const double gi5 = (p_epsilon*p_epsilon)*(n*n);
+              const double inside0 = ((-gi1 + gi5) > 0 ? 1.0 : -1.0);
+              const double gi6 = 2.0*r;
+              const double gi7 = gi4*sigma0;
+              const double better0 = ((-gi1 + 2.0*gi2 - gi5*(sigma0*sigma0) - gi6*gi7) > 0 ? 1.0 : -1.0);
+              const double gi8 = gi7 + r;
+              const double gi9 = gi8*gi8;
+              const double gi10 = -gi2 + gi9;
+              const double gi11 = 4.0*gi7 + 4.0*r;
+              const double gi12 = 0.25*gi11;
+              const double gi13 = gi10*gi12;
+              const double gi14 = (better0 > 0 ? 0.0 : gi13);
+              const double gi15 = gi12*(gi6 + 2.0*gi7) + gi3 + gi9;
+              const double gi16 = p_epsilon*gi10*gi8*sigma0;
+              const double gi17 = -0.5*gi11*y_given;
+              G_A += weights[k] * ((inside0 > 0 ? gi14 : gi13));
+              G_B += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi15) : gi15));
+              G_F += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi16) : gi16));
+              G_I += weights[k] * ((inside0 > 0 ? gi14*gi14 : 0.0625*(gi10*gi10)*(gi11*gi11)));
+              G_D += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi17) : gi17));
             }
           }
         }
+        const double g2 = s_given*s_given;
+        const double g3 = mean_given*mean_given;
+        const double g4 = p_epsilon*n;
+        const double g5 = -(y_given*y_given) + square(larger(1e-05, g4));
+        const double g6 = 3.0*g3 + g5;
+        const double g7 = 2.0*mean_given;
+        const double g8 = g7*y_given;
+        const double g9 = -g3 - g5;
+        const double g10 = 4e-12*(s_ell*s_ell);
+        const double inner_spread1 = sqrt(g10*square(larger(-1000.0, smaller(1000.0, dy_given*(g8/g6 + g8*g9/(g6*g6)) - slope_given))) + g2);
+        const double inner_spread2 = sqrt(g10*(slope_given*slope_given) + g2);
+        const double inner_spread3 = sqrt(g10*square(larger(-1000.0, smaller(1000.0, -4.0*dy_given*y_given/(-2.0*g4*(-g9*mean_given > 0 ? 1.0 : -1.0) - g7) - slope_given))) + g2);
         double G_B_mass1 = 0, G_D_mass1 = 0;
         {
           double kink[10] = {(p_epsilon*n - mean_given)/inner_spread1, (-p_epsilon*n - mean_given)/inner_spread1};
@@ -661,33 +733,34 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
             for (int q = 0; q < found; q++) {
               const double z = roots[q];
               kink[shape.kinks++] = roots[q];
-              const double density = 0.3989422804014327 * exp(-0.5 * z * z);
+              const double density = sgdlimit_normal_density(z);
               const double r = inner_spread1*z + mean_given;
-              const double inside0 = (((p_epsilon*p_epsilon)*(n*n) - (r*r)) > 0 ? 1.0 : -1.0);
               const double gi1 = r*r;
-              const double gi2 = 3.0*gi1;
-              const double gi3 = y_given*y_given;
-              const double gi4 = p_epsilon*n;
-              const double gi5 = gi2 - gi3 + square(fmax(1e-05, gi4));
-              const double gi6 = 2.0*r;
-              const double gi7 = gi4*gi6;
-              const double gi8 = p_epsilon*p_epsilon;
-              const double gi9 = n*n;
-              const double gi10 = gi8*gi9;
-              const double gi11 = gi1 + gi10 - 2.0*gi3;
+              const double gi2 = p_epsilon*p_epsilon;
+              const double gi3 = n*n;
+              const double gi4 = gi2*gi3;
+              const double inside0 = ((-gi1 + gi4) > 0 ? 1.0 : -1.0);
+              const double gi5 = 3.0*gi1;
+              const double gi6 = y_given*y_given;
+              const double gi7 = p_epsilon*n;
+              const double gi8 = gi5 - gi6 + square(larger(1e-05, gi7));
+              const double gi9 = 2.0*r;
+              const double gi10 = gi7*gi9;
+              const double gi11 = gi1 + gi4 - 2.0*gi6;
               const double gi12 = r*r*r;
-              const double gi13 = gi3*r;
+              const double gi13 = gi6*r;
               const double gi14 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n);
-              const double gi15 = gi14 + gi2*gi4 - gi3*gi4;
-              const double gi16 = (inside0 > 0 ? (((-gi11 - gi7) > 0 ? 1.0 : -1.0) > 0 ? 0.0 : 3.0*gi10*r + gi12 - gi13 + gi15) - (((-gi11 + gi7) > 0 ? 1.0 : -1.0) > 0 ? 0.0 : gi12 - gi13 - gi15 + 3.0*gi8*gi9*r) : 6.0*gi1*gi4 + 2.0*gi14 - 2.0*gi3*gi4)/(inner_spread1*fabs(gi5));
-              G_B_mass1 += density * (gi16*gi5);
-              G_D_mass1 += density * (-gi16*gi6*y_given);
+              const double gi15 = gi14 + gi5*gi7 - gi6*gi7;
+              const double gi16 = (inside0 > 0 ? (((-gi10 - gi11) > 0 ? 1.0 : -1.0) > 0 ? 0.0 : gi12 - gi13 + gi15 + 3.0*gi4*r) - (((gi10 - gi11) > 0 ? 1.0 : -1.0) > 0 ? 0.0 : gi12 - gi13 - gi15 + 3.0*gi2*gi3*r) : 6.0*gi1*gi7 + 2.0*gi14 - 2.0*gi6*gi7)/(inner_spread1*fabs(gi8));
+              G_B_mass1 += density * (gi16*gi8);
+              G_D_mass1 += density * (-gi16*gi9*y_given);
             }
           }
           panels = sgdlimit_panels(&shape, edges);
           for (int q = 0; q < panels; q++) {
             double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
             sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+            #pragma omp simd reduction(+ : G_B_mass1, G_D_mass1)
             for (int k = 0; k < SGDLIMIT_POINTS; k++) {
               const double z = nodes[k];
               G_B_mass1 += weights[k] * (0.0);
@@ -716,20 +789,24 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
             for (int q = 0; q < found; q++) {
               const double z = roots[q];
               kink[shape.kinks++] = roots[q];
-              const double density = 0.3989422804014327 * exp(-0.5 * z * z);
+              const double density = sgdlimit_normal_density(z);
               const double r = inner_spread2*z + mean_given;
-              const double sigma0 = (-r*(-(r*r) + y_given*y_given - square(fmax(1e-05, p_epsilon*n))) > 0 ? 1.0 : -1.0);
-              const double better0 = ((-(p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0) - 2.0*p_epsilon*n*r*sigma0 - (r*r) + 2.0*(y_given*y_given)) > 0 ? 1.0 : -1.0);
-              const double gi1 = y_given*y_given;
-              const double gi2 = p_epsilon*n*sigma0;
-              const double gi3 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*(p_epsilon*p_epsilon)*(n*n)*r*(sigma0*sigma0) - gi1*gi2 - gi1*r + 3.0*gi2*(r*r) + r*r*r;
-              G_B_mass2 += density * (-r*(-gi3 + (better0 > 0 ? 0.0 : gi3))/(inner_spread2*fabs(r)));
+              const double gi1 = r*r;
+              const double gi2 = y_given*y_given;
+              const double gi3 = p_epsilon*n;
+              const double sigma0 = (-r*(-gi1 + gi2 - square(larger(1e-05, gi3))) > 0 ? 1.0 : -1.0);
+              const double gi4 = gi3*sigma0;
+              const double gi5 = (p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0);
+              const double better0 = ((-gi1 + 2.0*gi2 - 2.0*gi4*r - gi5) > 0 ? 1.0 : -1.0);
+              const double gi6 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*gi1*gi4 - gi2*gi4 - gi2*r + 3.0*gi5*r + r*r*r;
+              G_B_mass2 += density * (-r*(-gi6 + (better0 > 0 ? 0.0 : gi6))/(inner_spread2*fabs(r)));
             }
           }
           panels = sgdlimit_panels(&shape, edges);
           for (int q = 0; q < panels; q++) {
             double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
             sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+            #pragma omp simd reduction(+ : G_B_mass2)
             for (int k = 0; k < SGDLIMIT_POINTS; k++) {
               const double z = nodes[k];
               G_B_mass2 += weights[k] * (0.0);
@@ -757,23 +834,27 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
             for (int q = 0; q < found; q++) {
               const double z = roots[q];
               kink[shape.kinks++] = roots[q];
-              const double density = 0.3989422804014327 * exp(-0.5 * z * z);
+              const double density = sgdlimit_normal_density(z);
               const double r = inner_spread3*z + mean_given;
-              const double sigma0 = (-r*(-(r*r) + y_given*y_given - square(fmax(1e-05, p_epsilon*n))) > 0 ? 1.0 : -1.0);
-              const double inside0 = (((p_epsilon*p_epsilon)*(n*n) - (r*r)) > 0 ? 1.0 : -1.0);
-              const double gi1 = p_epsilon*n*sigma0;
-              const double gi2 = 2.0*gi1 + 2.0*r;
-              const double gi3 = y_given*y_given;
-              const double gi4 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*(p_epsilon*p_epsilon)*(n*n)*r*(sigma0*sigma0) - gi1*gi3 + 3.0*gi1*(r*r) - gi3*r + r*r*r;
-              const double gi5 = (-gi4 + (inside0 > 0 ? 0.0 : gi4))/(inner_spread3*fabs(gi2));
-              G_B_mass3 += density * (-gi2*gi5);
-              G_D_mass3 += density * (4.0*gi5*y_given);
+              const double gi1 = r*r;
+              const double gi2 = y_given*y_given;
+              const double gi3 = p_epsilon*n;
+              const double sigma0 = (-r*(-gi1 + gi2 - square(larger(1e-05, gi3))) > 0 ? 1.0 : -1.0);
+              const double gi4 = (p_epsilon*p_epsilon)*(n*n);
+              const double inside0 = ((-gi1 + gi4) > 0 ? 1.0 : -1.0);
+              const double gi5 = gi3*sigma0;
+              const double gi6 = 2.0*gi5 + 2.0*r;
+              const double gi7 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*gi1*gi5 - gi2*gi5 - gi2*r + 3.0*gi4*r*(sigma0*sigma0) + r*r*r;
+              const double gi8 = (-gi7 + (inside0 > 0 ? 0.0 : gi7))/(inner_spread3*fabs(gi6));
+              G_B_mass3 += density * (-gi6*gi8);
+              G_D_mass3 += density * (4.0*gi8*y_given);
             }
           }
           panels = sgdlimit_panels(&shape, edges);
           for (int q = 0; q < panels; q++) {
             double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
             sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+            #pragma omp simd reduction(+ : G_B_mass3, G_D_mass3)
             for (int k = 0; k < SGDLIMIT_POINTS; k++) {
               const double z = nodes[k];
               G_B_mass3 += weights[k] * (0.0);
@@ -794,7 +875,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
             for (int q = 0; q < found; q++) {
               const double z = roots[q];
               kink[shape.kinks++] = roots[q];
-              const double density = 0.3989422804014327 * exp(-0.5 * z * z);
+              const double density = sgdlimit_normal_density(z);
               G_D_mass2 += density * (0.0);
             }
           }
@@ -802,6 +883,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
           for (int q = 0; q < panels; q++) {
             double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
             sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+            #pragma omp simd reduction(+ : G_D_mass2)
             for (int k = 0; k < SGDLIMIT_POINTS; k++) {
               const double z = nodes[k];
               G_D_mass2 += weights[k] * (0.0);
@@ -837,9 +919,9 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double Q_perp = w->Q_perp;
   const double p_epsilon = par[0 * stride];
   const double mean_ell = m_star;
-  const double s_ell = sqrt(fmax(1e-300, Q_star));
+  const double s_ell = sqrt(larger(1e-300, Q_star));
   const double slope_given = Q_star*beta/(s_ell*s_ell);
-  const double s_given = sqrt(fmax(1e-300, Q_perp));
+  const double s_given = sqrt(larger(1e-300, Q_perp));
   double J_R = 0, J_B = 0, J_F = 0;
   {
     double kink[50] = {(-0.7071067811865476*p_epsilon*n - mean_ell)/s_ell, (0.7071067811865476*p_epsilon*n - mean_ell)/s_ell};
@@ -910,7 +992,7 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((s_given*fabs(-(ell*ell) + 3.0*square(m + slope_given*(ell - mean_ell)) + square(fmax(1e-05, p_epsilon*n))))/(s_ell*(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(fmax(1e-05, p_epsilon*n)))));
+        step_width[shape.steps++] = fabs((s_given*fabs(-(ell*ell) + 3.0*square(m + slope_given*(ell - mean_ell)) + square(larger(1e-05, p_epsilon*n))))/(s_ell*(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(larger(1e-05, p_epsilon*n)))));
       }
     }
     {
@@ -921,7 +1003,7 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(fmax(1e-05, p_epsilon*n))) + (s_given*s_given)*square(-(ell*ell) + 3.0*square(m + slope_given*(ell - mean_ell)) + square(fmax(1e-05, p_epsilon*n)))))/(s_ell*(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(fmax(1e-05, p_epsilon*n)))));
+        step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(larger(1e-05, p_epsilon*n))) + (s_given*s_given)*square(-(ell*ell) + 3.0*square(m + slope_given*(ell - mean_ell)) + square(larger(1e-05, p_epsilon*n)))))/(s_ell*(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(larger(1e-05, p_epsilon*n)))));
       }
     }
     panels = sgdlimit_panels(&shape, edges);
@@ -930,13 +1012,11 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z_star = nodes[k];
-        const double ell = mean_ell + s_ell*z_star;
-        const double y_given = ell;
         const double dy_given = 1.0;
-        const double mean_given = m + s_ell*slope_given*z_star;
-        const double inner_spread1 = sqrt(4e-12*(s_ell*s_ell)*square(fmax(-1000.0, fmin(1000.0, dy_given*(2.0*mean_given*y_given*(-(mean_given*mean_given) + y_given*y_given - square(fmax(1e-05, p_epsilon*n)))/square(3.0*(mean_given*mean_given) - (y_given*y_given) + square(fmax(1e-05, p_epsilon*n))) + 2.0*mean_given*y_given/(3.0*(mean_given*mean_given) - (y_given*y_given) + square(fmax(1e-05, p_epsilon*n)))) - slope_given))) + s_given*s_given);
-        const double inner_spread2 = sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given);
-        const double inner_spread3 = sqrt(4e-12*(s_ell*s_ell)*square(fmax(-1000.0, fmin(1000.0, -4.0*dy_given*y_given/(-2.0*p_epsilon*n*(-mean_given*(-(mean_given*mean_given) + y_given*y_given - square(fmax(1e-05, p_epsilon*n))) > 0 ? 1.0 : -1.0) - 2.0*mean_given) - slope_given))) + s_given*s_given);
+        const double g1 = s_ell*z_star;
+        const double ell = g1 + mean_ell;
+        const double y_given = ell;
+        const double mean_given = g1*slope_given + m;
         double G_R = 0, G_B = 0, G_F = 0;
         {
           double kink[14] = {(p_epsilon*n - mean_given)/s_given, (-p_epsilon*n - mean_given)/s_given, (-p_epsilon*n - mean_given - 1.4142135623730951*fabs(y_given))/s_given, (-p_epsilon*n - mean_given + 1.4142135623730951*fabs(y_given))/s_given, (p_epsilon*n - mean_given - 1.4142135623730951*fabs(y_given))/s_given, (p_epsilon*n - mean_given + 1.4142135623730951*fabs(y_given))/s_given};
@@ -955,27 +1035,44 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
           for (int q = 0; q < panels; q++) {
             double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
             sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+            #pragma omp simd reduction(+ : G_R, G_B, G_F)
             for (int k = 0; k < SGDLIMIT_POINTS; k++) {
               const double z = nodes[k];
               const double r = mean_given + s_given*z;
-              const double sigma0 = (-r*(-(r*r) + y_given*y_given - square(fmax(1e-05, p_epsilon*n))) > 0 ? 1.0 : -1.0);
-              const double inside0 = (((p_epsilon*p_epsilon)*(n*n) - (r*r)) > 0 ? 1.0 : -1.0);
-              const double better0 = ((-(p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0) - 2.0*p_epsilon*n*r*sigma0 - (r*r) + 2.0*(y_given*y_given)) > 0 ? 1.0 : -1.0);
-              const double gi1 = y_given*y_given;
-              const double gi2 = p_epsilon*sigma0;
-              const double gi3 = gi2*n;
-              const double gi4 = gi3 + r;
-              const double gi5 = gi4*gi4;
-              const double gi6 = -gi1 + gi5;
-              const double gi7 = 0.25*(gi6*gi6);
-              const double gi8 = -gi1 + gi5 + 0.25*(2.0*gi3 + 2.0*r)*(4.0*gi3 + 4.0*r);
-              const double gi9 = gi2*gi4*gi6;
-              G_R += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.25*(y_given*y_given*y_given*y_given) : gi7) : gi7));
-              G_B += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi8) : gi8));
-              G_F += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi9) : gi9));
+              const double gi1 = r*r;
+              const double gi2 = y_given*y_given;
+              const double gi3 = -gi2;
+              const double gi4 = p_epsilon*n;
+              const double sigma0 = (-r*(-gi1 - gi3 - square(larger(1e-05, gi4))) > 0 ? 1.0 : -1.0);
+              const double gi5 = (p_epsilon*p_epsilon)*(n*n);
+              const double inside0 = ((-gi1 + gi5) > 0 ? 1.0 : -1.0);
+              const double gi6 = 2.0*r;
+              const double gi7 = gi4*sigma0;
+              const double better0 = ((-gi1 + 2.0*gi2 - gi5*(sigma0*sigma0) - gi6*gi7) > 0 ? 1.0 : -1.0);
+              const double gi8 = gi7 + r;
+              const double gi9 = gi8*gi8;
+              const double gi10 = -gi2 + gi9;
+              const double gi11 = 0.25*(gi10*gi10);
+              const double gi12 = gi3 + gi9 + 0.25*(gi6 + 2.0*gi7)*(4.0*gi7 + 4.0*r);
+              const double gi13 = p_epsilon*gi10*gi8*sigma0;
+              G_R += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.25*(y_given*y_given*y_given*y_given) : gi11) : gi11));
+              G_B += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi12) : gi12));
+              G_F += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi13) : gi13));
             }
           }
         }
+        const double g2 = s_given*s_given;
+        const double g3 = mean_given*mean_given;
+        const double g4 = p_epsilon*n;
+        const double g5 = -(y_given*y_given) + square(larger(1e-05, g4));
+        const double g6 = 3.0*g3 + g5;
+        const double g7 = 2.0*mean_given;
+        const double g8 = g7*y_given;
+        const double g9 = -g3 - g5;
+        const double g10 = 4e-12*(s_ell*s_ell);
+        const double inner_spread1 = sqrt(g10*square(larger(-1000.0, smaller(1000.0, dy_given*(g8/g6 + g8*g9/(g6*g6)) - slope_given))) + g2);
+        const double inner_spread2 = sqrt(g10*(slope_given*slope_given) + g2);
+        const double inner_spread3 = sqrt(g10*square(larger(-1000.0, smaller(1000.0, -4.0*dy_given*y_given/(-2.0*g4*(-g9*mean_given > 0 ? 1.0 : -1.0) - g7) - slope_given))) + g2);
         double G_B_mass1 = 0;
         {
           double kink[10] = {(p_epsilon*n - mean_given)/inner_spread1, (-p_epsilon*n - mean_given)/inner_spread1};
@@ -989,30 +1086,31 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
             for (int q = 0; q < found; q++) {
               const double z = roots[q];
               kink[shape.kinks++] = roots[q];
-              const double density = 0.3989422804014327 * exp(-0.5 * z * z);
+              const double density = sgdlimit_normal_density(z);
               const double r = inner_spread1*z + mean_given;
-              const double inside0 = (((p_epsilon*p_epsilon)*(n*n) - (r*r)) > 0 ? 1.0 : -1.0);
               const double gi1 = r*r;
-              const double gi2 = 3.0*gi1;
-              const double gi3 = y_given*y_given;
-              const double gi4 = p_epsilon*n;
-              const double gi5 = gi2 - gi3 + square(fmax(1e-05, gi4));
-              const double gi6 = 2.0*gi4*r;
-              const double gi7 = p_epsilon*p_epsilon;
-              const double gi8 = n*n;
-              const double gi9 = gi7*gi8;
-              const double gi10 = gi1 - 2.0*gi3 + gi9;
+              const double gi2 = p_epsilon*p_epsilon;
+              const double gi3 = n*n;
+              const double gi4 = gi2*gi3;
+              const double inside0 = ((-gi1 + gi4) > 0 ? 1.0 : -1.0);
+              const double gi5 = 3.0*gi1;
+              const double gi6 = y_given*y_given;
+              const double gi7 = p_epsilon*n;
+              const double gi8 = gi5 - gi6 + square(larger(1e-05, gi7));
+              const double gi9 = 2.0*gi7*r;
+              const double gi10 = gi1 + gi4 - 2.0*gi6;
               const double gi11 = r*r*r;
-              const double gi12 = gi3*r;
+              const double gi12 = gi6*r;
               const double gi13 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n);
-              const double gi14 = gi13 + gi2*gi4 - gi3*gi4;
-              G_B_mass1 += density * (gi5*(inside0 > 0 ? (((-gi10 - gi6) > 0 ? 1.0 : -1.0) > 0 ? 0.0 : gi11 - gi12 + gi14 + 3.0*gi9*r) - (((-gi10 + gi6) > 0 ? 1.0 : -1.0) > 0 ? 0.0 : gi11 - gi12 - gi14 + 3.0*gi7*gi8*r) : 6.0*gi1*gi4 + 2.0*gi13 - 2.0*gi3*gi4)/(inner_spread1*fabs(gi5)));
+              const double gi14 = gi13 + gi5*gi7 - gi6*gi7;
+              G_B_mass1 += density * (gi8*(inside0 > 0 ? (((-gi10 - gi9) > 0 ? 1.0 : -1.0) > 0 ? 0.0 : gi11 - gi12 + gi14 + 3.0*gi4*r) - (((-gi10 + gi9) > 0 ? 1.0 : -1.0) > 0 ? 0.0 : gi11 - gi12 - gi14 + 3.0*gi2*gi3*r) : 6.0*gi1*gi7 + 2.0*gi13 - 2.0*gi6*gi7)/(inner_spread1*fabs(gi8)));
             }
           }
           panels = sgdlimit_panels(&shape, edges);
           for (int q = 0; q < panels; q++) {
             double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
             sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+            #pragma omp simd reduction(+ : G_B_mass1)
             for (int k = 0; k < SGDLIMIT_POINTS; k++) {
               const double z = nodes[k];
               G_B_mass1 += weights[k] * (0.0);
@@ -1040,20 +1138,24 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
             for (int q = 0; q < found; q++) {
               const double z = roots[q];
               kink[shape.kinks++] = roots[q];
-              const double density = 0.3989422804014327 * exp(-0.5 * z * z);
+              const double density = sgdlimit_normal_density(z);
               const double r = inner_spread2*z + mean_given;
-              const double sigma0 = (-r*(-(r*r) + y_given*y_given - square(fmax(1e-05, p_epsilon*n))) > 0 ? 1.0 : -1.0);
-              const double better0 = ((-(p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0) - 2.0*p_epsilon*n*r*sigma0 - (r*r) + 2.0*(y_given*y_given)) > 0 ? 1.0 : -1.0);
-              const double gi1 = y_given*y_given;
-              const double gi2 = p_epsilon*n*sigma0;
-              const double gi3 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*(p_epsilon*p_epsilon)*(n*n)*r*(sigma0*sigma0) - gi1*gi2 - gi1*r + 3.0*gi2*(r*r) + r*r*r;
-              G_B_mass2 += density * (-r*(-gi3 + (better0 > 0 ? 0.0 : gi3))/(inner_spread2*fabs(r)));
+              const double gi1 = r*r;
+              const double gi2 = y_given*y_given;
+              const double gi3 = p_epsilon*n;
+              const double sigma0 = (-r*(-gi1 + gi2 - square(larger(1e-05, gi3))) > 0 ? 1.0 : -1.0);
+              const double gi4 = gi3*sigma0;
+              const double gi5 = (p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0);
+              const double better0 = ((-gi1 + 2.0*gi2 - 2.0*gi4*r - gi5) > 0 ? 1.0 : -1.0);
+              const double gi6 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*gi1*gi4 - gi2*gi4 - gi2*r + 3.0*gi5*r + r*r*r;
+              G_B_mass2 += density * (-r*(-gi6 + (better0 > 0 ? 0.0 : gi6))/(inner_spread2*fabs(r)));
             }
           }
           panels = sgdlimit_panels(&shape, edges);
           for (int q = 0; q < panels; q++) {
             double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
             sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+            #pragma omp simd reduction(+ : G_B_mass2)
             for (int k = 0; k < SGDLIMIT_POINTS; k++) {
               const double z = nodes[k];
               G_B_mass2 += weights[k] * (0.0);
@@ -1081,21 +1183,25 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
             for (int q = 0; q < found; q++) {
               const double z = roots[q];
               kink[shape.kinks++] = roots[q];
-              const double density = 0.3989422804014327 * exp(-0.5 * z * z);
+              const double density = sgdlimit_normal_density(z);
               const double r = inner_spread3*z + mean_given;
-              const double sigma0 = (-r*(-(r*r) + y_given*y_given - square(fmax(1e-05, p_epsilon*n))) > 0 ? 1.0 : -1.0);
-              const double inside0 = (((p_epsilon*p_epsilon)*(n*n) - (r*r)) > 0 ? 1.0 : -1.0);
-              const double gi1 = p_epsilon*n*sigma0;
-              const double gi2 = 2.0*gi1 + 2.0*r;
-              const double gi3 = y_given*y_given;
-              const double gi4 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*(p_epsilon*p_epsilon)*(n*n)*r*(sigma0*sigma0) - gi1*gi3 + 3.0*gi1*(r*r) - gi3*r + r*r*r;
-              G_B_mass3 += density * (-gi2*(-gi4 + (inside0 > 0 ? 0.0 : gi4))/(inner_spread3*fabs(gi2)));
+              const double gi1 = r*r;
+              const double gi2 = y_given*y_given;
+              const double gi3 = p_epsilon*n;
+              const double sigma0 = (-r*(-gi1 + gi2 - square(larger(1e-05, gi3))) > 0 ? 1.0 : -1.0);
+              const double gi4 = (p_epsilon*p_epsilon)*(n*n);
+              const double inside0 = ((-gi1 + gi4) > 0 ? 1.0 : -1.0);
+              const double gi5 = gi3*sigma0;
+              const double gi6 = 2.0*gi5 + 2.0*r;
+              const double gi7 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*gi1*gi5 - gi2*gi5 - gi2*r + 3.0*gi4*r*(sigma0*sigma0) + r*r*r;
+              G_B_mass3 += density * (-gi6*(-gi7 + (inside0 > 0 ? 0.0 : gi7))/(inner_spread3*fabs(gi6)));
             }
           }
           panels = sgdlimit_panels(&shape, edges);
           for (int q = 0; q < panels; q++) {
             double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
             sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+            #pragma omp simd reduction(+ : G_B_mass3)
             for (int k = 0; k < SGDLIMIT_POINTS; k++) {
               const double z = nodes[k];
               G_B_mass3 += weights[k] * (0.0);
@@ -1131,9 +1237,9 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   const double Q_perp = w->Q_perp;
   const double p_epsilon = par[0 * stride];
   const double mean_ell = m_star;
-  const double s_ell = sqrt(fmax(1e-300, Q_star));
+  const double s_ell = sqrt(larger(1e-300, Q_star));
   const double slope_given = Q_star*beta/(s_ell*s_ell);
-  const double s_given = sqrt(fmax(1e-300, Q_perp));
+  const double s_given = sqrt(larger(1e-300, Q_perp));
   double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0;
   {
     double kink[50] = {(-0.7071067811865476*p_epsilon*n - mean_ell)/s_ell, (0.7071067811865476*p_epsilon*n - mean_ell)/s_ell};
@@ -1204,7 +1310,7 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((s_given*fabs(-(ell*ell) + 3.0*square(m + slope_given*(ell - mean_ell)) + square(fmax(1e-05, p_epsilon*n))))/(s_ell*(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(fmax(1e-05, p_epsilon*n)))));
+        step_width[shape.steps++] = fabs((s_given*fabs(-(ell*ell) + 3.0*square(m + slope_given*(ell - mean_ell)) + square(larger(1e-05, p_epsilon*n))))/(s_ell*(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(larger(1e-05, p_epsilon*n)))));
       }
     }
     {
@@ -1215,7 +1321,7 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(fmax(1e-05, p_epsilon*n))) + (s_given*s_given)*square(-(ell*ell) + 3.0*square(m + slope_given*(ell - mean_ell)) + square(fmax(1e-05, p_epsilon*n)))))/(s_ell*(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(fmax(1e-05, p_epsilon*n)))));
+        step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(larger(1e-05, p_epsilon*n))) + (s_given*s_given)*square(-(ell*ell) + 3.0*square(m + slope_given*(ell - mean_ell)) + square(larger(1e-05, p_epsilon*n)))))/(s_ell*(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(larger(1e-05, p_epsilon*n)))));
       }
     }
     panels = sgdlimit_panels(&shape, edges);
@@ -1224,13 +1330,11 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z_star = nodes[k];
-        const double ell = mean_ell + s_ell*z_star;
-        const double y_given = ell;
         const double dy_given = 1.0;
-        const double mean_given = m + s_ell*slope_given*z_star;
-        const double inner_spread1 = sqrt(4e-12*(s_ell*s_ell)*square(fmax(-1000.0, fmin(1000.0, dy_given*(2.0*mean_given*y_given*(-(mean_given*mean_given) + y_given*y_given - square(fmax(1e-05, p_epsilon*n)))/square(3.0*(mean_given*mean_given) - (y_given*y_given) + square(fmax(1e-05, p_epsilon*n))) + 2.0*mean_given*y_given/(3.0*(mean_given*mean_given) - (y_given*y_given) + square(fmax(1e-05, p_epsilon*n)))) - slope_given))) + s_given*s_given);
-        const double inner_spread2 = sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given);
-        const double inner_spread3 = sqrt(4e-12*(s_ell*s_ell)*square(fmax(-1000.0, fmin(1000.0, -4.0*dy_given*y_given/(-2.0*p_epsilon*n*(-mean_given*(-(mean_given*mean_given) + y_given*y_given - square(fmax(1e-05, p_epsilon*n))) > 0 ? 1.0 : -1.0) - 2.0*mean_given) - slope_given))) + s_given*s_given);
+        const double g1 = s_ell*z_star;
+        const double ell = g1 + mean_ell;
+        const double y_given = ell;
+        const double mean_given = g1*slope_given + m;
         double G_R = 0, G_A = 0, G_B = 0, G_F = 0, G_I = 0, G_D = 0;
         {
           double kink[14] = {(p_epsilon*n - mean_given)/s_given, (-p_epsilon*n - mean_given)/s_given, (-p_epsilon*n - mean_given - 1.4142135623730951*fabs(y_given))/s_given, (-p_epsilon*n - mean_given + 1.4142135623730951*fabs(y_given))/s_given, (p_epsilon*n - mean_given - 1.4142135623730951*fabs(y_given))/s_given, (p_epsilon*n - mean_given + 1.4142135623730951*fabs(y_given))/s_given};
@@ -1249,36 +1353,53 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
           for (int q = 0; q < panels; q++) {
             double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
             sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+            #pragma omp simd reduction(+ : G_R, G_A, G_B, G_F, G_I, G_D)
             for (int k = 0; k < SGDLIMIT_POINTS; k++) {
               const double z = nodes[k];
               const double r = mean_given + s_given*z;
-              const double sigma0 = (-r*(-(r*r) + y_given*y_given - square(fmax(1e-05, p_epsilon*n))) > 0 ? 1.0 : -1.0);
-              const double inside0 = (((p_epsilon*p_epsilon)*(n*n) - (r*r)) > 0 ? 1.0 : -1.0);
-              const double better0 = ((-(p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0) - 2.0*p_epsilon*n*r*sigma0 - (r*r) + 2.0*(y_given*y_given)) > 0 ? 1.0 : -1.0);
-              const double gi1 = y_given*y_given;
-              const double gi2 = p_epsilon*sigma0;
-              const double gi3 = gi2*n;
-              const double gi4 = gi3 + r;
-              const double gi5 = gi4*gi4;
-              const double gi6 = -gi1 + gi5;
-              const double gi7 = gi6*gi6;
-              const double gi8 = 0.25*gi7;
-              const double gi9 = 4.0*gi3 + 4.0*r;
-              const double gi10 = 0.25*gi9;
-              const double gi11 = gi10*gi6;
-              const double gi12 = (better0 > 0 ? 0.0 : gi11);
-              const double gi13 = -gi1 + gi10*(2.0*gi3 + 2.0*r) + gi5;
-              const double gi14 = gi2*gi4*gi6;
-              const double gi15 = -0.5*gi9*y_given;
-              G_R += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.25*(y_given*y_given*y_given*y_given) : gi8) : gi8));
-              G_A += weights[k] * ((inside0 > 0 ? gi12 : gi11));
-              G_B += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi13) : gi13));
-              G_F += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi14) : gi14));
-              G_I += weights[k] * ((inside0 > 0 ? gi12*gi12 : 0.0625*gi7*(gi9*gi9)));
-              G_D += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi15) : gi15));
+              const double gi1 = r*r;
+              const double gi2 = y_given*y_given;
+              const double gi3 = -gi2;
+              const double gi4 = p_epsilon*n;
+              const double sigma0 = (-r*(-gi1 - gi3 - square(larger(1e-05, gi4))) > 0 ? 1.0 : -1.0);
+              const double gi5 = (p_epsilon*p_epsilon)*(n*n);
+              const double inside0 = ((-gi1 + gi5) > 0 ? 1.0 : -1.0);
+              const double gi6 = 2.0*r;
+              const double gi7 = gi4*sigma0;
+              const double better0 = ((-gi1 + 2.0*gi2 - gi5*(sigma0*sigma0) - gi6*gi7) > 0 ? 1.0 : -1.0);
+              const double gi8 = gi7 + r;
+              const double gi9 = gi8*gi8;
+              const double gi10 = -gi2 + gi9;
+              const double gi11 = gi10*gi10;
+              const double gi12 = 0.25*gi11;
+              const double gi13 = 4.0*gi7 + 4.0*r;
+              const double gi14 = 0.25*gi13;
+              const double gi15 = gi10*gi14;
+              const double gi16 = (better0 > 0 ? 0.0 : gi15);
+              const double gi17 = gi14*(gi6 + 2.0*gi7) + gi3 + gi9;
+              const double gi18 = p_epsilon*gi10*gi8*sigma0;
+              const double gi19 = -0.5*gi13*y_given;
+              G_R += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.25*(y_given*y_given*y_given*y_given) : gi12) : gi12));
+              G_A += weights[k] * ((inside0 > 0 ? gi16 : gi15));
+              G_B += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi17) : gi17));
+              G_F += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi18) : gi18));
+              G_I += weights[k] * ((inside0 > 0 ? gi16*gi16 : 0.0625*gi11*(gi13*gi13)));
+              G_D += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi19) : gi19));
             }
           }
         }
+        const double g2 = s_given*s_given;
+        const double g3 = mean_given*mean_given;
+        const double g4 = p_epsilon*n;
+        const double g5 = -(y_given*y_given) + square(larger(1e-05, g4));
+        const double g6 = 3.0*g3 + g5;
+        const double g7 = 2.0*mean_given;
+        const double g8 = g7*y_given;
+        const double g9 = -g3 - g5;
+        const double g10 = 4e-12*(s_ell*s_ell);
+        const double inner_spread1 = sqrt(g10*square(larger(-1000.0, smaller(1000.0, dy_given*(g8/g6 + g8*g9/(g6*g6)) - slope_given))) + g2);
+        const double inner_spread2 = sqrt(g10*(slope_given*slope_given) + g2);
+        const double inner_spread3 = sqrt(g10*square(larger(-1000.0, smaller(1000.0, -4.0*dy_given*y_given/(-2.0*g4*(-g9*mean_given > 0 ? 1.0 : -1.0) - g7) - slope_given))) + g2);
         double G_B_mass1 = 0, G_D_mass1 = 0;
         {
           double kink[10] = {(p_epsilon*n - mean_given)/inner_spread1, (-p_epsilon*n - mean_given)/inner_spread1};
@@ -1292,33 +1413,34 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
             for (int q = 0; q < found; q++) {
               const double z = roots[q];
               kink[shape.kinks++] = roots[q];
-              const double density = 0.3989422804014327 * exp(-0.5 * z * z);
+              const double density = sgdlimit_normal_density(z);
               const double r = inner_spread1*z + mean_given;
-              const double inside0 = (((p_epsilon*p_epsilon)*(n*n) - (r*r)) > 0 ? 1.0 : -1.0);
               const double gi1 = r*r;
-              const double gi2 = 3.0*gi1;
-              const double gi3 = y_given*y_given;
-              const double gi4 = p_epsilon*n;
-              const double gi5 = gi2 - gi3 + square(fmax(1e-05, gi4));
-              const double gi6 = 2.0*r;
-              const double gi7 = gi4*gi6;
-              const double gi8 = p_epsilon*p_epsilon;
-              const double gi9 = n*n;
-              const double gi10 = gi8*gi9;
-              const double gi11 = gi1 + gi10 - 2.0*gi3;
+              const double gi2 = p_epsilon*p_epsilon;
+              const double gi3 = n*n;
+              const double gi4 = gi2*gi3;
+              const double inside0 = ((-gi1 + gi4) > 0 ? 1.0 : -1.0);
+              const double gi5 = 3.0*gi1;
+              const double gi6 = y_given*y_given;
+              const double gi7 = p_epsilon*n;
+              const double gi8 = gi5 - gi6 + square(larger(1e-05, gi7));
+              const double gi9 = 2.0*r;
+              const double gi10 = gi7*gi9;
+              const double gi11 = gi1 + gi4 - 2.0*gi6;
               const double gi12 = r*r*r;
-              const double gi13 = gi3*r;
+              const double gi13 = gi6*r;
               const double gi14 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n);
-              const double gi15 = gi14 + gi2*gi4 - gi3*gi4;
-              const double gi16 = (inside0 > 0 ? (((-gi11 - gi7) > 0 ? 1.0 : -1.0) > 0 ? 0.0 : 3.0*gi10*r + gi12 - gi13 + gi15) - (((-gi11 + gi7) > 0 ? 1.0 : -1.0) > 0 ? 0.0 : gi12 - gi13 - gi15 + 3.0*gi8*gi9*r) : 6.0*gi1*gi4 + 2.0*gi14 - 2.0*gi3*gi4)/(inner_spread1*fabs(gi5));
-              G_B_mass1 += density * (gi16*gi5);
-              G_D_mass1 += density * (-gi16*gi6*y_given);
+              const double gi15 = gi14 + gi5*gi7 - gi6*gi7;
+              const double gi16 = (inside0 > 0 ? (((-gi10 - gi11) > 0 ? 1.0 : -1.0) > 0 ? 0.0 : gi12 - gi13 + gi15 + 3.0*gi4*r) - (((gi10 - gi11) > 0 ? 1.0 : -1.0) > 0 ? 0.0 : gi12 - gi13 - gi15 + 3.0*gi2*gi3*r) : 6.0*gi1*gi7 + 2.0*gi14 - 2.0*gi6*gi7)/(inner_spread1*fabs(gi8));
+              G_B_mass1 += density * (gi16*gi8);
+              G_D_mass1 += density * (-gi16*gi9*y_given);
             }
           }
           panels = sgdlimit_panels(&shape, edges);
           for (int q = 0; q < panels; q++) {
             double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
             sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+            #pragma omp simd reduction(+ : G_B_mass1, G_D_mass1)
             for (int k = 0; k < SGDLIMIT_POINTS; k++) {
               const double z = nodes[k];
               G_B_mass1 += weights[k] * (0.0);
@@ -1347,20 +1469,24 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
             for (int q = 0; q < found; q++) {
               const double z = roots[q];
               kink[shape.kinks++] = roots[q];
-              const double density = 0.3989422804014327 * exp(-0.5 * z * z);
+              const double density = sgdlimit_normal_density(z);
               const double r = inner_spread2*z + mean_given;
-              const double sigma0 = (-r*(-(r*r) + y_given*y_given - square(fmax(1e-05, p_epsilon*n))) > 0 ? 1.0 : -1.0);
-              const double better0 = ((-(p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0) - 2.0*p_epsilon*n*r*sigma0 - (r*r) + 2.0*(y_given*y_given)) > 0 ? 1.0 : -1.0);
-              const double gi1 = y_given*y_given;
-              const double gi2 = p_epsilon*n*sigma0;
-              const double gi3 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*(p_epsilon*p_epsilon)*(n*n)*r*(sigma0*sigma0) - gi1*gi2 - gi1*r + 3.0*gi2*(r*r) + r*r*r;
-              G_B_mass2 += density * (-r*(-gi3 + (better0 > 0 ? 0.0 : gi3))/(inner_spread2*fabs(r)));
+              const double gi1 = r*r;
+              const double gi2 = y_given*y_given;
+              const double gi3 = p_epsilon*n;
+              const double sigma0 = (-r*(-gi1 + gi2 - square(larger(1e-05, gi3))) > 0 ? 1.0 : -1.0);
+              const double gi4 = gi3*sigma0;
+              const double gi5 = (p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0);
+              const double better0 = ((-gi1 + 2.0*gi2 - 2.0*gi4*r - gi5) > 0 ? 1.0 : -1.0);
+              const double gi6 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*gi1*gi4 - gi2*gi4 - gi2*r + 3.0*gi5*r + r*r*r;
+              G_B_mass2 += density * (-r*(-gi6 + (better0 > 0 ? 0.0 : gi6))/(inner_spread2*fabs(r)));
             }
           }
           panels = sgdlimit_panels(&shape, edges);
           for (int q = 0; q < panels; q++) {
             double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
             sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+            #pragma omp simd reduction(+ : G_B_mass2)
             for (int k = 0; k < SGDLIMIT_POINTS; k++) {
               const double z = nodes[k];
               G_B_mass2 += weights[k] * (0.0);
@@ -1388,23 +1514,27 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
             for (int q = 0; q < found; q++) {
               const double z = roots[q];
               kink[shape.kinks++] = roots[q];
-              const double density = 0.3989422804014327 * exp(-0.5 * z * z);
+              const double density = sgdlimit_normal_density(z);
               const double r = inner_spread3*z + mean_given;
-              const double sigma0 = (-r*(-(r*r) + y_given*y_given - square(fmax(1e-05, p_epsilon*n))) > 0 ? 1.0 : -1.0);
-              const double inside0 = (((p_epsilon*p_epsilon)*(n*n) - (r*r)) > 0 ? 1.0 : -1.0);
-              const double gi1 = p_epsilon*n*sigma0;
-              const double gi2 = 2.0*gi1 + 2.0*r;
-              const double gi3 = y_given*y_given;
-              const double gi4 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*(p_epsilon*p_epsilon)*(n*n)*r*(sigma0*sigma0) - gi1*gi3 + 3.0*gi1*(r*r) - gi3*r + r*r*r;
-              const double gi5 = (-gi4 + (inside0 > 0 ? 0.0 : gi4))/(inner_spread3*fabs(gi2));
-              G_B_mass3 += density * (-gi2*gi5);
-              G_D_mass3 += density * (4.0*gi5*y_given);
+              const double gi1 = r*r;
+              const double gi2 = y_given*y_given;
+              const double gi3 = p_epsilon*n;
+              const double sigma0 = (-r*(-gi1 + gi2 - square(larger(1e-05, gi3))) > 0 ? 1.0 : -1.0);
+              const double gi4 = (p_epsilon*p_epsilon)*(n*n);
+              const double inside0 = ((-gi1 + gi4) > 0 ? 1.0 : -1.0);
+              const double gi5 = gi3*sigma0;
+              const double gi6 = 2.0*gi5 + 2.0*r;
+              const double gi7 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*gi1*gi5 - gi2*gi5 - gi2*r + 3.0*gi4*r*(sigma0*sigma0) + r*r*r;
+              const double gi8 = (-gi7 + (inside0 > 0 ? 0.0 : gi7))/(inner_spread3*fabs(gi6));
+              G_B_mass3 += density * (-gi6*gi8);
+              G_D_mass3 += density * (4.0*gi8*y_given);
             }
           }
           panels = sgdlimit_panels(&shape, edges);
           for (int q = 0; q < panels; q++) {
             double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
             sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+            #pragma omp simd reduction(+ : G_B_mass3, G_D_mass3)
             for (int k = 0; k < SGDLIMIT_POINTS; k++) {
               const double z = nodes[k];
               G_B_mass3 += weights[k] * (0.0);
@@ -1425,7 +1555,7 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
             for (int q = 0; q < found; q++) {
               const double z = roots[q];
               kink[shape.kinks++] = roots[q];
-              const double density = 0.3989422804014327 * exp(-0.5 * z * z);
+              const double density = sgdlimit_normal_density(z);
               G_D_mass2 += density * (0.0);
             }
           }
@@ -1433,6 +1563,7 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
           for (int q = 0; q < panels; q++) {
             double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
             sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+            #pragma omp simd reduction(+ : G_D_mass2)
             for (int k = 0; k < SGDLIMIT_POINTS; k++) {
               const double z = nodes[k];
               G_D_mass2 += weights[k] * (0.0);
@@ -1596,7 +1727,7 @@ static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_
 /* d f_adv/dr and d f_adv/dn at one sample. */
 static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn) {
   const double p_epsilon = par[0 * stride];
-  const double sigma0 = (-r*(-(r*r) + y*y - square(fmax(1e-05, p_epsilon*n))) > 0 ? 1.0 : -1.0);
+  const double sigma0 = (-r*(-(r*r) + y*y - square(larger(1e-05, p_epsilon*n))) > 0 ? 1.0 : -1.0);
   const double inside0 = (((p_epsilon*p_epsilon)*(n*n) - (r*r)) > 0 ? 1.0 : -1.0);
   const double better0 = ((-(p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0) - 2.0*p_epsilon*n*r*sigma0 - (r*r) + 2.0*(y*y)) > 0 ? 1.0 : -1.0);
   const double c1 = p_epsilon*sigma0;
@@ -2045,8 +2176,6 @@ enum { LANES = 8, VECTORS = LANES / LANES_PER_VECTOR, BLOCK = 2 * LANES /* norma
 
 typedef double reals __attribute__((vector_size(8 * LANES_PER_VECTOR)));
 typedef uint64_t words __attribute__((vector_size(8 * LANES_PER_VECTOR)));
-
-#define LANEWISE static inline __attribute__((always_inline))
 
 typedef struct generator {
   words state[4][VECTORS];

@@ -3,12 +3,15 @@
  *   target     Teacher('r_star + sigma*xi')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 6. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * Written by sgdlimit, generator format 7. To write it again: sgdlimit generate SPEC --out DIRECTORY
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */
 
-/* Without -fopenmp-simd the loops below are plain loops. */
+/* Without -fopenmp-simd the loops below are plain loops, and a loop that a compiler cannot vectorise is one, too. */
 #pragma GCC diagnostic ignored "-Wunknown-pragmas"
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wpass-failed"
+#endif
 
 /* ---- The problem: what a caller hands to a kernel, and what it gets back ---------------------------------------
  * One struct serves every verb (solve, simulate); a verb reads the fields it needs and leaves the others alone. The
@@ -87,6 +90,103 @@ typedef struct sgdlimit_outcome {
   int64_t accepted, rejected, evaluations;
 } sgdlimit_outcome;
 
+
+/* ---- Elementary functions that loops over many arguments can vectorise --------------------------------------------
+ * Branch-free: no table, no call, only arithmetic, comparisons that choose, and the bits of a double. Polynomials are
+ * mpmath.chebyfit's at 60 digits. Relative errors are below 1e-15, NaN comes out where NaN went in, and what is below
+ * 2^-1021 is 0. */
+#define LANEWISE static inline __attribute__((always_inline))
+
+LANEWISE uint64_t sgdlimit_bits(double x) {
+  uint64_t word;
+  memcpy(&word, &x, sizeof word);
+  return word;
+}
+
+LANEWISE double sgdlimit_from_bits(uint64_t word) {
+  double x;
+  memcpy(&x, &word, sizeof x);
+  return x;
+}
+
+/* exp(r) - 1 for |r| <= log(2)/2 */
+LANEWISE double sgdlimit_expm1_reduced(double r) {
+  double a = r * 2.510038549551032e-08 + 2.7620088445409746e-07;
+  a = a * r + 2.7557268459997064e-06;
+  a = a * r + 2.4801521295954376e-05;
+  a = a * r + 1.9841269863053618e-04;
+  a = a * r + 1.3888888917213717e-03;
+  a = a * r + 8.333333333330062e-03;
+  a = a * r + 4.166666666662413e-02;
+  a = a * r + 1.6666666666666669e-01;
+  a = a * r + 0.5;
+  return r + r * r * a;
+}
+
+/* exp(x + rest), |rest| < 1e-3: with x = k log 2 + r, adding 1.5 * 2^52 leaves k in the lowest bits of x/log 2. */
+LANEWISE double sgdlimit_exp_sum(double x, double rest) {
+  const double shifted = x * 1.4426950408889634 + 6755399441055744.0;
+  const double k = shifted - 6755399441055744.0;
+  const double r = ((x - k * 0.6931471803691238) - k * 1.9082149292705877e-10) + rest;
+  /* 2^k in two factors, so that 2^1024 is never one */
+  const double half_power = sgdlimit_from_bits((sgdlimit_bits(shifted) + 1022) << 52);
+  const double y = (2.0 + 2.0 * sgdlimit_expm1_reduced(r)) * half_power;
+  return x > 709.782712893384 ? INFINITY : x < -707.7 ? 0.0 : y;
+}
+
+LANEWISE double sgdlimit_exp(double x) { return sgdlimit_exp_sum(x, 0.0); }
+
+/* exp(x) - 1 for x <= 0 */
+LANEWISE double sgdlimit_expm1_negative(double x) {
+  const double shifted = x * 1.4426950408889634 + 6755399441055744.0;
+  const double k = shifted - 6755399441055744.0;
+  const double r = (x - k * 0.6931471803691238) - k * 1.9082149292705877e-10;
+  const double power = sgdlimit_from_bits((sgdlimit_bits(shifted) + 1023) << 52);
+  return x < -40.0 ? -1.0 : power * sgdlimit_expm1_reduced(r) + (power - 1.0);
+}
+
+/* log(1 + x) for 0 <= x <= 1: 2 atanh(s), s = x/(2 + x) */
+LANEWISE double sgdlimit_log1p_unit(double x) {
+  const double s = x / (2.0 + x), t = s * s;
+  double a = t * 0.1616404561194353 + 0.08800738486144674;
+  a = a * t + 0.12001072809590713;
+  a = a * t + 0.13314144209654935;
+  a = a * t + 0.15385570064958623;
+  a = a * t + 0.18181789436132859;
+  a = a * t + 0.22222222717427864;
+  a = a * t + 0.2857142856710876;
+  a = a * t + 0.40000000000014585;
+  a = a * t + 0.6666666666666666;
+  return 2.0 * s + s * t * a;
+}
+
+LANEWISE double sgdlimit_tanh(double x) {
+  const double t = sgdlimit_expm1_negative(-2.0 * fabs(x));
+  return copysign(t / (2.0 + t), x);
+}
+
+/* exp(-x^2/2)/sqrt(2 pi) */
+LANEWISE double sgdlimit_normal_density(double x) {
+  const double head = sgdlimit_from_bits(sgdlimit_bits(x) & UINT64_C(0xfffffffff8000000));
+  return 0.3989422804014327 * sgdlimit_exp_sum(-0.5 * head * head, 0.5 * (head - x) * (x + head));
+}
+
+/* 1/(1 + exp(-x)) */
+LANEWISE double sigmoid(double x) {
+  const double e = sgdlimit_exp(-fabs(x));
+  return (x > 0 ? 1.0 : e) / (1.0 + e);
+}
+
+/* log(cosh(x)) = log(1 + (1 - e)^2/(2 e)), e = exp(-|x|), or |x| - log(2) + log(1 + e^2) */
+LANEWISE double log_cosh(double x) {
+  const double a = fabs(x), fall = sgdlimit_expm1_negative(-a), e = 1.0 + fall;
+  const int near = a < 1;
+  return (near ? 0.0 : a - 0.6931471805599453) + sgdlimit_log1p_unit(near ? 0.5 * fall * fall / e : e * e);
+}
+
+LANEWISE double square(double x) { return x * x; }
+
+LANEWISE double larger(double a, double b) { return a > b ? a : b; }
 
 /* ---- Gaussian integrals: composite Gauss-Legendre on graded panels ----------------------------------------------
  * The integral of phi(z) g(z), phi the standard normal density, over the window [-13, 13]: phi leaves e^-84 outside,
@@ -180,20 +280,8 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
     z[SGDLIMIT_POINTS - 1 - i] = middle + half * half_nodes[i];
     weight[i] = weight[SGDLIMIT_POINTS - 1 - i] = half * half_weights[i];
   }
-  for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= 0.3989422804014327 /* 1/sqrt(2 pi) */ * exp(-z[i] * z[i] / 2);
-}
-
-static inline double square(double x) { return x * x; }
-/* 1/(1 + exp(-x)) */
-static inline double sigmoid(double x) {
-  const double e = exp(-fabs(x));
-  return (x > 0 ? 1.0 : e) / (1.0 + e);
-}
-/* log(cosh(x)) */
-static inline double log_cosh(double x) {
-  /* near 0 the textbook form is the accurate one */
-  const double half = sinh(0.5 * x);
-  return fabs(x) < 1 ? log1p(2 * half * half) : fabs(x) + log1p(exp(-2 * fabs(x))) - 0.6931471805599453;
+  #pragma omp simd
+  for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= sgdlimit_normal_density(z[i]);
 }
 
 /* ---- Learning rates --------------------------------------------------------------------------------------------
@@ -331,7 +419,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double p_epsilon = par[0 * stride];
   const double p_sigma = par[2 * stride];
   const double mean = dm;
-  const double s = sqrt(fmax(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)));
+  const double s = sqrt(larger(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)));
   double J_A = 0, J_B = 0, J_F = 0, J_I = 0;
   {
     const double kink[] = {
@@ -351,13 +439,14 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
     for (int q = 0; q < panels; q++) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      #pragma omp simd reduction(+ : J_A, J_B, J_F, J_I)
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double u = mean + s*z;
         const double sigma0 = (u > 0 ? 1.0 : -1.0);
         const double g1 = p_epsilon*n;
         const double g2 = sigma0*u;
-        const double g3 = tanh(g1 + g2);
+        const double g3 = sgdlimit_tanh(g1 + g2);
         const double g4 = 2.0*g1 + 2.0*g2;
         J_A += weights[k] * (g3*sigma0);
         J_B += weights[k] * (4.0*sigmoid(-g4)*sigmoid(g4));
@@ -367,7 +456,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
     }
   }
   *out_A = J_A;
-  *out_B = J_B + 0.7978845608028654*exp(-0.5*(mean*mean)/(s*s))*tanh(p_epsilon*n)/s;
+  *out_B = J_B + 0.7978845608028654*sgdlimit_exp(-0.5*(mean*mean)/(s*s))*sgdlimit_tanh(p_epsilon*n)/s;
   *out_F = J_F;
   *out_I = J_I;
   *out_BD = 0.0;
@@ -385,7 +474,7 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double p_epsilon = par[0 * stride];
   const double p_sigma = par[2 * stride];
   const double mean = dm;
-  const double s = sqrt(fmax(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)));
+  const double s = sqrt(larger(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)));
   double J_R = 0, J_B = 0, J_F = 0;
   {
     const double kink[] = {
@@ -405,6 +494,7 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
     for (int q = 0; q < panels; q++) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      #pragma omp simd reduction(+ : J_R, J_B, J_F)
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double u = mean + s*z;
@@ -415,7 +505,7 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
         const double g4 = 2.0*g1 + 2.0*g2;
         J_R += weights[k] * (log_cosh(g3));
         J_B += weights[k] * (4.0*sigmoid(-g4)*sigmoid(g4));
-        J_F += weights[k] * (p_epsilon*tanh(g3));
+        J_F += weights[k] * (p_epsilon*sgdlimit_tanh(g3));
       }
     }
   }
@@ -433,6 +523,7 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
     for (int q = 0; q < panels; q++) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      #pragma omp simd reduction(+ : J_clean_risk)
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double u = mean + s*z;
@@ -441,7 +532,7 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
     }
   }
   *out_R = J_R;
-  *out_B = J_B + 0.7978845608028654*exp(-0.5*(mean*mean)/(s*s))*tanh(p_epsilon*n)/s;
+  *out_B = J_B + 0.7978845608028654*sgdlimit_exp(-0.5*(mean*mean)/(s*s))*sgdlimit_tanh(p_epsilon*n)/s;
   *out_F = J_F;
   *out_clean_risk = J_clean_risk;
 }
@@ -458,7 +549,7 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   const double p_epsilon = par[0 * stride];
   const double p_sigma = par[2 * stride];
   const double mean = dm;
-  const double s = sqrt(fmax(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)));
+  const double s = sqrt(larger(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)));
   double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0;
   {
     const double kink[] = {
@@ -478,6 +569,7 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
     for (int q = 0; q < panels; q++) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      #pragma omp simd reduction(+ : J_R, J_A, J_B, J_F, J_I)
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double u = mean + s*z;
@@ -485,7 +577,7 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
         const double g1 = p_epsilon*n;
         const double g2 = sigma0*u;
         const double g3 = g1 + g2;
-        const double g4 = tanh(g3);
+        const double g4 = sgdlimit_tanh(g3);
         const double g5 = 2.0*g1 + 2.0*g2;
         J_R += weights[k] * (log_cosh(g3));
         J_A += weights[k] * (g4*sigma0);
@@ -495,7 +587,7 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
       }
     }
   }
-  const double c1 = J_B + 0.7978845608028654*exp(-0.5*(mean*mean)/(s*s))*tanh(p_epsilon*n)/s;
+  const double c1 = J_B + 0.7978845608028654*sgdlimit_exp(-0.5*(mean*mean)/(s*s))*sgdlimit_tanh(p_epsilon*n)/s;
   *out_R = J_R;
   *out_A = J_A;
   *out_B = c1;
@@ -645,7 +737,7 @@ static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_
 static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn) {
   const double p_epsilon = par[0 * stride];
   const double sigma0 = ((r - y) > 0 ? 1.0 : -1.0);
-  const double c1 = tanh(p_epsilon*n + sigma0*(r - y));
+  const double c1 = sgdlimit_tanh(p_epsilon*n + sigma0*(r - y));
   *dr = c1*sigma0;
   *dn = c1*p_epsilon;
 }
@@ -1084,8 +1176,6 @@ enum { LANES = 8, VECTORS = LANES / LANES_PER_VECTOR, BLOCK = 2 * LANES /* norma
 
 typedef double reals __attribute__((vector_size(8 * LANES_PER_VECTOR)));
 typedef uint64_t words __attribute__((vector_size(8 * LANES_PER_VECTOR)));
-
-#define LANEWISE static inline __attribute__((always_inline))
 
 typedef struct generator {
   words state[4][VECTORS];

@@ -4,7 +4,7 @@
     target     RandomLabels('1/(1 + exp(-r_star))')
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 6. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 7. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
@@ -604,11 +604,14 @@ def rate_coefficients(score, y, par):
     J_A = J_B = J_F = J_I = J_D = 0.0
     z_star, weights_z_star = nodes(panels([], [(-mean_ell/s_ell, 3.141592653589793/s_ell), ((p_epsilon*n/slope_given - m/slope_given)/s_ell, (s_given + 3.141592653589793)/(s_ell*np.abs(slope_given))), ((-p_epsilon*n/slope_given - m/slope_given)/s_ell, (s_given + 3.141592653589793)/(s_ell*np.abs(slope_given)))]))
     for z_star, weight_z_star in zip(z_star, weights_z_star, strict=True):
-        ell = mean_ell + s_ell*z_star
-        P_plus = sigmoid(ell)
-        P_minus = sigmoid(-ell)
-        dP = sigmoid(-ell)*sigmoid(ell)
-        mean_given = m + s_ell*slope_given*z_star
+        g1 = s_ell*z_star
+        ell = g1 + mean_ell
+        mean_given = g1*slope_given + m
+        g2 = sigmoid(ell)
+        P_plus = g2
+        g3 = sigmoid(-ell)
+        P_minus = g3
+        dP = g2*g3
         z, weights_z = nodes(panels([], [((p_epsilon*n - mean_given)/s_given, 3.141592653589793/s_given), ((-p_epsilon*n - mean_given)/s_given, 3.141592653589793/s_given)]))
         r = mean_given + s_given*z
         gi1 = p_epsilon*n
@@ -651,22 +654,11 @@ def statistic_coefficients(score, y, par):
     J_R = J_B = J_F = J_clean_risk = J_clean_error = J_robust_error = 0.0
     z_star, weights_z_star = nodes(panels([], [(-mean_ell/s_ell, 3.141592653589793/s_ell), ((p_epsilon*n/slope_given - m/slope_given)/s_ell, (s_given + 3.141592653589793)/(s_ell*np.abs(slope_given))), ((-p_epsilon*n/slope_given - m/slope_given)/s_ell, (s_given + 3.141592653589793)/(s_ell*np.abs(slope_given))), (-m/(s_ell*slope_given), (s_given + 3.141592653589793)/(s_ell*np.abs(slope_given)))], [(-m/(s_ell*slope_given), s_given/(s_ell*np.abs(slope_given))), ((p_epsilon*n/slope_given - m/slope_given)/s_ell, s_given/(s_ell*np.abs(slope_given))), ((-p_epsilon*n/slope_given - m/slope_given)/s_ell, s_given/(s_ell*np.abs(slope_given)))]))
     for z_star, weight_z_star in zip(z_star, weights_z_star, strict=True):
-        ell = mean_ell + s_ell*z_star
+        g1 = s_ell*z_star
+        ell = g1 + mean_ell
         P_plus = sigmoid(ell)
         P_minus = sigmoid(-ell)
-        mean_given = m + s_ell*slope_given*z_star
-        inner_gap1 = np.abs(mean_given)/s_given
-        inner_away1 = np.where(-mean_given > 0, 1.0, -1.0)
-        inner_gap2 = np.abs(p_epsilon*n - mean_given)/s_given
-        inner_away2 = np.where((p_epsilon*n - mean_given) > 0, 1.0, -1.0)
-        inner_gap3 = np.abs(p_epsilon*n + mean_given)/s_given
-        inner_away3 = np.where((-p_epsilon*n - mean_given) > 0, 1.0, -1.0)
-        tails_M0_1n = tail_moments(inner_gap1, 0)
-        M0_1n = tails_M0_1n[0]
-        tails_M0_2n = tail_moments(inner_gap2, 0)
-        M0_2n = tails_M0_2n[0]
-        tails_M0_3n = tail_moments(inner_gap3, 0)
-        M0_3n = tails_M0_3n[0]
+        mean_given = g1*slope_given + m
         z, weights_z = nodes(panels([], [((p_epsilon*n - mean_given)/s_given, 3.141592653589793/s_given), ((-p_epsilon*n - mean_given)/s_given, 3.141592653589793/s_given), (-mean_given/s_given, 3.141592653589793/s_given)]))
         r = mean_given + s_given*z
         gi1 = p_epsilon*n
@@ -679,12 +671,29 @@ def statistic_coefficients(score, y, par):
         G_B = np.sum(weights_z * (gi5*sigmoid(-gi2) + gi6*sigmoid(-gi4)))
         G_F = np.sum(weights_z * (p_epsilon*gi5 + p_epsilon*gi6))
         G_clean_risk = np.sum(weights_z * (P_minus*softplus(r) + P_plus*softplus(gi3)))
-        g1 = M0_1n*inner_away1
+        g2 = 1.0/s_given
+        inner_gap1 = g2*np.abs(mean_given)
+        tails_M0_1n = tail_moments(inner_gap1, 0)
+        M0_1n = tails_M0_1n[0]
+        g3 = -mean_given
+        inner_away1 = np.where(g3 > 0, 1.0, -1.0)
+        g4 = p_epsilon*n
+        g5 = g3 + g4
+        inner_gap2 = g2*np.abs(g5)
+        inner_away2 = np.where(g5 > 0, 1.0, -1.0)
+        tails_M0_2n = tail_moments(inner_gap2, 0)
+        M0_2n = tails_M0_2n[0]
+        g6 = g4 + mean_given
+        inner_gap3 = g2*np.abs(g6)
+        inner_away3 = np.where(-g6 > 0, 1.0, -1.0)
+        tails_M0_3n = tail_moments(inner_gap3, 0)
+        M0_3n = tails_M0_3n[0]
+        g7 = M0_1n*inner_away1
         J_R += weight_z_star * (G_R)
         J_B += weight_z_star * (G_B)
         J_F += weight_z_star * (G_F)
         J_clean_risk += weight_z_star * (G_clean_risk)
-        J_clean_error += weight_z_star * (P_minus*(g1 + np.where(-inner_away1 > 0, 1.0, 0.0)) + P_plus*(-g1 + np.where(inner_away1 > 0, 1.0, 0.0)))
+        J_clean_error += weight_z_star * (P_minus*(g7 + np.where(-inner_away1 > 0, 1.0, 0.0)) + P_plus*(-g7 + np.where(inner_away1 > 0, 1.0, 0.0)))
         J_robust_error += weight_z_star * (P_minus*(M0_3n*inner_away3 + np.where(-inner_away3 > 0, 1.0, 0.0)) + P_plus*(-M0_2n*inner_away2 + np.where(inner_away2 > 0, 1.0, 0.0)))
     return J_R, J_B, J_F, J_clean_risk, J_clean_error, J_robust_error
 
@@ -706,11 +715,14 @@ def all_coefficients(score, y, par):
     J_R = J_A = J_B = J_F = J_I = J_D = 0.0
     z_star, weights_z_star = nodes(panels([], [(-mean_ell/s_ell, 3.141592653589793/s_ell), ((p_epsilon*n/slope_given - m/slope_given)/s_ell, (s_given + 3.141592653589793)/(s_ell*np.abs(slope_given))), ((-p_epsilon*n/slope_given - m/slope_given)/s_ell, (s_given + 3.141592653589793)/(s_ell*np.abs(slope_given)))]))
     for z_star, weight_z_star in zip(z_star, weights_z_star, strict=True):
-        ell = mean_ell + s_ell*z_star
-        P_plus = sigmoid(ell)
-        P_minus = sigmoid(-ell)
-        dP = sigmoid(-ell)*sigmoid(ell)
-        mean_given = m + s_ell*slope_given*z_star
+        g1 = s_ell*z_star
+        ell = g1 + mean_ell
+        mean_given = g1*slope_given + m
+        g2 = sigmoid(ell)
+        P_plus = g2
+        g3 = sigmoid(-ell)
+        P_minus = g3
+        dP = g2*g3
         z, weights_z = nodes(panels([], [((p_epsilon*n - mean_given)/s_given, 3.141592653589793/s_given), ((-p_epsilon*n - mean_given)/s_given, 3.141592653589793/s_given)]))
         r = mean_given + s_given*z
         gi1 = p_epsilon*n

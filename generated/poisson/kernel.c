@@ -3,12 +3,15 @@
  *   target     Teacher('exp(r_star)')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 6. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * Written by sgdlimit, generator format 7. To write it again: sgdlimit generate SPEC --out DIRECTORY
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */
 
-/* Without -fopenmp-simd the loops below are plain loops. */
+/* Without -fopenmp-simd the loops below are plain loops, and a loop that a compiler cannot vectorise is one, too. */
 #pragma GCC diagnostic ignored "-Wunknown-pragmas"
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wpass-failed"
+#endif
 
 /* ---- The problem: what a caller hands to a kernel, and what it gets back ---------------------------------------
  * One struct serves every verb (solve, simulate); a verb reads the fields it needs and leaves the others alone. The
@@ -87,6 +90,138 @@ typedef struct sgdlimit_outcome {
   int64_t accepted, rejected, evaluations;
 } sgdlimit_outcome;
 
+
+/* ---- Elementary functions that loops over many arguments can vectorise --------------------------------------------
+ * Branch-free: no table, no call, only arithmetic, comparisons that choose, and the bits of a double. Polynomials are
+ * mpmath.chebyfit's at 60 digits. Relative errors are below 1e-15, NaN comes out where NaN went in, and what is below
+ * 2^-1021 is 0. */
+#define LANEWISE static inline __attribute__((always_inline))
+
+LANEWISE uint64_t sgdlimit_bits(double x) {
+  uint64_t word;
+  memcpy(&word, &x, sizeof word);
+  return word;
+}
+
+LANEWISE double sgdlimit_from_bits(uint64_t word) {
+  double x;
+  memcpy(&x, &word, sizeof x);
+  return x;
+}
+
+/* exp(r) - 1 for |r| <= log(2)/2 */
+LANEWISE double sgdlimit_expm1_reduced(double r) {
+  double a = r * 2.510038549551032e-08 + 2.7620088445409746e-07;
+  a = a * r + 2.7557268459997064e-06;
+  a = a * r + 2.4801521295954376e-05;
+  a = a * r + 1.9841269863053618e-04;
+  a = a * r + 1.3888888917213717e-03;
+  a = a * r + 8.333333333330062e-03;
+  a = a * r + 4.166666666662413e-02;
+  a = a * r + 1.6666666666666669e-01;
+  a = a * r + 0.5;
+  return r + r * r * a;
+}
+
+/* exp(x + rest), |rest| < 1e-3: with x = k log 2 + r, adding 1.5 * 2^52 leaves k in the lowest bits of x/log 2. */
+LANEWISE double sgdlimit_exp_sum(double x, double rest) {
+  const double shifted = x * 1.4426950408889634 + 6755399441055744.0;
+  const double k = shifted - 6755399441055744.0;
+  const double r = ((x - k * 0.6931471803691238) - k * 1.9082149292705877e-10) + rest;
+  /* 2^k in two factors, so that 2^1024 is never one */
+  const double half_power = sgdlimit_from_bits((sgdlimit_bits(shifted) + 1022) << 52);
+  const double y = (2.0 + 2.0 * sgdlimit_expm1_reduced(r)) * half_power;
+  return x > 709.782712893384 ? INFINITY : x < -707.7 ? 0.0 : y;
+}
+
+LANEWISE double sgdlimit_exp(double x) { return sgdlimit_exp_sum(x, 0.0); }
+
+/* exp(x) - 1 for x <= 0 */
+LANEWISE double sgdlimit_expm1_negative(double x) {
+  const double shifted = x * 1.4426950408889634 + 6755399441055744.0;
+  const double k = shifted - 6755399441055744.0;
+  const double r = (x - k * 0.6931471803691238) - k * 1.9082149292705877e-10;
+  const double power = sgdlimit_from_bits((sgdlimit_bits(shifted) + 1023) << 52);
+  return x < -40.0 ? -1.0 : power * sgdlimit_expm1_reduced(r) + (power - 1.0);
+}
+
+LANEWISE double sgdlimit_sinh(double x) {
+  const double fall = sgdlimit_expm1_negative(-fabs(x)), e = sgdlimit_exp(-fabs(x));
+  return copysign(fabs(x) < 350.0 ? -0.5 * fall * (1.0 + e) / e : sgdlimit_exp(fabs(x)) * 0.5, x);
+}
+
+/* log(x + rest), |rest| a rounding of x: x = 2^e m, m in [1/sqrt 2, sqrt 2), and 2 atanh((m - 1)/(m + 1)). */
+LANEWISE double sgdlimit_log_sum(double x, double rest) {
+  const uint64_t one = UINT64_C(0x3ff0000000000000), root_half = UINT64_C(0x3fe6a09e667f3bcd);
+  const uint64_t scaled = sgdlimit_bits(x) + (one - root_half);
+  const double e = sgdlimit_from_bits((scaled >> 52) | UINT64_C(0x4330000000000000)) - (4503599627370496.0 + 1023.0);
+  const double m = sgdlimit_from_bits((scaled & UINT64_C(0x000fffffffffffff)) + root_half);
+  const double s = (m - 1.0) / (m + 1.0), t = s * s;
+  double a = t * 0.14616449685043406 + 0.15331721600556042;
+  a = a * t + 0.18182889125261723;
+  a = a * t + 0.2222221113479508;
+  a = a * t + 0.28571428625975487;
+  a = a * t + 0.39999999999899505;
+  a = a * t + 0.6666666666666670;
+  const double y = e * 0.6931471803691238 + (2.0 * s + (s * t * a + (e * 1.9082149292705877e-10 + rest / x)));
+  return x < 2.2250738585072014e-308 ? (x >= 0.0 ? -INFINITY : NAN) : x > 1.7976931348623157e308 ? INFINITY : y + (x - x);
+}
+
+LANEWISE double sgdlimit_log(double x) { return sgdlimit_log_sum(x, 0.0); }
+
+/* M_1(h)/M_0(h) of the normal density's tail beyond h >= 0, the mean of z - h there: at 0 it is sqrt(2/pi), far out 1/h.
+ * 28 coefficients of (h + 5/4) times it in t = (h - 4)/(h + 4), odd and even ones apart: half as long a chain. */
+LANEWISE double sgdlimit_tail_ratio(double h) {
+  const double t = 1.0 - 8.0 / (h + 4.0), u = t * t;
+  double a = u * 3.3986875277553945e-09 - 6.327518385011884e-09;
+  double b = u * -2.438494756035184e-08 + 2.4858395797692447e-07;
+  a = a * u - 1.9688976310016765e-07;
+  b = b * u - 1.2902027069958226e-06;
+  a = a * u + 2.0209935849944703e-06;
+  b = b * u + 4.574926478633692e-06;
+  a = a * u - 1.1822653010919231e-05;
+  b = b * u - 1.1802610085700332e-05;
+  a = a * u + 5.2828287712269654e-05;
+  b = b * u + 1.703580735174054e-05;
+  a = a * u - 1.9808500152392218e-04;
+  b = b * u + 3.896573195562015e-05;
+  a = a * u + 6.412080936475851e-04;
+  b = b * u - 4.6413092640038754e-04;
+  a = a * u - 1.759719978476808e-03;
+  b = b * u + 2.4915720236999652e-03;
+  a = a * u + 3.6817230605858857e-03;
+  b = b * u - 1.0095793629049069e-02;
+  a = a * u - 2.7683667926589176e-03;
+  b = b * u + 3.2360231946971525e-02;
+  a = a * u - 2.5396637049825744e-02;
+  b = b * u - 6.750053481076351e-02;
+  a = a * u + 1.824812571327506e-01;
+  b = b * u - 1.4259871052439452e-01;
+  a = a * u - 1.554020567759819e-01;
+  b = b * u + 1.1844375085697232;
+  return (a * t + b) / (h + 1.25);
+}
+
+/* exp(-x^2/2)/sqrt(2 pi) */
+LANEWISE double sgdlimit_normal_density(double x) {
+  const double head = sgdlimit_from_bits(sgdlimit_bits(x) & UINT64_C(0xfffffffff8000000));
+  return 0.3989422804014327 * sgdlimit_exp_sum(-0.5 * head * head, 0.5 * (head - x) * (x + head));
+}
+
+/* 1 - Phi(h) for h >= 0 */
+LANEWISE double sgdlimit_normal_tail(double h) { return sgdlimit_normal_density(h) / (h + sgdlimit_tail_ratio(h)); }
+
+LANEWISE double square(double x) { return x * x; }
+
+LANEWISE double larger(double a, double b) { return a > b ? a : b; }
+
+LANEWISE double smaller(double a, double b) { return a < b ? a : b; }
+
+/* M_k(h), the integral over z > h of (z - h)^k phi(z) dz for h >= 0 */
+LANEWISE double tail_moment0(double h) { return sgdlimit_normal_tail(h); }
+
+/* M_k(h)/phi(h) */
+LANEWISE double scaled_tail_moment0(double h) { return 1.0 / (h + sgdlimit_tail_ratio(h)); }
 
 /* ---- Gaussian integrals: composite Gauss-Legendre on graded panels ----------------------------------------------
  * The integral of phi(z) g(z), phi the standard normal density, over the window [-13, 13]: phi leaves e^-84 outside,
@@ -180,7 +315,8 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
     z[SGDLIMIT_POINTS - 1 - i] = middle + half * half_nodes[i];
     weight[i] = weight[SGDLIMIT_POINTS - 1 - i] = half * half_weights[i];
   }
-  for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= 0.3989422804014327 /* 1/sqrt(2 pi) */ * exp(-z[i] * z[i] / 2);
+  #pragma omp simd
+  for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= sgdlimit_normal_density(z[i]);
 }
 
 #define SGDLIMIT_FARTHEST_TILT 40.0   /* e^(40 z) moves the mass to where phi is e^-800: no sum meets it */
@@ -244,63 +380,6 @@ static inline int sgdlimit_roots(double (*function)(double, const double *), con
   return found;
 }
 
-/* ---- Tail moments of the normal distribution ---------------------------------------------------------------------
- * M_k(h) = integral over z > h of (z - h)^k phi(z) dz for h >= 0: what lies beyond a kink. They obey
- * M_{k+1} = k M_{k-1} - h M_k with M_1 + h M_0 = phi(h), of which they are the smallest solution: forward, the recursion
- * loses digits the more the larger h is; backward (J. C. P. Miller) it gains them, the faster the larger h is. Forward up
- * to h = 5 at order 2 and to h = 3 at order 6 at most four digits are lost; backward from there, (sqrt(order) + 21/h)^2 steps
- * leave an error below the rounding. Backward it is the recursion of T_k = M_k/k!, which has no division:
- * T_{k-1} = (k + 1) T_{k+1} + h T_k. */
-static inline double sgdlimit_forward_until(int order) { return order > 2 ? 3.0 : 5.0; }
-
-/* M_k(h)/phi(h), which meets an exponential that would overflow alone. */
-static inline void sgdlimit_far_tail_moments(double h, int order, double *moments) {
-  const int most = order > 1 ? order : 1;
-  if (h > 1e9) {   /* the leading term of k!/h^(k+1) (1 - ...) is all that a double sees */
-    moments[0] = 1 / h;
-    for (int k = 0; k < most; k++) moments[k + 1] = (k + 1) * moments[k] / h;
-    return;
-  }
-  const double root = sqrt(order) + 21 / h;   /* e^-42 is below the rounding */
-  double above = 0, here = 1;   /* T_{k+1} and T_k, of any size: scaled in the end */
-  int k = (int)(root * root) + 10;
-  for (; k > most; k--) {
-    const double rest = (k + 1) * above;
-    above = here;
-    here = h * here + rest;
-  }
-  moments[k] = here;
-  for (; k > 0; k--) {
-    const double rest = (k + 1) * above;
-    above = here;
-    here = h * here + rest;
-    moments[k - 1] = here;
-  }
-  double scale = 1 / (moments[1] + h * moments[0]);
-  for (k = 0; k <= most; k++, scale *= k) moments[k] *= scale;
-}
-static inline void sgdlimit_scaled_tail_moments(double h, int order, double *moments) {
-  if (h < sgdlimit_forward_until(order)) {
-    moments[0] = 1.2533141373155003 /* sqrt(pi/2) */ * exp(0.5 * h * h) * erfc(0.7071067811865476 * h);
-    moments[1] = 1 - h * moments[0];
-    for (int k = 1; k < order; k++) moments[k + 1] = k * moments[k - 1] - h * moments[k];
-  } else {
-    sgdlimit_far_tail_moments(h, order, moments);
-  }
-}
-
-/* M_k itself. */
-static inline void sgdlimit_tail_moments(double h, int order, double *moments) {
-  const double density = 0.3989422804014327 * exp(-0.5 * h * h);   /* 1/sqrt(2 pi) */
-  if (density > 0)
-    sgdlimit_scaled_tail_moments(h, order, moments);
-  else
-    for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] = 1;
-  for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] *= density;
-}
-
-static inline double square(double x) { return x * x; }
-
 static double crossing1(double z_star, const double *context) {
   const double m = context[0];
   const double mean_ell = context[1];
@@ -309,7 +388,7 @@ static double crossing1(double z_star, const double *context) {
   const double s_ell = context[4];
   const double slope_given = context[5];
   const double ell = mean_ell + s_ell*z_star;
-  return -2.0*exp(ell)*fmax(1e-05, p_epsilon*n) + 2.0*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n));
+  return -2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n) + 2.0*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n));
 }
 
 static double crossing2(double z_star, const double *context) {
@@ -321,7 +400,7 @@ static double crossing2(double z_star, const double *context) {
   const double s_given = context[5];
   const double slope_given = context[6];
   const double ell = mean_ell + s_ell*z_star;
-  return -8.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n) + 2.0*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n));
+  return -8.0*s_given*sgdlimit_exp(m + slope_given*(ell - mean_ell))*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n) + 2.0*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n));
 }
 
 static double crossing3(double z_star, const double *context) {
@@ -333,7 +412,7 @@ static double crossing3(double z_star, const double *context) {
   const double s_given = context[5];
   const double slope_given = context[6];
   const double ell = mean_ell + s_ell*z_star;
-  return 8.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n) + 2.0*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n));
+  return 8.0*s_given*sgdlimit_exp(m + slope_given*(ell - mean_ell))*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n) + 2.0*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n));
 }
 
 /* ---- Learning rates --------------------------------------------------------------------------------------------
@@ -477,9 +556,9 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double Q_perp = w->Q_perp;
   const double p_epsilon = par[0 * stride];
   const double mean_ell = m_star;
-  const double s_ell = sqrt(fmax(1e-300, Q_star));
+  const double s_ell = sqrt(larger(1e-300, Q_star));
   const double slope_given = Q_star*beta/(s_ell*s_ell);
-  const double s_given = sqrt(fmax(1e-300, Q_perp));
+  const double s_given = sqrt(larger(1e-300, Q_perp));
   double J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0;
   {
     double step[32] = {0};
@@ -500,7 +579,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
+        step_width[shape.steps++] = fabs((2.0*s_given*sgdlimit_exp(m + slope_given*(ell - mean_ell))*sgdlimit_sinh(larger(1e-05, p_epsilon*n)))/(s_ell*(2.0*slope_given*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n))));
       }
     }
     {
@@ -511,7 +590,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(-8.0*s_given*slope_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)) + 2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
+        step_width[shape.steps++] = fabs((2.0*s_given*sgdlimit_exp(m + slope_given*(ell - mean_ell))*sgdlimit_sinh(larger(1e-05, p_epsilon*n)))/(s_ell*(-8.0*s_given*slope_given*sgdlimit_exp(m + slope_given*(ell - mean_ell))*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) + 2.0*slope_given*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n))));
       }
     }
     {
@@ -522,7 +601,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(8.0*s_given*slope_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)) + 2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
+        step_width[shape.steps++] = fabs((2.0*s_given*sgdlimit_exp(m + slope_given*(ell - mean_ell))*sgdlimit_sinh(larger(1e-05, p_epsilon*n)))/(s_ell*(8.0*s_given*slope_given*sgdlimit_exp(m + slope_given*(ell - mean_ell))*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) + 2.0*slope_given*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n))));
       }
     }
     {
@@ -533,66 +612,73 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n)) + 4.0*(s_given*s_given)*exp(2.0*m + 2.0*slope_given*(ell - mean_ell))*square(sinh(fmax(1e-05, p_epsilon*n)))))/(s_ell*(2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
+        step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(2.0*slope_given*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n)) + 4.0*(s_given*s_given)*sgdlimit_exp(2.0*m + 2.0*slope_given*(ell - mean_ell))*square(sgdlimit_sinh(larger(1e-05, p_epsilon*n)))))/(s_ell*(2.0*slope_given*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n))));
       }
     }
     panels = sgdlimit_panels(&shape, edges);
     for (int q = 0; q < panels; q++) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      #pragma omp simd reduction(+ : J_A, J_B, J_F, J_I, J_D)
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z_star = nodes[k];
-        const double ell = mean_ell + s_ell*z_star;
-        const double y_given = exp(ell);
-        const double dy_given = exp(ell);
-        const double mean_given = m + s_ell*slope_given*z_star;
-        const double inner_spread1 = sqrt(4e-12*(s_ell*s_ell)*square(fmax(-1000.0, fmin(1000.0, dy_given*((y_given*fmax(1e-05, p_epsilon*n)/sinh(fmax(1e-05, p_epsilon*n)) - 1e-300) > 0 ? 1.0 : ((y_given*fmax(1e-05, p_epsilon*n)/sinh(fmax(1e-05, p_epsilon*n)) - 1e-300) < 0 ? 0.0 : 0.5))*fmax(1e-05, p_epsilon*n)/(sinh(fmax(1e-05, p_epsilon*n))*fmax(1e-300, y_given*fmax(1e-05, p_epsilon*n)/sinh(fmax(1e-05, p_epsilon*n)))) - slope_given))) + s_given*s_given);
-        const double inner_gap1 = fabs(mean_given - log(fmax(1e-300, y_given*fmax(1e-05, p_epsilon*n)/sinh(fmax(1e-05, p_epsilon*n)))))/s_given;
-        const double inner_away1 = ((-mean_given + log(fmax(1e-300, y_given*fmax(1e-05, p_epsilon*n)/sinh(fmax(1e-05, p_epsilon*n))))) > 0 ? 1.0 : -1.0);
-        const double inner_gap2 = fabs(inner_away1*inner_gap1 - s_given);
-        const double inner_away2 = ((inner_away1*inner_gap1 - s_given) > 0 ? 1.0 : -1.0);
-        const double inner_gap3 = fabs(inner_away1*inner_gap1 - 2.0*s_given);
-        const double inner_away3 = ((inner_away1*inner_gap1 - 2.0*s_given) > 0 ? 1.0 : -1.0);
-        double tails_W0_1n[2];
-        sgdlimit_scaled_tail_moments(inner_gap2, 0, tails_W0_1n);
-        const double W0_1n = tails_W0_1n[0];
-        double tails_W0_2n[2];
-        sgdlimit_scaled_tail_moments(inner_gap3, 0, tails_W0_2n);
-        const double W0_2n = tails_W0_2n[0];
-        double tails_M0_3n[2];
-        sgdlimit_tail_moments(inner_gap1, 0, tails_M0_3n);
-        const double M0_3n = tails_M0_3n[0];
-        const double g1 = p_epsilon*n;
-        const double g2 = exp(g1);
-        const double g3 = W0_1n*inner_away2;
-        const double g4 = g2*g3;
-        const double g5 = exp(-g1);
-        const double g6 = g3*g5;
-        const double g7 = s_given*s_given;
-        const double g8 = 0.5*g7 + mean_given;
-        const double g9 = 0.3989422804014327*exp(g8 - 0.5*(inner_gap2*inner_gap2));
-        const double g10 = -inner_away2;
-        const double g11 = exp(g8);
-        const double g12 = g11*g2;
-        const double g13 = g11*g5;
-        const double g14 = g9*(g4 - g6) + (g10 > 0 ? g12 : g13);
-        const double g15 = fmax(1e-05, g1);
-        const double g16 = g15/sinh(g15);
-        const double g17 = fmax(1e-300, g16*y_given);
-        const double g18 = 0.3989422804014327*(g17*g2 - g17*g5)*exp(-0.5*square(-mean_given + log(g17))/(inner_spread1*inner_spread1))/inner_spread1;
-        const double g19 = p_epsilon*y_given;
-        const double g20 = 2.0*g7 + 2.0*mean_given;
-        const double g21 = 2.0*g1;
-        const double g22 = exp(g21);
-        const double g23 = W0_2n*inner_away3;
-        const double g24 = exp(-g21);
-        const double g25 = 2.0*y_given;
-        const double g26 = exp(g20);
-        J_A += weights[k] * (g14 - y_given);
-        J_B += weights[k] * (g14 + g18);
-        J_F += weights[k] * (-2.0*M0_3n*g19*inner_away1 + g9*(p_epsilon*g4 + p_epsilon*g6) + (g10 > 0 ? p_epsilon*g12 : -p_epsilon*g13) + (-inner_away1 > 0 ? -g19 : g19));
-        J_I += weights[k] * (g9*(2.0*W0_1n*g5*inner_away2*y_given - g25*g4) + y_given*y_given + 0.3989422804014327*(g22*g23 - g23*g24)*exp(g20 - 0.5*(inner_gap3*inner_gap3)) + (g10 > 0 ? -g12*g25 : -g13*g25) + (-inner_away3 > 0 ? g22*g26 : g24*g26));
-        J_D += weights[k] * (dy_given*(-g16*g18/g17 - 1.0));
+        const double g1 = s_ell*z_star;
+        const double ell = g1 + mean_ell;
+        const double mean_given = g1*slope_given + m;
+        const double g2 = sgdlimit_exp(ell);
+        const double y_given = g2;
+        const double dy_given = g2;
+        const double g3 = s_given*s_given;
+        const double g4 = p_epsilon*n;
+        const double g5 = larger(1e-05, g4);
+        const double g6 = g5/sgdlimit_sinh(g5);
+        const double g7 = g6*y_given;
+        const double g8 = larger(1e-300, g7);
+        const double g9 = g6/g8;
+        const double inner_spread1 = sqrt(g3 + 4e-12*(s_ell*s_ell)*square(larger(-1000.0, smaller(1000.0, dy_given*g9*((g7 - 1e-300) > 0 ? 1.0 : ((g7 - 1e-300) < 0 ? 0.0 : 0.5)) - slope_given))));
+        const double g10 = mean_given - sgdlimit_log(g8);
+        const double inner_gap1 = fabs(g10)/s_given;
+        const double place_M0_3n = inner_gap1;
+        const double M0_3n = tail_moment0(place_M0_3n);
+        const double g11 = -g10;
+        const double inner_away1 = (g11 > 0 ? 1.0 : -1.0);
+        const double g12 = inner_away1*inner_gap1;
+        const double g13 = g12 - s_given;
+        const double inner_gap2 = fabs(g13);
+        const double inner_away2 = (g13 > 0 ? 1.0 : -1.0);
+        const double place_W0_1n = inner_gap2;
+        const double W0_1n = scaled_tail_moment0(place_W0_1n);
+        const double g14 = g12 - 2.0*s_given;
+        const double inner_gap3 = fabs(g14);
+        const double inner_away3 = (g14 > 0 ? 1.0 : -1.0);
+        const double place_W0_2n = inner_gap3;
+        const double W0_2n = scaled_tail_moment0(place_W0_2n);
+        const double g15 = sgdlimit_exp(g4);
+        const double g16 = W0_1n*inner_away2;
+        const double g17 = g15*g16;
+        const double g18 = sgdlimit_exp(-g4);
+        const double g19 = g16*g18;
+        const double g20 = 0.5*g3 + mean_given;
+        const double g21 = 0.3989422804014327*sgdlimit_exp(g20 - 0.5*(inner_gap2*inner_gap2));
+        const double g22 = -inner_away2;
+        const double g23 = sgdlimit_exp(g20);
+        const double g24 = g15*g23;
+        const double g25 = g18*g23;
+        const double g26 = g21*(g17 - g19) + (g22 > 0 ? g24 : g25);
+        const double g27 = 0.3989422804014327*(g15*g8 - g18*g8)*sgdlimit_exp(-0.5*(g11*g11)/(inner_spread1*inner_spread1))/inner_spread1;
+        const double g28 = p_epsilon*y_given;
+        const double g29 = 2.0*g3 + 2.0*mean_given;
+        const double g30 = 2.0*g4;
+        const double g31 = sgdlimit_exp(g30);
+        const double g32 = W0_2n*inner_away3;
+        const double g33 = sgdlimit_exp(-g30);
+        const double g34 = 2.0*y_given;
+        const double g35 = sgdlimit_exp(g29);
+        J_A += weights[k] * (g26 - y_given);
+        J_B += weights[k] * (g26 + g27);
+        J_F += weights[k] * (-2.0*M0_3n*g28*inner_away1 + g21*(p_epsilon*g17 + p_epsilon*g19) + (g22 > 0 ? p_epsilon*g24 : -p_epsilon*g25) + (-inner_away1 > 0 ? -g28 : g28));
+        J_I += weights[k] * (g21*(2.0*W0_1n*g18*inner_away2*y_given - g17*g34) + y_given*y_given + 0.3989422804014327*(g31*g32 - g32*g33)*sgdlimit_exp(g29 - 0.5*(inner_gap3*inner_gap3)) + (g22 > 0 ? -g24*g34 : -g25*g34) + (-inner_away3 > 0 ? g31*g35 : g33*g35));
+        J_D += weights[k] * (dy_given*(-g27*g9 - 1.0));
       }
     }
   }
@@ -615,9 +701,9 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double Q_perp = w->Q_perp;
   const double p_epsilon = par[0 * stride];
   const double mean_ell = m_star;
-  const double s_ell = sqrt(fmax(1e-300, Q_star));
+  const double s_ell = sqrt(larger(1e-300, Q_star));
   const double slope_given = Q_star*beta/(s_ell*s_ell);
-  const double s_given = sqrt(fmax(1e-300, Q_perp));
+  const double s_given = sqrt(larger(1e-300, Q_perp));
   const double tilted_mean_1 = Q_star*beta + m;
   double J_R = 0, J_B = 0, J_F = 0;
   {
@@ -639,7 +725,7 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
+        step_width[shape.steps++] = fabs((2.0*s_given*sgdlimit_exp(m + slope_given*(ell - mean_ell))*sgdlimit_sinh(larger(1e-05, p_epsilon*n)))/(s_ell*(2.0*slope_given*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n))));
       }
     }
     {
@@ -650,7 +736,7 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(-8.0*s_given*slope_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)) + 2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
+        step_width[shape.steps++] = fabs((2.0*s_given*sgdlimit_exp(m + slope_given*(ell - mean_ell))*sgdlimit_sinh(larger(1e-05, p_epsilon*n)))/(s_ell*(-8.0*s_given*slope_given*sgdlimit_exp(m + slope_given*(ell - mean_ell))*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) + 2.0*slope_given*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n))));
       }
     }
     {
@@ -661,7 +747,7 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(8.0*s_given*slope_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)) + 2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
+        step_width[shape.steps++] = fabs((2.0*s_given*sgdlimit_exp(m + slope_given*(ell - mean_ell))*sgdlimit_sinh(larger(1e-05, p_epsilon*n)))/(s_ell*(8.0*s_given*slope_given*sgdlimit_exp(m + slope_given*(ell - mean_ell))*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) + 2.0*slope_given*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n))));
       }
     }
     {
@@ -672,53 +758,60 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n)) + 4.0*(s_given*s_given)*exp(2.0*m + 2.0*slope_given*(ell - mean_ell))*square(sinh(fmax(1e-05, p_epsilon*n)))))/(s_ell*(2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
+        step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(2.0*slope_given*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n)) + 4.0*(s_given*s_given)*sgdlimit_exp(2.0*m + 2.0*slope_given*(ell - mean_ell))*square(sgdlimit_sinh(larger(1e-05, p_epsilon*n)))))/(s_ell*(2.0*slope_given*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n))));
       }
     }
     panels = sgdlimit_panels(&shape, edges);
     for (int q = 0; q < panels; q++) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      #pragma omp simd reduction(+ : J_R, J_B, J_F)
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z_star = nodes[k];
-        const double ell = mean_ell + s_ell*z_star;
-        const double y_given = exp(ell);
-        const double dy_given = exp(ell);
-        const double mean_given = m + s_ell*slope_given*z_star;
-        const double inner_spread1 = sqrt(4e-12*(s_ell*s_ell)*square(fmax(-1000.0, fmin(1000.0, dy_given*((y_given*fmax(1e-05, p_epsilon*n)/sinh(fmax(1e-05, p_epsilon*n)) - 1e-300) > 0 ? 1.0 : ((y_given*fmax(1e-05, p_epsilon*n)/sinh(fmax(1e-05, p_epsilon*n)) - 1e-300) < 0 ? 0.0 : 0.5))*fmax(1e-05, p_epsilon*n)/(sinh(fmax(1e-05, p_epsilon*n))*fmax(1e-300, y_given*fmax(1e-05, p_epsilon*n)/sinh(fmax(1e-05, p_epsilon*n)))) - slope_given))) + s_given*s_given);
-        const double inner_gap1 = fabs(mean_given - log(fmax(1e-300, y_given*fmax(1e-05, p_epsilon*n)/sinh(fmax(1e-05, p_epsilon*n)))))/s_given;
-        const double inner_away1 = ((-mean_given + log(fmax(1e-300, y_given*fmax(1e-05, p_epsilon*n)/sinh(fmax(1e-05, p_epsilon*n))))) > 0 ? 1.0 : -1.0);
-        const double inner_gap2 = fabs(inner_away1*inner_gap1 - s_given);
-        const double inner_away2 = ((inner_away1*inner_gap1 - s_given) > 0 ? 1.0 : -1.0);
-        double tails_W0_1n[2];
-        sgdlimit_scaled_tail_moments(inner_gap2, 0, tails_W0_1n);
-        const double W0_1n = tails_W0_1n[0];
-        double tails_M0_2n[2];
-        sgdlimit_tail_moments(inner_gap1, 0, tails_M0_2n);
-        const double M0_2n = tails_M0_2n[0];
-        const double g1 = p_epsilon*n;
-        const double g2 = g1*y_given;
-        const double g3 = 2.0*M0_2n*inner_away1;
-        const double g4 = -inner_away1;
-        const double g5 = mean_given*y_given;
-        const double g6 = exp(g1);
-        const double g7 = W0_1n*inner_away2;
-        const double g8 = g6*g7;
-        const double g9 = exp(-g1);
-        const double g10 = g7*g9;
-        const double g11 = mean_given + 0.5*(s_given*s_given);
-        const double g12 = 0.3989422804014327*exp(g11 - 0.5*(inner_gap2*inner_gap2));
-        const double g13 = -inner_away2;
-        const double g14 = exp(g11);
-        const double g15 = g14*g6;
-        const double g16 = g14*g9;
-        const double g17 = g12*(-g10 + g8) + (g13 > 0 ? g15 : g16);
-        const double g18 = fmax(1e-05, g1);
-        const double g19 = fmax(1e-300, g18*y_given/sinh(g18));
-        const double g20 = p_epsilon*y_given;
-        J_R += weights[k] * (g17 - g2*g3 + (g4 > 0 ? -g2 - g5 : g2 - g5));
-        J_B += weights[k] * (g17 + 0.3989422804014327*(g19*g6 - g19*g9)*exp(-0.5*square(-mean_given + log(g19))/(inner_spread1*inner_spread1))/inner_spread1);
-        J_F += weights[k] * (g12*(p_epsilon*g10 + p_epsilon*g8) - g20*g3 + (g13 > 0 ? p_epsilon*g15 : -p_epsilon*g16) + (g4 > 0 ? -g20 : g20));
+        const double g1 = s_ell*z_star;
+        const double ell = g1 + mean_ell;
+        const double mean_given = g1*slope_given + m;
+        const double g2 = sgdlimit_exp(ell);
+        const double y_given = g2;
+        const double dy_given = g2;
+        const double g3 = s_given*s_given;
+        const double g4 = p_epsilon*n;
+        const double g5 = larger(1e-05, g4);
+        const double g6 = g5/sgdlimit_sinh(g5);
+        const double g7 = g6*y_given;
+        const double g8 = larger(1e-300, g7);
+        const double inner_spread1 = sqrt(g3 + 4e-12*(s_ell*s_ell)*square(larger(-1000.0, smaller(1000.0, dy_given*g6*((g7 - 1e-300) > 0 ? 1.0 : ((g7 - 1e-300) < 0 ? 0.0 : 0.5))/g8 - slope_given))));
+        const double g9 = mean_given - sgdlimit_log(g8);
+        const double inner_gap1 = fabs(g9)/s_given;
+        const double place_M0_2n = inner_gap1;
+        const double M0_2n = tail_moment0(place_M0_2n);
+        const double g10 = -g9;
+        const double inner_away1 = (g10 > 0 ? 1.0 : -1.0);
+        const double g11 = inner_away1*inner_gap1 - s_given;
+        const double inner_gap2 = fabs(g11);
+        const double inner_away2 = (g11 > 0 ? 1.0 : -1.0);
+        const double place_W0_1n = inner_gap2;
+        const double W0_1n = scaled_tail_moment0(place_W0_1n);
+        const double g12 = g4*y_given;
+        const double g13 = 2.0*M0_2n*inner_away1;
+        const double g14 = -inner_away1;
+        const double g15 = mean_given*y_given;
+        const double g16 = sgdlimit_exp(g4);
+        const double g17 = W0_1n*inner_away2;
+        const double g18 = g16*g17;
+        const double g19 = sgdlimit_exp(-g4);
+        const double g20 = g17*g19;
+        const double g21 = 0.5*g3 + mean_given;
+        const double g22 = 0.3989422804014327*sgdlimit_exp(g21 - 0.5*(inner_gap2*inner_gap2));
+        const double g23 = -inner_away2;
+        const double g24 = sgdlimit_exp(g21);
+        const double g25 = g16*g24;
+        const double g26 = g19*g24;
+        const double g27 = g22*(g18 - g20) + (g23 > 0 ? g25 : g26);
+        const double g28 = p_epsilon*y_given;
+        J_R += weights[k] * (-g12*g13 + g27 + (g14 > 0 ? -g12 - g15 : g12 - g15));
+        J_B += weights[k] * (g27 + 0.3989422804014327*(g16*g8 - g19*g8)*sgdlimit_exp(-0.5*(g10*g10)/(inner_spread1*inner_spread1))/inner_spread1);
+        J_F += weights[k] * (-g13*g28 + g22*(p_epsilon*g18 + p_epsilon*g20) + (g14 > 0 ? -g28 : g28) + (g23 > 0 ? p_epsilon*g25 : -p_epsilon*g26));
       }
     }
   }
@@ -726,7 +819,7 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   *out_R = J_R;
   *out_B = J_B;
   *out_F = J_F;
-  *out_clean_risk = -tilted_mean_1*exp(c1 + m_star) + exp(0.5*Q_perp + (beta*beta)*c1 + m);
+  *out_clean_risk = -tilted_mean_1*sgdlimit_exp(c1 + m_star) + sgdlimit_exp(0.5*Q_perp + (beta*beta)*c1 + m);
 }
 
 /* R, A, B, D, F, I of one class. */
@@ -741,9 +834,9 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   const double Q_perp = w->Q_perp;
   const double p_epsilon = par[0 * stride];
   const double mean_ell = m_star;
-  const double s_ell = sqrt(fmax(1e-300, Q_star));
+  const double s_ell = sqrt(larger(1e-300, Q_star));
   const double slope_given = Q_star*beta/(s_ell*s_ell);
-  const double s_given = sqrt(fmax(1e-300, Q_perp));
+  const double s_given = sqrt(larger(1e-300, Q_perp));
   double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0;
   {
     double step[32] = {0};
@@ -764,7 +857,7 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
+        step_width[shape.steps++] = fabs((2.0*s_given*sgdlimit_exp(m + slope_given*(ell - mean_ell))*sgdlimit_sinh(larger(1e-05, p_epsilon*n)))/(s_ell*(2.0*slope_given*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n))));
       }
     }
     {
@@ -775,7 +868,7 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(-8.0*s_given*slope_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)) + 2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
+        step_width[shape.steps++] = fabs((2.0*s_given*sgdlimit_exp(m + slope_given*(ell - mean_ell))*sgdlimit_sinh(larger(1e-05, p_epsilon*n)))/(s_ell*(-8.0*s_given*slope_given*sgdlimit_exp(m + slope_given*(ell - mean_ell))*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) + 2.0*slope_given*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n))));
       }
     }
     {
@@ -786,7 +879,7 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((2.0*s_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)))/(s_ell*(8.0*s_given*slope_given*exp(m + slope_given*(ell - mean_ell))*sinh(fmax(1e-05, p_epsilon*n)) + 2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
+        step_width[shape.steps++] = fabs((2.0*s_given*sgdlimit_exp(m + slope_given*(ell - mean_ell))*sgdlimit_sinh(larger(1e-05, p_epsilon*n)))/(s_ell*(8.0*s_given*slope_given*sgdlimit_exp(m + slope_given*(ell - mean_ell))*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) + 2.0*slope_given*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n))));
       }
     }
     {
@@ -797,71 +890,78 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
         step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n)) + 4.0*(s_given*s_given)*exp(2.0*m + 2.0*slope_given*(ell - mean_ell))*square(sinh(fmax(1e-05, p_epsilon*n)))))/(s_ell*(2.0*slope_given*exp(m)*exp(ell*slope_given)*exp(-mean_ell*slope_given)*sinh(fmax(1e-05, p_epsilon*n)) - 2.0*exp(ell)*fmax(1e-05, p_epsilon*n))));
+        step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(2.0*slope_given*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n)) + 4.0*(s_given*s_given)*sgdlimit_exp(2.0*m + 2.0*slope_given*(ell - mean_ell))*square(sgdlimit_sinh(larger(1e-05, p_epsilon*n)))))/(s_ell*(2.0*slope_given*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n))));
       }
     }
     panels = sgdlimit_panels(&shape, edges);
     for (int q = 0; q < panels; q++) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      #pragma omp simd reduction(+ : J_R, J_A, J_B, J_F, J_I, J_D)
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z_star = nodes[k];
-        const double ell = mean_ell + s_ell*z_star;
-        const double y_given = exp(ell);
-        const double dy_given = exp(ell);
-        const double mean_given = m + s_ell*slope_given*z_star;
-        const double inner_spread1 = sqrt(4e-12*(s_ell*s_ell)*square(fmax(-1000.0, fmin(1000.0, dy_given*((y_given*fmax(1e-05, p_epsilon*n)/sinh(fmax(1e-05, p_epsilon*n)) - 1e-300) > 0 ? 1.0 : ((y_given*fmax(1e-05, p_epsilon*n)/sinh(fmax(1e-05, p_epsilon*n)) - 1e-300) < 0 ? 0.0 : 0.5))*fmax(1e-05, p_epsilon*n)/(sinh(fmax(1e-05, p_epsilon*n))*fmax(1e-300, y_given*fmax(1e-05, p_epsilon*n)/sinh(fmax(1e-05, p_epsilon*n)))) - slope_given))) + s_given*s_given);
-        const double inner_gap1 = fabs(mean_given - log(fmax(1e-300, y_given*fmax(1e-05, p_epsilon*n)/sinh(fmax(1e-05, p_epsilon*n)))))/s_given;
-        const double inner_away1 = ((-mean_given + log(fmax(1e-300, y_given*fmax(1e-05, p_epsilon*n)/sinh(fmax(1e-05, p_epsilon*n))))) > 0 ? 1.0 : -1.0);
-        const double inner_gap2 = fabs(inner_away1*inner_gap1 - s_given);
-        const double inner_away2 = ((inner_away1*inner_gap1 - s_given) > 0 ? 1.0 : -1.0);
-        const double inner_gap3 = fabs(inner_away1*inner_gap1 - 2.0*s_given);
-        const double inner_away3 = ((inner_away1*inner_gap1 - 2.0*s_given) > 0 ? 1.0 : -1.0);
-        double tails_W0_1n[2];
-        sgdlimit_scaled_tail_moments(inner_gap2, 0, tails_W0_1n);
-        const double W0_1n = tails_W0_1n[0];
-        double tails_W0_2n[2];
-        sgdlimit_scaled_tail_moments(inner_gap3, 0, tails_W0_2n);
-        const double W0_2n = tails_W0_2n[0];
-        double tails_M0_3n[2];
-        sgdlimit_tail_moments(inner_gap1, 0, tails_M0_3n);
-        const double M0_3n = tails_M0_3n[0];
-        const double g1 = p_epsilon*n;
-        const double g2 = g1*y_given;
-        const double g3 = 2.0*M0_3n*inner_away1;
-        const double g4 = -inner_away1;
-        const double g5 = mean_given*y_given;
-        const double g6 = exp(g1);
-        const double g7 = W0_1n*inner_away2;
-        const double g8 = g6*g7;
-        const double g9 = exp(-g1);
-        const double g10 = g7*g9;
-        const double g11 = s_given*s_given;
-        const double g12 = 0.5*g11 + mean_given;
-        const double g13 = 0.3989422804014327*exp(g12 - 0.5*(inner_gap2*inner_gap2));
-        const double g14 = -inner_away2;
-        const double g15 = exp(g12);
-        const double g16 = g15*g6;
-        const double g17 = g15*g9;
-        const double g18 = g13*(-g10 + g8) + (g14 > 0 ? g16 : g17);
-        const double g19 = fmax(1e-05, g1);
-        const double g20 = g19/sinh(g19);
-        const double g21 = fmax(1e-300, g20*y_given);
-        const double g22 = 0.3989422804014327*(g21*g6 - g21*g9)*exp(-0.5*square(-mean_given + log(g21))/(inner_spread1*inner_spread1))/inner_spread1;
-        const double g23 = p_epsilon*y_given;
-        const double g24 = 2.0*g11 + 2.0*mean_given;
-        const double g25 = 2.0*g1;
-        const double g26 = exp(g25);
-        const double g27 = W0_2n*inner_away3;
-        const double g28 = exp(-g25);
-        const double g29 = 2.0*y_given;
-        const double g30 = exp(g24);
-        J_R += weights[k] * (g18 - g2*g3 + (g4 > 0 ? -g2 - g5 : g2 - g5));
-        J_A += weights[k] * (g18 - y_given);
-        J_B += weights[k] * (g18 + g22);
-        J_F += weights[k] * (g13*(p_epsilon*g10 + p_epsilon*g8) - g23*g3 + (g14 > 0 ? p_epsilon*g16 : -p_epsilon*g17) + (g4 > 0 ? -g23 : g23));
-        J_I += weights[k] * (g13*(2.0*W0_1n*g9*inner_away2*y_given - g29*g8) + y_given*y_given + 0.3989422804014327*(g26*g27 - g27*g28)*exp(g24 - 0.5*(inner_gap3*inner_gap3)) + (g14 > 0 ? -g16*g29 : -g17*g29) + (-inner_away3 > 0 ? g26*g30 : g28*g30));
-        J_D += weights[k] * (dy_given*(-g20*g22/g21 - 1.0));
+        const double g1 = s_ell*z_star;
+        const double ell = g1 + mean_ell;
+        const double mean_given = g1*slope_given + m;
+        const double g2 = sgdlimit_exp(ell);
+        const double y_given = g2;
+        const double dy_given = g2;
+        const double g3 = s_given*s_given;
+        const double g4 = p_epsilon*n;
+        const double g5 = larger(1e-05, g4);
+        const double g6 = g5/sgdlimit_sinh(g5);
+        const double g7 = g6*y_given;
+        const double g8 = larger(1e-300, g7);
+        const double g9 = g6/g8;
+        const double inner_spread1 = sqrt(g3 + 4e-12*(s_ell*s_ell)*square(larger(-1000.0, smaller(1000.0, dy_given*g9*((g7 - 1e-300) > 0 ? 1.0 : ((g7 - 1e-300) < 0 ? 0.0 : 0.5)) - slope_given))));
+        const double g10 = mean_given - sgdlimit_log(g8);
+        const double inner_gap1 = fabs(g10)/s_given;
+        const double place_M0_3n = inner_gap1;
+        const double M0_3n = tail_moment0(place_M0_3n);
+        const double g11 = -g10;
+        const double inner_away1 = (g11 > 0 ? 1.0 : -1.0);
+        const double g12 = inner_away1*inner_gap1;
+        const double g13 = g12 - s_given;
+        const double inner_gap2 = fabs(g13);
+        const double inner_away2 = (g13 > 0 ? 1.0 : -1.0);
+        const double place_W0_1n = inner_gap2;
+        const double W0_1n = scaled_tail_moment0(place_W0_1n);
+        const double g14 = g12 - 2.0*s_given;
+        const double inner_gap3 = fabs(g14);
+        const double inner_away3 = (g14 > 0 ? 1.0 : -1.0);
+        const double place_W0_2n = inner_gap3;
+        const double W0_2n = scaled_tail_moment0(place_W0_2n);
+        const double g15 = g4*y_given;
+        const double g16 = 2.0*M0_3n*inner_away1;
+        const double g17 = -inner_away1;
+        const double g18 = mean_given*y_given;
+        const double g19 = sgdlimit_exp(g4);
+        const double g20 = W0_1n*inner_away2;
+        const double g21 = g19*g20;
+        const double g22 = sgdlimit_exp(-g4);
+        const double g23 = g20*g22;
+        const double g24 = 0.5*g3 + mean_given;
+        const double g25 = 0.3989422804014327*sgdlimit_exp(g24 - 0.5*(inner_gap2*inner_gap2));
+        const double g26 = -inner_away2;
+        const double g27 = sgdlimit_exp(g24);
+        const double g28 = g19*g27;
+        const double g29 = g22*g27;
+        const double g30 = g25*(g21 - g23) + (g26 > 0 ? g28 : g29);
+        const double g31 = 0.3989422804014327*(g19*g8 - g22*g8)*sgdlimit_exp(-0.5*(g11*g11)/(inner_spread1*inner_spread1))/inner_spread1;
+        const double g32 = p_epsilon*y_given;
+        const double g33 = 2.0*g3 + 2.0*mean_given;
+        const double g34 = 2.0*g4;
+        const double g35 = sgdlimit_exp(g34);
+        const double g36 = W0_2n*inner_away3;
+        const double g37 = sgdlimit_exp(-g34);
+        const double g38 = 2.0*y_given;
+        const double g39 = sgdlimit_exp(g33);
+        J_R += weights[k] * (-g15*g16 + g30 + (g17 > 0 ? -g15 - g18 : g15 - g18));
+        J_A += weights[k] * (g30 - y_given);
+        J_B += weights[k] * (g30 + g31);
+        J_F += weights[k] * (-g16*g32 + g25*(p_epsilon*g21 + p_epsilon*g23) + (g17 > 0 ? -g32 : g32) + (g26 > 0 ? p_epsilon*g28 : -p_epsilon*g29));
+        J_I += weights[k] * (g25*(2.0*W0_1n*g22*inner_away2*y_given - g21*g38) + y_given*y_given + 0.3989422804014327*(g35*g36 - g36*g37)*sgdlimit_exp(g33 - 0.5*(inner_gap3*inner_gap3)) + (g26 > 0 ? -g28*g38 : -g29*g38) + (-inner_away3 > 0 ? g35*g39 : g37*g39));
+        J_D += weights[k] * (dy_given*(-g31*g9 - 1.0));
       }
     }
   }
@@ -1013,9 +1113,9 @@ static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_
 /* d f_adv/dr and d f_adv/dn at one sample. */
 static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn) {
   const double p_epsilon = par[0 * stride];
-  const double sigma0 = ((-2.0*y*fmax(1e-05, p_epsilon*n) + 2.0*exp(r)*sinh(fmax(1e-05, p_epsilon*n))) > 0 ? 1.0 : -1.0);
+  const double sigma0 = ((-2.0*y*larger(1e-05, p_epsilon*n) + 2.0*sgdlimit_exp(r)*sgdlimit_sinh(larger(1e-05, p_epsilon*n))) > 0 ? 1.0 : -1.0);
   const double c1 = p_epsilon*sigma0;
-  const double c2 = exp(c1*n + r);
+  const double c2 = sgdlimit_exp(c1*n + r);
   *dr = c2 - y;
   *dn = -c1*y + c2*p_epsilon*sigma0;
 }
@@ -1027,7 +1127,7 @@ static inline double target(double y, double r_star, double xi, double uniform, 
   (void)uniform;
   (void)par;
   (void)stride;
-  return exp(r_star);
+  return sgdlimit_exp(r_star);
 }
 
 static inline double ridge(const double *par, int64_t stride) {
@@ -1456,8 +1556,6 @@ enum { LANES = 8, VECTORS = LANES / LANES_PER_VECTOR, BLOCK = 2 * LANES /* norma
 
 typedef double reals __attribute__((vector_size(8 * LANES_PER_VECTOR)));
 typedef uint64_t words __attribute__((vector_size(8 * LANES_PER_VECTOR)));
-
-#define LANEWISE static inline __attribute__((always_inline))
 
 typedef struct generator {
   words state[4][VECTORS];

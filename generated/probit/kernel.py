@@ -4,7 +4,7 @@
     target     RandomLabels('Phi(r_star)')
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 6. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 7. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
@@ -536,19 +536,20 @@ def rate_coefficients(score, y, par):
     s_given = np.sqrt(np.maximum(1e-300, Q_perp + Q_star*(beta*beta)/(s_latent*s_latent)))
     z, weights_z = nodes(panels([], [((p_epsilon*n - mean + 1.916)/s, 2.8164/s), ((-p_epsilon*n - mean - 1.916)/s, 2.8164/s)], [(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))]))
     r = mean + s*z
-    P_plus = ndtr((latent_mean + latent_slope*z)/latent_spread)
-    P_minus = ndtr(-(latent_mean + latent_slope*z)/latent_spread)
-    g1 = p_epsilon*n
-    g2 = -g1 + r
-    g3 = hazard(g2)
-    g4 = P_plus*g3
-    g5 = -g1 - r
-    g6 = hazard(g5)
-    g7 = P_minus*g6
-    J_A = np.sum(weights_z * (-g4 + g7))
-    J_B = np.sum(weights_z * (g4*hazard_excess(g2) + g7*hazard_excess(g5)))
-    J_F = np.sum(weights_z * (p_epsilon*g4 + p_epsilon*g7))
-    J_I = np.sum(weights_z * (P_minus*(g6*g6) + P_plus*(g3*g3)))
+    g1 = (latent_mean + latent_slope*z)/latent_spread
+    P_plus = ndtr(g1)
+    P_minus = ndtr(-g1)
+    g2 = p_epsilon*n
+    g3 = -g2 + r
+    g4 = hazard(g3)
+    g5 = P_plus*g4
+    g6 = -g2 - r
+    g7 = hazard(g6)
+    g8 = P_minus*g7
+    J_A = np.sum(weights_z * (-g5 + g8))
+    J_B = np.sum(weights_z * (g5*hazard_excess(g3) + g8*hazard_excess(g6)))
+    J_F = np.sum(weights_z * (p_epsilon*g5 + p_epsilon*g8))
+    J_I = np.sum(weights_z * (P_minus*(g7*g7) + P_plus*(g4*g4)))
     z, weights_z = nodes(panels([], [((-p_epsilon*n - mean_given - 1.916)/s_given, 2.8164/s_given), ((p_epsilon*n - mean_given + 1.916)/s_given, 2.8164/s_given)]))
     r = mean_given + s_given*z
     g1 = p_epsilon*n
@@ -575,31 +576,35 @@ def statistic_coefficients(score, y, par):
     latent_spread = np.sqrt(Q_star*(rho_perp*rho_perp) + 1.0)
     z, weights_z = nodes(panels([], [((p_epsilon*n - mean + 1.916)/s, 2.8164/s), ((-p_epsilon*n - mean - 1.916)/s, 2.8164/s), ((1.916 - mean)/s, 2.8164/s), ((-mean - 1.916)/s, 2.8164/s)], [(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))]))
     r = mean + s*z
-    P_plus = ndtr((latent_mean + latent_slope*z)/latent_spread)
-    P_minus = ndtr(-(latent_mean + latent_slope*z)/latent_spread)
-    g1 = -r
-    g2 = p_epsilon*n
-    g3 = -g1 - g2
-    g4 = -g2 - r
-    g5 = P_plus*hazard(g3)
-    g6 = P_minus*hazard(g4)
-    J_R = np.sum(weights_z * (-P_minus*log_ndtr(g4) - P_plus*log_ndtr(g3)))
-    J_B = np.sum(weights_z * (g5*hazard_excess(g3) + g6*hazard_excess(g4)))
-    J_F = np.sum(weights_z * (p_epsilon*g5 + p_epsilon*g6))
-    J_clean_risk = np.sum(weights_z * (-P_minus*log_ndtr(g1) - P_plus*log_ndtr(r)))
+    g1 = (latent_mean + latent_slope*z)/latent_spread
+    P_plus = ndtr(g1)
+    P_minus = ndtr(-g1)
+    g2 = -r
+    g3 = p_epsilon*n
+    g4 = -g2 - g3
+    g5 = -g3 - r
+    g6 = P_plus*hazard(g4)
+    g7 = P_minus*hazard(g5)
+    J_R = np.sum(weights_z * (-P_minus*log_ndtr(g5) - P_plus*log_ndtr(g4)))
+    J_B = np.sum(weights_z * (g6*hazard_excess(g4) + g7*hazard_excess(g5)))
+    J_F = np.sum(weights_z * (p_epsilon*g6 + p_epsilon*g7))
+    J_clean_risk = np.sum(weights_z * (-P_minus*log_ndtr(g2) - P_plus*log_ndtr(r)))
     z, weights_z = nodes(panels([-mean/s], [], [(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))]))
     r = mean + s*z
     side1p = np.where(-r > 0, 1.0, -1.0)
     side1m = np.where(r > 0, 1.0, -1.0)
-    P_plus = ndtr((latent_mean + latent_slope*z)/latent_spread)
-    P_minus = ndtr(-(latent_mean + latent_slope*z)/latent_spread)
+    g1 = (latent_mean + latent_slope*z)/latent_spread
+    P_plus = ndtr(g1)
+    P_minus = ndtr(-g1)
     J_clean_error = np.sum(weights_z * (P_minus*np.where(side1m > 0, 1.0, 0.0) + P_plus*np.where(side1p > 0, 1.0, 0.0)))
     z, weights_z = nodes(panels([(p_epsilon*n - mean)/s, (-p_epsilon*n - mean)/s], [], [(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))]))
     r = mean + s*z
-    side1p = np.where((p_epsilon*n - r) > 0, 1.0, -1.0)
-    side1m = np.where((p_epsilon*n + r) > 0, 1.0, -1.0)
-    P_plus = ndtr((latent_mean + latent_slope*z)/latent_spread)
-    P_minus = ndtr(-(latent_mean + latent_slope*z)/latent_spread)
+    g1 = p_epsilon*n
+    side1p = np.where((g1 - r) > 0, 1.0, -1.0)
+    side1m = np.where((g1 + r) > 0, 1.0, -1.0)
+    g2 = (latent_mean + latent_slope*z)/latent_spread
+    P_plus = ndtr(g2)
+    P_minus = ndtr(-g2)
     J_robust_error = np.sum(weights_z * (P_minus*np.where(side1m > 0, 1.0, 0.0) + P_plus*np.where(side1p > 0, 1.0, 0.0)))
     return J_R, J_B, J_F, J_clean_risk, J_clean_error, J_robust_error
 
@@ -626,20 +631,21 @@ def all_coefficients(score, y, par):
     s_given = np.sqrt(np.maximum(1e-300, Q_perp + Q_star*(beta*beta)/(s_latent*s_latent)))
     z, weights_z = nodes(panels([], [((p_epsilon*n - mean + 1.916)/s, 2.8164/s), ((-p_epsilon*n - mean - 1.916)/s, 2.8164/s)], [(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))]))
     r = mean + s*z
-    P_plus = ndtr((latent_mean + latent_slope*z)/latent_spread)
-    P_minus = ndtr(-(latent_mean + latent_slope*z)/latent_spread)
-    g1 = p_epsilon*n
-    g2 = -g1 + r
-    g3 = -g1 - r
-    g4 = hazard(g2)
-    g5 = P_plus*g4
-    g6 = hazard(g3)
-    g7 = P_minus*g6
-    J_R = np.sum(weights_z * (-P_minus*log_ndtr(g3) - P_plus*log_ndtr(g2)))
-    J_A = np.sum(weights_z * (-g5 + g7))
-    J_B = np.sum(weights_z * (g5*hazard_excess(g2) + g7*hazard_excess(g3)))
-    J_F = np.sum(weights_z * (p_epsilon*g5 + p_epsilon*g7))
-    J_I = np.sum(weights_z * (P_minus*(g6*g6) + P_plus*(g4*g4)))
+    g1 = (latent_mean + latent_slope*z)/latent_spread
+    P_plus = ndtr(g1)
+    P_minus = ndtr(-g1)
+    g2 = p_epsilon*n
+    g3 = -g2 + r
+    g4 = -g2 - r
+    g5 = hazard(g3)
+    g6 = P_plus*g5
+    g7 = hazard(g4)
+    g8 = P_minus*g7
+    J_R = np.sum(weights_z * (-P_minus*log_ndtr(g4) - P_plus*log_ndtr(g3)))
+    J_A = np.sum(weights_z * (-g6 + g8))
+    J_B = np.sum(weights_z * (g6*hazard_excess(g3) + g8*hazard_excess(g4)))
+    J_F = np.sum(weights_z * (p_epsilon*g6 + p_epsilon*g8))
+    J_I = np.sum(weights_z * (P_minus*(g7*g7) + P_plus*(g5*g5)))
     z, weights_z = nodes(panels([], [((-p_epsilon*n - mean_given - 1.916)/s_given, 2.8164/s_given), ((p_epsilon*n - mean_given + 1.916)/s_given, 2.8164/s_given)]))
     r = mean_given + s_given*z
     g1 = p_epsilon*n

@@ -3,12 +3,15 @@
  *   target     Teacher('Max(0, r_star)')
  *   adversary  none
  *
- * Written by sgdlimit, generator format 6. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * Written by sgdlimit, generator format 7. To write it again: sgdlimit generate SPEC --out DIRECTORY
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */
 
-/* Without -fopenmp-simd the loops below are plain loops. */
+/* Without -fopenmp-simd the loops below are plain loops, and a loop that a compiler cannot vectorise is one, too. */
 #pragma GCC diagnostic ignored "-Wunknown-pragmas"
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wpass-failed"
+#endif
 
 /* ---- The problem: what a caller hands to a kernel, and what it gets back ---------------------------------------
  * One struct serves every verb (solve, simulate); a verb reads the fields it needs and leaves the others alone. The
@@ -88,6 +91,110 @@ typedef struct sgdlimit_outcome {
 } sgdlimit_outcome;
 
 
+/* ---- Elementary functions that loops over many arguments can vectorise --------------------------------------------
+ * Branch-free: no table, no call, only arithmetic, comparisons that choose, and the bits of a double. Polynomials are
+ * mpmath.chebyfit's at 60 digits. Relative errors are below 1e-15, NaN comes out where NaN went in, and what is below
+ * 2^-1021 is 0. */
+#define LANEWISE static inline __attribute__((always_inline))
+
+LANEWISE uint64_t sgdlimit_bits(double x) {
+  uint64_t word;
+  memcpy(&word, &x, sizeof word);
+  return word;
+}
+
+LANEWISE double sgdlimit_from_bits(uint64_t word) {
+  double x;
+  memcpy(&x, &word, sizeof x);
+  return x;
+}
+
+/* exp(r) - 1 for |r| <= log(2)/2 */
+LANEWISE double sgdlimit_expm1_reduced(double r) {
+  double a = r * 2.510038549551032e-08 + 2.7620088445409746e-07;
+  a = a * r + 2.7557268459997064e-06;
+  a = a * r + 2.4801521295954376e-05;
+  a = a * r + 1.9841269863053618e-04;
+  a = a * r + 1.3888888917213717e-03;
+  a = a * r + 8.333333333330062e-03;
+  a = a * r + 4.166666666662413e-02;
+  a = a * r + 1.6666666666666669e-01;
+  a = a * r + 0.5;
+  return r + r * r * a;
+}
+
+/* exp(x + rest), |rest| < 1e-3: with x = k log 2 + r, adding 1.5 * 2^52 leaves k in the lowest bits of x/log 2. */
+LANEWISE double sgdlimit_exp_sum(double x, double rest) {
+  const double shifted = x * 1.4426950408889634 + 6755399441055744.0;
+  const double k = shifted - 6755399441055744.0;
+  const double r = ((x - k * 0.6931471803691238) - k * 1.9082149292705877e-10) + rest;
+  /* 2^k in two factors, so that 2^1024 is never one */
+  const double half_power = sgdlimit_from_bits((sgdlimit_bits(shifted) + 1022) << 52);
+  const double y = (2.0 + 2.0 * sgdlimit_expm1_reduced(r)) * half_power;
+  return x > 709.782712893384 ? INFINITY : x < -707.7 ? 0.0 : y;
+}
+
+LANEWISE double sgdlimit_exp(double x) { return sgdlimit_exp_sum(x, 0.0); }
+
+/* M_1(h)/M_0(h) of the normal density's tail beyond h >= 0, the mean of z - h there: at 0 it is sqrt(2/pi), far out 1/h.
+ * 28 coefficients of (h + 5/4) times it in t = (h - 4)/(h + 4), odd and even ones apart: half as long a chain. */
+LANEWISE double sgdlimit_tail_ratio(double h) {
+  const double t = 1.0 - 8.0 / (h + 4.0), u = t * t;
+  double a = u * 3.3986875277553945e-09 - 6.327518385011884e-09;
+  double b = u * -2.438494756035184e-08 + 2.4858395797692447e-07;
+  a = a * u - 1.9688976310016765e-07;
+  b = b * u - 1.2902027069958226e-06;
+  a = a * u + 2.0209935849944703e-06;
+  b = b * u + 4.574926478633692e-06;
+  a = a * u - 1.1822653010919231e-05;
+  b = b * u - 1.1802610085700332e-05;
+  a = a * u + 5.2828287712269654e-05;
+  b = b * u + 1.703580735174054e-05;
+  a = a * u - 1.9808500152392218e-04;
+  b = b * u + 3.896573195562015e-05;
+  a = a * u + 6.412080936475851e-04;
+  b = b * u - 4.6413092640038754e-04;
+  a = a * u - 1.759719978476808e-03;
+  b = b * u + 2.4915720236999652e-03;
+  a = a * u + 3.6817230605858857e-03;
+  b = b * u - 1.0095793629049069e-02;
+  a = a * u - 2.7683667926589176e-03;
+  b = b * u + 3.2360231946971525e-02;
+  a = a * u - 2.5396637049825744e-02;
+  b = b * u - 6.750053481076351e-02;
+  a = a * u + 1.824812571327506e-01;
+  b = b * u - 1.4259871052439452e-01;
+  a = a * u - 1.554020567759819e-01;
+  b = b * u + 1.1844375085697232;
+  return (a * t + b) / (h + 1.25);
+}
+
+/* exp(-x^2/2)/sqrt(2 pi) */
+LANEWISE double sgdlimit_normal_density(double x) {
+  const double head = sgdlimit_from_bits(sgdlimit_bits(x) & UINT64_C(0xfffffffff8000000));
+  return 0.3989422804014327 * sgdlimit_exp_sum(-0.5 * head * head, 0.5 * (head - x) * (x + head));
+}
+
+/* 1 - Phi(h) for h >= 0 */
+LANEWISE double sgdlimit_normal_tail(double h) { return sgdlimit_normal_density(h) / (h + sgdlimit_tail_ratio(h)); }
+
+/* Phi(x) */
+LANEWISE double normal_cdf(double x) {
+  const double tail = sgdlimit_normal_tail(fabs(x));
+  return x < 0 ? tail : 1.0 - tail;
+}
+
+LANEWISE double square(double x) { return x * x; }
+
+LANEWISE double larger(double a, double b) { return a > b ? a : b; }
+
+/* M_k(h), the integral over z > h of (z - h)^k phi(z) dz for h >= 0 */
+LANEWISE double tail_moment0(double h) { return sgdlimit_normal_tail(h); }
+
+LANEWISE double tail_moment1(double h) { return sgdlimit_tail_ratio(h) * sgdlimit_normal_tail(h); }
+
+LANEWISE double tail_moment2(double h) { return (1.0 - h * sgdlimit_tail_ratio(h)) * sgdlimit_normal_tail(h); }
+
 /* ---- Tail moments of the normal distribution ---------------------------------------------------------------------
  * M_k(h) = integral over z > h of (z - h)^k phi(z) dz for h >= 0: what lies beyond a kink. They obey
  * M_{k+1} = k M_{k-1} - h M_k with M_1 + h M_0 = phi(h), of which they are the smallest solution: forward, the recursion
@@ -125,8 +232,9 @@ static inline void sgdlimit_far_tail_moments(double h, int order, double *moment
 }
 static inline void sgdlimit_scaled_tail_moments(double h, int order, double *moments) {
   if (h < sgdlimit_forward_until(order)) {
-    moments[0] = 1.2533141373155003 /* sqrt(pi/2) */ * exp(0.5 * h * h) * erfc(0.7071067811865476 * h);
-    moments[1] = 1 - h * moments[0];
+    const double ratio = sgdlimit_tail_ratio(h);
+    moments[0] = 1 / (h + ratio);
+    moments[1] = ratio * moments[0];
     for (int k = 1; k < order; k++) moments[k + 1] = k * moments[k - 1] - h * moments[k];
   } else {
     sgdlimit_far_tail_moments(h, order, moments);
@@ -135,7 +243,7 @@ static inline void sgdlimit_scaled_tail_moments(double h, int order, double *mom
 
 /* M_k itself. */
 static inline void sgdlimit_tail_moments(double h, int order, double *moments) {
-  const double density = 0.3989422804014327 * exp(-0.5 * h * h);   /* 1/sqrt(2 pi) */
+  const double density = sgdlimit_normal_density(h);
   if (density > 0)
     sgdlimit_scaled_tail_moments(h, order, moments);
   else
@@ -201,10 +309,10 @@ static int sgdlimit_tail_march(const sgdlimit_tail *p, double from, double to, d
 
 /* M_n(v), v of either sign */
 static double sgdlimit_tail_moment(int n, double v) {
-  const double below = 0.5 * erfc(0.7071067811865476 * v);
+  const double below = normal_cdf(-v);
   if (n == 0) return below;
   if (v < 0 || (n == 1 && v < 6)) {
-    double before = below, here = 0.3989422804014327 * exp(-0.5 * v * v) - v * below;
+    double before = below, here = sgdlimit_normal_density(v) - v * below;
     for (int k = 1; k < n; k++) {
       const double next = k * before - v * here;
       before = here;
@@ -215,7 +323,7 @@ static double sgdlimit_tail_moment(int n, double v) {
   if (n == 1) {   /* phi(v) (1 - v times Mills' ratio), by Laplace's continued fraction */
     double tail = v;
     for (int k = 24; k > 1; k--) tail = v + k / tail;
-    return 0.3989422804014327 * exp(-0.5 * v * v) / (v * tail + 1);
+    return sgdlimit_normal_density(v) / (v * tail + 1);
   }
   double moments[16];
   sgdlimit_tail_moments(v, n, moments);
@@ -249,7 +357,7 @@ static double sgdlimit_tail_half(const sgdlimit_tail *p, double from, double to,
       double value = 1 / (1 + t2);
       if (p->n == 0) {
         const double first = apart * (1 + t2) / t;
-        value *= exp(-0.125 * first * first - 0.5 * p->sign * p->h1 * p->h2 * (1 + t2));
+        value *= sgdlimit_exp(-0.125 * first * first - 0.5 * p->sign * p->h1 * p->h2 * (1 + t2));
       } else {
         value *= sgdlimit_tail_moment(p->n - 1, (apart + (p->h1 + p->sign * p->h2) * t2) / (2 * t));
         for (int m = 0; m < p->n; m++) value *= root;
@@ -277,10 +385,8 @@ static double sgdlimit_bivariate_tail(int j, int k, double h1, double h2, double
   if (rho > 0) value += sgdlimit_tail_half(&positive, end, 1, end, end_sign);
   for (int m = n + 1; m <= j; m++) value *= m;
   /* 1/pi from the density, 2 phi(h2) and n from F_n */
-  return n == 0 ? 0.3183098861837907 * value : 0.7978845608028654 * n * exp(-0.5 * h2 * h2) * value;
+  return n == 0 ? 0.3183098861837907 * value : 2 * n * sgdlimit_normal_density(h2) * value;
 }
-
-static inline double square(double x) { return x * x; }
 
 /* ---- Learning rates --------------------------------------------------------------------------------------------
  * A greedy one makes a statistic phi fall fastest: where dphi/dt = -gamma first + gamma^2 second, that is
@@ -429,11 +535,11 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double Q_perp = w->Q_perp;
   const double side_1 = (m_star > 0 ? 1.0 : -1.0);
   const double side_2 = (m > 0 ? 1.0 : -1.0);
-  const double spread_1 = sqrt(fmax(1e-300, Q_star));
+  const double spread_1 = sqrt(larger(1e-300, Q_star));
   const double gap_1 = fabs(m_star)/spread_1;
   const double regression_1 = Q_star*beta/(spread_1*spread_1);
   const double given_1 = m - m_star*regression_1;
-  const double spread_2 = sqrt(fmax(1e-300, Q_perp + Q_star*(beta*beta)));
+  const double spread_2 = sqrt(larger(1e-300, Q_perp + Q_star*(beta*beta)));
   const double gap_2 = fabs(m)/spread_2;
   const double residual_2 = Q_perp*Q_star/(spread_2*spread_2);
   const double rho_1 = Q_star*beta*side_1*side_2/(spread_1*spread_2);
@@ -442,21 +548,18 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double given_3 = dm - m*regression_3;
   const double given_4 = -Q_star*beta*m/(spread_2*spread_2) + m_star;
   const double side_3 = (given_4 > 0 ? 1.0 : -1.0);
-  const double spread_3 = sqrt(fmax(1e-300, residual_2));
+  const double spread_3 = sqrt(larger(1e-300, residual_2));
   const double gap_3 = fabs(given_4)/spread_3;
-  double tails_M0_1[3];
-  sgdlimit_tail_moments(gap_1, 2, tails_M0_1);
-  const double M0_1 = tails_M0_1[0];
-  const double M1_1 = tails_M0_1[1];
-  const double M2_1 = tails_M0_1[2];
-  double tails_M0_2[3];
-  sgdlimit_tail_moments(gap_2, 2, tails_M0_2);
-  const double M0_2 = tails_M0_2[0];
-  const double M1_2 = tails_M0_2[1];
-  const double M2_2 = tails_M0_2[2];
-  double tails_M1_3[2];
-  sgdlimit_tail_moments(gap_3, 1, tails_M1_3);
-  const double M1_3 = tails_M1_3[1];
+  const double place_M0_1 = gap_1;
+  const double M0_1 = tail_moment0(place_M0_1);
+  const double M1_1 = tail_moment1(place_M0_1);
+  const double M2_1 = tail_moment2(place_M0_1);
+  const double place_M0_2 = gap_2;
+  const double M0_2 = tail_moment0(place_M0_2);
+  const double M1_2 = tail_moment1(place_M0_2);
+  const double M2_2 = tail_moment2(place_M0_2);
+  const double place_M1_3 = gap_3;
+  const double M1_3 = tail_moment1(place_M1_3);
   const double c1 = side_1*side_2;
   const double c2 = c1 + side_1;
   const double c3 = 0.5*c2;
@@ -464,7 +567,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double c5 = side_2 + 1.0;
   const double c6 = 0.5*c5;
   const double c7 = M1_2*spread_2;
-  const double c8 = -M0_2*side_2 + (side_2 > 0 ? 1.0 : 0.0) + 0.3989422804014327*(-M1_3*spread_3 - 0.5*given_4*(side_3 + 1.0))*exp(-0.5*(gap_2*gap_2))/spread_2;
+  const double c8 = -M0_2*side_2 + (side_2 > 0 ? 1.0 : 0.0) + 0.3989422804014327*(-M1_3*spread_3 - 0.5*given_4*(side_3 + 1.0))*sgdlimit_exp(-0.5*(gap_2*gap_2))/spread_2;
   const double c9 = spread_1*spread_1;
   const double c10 = M2_2*(spread_2*spread_2);
   const double c11 = 0.5*Q_perp;
@@ -472,7 +575,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   *out_A = -c3*c4 + side_2*spread_1*sgdlimit_bivariate_tail(1, 0, gap_1, gap_2, rho_1, rho_perp_1) + (side_1 > 0 ? c6*dm : c6*m) + (side_1 > 0 ? side_2*(-M0_2*given_3 + M1_2*regression_3*side_2*spread_2) : c7);
   *out_B = c8;
   *out_F = 0.0;
-  *out_I = fmax(0.0, c1*(-2.0*c1*spread_1*spread_2*sgdlimit_bivariate_tail(1, 1, gap_1, gap_2, rho_1, rho_perp_1) + c9*sgdlimit_bivariate_tail(2, 0, gap_1, gap_2, rho_1, rho_perp_1)) + c2*(M2_1*c9*(regression_1 - 0.5) - c4*given_1) + (side_1 > 0 ? c5*((beta1*beta1)*c12 + c11 + 0.5*(dm*dm)) : c5*((beta*beta)*c12 + c11 + 0.5*(m*m))) + (side_1 > 0 ? side_2*(M0_2*(-(given_3*given_3) - residual_2) - c10*(regression_3*regression_3) + 2.0*c7*given_3*regression_3*side_2) : -c10*side_2));
+  *out_I = larger(0.0, c1*(-2.0*c1*spread_1*spread_2*sgdlimit_bivariate_tail(1, 1, gap_1, gap_2, rho_1, rho_perp_1) + c9*sgdlimit_bivariate_tail(2, 0, gap_1, gap_2, rho_1, rho_perp_1)) + c2*(M2_1*c9*(regression_1 - 0.5) - c4*given_1) + (side_1 > 0 ? c5*((beta1*beta1)*c12 + c11 + 0.5*(dm*dm)) : c5*((beta*beta)*c12 + c11 + 0.5*(m*m))) + (side_1 > 0 ? side_2*(M0_2*(-(given_3*given_3) - residual_2) - c10*(regression_3*regression_3) + 2.0*c7*given_3*regression_3*side_2) : -c10*side_2));
   *out_BD = M0_1*c3 + 0.5*M0_2*(c1 + side_2) - c1*sgdlimit_bivariate_tail(0, 0, gap_1, gap_2, rho_1, rho_perp_1) + c8 + (side_1 > 0 ? (side_2 > 0 ? -1.0 : 0.0) : 0.0);
 }
 
@@ -491,11 +594,11 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double Q_perp = w->Q_perp;
   const double side_1 = (m_star > 0 ? 1.0 : -1.0);
   const double side_2 = (m > 0 ? 1.0 : -1.0);
-  const double spread_1 = sqrt(fmax(1e-300, Q_star));
+  const double spread_1 = sqrt(larger(1e-300, Q_star));
   const double gap_1 = fabs(m_star)/spread_1;
   const double regression_1 = Q_star*beta/(spread_1*spread_1);
   const double given_1 = m - m_star*regression_1;
-  const double spread_2 = sqrt(fmax(1e-300, Q_perp + Q_star*(beta*beta)));
+  const double spread_2 = sqrt(larger(1e-300, Q_perp + Q_star*(beta*beta)));
   const double gap_2 = fabs(m)/spread_2;
   const double residual_2 = Q_perp*Q_star/(spread_2*spread_2);
   const double regression_2 = Q_star*beta/(spread_2*spread_2);
@@ -504,20 +607,17 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double rho_perp_1 = sqrt(Q_perp)*sqrt(Q_star)/(spread_1*spread_2);
   const double given_4 = -Q_star*beta*m/(spread_2*spread_2) + m_star;
   const double side_3 = (given_4 > 0 ? 1.0 : -1.0);
-  const double spread_3 = sqrt(fmax(1e-300, residual_2));
+  const double spread_3 = sqrt(larger(1e-300, residual_2));
   const double gap_3 = fabs(given_4)/spread_3;
-  double tails_M0_1[3];
-  sgdlimit_tail_moments(gap_2, 2, tails_M0_1);
-  const double M0_1 = tails_M0_1[0];
-  const double M1_1 = tails_M0_1[1];
-  const double M2_1 = tails_M0_1[2];
-  double tails_M1_2[3];
-  sgdlimit_tail_moments(gap_1, 2, tails_M1_2);
-  const double M1_2 = tails_M1_2[1];
-  const double M2_2 = tails_M1_2[2];
-  double tails_M1_3[2];
-  sgdlimit_tail_moments(gap_3, 1, tails_M1_3);
-  const double M1_3 = tails_M1_3[1];
+  const double place_M0_1 = gap_2;
+  const double M0_1 = tail_moment0(place_M0_1);
+  const double M1_1 = tail_moment1(place_M0_1);
+  const double M2_1 = tail_moment2(place_M0_1);
+  const double place_M1_2 = gap_1;
+  const double M1_2 = tail_moment1(place_M1_2);
+  const double M2_2 = tail_moment2(place_M1_2);
+  const double place_M1_3 = gap_3;
+  const double M1_3 = tail_moment1(place_M1_3);
   const double c1 = spread_2*spread_2;
   const double c2 = 0.5*Q_star;
   const double c3 = M1_2*given_1*side_1*spread_1;
@@ -527,7 +627,7 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double c7 = 0.5*c6;
   const double c8 = -spread_1*spread_2*sgdlimit_bivariate_tail(1, 1, gap_1, gap_2, rho_1, rho_perp_1) + (side_1 > 0 ? side_2*(-M1_1*given_2*side_2*spread_2 + M2_1*c1*(regression_2 - 0.5)) : -0.5*M2_1*c1*side_2) + (side_1 > 0 ? (side_2 > 0 ? M2_2*c4*c5 - c3 : -c7) : (side_2 > 0 ? c3 - c5*c6 : c7)) + (side_1 > 0 ? (side_2 > 0 ? 0.5*Q_perp + (beta1*beta1)*c2 + 0.5*(dm*dm) : c2 + 0.5*(m_star*m_star)) : (side_2 + 1.0)*(0.25*Q_perp + 0.25*Q_star*(beta*beta) + 0.25*(m*m)));
   *out_R = c8;
-  *out_B = -M0_1*side_2 + (side_2 > 0 ? 1.0 : 0.0) + 0.3989422804014327*(-M1_3*spread_3 - 0.5*given_4*(side_3 + 1.0))*exp(-0.5*(gap_2*gap_2))/spread_2;
+  *out_B = -M0_1*side_2 + (side_2 > 0 ? 1.0 : 0.0) + 0.3989422804014327*(-M1_3*spread_3 - 0.5*given_4*(side_3 + 1.0))*sgdlimit_exp(-0.5*(gap_2*gap_2))/spread_2;
   *out_F = 0.0;
   *out_clean_risk = c8;
 }
@@ -547,11 +647,11 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   const double Q_perp = w->Q_perp;
   const double side_1 = (m_star > 0 ? 1.0 : -1.0);
   const double side_2 = (m > 0 ? 1.0 : -1.0);
-  const double spread_1 = sqrt(fmax(1e-300, Q_star));
+  const double spread_1 = sqrt(larger(1e-300, Q_star));
   const double gap_1 = fabs(m_star)/spread_1;
   const double regression_1 = Q_star*beta/(spread_1*spread_1);
   const double given_1 = m - m_star*regression_1;
-  const double spread_2 = sqrt(fmax(1e-300, Q_perp + Q_star*(beta*beta)));
+  const double spread_2 = sqrt(larger(1e-300, Q_perp + Q_star*(beta*beta)));
   const double gap_2 = fabs(m)/spread_2;
   const double residual_2 = Q_perp*Q_star/(spread_2*spread_2);
   const double regression_2 = Q_star*beta/(spread_2*spread_2);
@@ -562,21 +662,18 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   const double given_3 = dm - m*regression_3;
   const double given_4 = -Q_star*beta*m/(spread_2*spread_2) + m_star;
   const double side_3 = (given_4 > 0 ? 1.0 : -1.0);
-  const double spread_3 = sqrt(fmax(1e-300, residual_2));
+  const double spread_3 = sqrt(larger(1e-300, residual_2));
   const double gap_3 = fabs(given_4)/spread_3;
-  double tails_M0_1[3];
-  sgdlimit_tail_moments(gap_1, 2, tails_M0_1);
-  const double M0_1 = tails_M0_1[0];
-  const double M1_1 = tails_M0_1[1];
-  const double M2_1 = tails_M0_1[2];
-  double tails_M0_2[3];
-  sgdlimit_tail_moments(gap_2, 2, tails_M0_2);
-  const double M0_2 = tails_M0_2[0];
-  const double M1_2 = tails_M0_2[1];
-  const double M2_2 = tails_M0_2[2];
-  double tails_M1_3[2];
-  sgdlimit_tail_moments(gap_3, 1, tails_M1_3);
-  const double M1_3 = tails_M1_3[1];
+  const double place_M0_1 = gap_1;
+  const double M0_1 = tail_moment0(place_M0_1);
+  const double M1_1 = tail_moment1(place_M0_1);
+  const double M2_1 = tail_moment2(place_M0_1);
+  const double place_M0_2 = gap_2;
+  const double M0_2 = tail_moment0(place_M0_2);
+  const double M1_2 = tail_moment1(place_M0_2);
+  const double M2_2 = tail_moment2(place_M0_2);
+  const double place_M1_3 = gap_3;
+  const double M1_3 = tail_moment1(place_M1_3);
   const double c1 = spread_1*spread_2*sgdlimit_bivariate_tail(1, 1, gap_1, gap_2, rho_1, rho_perp_1);
   const double c2 = M1_2*spread_2;
   const double c3 = c2*side_2;
@@ -602,10 +699,10 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   const double c23 = 0.5*c10;
   *out_R = -c1 + (side_1 > 0 ? side_2*(M2_2*c4*(regression_2 - 0.5) - c3*given_2) : -0.5*c6) + (side_1 > 0 ? (side_2 > 0 ? c17 : -c19) : (side_2 > 0 ? c14 - c16*c18 : c19)) + (side_1 > 0 ? (side_2 > 0 ? c9 : c8 + 0.5*(m_star*m_star)) : c10*(0.25*Q_perp + 0.25*Q_star*c12 + 0.25*c11));
   *out_A = -c13*c22 + side_2*spread_1*sgdlimit_bivariate_tail(1, 0, gap_1, gap_2, rho_1, rho_perp_1) + (side_1 > 0 ? c23*dm : c23*m) + (side_1 > 0 ? side_2*(-M0_2*given_3 + M1_2*regression_3*side_2*spread_2) : c2);
-  *out_B = -M0_2*side_2 + (side_2 > 0 ? 1.0 : 0.0) + 0.3989422804014327*(-M1_3*spread_3 - 0.5*given_4*(side_3 + 1.0))*exp(-0.5*(gap_2*gap_2))/spread_2;
+  *out_B = -M0_2*side_2 + (side_2 > 0 ? 1.0 : 0.0) + 0.3989422804014327*(-M1_3*spread_3 - 0.5*given_4*(side_3 + 1.0))*sgdlimit_exp(-0.5*(gap_2*gap_2))/spread_2;
   *out_D = M0_1*c22 + 0.5*M0_2*(c20 + side_2) - c20*sgdlimit_bivariate_tail(0, 0, gap_1, gap_2, rho_1, rho_perp_1) + (side_1 > 0 ? (side_2 > 0 ? -1.0 : 0.0) : 0.0);
   *out_F = 0.0;
-  *out_I = fmax(0.0, c17*c21 + c20*(-2.0*c1*c20 + c15*sgdlimit_bivariate_tail(2, 0, gap_1, gap_2, rho_1, rho_perp_1)) + (side_1 > 0 ? c10*c9 : c10*(0.5*c11 + c12*c8 + c7)) + (side_1 > 0 ? side_2*(M0_2*(-(given_3*given_3) - residual_2) + 2.0*c3*given_3*regression_3 - c5*(regression_3*regression_3)) : -c6));
+  *out_I = larger(0.0, c17*c21 + c20*(-2.0*c1*c20 + c15*sgdlimit_bivariate_tail(2, 0, gap_1, gap_2, rho_1, rho_perp_1)) + (side_1 > 0 ? c10*c9 : c10*(0.5*c11 + c12*c8 + c7)) + (side_1 > 0 ? side_2*(M0_2*(-(given_3*given_3) - residual_2) + 2.0*c3*given_3*regression_3 - c5*(regression_3*regression_3)) : -c6));
 }
 
 /* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j */
@@ -762,7 +859,7 @@ static inline double target(double y, double r_star, double xi, double uniform, 
   (void)uniform;
   (void)par;
   (void)stride;
-  return fmax(0.0, r_star);
+  return larger(0.0, r_star);
 }
 
 static inline double ridge(const double *par, int64_t stride) {
@@ -1191,8 +1288,6 @@ enum { LANES = 8, VECTORS = LANES / LANES_PER_VECTOR, BLOCK = 2 * LANES /* norma
 
 typedef double reals __attribute__((vector_size(8 * LANES_PER_VECTOR)));
 typedef uint64_t words __attribute__((vector_size(8 * LANES_PER_VECTOR)));
-
-#define LANEWISE static inline __attribute__((always_inline))
 
 typedef struct generator {
   words state[4][VECTORS];

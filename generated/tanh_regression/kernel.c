@@ -3,12 +3,15 @@
  *   target     Teacher('tanh(r_star) + sigma*xi')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 6. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * Written by sgdlimit, generator format 7. To write it again: sgdlimit generate SPEC --out DIRECTORY
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */
 
-/* Without -fopenmp-simd the loops below are plain loops. */
+/* Without -fopenmp-simd the loops below are plain loops, and a loop that a compiler cannot vectorise is one, too. */
 #pragma GCC diagnostic ignored "-Wunknown-pragmas"
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wpass-failed"
+#endif
 
 /* ---- The problem: what a caller hands to a kernel, and what it gets back ---------------------------------------
  * One struct serves every verb (solve, simulate); a verb reads the fields it needs and leaves the others alone. The
@@ -87,6 +90,124 @@ typedef struct sgdlimit_outcome {
   int64_t accepted, rejected, evaluations;
 } sgdlimit_outcome;
 
+
+/* ---- Elementary functions that loops over many arguments can vectorise --------------------------------------------
+ * Branch-free: no table, no call, only arithmetic, comparisons that choose, and the bits of a double. Polynomials are
+ * mpmath.chebyfit's at 60 digits. Relative errors are below 1e-15, NaN comes out where NaN went in, and what is below
+ * 2^-1021 is 0. */
+#define LANEWISE static inline __attribute__((always_inline))
+
+LANEWISE uint64_t sgdlimit_bits(double x) {
+  uint64_t word;
+  memcpy(&word, &x, sizeof word);
+  return word;
+}
+
+LANEWISE double sgdlimit_from_bits(uint64_t word) {
+  double x;
+  memcpy(&x, &word, sizeof x);
+  return x;
+}
+
+/* exp(r) - 1 for |r| <= log(2)/2 */
+LANEWISE double sgdlimit_expm1_reduced(double r) {
+  double a = r * 2.510038549551032e-08 + 2.7620088445409746e-07;
+  a = a * r + 2.7557268459997064e-06;
+  a = a * r + 2.4801521295954376e-05;
+  a = a * r + 1.9841269863053618e-04;
+  a = a * r + 1.3888888917213717e-03;
+  a = a * r + 8.333333333330062e-03;
+  a = a * r + 4.166666666662413e-02;
+  a = a * r + 1.6666666666666669e-01;
+  a = a * r + 0.5;
+  return r + r * r * a;
+}
+
+/* exp(x + rest), |rest| < 1e-3: with x = k log 2 + r, adding 1.5 * 2^52 leaves k in the lowest bits of x/log 2. */
+LANEWISE double sgdlimit_exp_sum(double x, double rest) {
+  const double shifted = x * 1.4426950408889634 + 6755399441055744.0;
+  const double k = shifted - 6755399441055744.0;
+  const double r = ((x - k * 0.6931471803691238) - k * 1.9082149292705877e-10) + rest;
+  /* 2^k in two factors, so that 2^1024 is never one */
+  const double half_power = sgdlimit_from_bits((sgdlimit_bits(shifted) + 1022) << 52);
+  const double y = (2.0 + 2.0 * sgdlimit_expm1_reduced(r)) * half_power;
+  return x > 709.782712893384 ? INFINITY : x < -707.7 ? 0.0 : y;
+}
+
+LANEWISE double sgdlimit_exp(double x) { return sgdlimit_exp_sum(x, 0.0); }
+
+/* exp(x) - 1 for x <= 0 */
+LANEWISE double sgdlimit_expm1_negative(double x) {
+  const double shifted = x * 1.4426950408889634 + 6755399441055744.0;
+  const double k = shifted - 6755399441055744.0;
+  const double r = (x - k * 0.6931471803691238) - k * 1.9082149292705877e-10;
+  const double power = sgdlimit_from_bits((sgdlimit_bits(shifted) + 1023) << 52);
+  return x < -40.0 ? -1.0 : power * sgdlimit_expm1_reduced(r) + (power - 1.0);
+}
+
+LANEWISE double sgdlimit_tanh(double x) {
+  const double t = sgdlimit_expm1_negative(-2.0 * fabs(x));
+  return copysign(t / (2.0 + t), x);
+}
+
+/* M_1(h)/M_0(h) of the normal density's tail beyond h >= 0, the mean of z - h there: at 0 it is sqrt(2/pi), far out 1/h.
+ * 28 coefficients of (h + 5/4) times it in t = (h - 4)/(h + 4), odd and even ones apart: half as long a chain. */
+LANEWISE double sgdlimit_tail_ratio(double h) {
+  const double t = 1.0 - 8.0 / (h + 4.0), u = t * t;
+  double a = u * 3.3986875277553945e-09 - 6.327518385011884e-09;
+  double b = u * -2.438494756035184e-08 + 2.4858395797692447e-07;
+  a = a * u - 1.9688976310016765e-07;
+  b = b * u - 1.2902027069958226e-06;
+  a = a * u + 2.0209935849944703e-06;
+  b = b * u + 4.574926478633692e-06;
+  a = a * u - 1.1822653010919231e-05;
+  b = b * u - 1.1802610085700332e-05;
+  a = a * u + 5.2828287712269654e-05;
+  b = b * u + 1.703580735174054e-05;
+  a = a * u - 1.9808500152392218e-04;
+  b = b * u + 3.896573195562015e-05;
+  a = a * u + 6.412080936475851e-04;
+  b = b * u - 4.6413092640038754e-04;
+  a = a * u - 1.759719978476808e-03;
+  b = b * u + 2.4915720236999652e-03;
+  a = a * u + 3.6817230605858857e-03;
+  b = b * u - 1.0095793629049069e-02;
+  a = a * u - 2.7683667926589176e-03;
+  b = b * u + 3.2360231946971525e-02;
+  a = a * u - 2.5396637049825744e-02;
+  b = b * u - 6.750053481076351e-02;
+  a = a * u + 1.824812571327506e-01;
+  b = b * u - 1.4259871052439452e-01;
+  a = a * u - 1.554020567759819e-01;
+  b = b * u + 1.1844375085697232;
+  return (a * t + b) / (h + 1.25);
+}
+
+/* exp(-x^2/2)/sqrt(2 pi) */
+LANEWISE double sgdlimit_normal_density(double x) {
+  const double head = sgdlimit_from_bits(sgdlimit_bits(x) & UINT64_C(0xfffffffff8000000));
+  return 0.3989422804014327 * sgdlimit_exp_sum(-0.5 * head * head, 0.5 * (head - x) * (x + head));
+}
+
+/* 1 - Phi(h) for h >= 0 */
+LANEWISE double sgdlimit_normal_tail(double h) { return sgdlimit_normal_density(h) / (h + sgdlimit_tail_ratio(h)); }
+
+/* 1/(1 + exp(-x)) */
+LANEWISE double sigmoid(double x) {
+  const double e = sgdlimit_exp(-fabs(x));
+  return (x > 0 ? 1.0 : e) / (1.0 + e);
+}
+
+LANEWISE double square(double x) { return x * x; }
+
+LANEWISE double larger(double a, double b) { return a > b ? a : b; }
+
+/* M_k(h), the integral over z > h of (z - h)^k phi(z) dz for h >= 0 */
+LANEWISE double tail_moment0(double h) { return sgdlimit_normal_tail(h); }
+
+LANEWISE double tail_moment1(double h) { return sgdlimit_tail_ratio(h) * sgdlimit_normal_tail(h); }
+
+LANEWISE double tail_moment2(double h) { return (1.0 - h * sgdlimit_tail_ratio(h)) * sgdlimit_normal_tail(h); }
 
 /* ---- Gaussian integrals: composite Gauss-Legendre on graded panels ----------------------------------------------
  * The integral of phi(z) g(z), phi the standard normal density, over the window [-13, 13]: phi leaves e^-84 outside,
@@ -180,7 +301,8 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
     z[SGDLIMIT_POINTS - 1 - i] = middle + half * half_nodes[i];
     weight[i] = weight[SGDLIMIT_POINTS - 1 - i] = half * half_weights[i];
   }
-  for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= 0.3989422804014327 /* 1/sqrt(2 pi) */ * exp(-z[i] * z[i] / 2);
+  #pragma omp simd
+  for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= sgdlimit_normal_density(z[i]);
 }
 
 enum { SGDLIMIT_MOST_ROOTS = 8, SGDLIMIT_ROOT_SAMPLES = 4 };
@@ -236,68 +358,6 @@ static inline int sgdlimit_roots(double (*function)(double, const double *), con
   return found;
 }
 
-/* ---- Tail moments of the normal distribution ---------------------------------------------------------------------
- * M_k(h) = integral over z > h of (z - h)^k phi(z) dz for h >= 0: what lies beyond a kink. They obey
- * M_{k+1} = k M_{k-1} - h M_k with M_1 + h M_0 = phi(h), of which they are the smallest solution: forward, the recursion
- * loses digits the more the larger h is; backward (J. C. P. Miller) it gains them, the faster the larger h is. Forward up
- * to h = 5 at order 2 and to h = 3 at order 6 at most four digits are lost; backward from there, (sqrt(order) + 21/h)^2 steps
- * leave an error below the rounding. Backward it is the recursion of T_k = M_k/k!, which has no division:
- * T_{k-1} = (k + 1) T_{k+1} + h T_k. */
-static inline double sgdlimit_forward_until(int order) { return order > 2 ? 3.0 : 5.0; }
-
-/* M_k(h)/phi(h), which meets an exponential that would overflow alone. */
-static inline void sgdlimit_far_tail_moments(double h, int order, double *moments) {
-  const int most = order > 1 ? order : 1;
-  if (h > 1e9) {   /* the leading term of k!/h^(k+1) (1 - ...) is all that a double sees */
-    moments[0] = 1 / h;
-    for (int k = 0; k < most; k++) moments[k + 1] = (k + 1) * moments[k] / h;
-    return;
-  }
-  const double root = sqrt(order) + 21 / h;   /* e^-42 is below the rounding */
-  double above = 0, here = 1;   /* T_{k+1} and T_k, of any size: scaled in the end */
-  int k = (int)(root * root) + 10;
-  for (; k > most; k--) {
-    const double rest = (k + 1) * above;
-    above = here;
-    here = h * here + rest;
-  }
-  moments[k] = here;
-  for (; k > 0; k--) {
-    const double rest = (k + 1) * above;
-    above = here;
-    here = h * here + rest;
-    moments[k - 1] = here;
-  }
-  double scale = 1 / (moments[1] + h * moments[0]);
-  for (k = 0; k <= most; k++, scale *= k) moments[k] *= scale;
-}
-static inline void sgdlimit_scaled_tail_moments(double h, int order, double *moments) {
-  if (h < sgdlimit_forward_until(order)) {
-    moments[0] = 1.2533141373155003 /* sqrt(pi/2) */ * exp(0.5 * h * h) * erfc(0.7071067811865476 * h);
-    moments[1] = 1 - h * moments[0];
-    for (int k = 1; k < order; k++) moments[k + 1] = k * moments[k - 1] - h * moments[k];
-  } else {
-    sgdlimit_far_tail_moments(h, order, moments);
-  }
-}
-
-/* M_k itself. */
-static inline void sgdlimit_tail_moments(double h, int order, double *moments) {
-  const double density = 0.3989422804014327 * exp(-0.5 * h * h);   /* 1/sqrt(2 pi) */
-  if (density > 0)
-    sgdlimit_scaled_tail_moments(h, order, moments);
-  else
-    for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] = 1;
-  for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] *= density;
-}
-
-static inline double square(double x) { return x * x; }
-/* 1/(1 + exp(-x)) */
-static inline double sigmoid(double x) {
-  const double e = exp(-fabs(x));
-  return (x > 0 ? 1.0 : e) / (1.0 + e);
-}
-
 static double crossing1(double z, const double *context) {
   const double mean_given = context[0];
   const double n = context[1];
@@ -305,7 +365,7 @@ static double crossing1(double z, const double *context) {
   const double s_given = context[3];
   const double y_given = context[4];
   const double r = mean_given + s_given*z;
-  return -2.0*y_given + tanh(-p_epsilon*n + r) + tanh(p_epsilon*n + r);
+  return -2.0*y_given + sgdlimit_tanh(-p_epsilon*n + r) + sgdlimit_tanh(p_epsilon*n + r);
 }
 
 static double crossing2(double z_star, const double *context) {
@@ -316,7 +376,7 @@ static double crossing2(double z_star, const double *context) {
   const double s_ell = context[4];
   const double slope_given = context[5];
   const double ell = mean_ell + s_ell*z_star;
-  return -2.0*tanh(ell) + tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given);
+  return -2.0*sgdlimit_tanh(ell) + sgdlimit_tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + sgdlimit_tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given);
 }
 
 static double crossing3(double z_star, const double *context) {
@@ -329,7 +389,7 @@ static double crossing3(double z_star, const double *context) {
   const double s_noise = context[6];
   const double slope_given = context[7];
   const double ell = mean_ell + s_ell*z_star;
-  return -4.0*sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) - 2.0*tanh(ell) + tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given);
+  return -4.0*sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) - 2.0*sgdlimit_tanh(ell) + sgdlimit_tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + sgdlimit_tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given);
 }
 
 static double crossing4(double z_star, const double *context) {
@@ -342,7 +402,7 @@ static double crossing4(double z_star, const double *context) {
   const double s_noise = context[6];
   const double slope_given = context[7];
   const double ell = mean_ell + s_ell*z_star;
-  return 4.0*sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) - 2.0*tanh(ell) + tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given);
+  return 4.0*sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) - 2.0*sgdlimit_tanh(ell) + sgdlimit_tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + sgdlimit_tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given);
 }
 
 /* ---- Learning rates --------------------------------------------------------------------------------------------
@@ -487,10 +547,10 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double p_epsilon = par[0 * stride];
   const double p_sigma = par[2 * stride];
   const double mean_ell = m_star;
-  const double s_ell = sqrt(fmax(1e-300, Q_star));
+  const double s_ell = sqrt(larger(1e-300, Q_star));
   const double slope_given = Q_star*beta/(s_ell*s_ell);
-  const double s_given = sqrt(fmax(1e-300, Q_perp));
-  const double s_noise = sqrt(fmax(4e-12, p_sigma*p_sigma));
+  const double s_given = sqrt(larger(1e-300, Q_perp));
+  const double s_noise = sqrt(larger(4e-12, p_sigma*p_sigma));
   double J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0;
   {
     const double pole[] = {
@@ -562,10 +622,10 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z_star = nodes[k];
-        const double ell = mean_ell + s_ell*z_star;
-        const double y_given = tanh(ell);
-        const double dy_given = 4.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell);
-        const double mean_given = m + s_ell*slope_given*z_star;
+        const double g1 = s_ell*z_star;
+        const double ell = g1 + mean_ell;
+        const double y_given = sgdlimit_tanh(ell);
+        const double mean_given = g1*slope_given + m;
         double G_A = 0, G_B = 0, G_F = 0, G_I = 0, G_D = 0;
         {
           const double pole[] = {
@@ -596,76 +656,79 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
           for (int q = 0; q < panels; q++) {
             double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
             sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+            #pragma omp simd reduction(+ : G_A, G_B, G_F, G_I, G_D)
             for (int k = 0; k < SGDLIMIT_POINTS; k++) {
               const double z = nodes[k];
               const double r = mean_given + s_given*z;
-              const double noise_gap1 = fabs(-y_given + 0.5*tanh(-p_epsilon*n + r) + 0.5*tanh(p_epsilon*n + r))/s_noise;
-              const double noise_away1 = ((-y_given + 0.5*tanh(-p_epsilon*n + r) + 0.5*tanh(p_epsilon*n + r)) > 0 ? 1.0 : -1.0);
-              double tails_M0_1in[3];
-              sgdlimit_tail_moments(noise_gap1, 2, tails_M0_1in);
-              const double M0_1in = tails_M0_1in[0];
-              const double M1_1in = tails_M0_1in[1];
-              const double M2_1in = tails_M0_1in[2];
-              const double gi1 = 2.0*r;
+              const double gi1 = 1.0/s_noise;
               const double gi2 = p_epsilon*n;
-              const double gi3 = 2.0*gi2;
-              const double gi4 = gi1 + gi3;
-              const double gi5 = sigmoid(-gi4);
-              const double gi6 = sigmoid(gi4);
-              const double gi7 = gi5*gi6;
-              const double gi8 = 4.0*gi7;
-              const double gi9 = -gi1 + gi3;
-              const double gi10 = sigmoid(gi9);
-              const double gi11 = sigmoid(-gi9);
-              const double gi12 = gi10*gi11;
-              const double gi13 = 4.0*gi12;
-              const double gi14 = -gi13;
-              const double gi15 = -gi14 - gi8;
-              const double gi16 = M1_1in*s_noise;
-              const double gi17 = tanh(gi2 + r);
-              const double gi18 = gi17 - y_given;
-              const double gi19 = gi18*gi8;
-              const double gi20 = tanh(-gi2 + r);
-              const double gi21 = gi20 - y_given;
-              const double gi22 = gi13*gi21;
-              const double gi23 = 2.0*gi7;
-              const double gi24 = gi20*gi23;
-              const double gi25 = 2.0*gi12;
-              const double gi26 = -2.0*gi10*gi11*gi17 - 2.0*gi17*gi5*gi6 + gi20*gi25 + gi24;
-              const double gi27 = M0_1in*noise_away1;
-              const double gi28 = gi6*gi6;
-              const double gi29 = gi5*gi5;
-              const double gi30 = gi29*gi6;
-              const double gi31 = 8.0*gi30;
-              const double gi32 = gi10*gi10;
-              const double gi33 = gi11*gi11;
-              const double gi34 = gi10*gi33;
-              const double gi35 = 8.0*gi34;
-              const double gi36 = 1.0/s_noise;
-              const double gi37 = s_noise*s_noise;
-              const double gi38 = exp(-0.5*square(0.5*gi17 + 0.5*gi20 - y_given)/gi37);
-              const double gi39 = gi28*gi29;
-              const double gi40 = 16.0*gi39;
-              const double gi41 = gi28*gi5;
-              const double gi42 = gi32*gi33;
-              const double gi43 = 16.0*gi42;
-              const double gi44 = gi11*gi32;
-              const double gi45 = 4.0*gi20;
-              const double gi46 = 4.0*gi17;
-              const double gi47 = gi40 - gi43;
-              const double gi48 = gi17*gi17;
-              const double gi49 = 4.0*gi39;
-              const double gi50 = 4.0*gi42;
-              const double gi51 = gi20*gi20;
-              const double gi52 = 8.0*gi17*gi20;
-              G_A += weights[k] * (-gi15*gi16 + gi26*gi27 + (noise_away1 > 0 ? gi19 : gi22));
-              G_B += weights[k] * (-gi16*(8.0*gi11*gi32 + 8.0*gi28*gi5 - gi31 - gi35) + 0.3989422804014327*gi26*gi36*gi38*(-gi23 - gi25) - gi27*(-gi30*gi45 + gi30*gi46 + gi34*gi45 - gi34*gi46 + gi41*gi45 - gi41*gi46 - gi44*gi45 + gi44*gi46 + gi47) + (noise_away1 > 0 ? gi18*gi31 - 8.0*gi18*gi41 + gi40 : -gi21*gi35 + 8.0*gi21*gi44 + gi43));
-              G_F += weights[k] * (-gi16*(-p_epsilon*gi13 - p_epsilon*gi8) - gi27*(2.0*p_epsilon*gi10*gi11*gi20 - p_epsilon*gi17*gi25 + 2.0*p_epsilon*gi17*gi5*gi6 - p_epsilon*gi24) + (noise_away1 > 0 ? p_epsilon*gi19 : -p_epsilon*gi22));
-              G_I += weights[k] * (-M2_1in*gi37*gi47*noise_away1 - gi16*(-gi17*gi40 - gi17*gi43 + gi20*gi40 + gi20*gi43) - gi27*(-gi39*gi52 + gi42*gi52 + gi48*gi49 - gi48*gi50 + gi49*gi51 - gi50*gi51) + (noise_away1 > 0 ? (gi18*gi18)*gi40 + gi37*gi40 : (gi21*gi21)*gi43 + gi37*gi43));
-              G_D += weights[k] * (-gi15*gi27 + 0.3989422804014327*gi26*gi36*gi38 + (noise_away1 > 0 ? -gi8 : gi14));
+              const double gi3 = sgdlimit_tanh(gi2 + r);
+              const double gi4 = sgdlimit_tanh(-gi2 + r);
+              const double gi5 = 0.5*gi3 + 0.5*gi4 - y_given;
+              const double noise_gap1 = gi1*fabs(gi5);
+              const double noise_away1 = (gi5 > 0 ? 1.0 : -1.0);
+              const double place_M0_1in = noise_gap1;
+              const double M0_1in = tail_moment0(place_M0_1in);
+              const double M1_1in = tail_moment1(place_M0_1in);
+              const double M2_1in = tail_moment2(place_M0_1in);
+              const double gi6 = 2.0*r;
+              const double gi7 = 2.0*gi2;
+              const double gi8 = gi6 + gi7;
+              const double gi9 = sigmoid(-gi8);
+              const double gi10 = sigmoid(gi8);
+              const double gi11 = gi10*gi9;
+              const double gi12 = 4.0*gi11;
+              const double gi13 = -gi6 + gi7;
+              const double gi14 = sigmoid(gi13);
+              const double gi15 = sigmoid(-gi13);
+              const double gi16 = gi14*gi15;
+              const double gi17 = 4.0*gi16;
+              const double gi18 = -gi17;
+              const double gi19 = -gi12 - gi18;
+              const double gi20 = M1_1in*s_noise;
+              const double gi21 = gi3 - y_given;
+              const double gi22 = gi12*gi21;
+              const double gi23 = gi4 - y_given;
+              const double gi24 = gi17*gi23;
+              const double gi25 = 2.0*gi11;
+              const double gi26 = gi25*gi4;
+              const double gi27 = 2.0*gi16;
+              const double gi28 = -2.0*gi10*gi3*gi9 - 2.0*gi14*gi15*gi3 + gi26 + gi27*gi4;
+              const double gi29 = M0_1in*noise_away1;
+              const double gi30 = gi10*gi10;
+              const double gi31 = gi9*gi9;
+              const double gi32 = gi10*gi31;
+              const double gi33 = 8.0*gi32;
+              const double gi34 = gi14*gi14;
+              const double gi35 = gi15*gi15;
+              const double gi36 = gi14*gi35;
+              const double gi37 = 8.0*gi36;
+              const double gi38 = s_noise*s_noise;
+              const double gi39 = sgdlimit_exp(-0.5*(gi5*gi5)/gi38);
+              const double gi40 = gi30*gi31;
+              const double gi41 = 16.0*gi40;
+              const double gi42 = gi30*gi9;
+              const double gi43 = gi34*gi35;
+              const double gi44 = 16.0*gi43;
+              const double gi45 = gi15*gi34;
+              const double gi46 = 4.0*gi4;
+              const double gi47 = 4.0*gi3;
+              const double gi48 = gi41 - gi44;
+              const double gi49 = gi3*gi3;
+              const double gi50 = 4.0*gi40;
+              const double gi51 = 4.0*gi43;
+              const double gi52 = gi4*gi4;
+              const double gi53 = 8.0*gi3*gi4;
+              G_A += weights[k] * (-gi19*gi20 + gi28*gi29 + (noise_away1 > 0 ? gi22 : gi24));
+              G_B += weights[k] * (0.3989422804014327*gi1*gi28*gi39*(-gi25 - gi27) - gi20*(8.0*gi15*gi34 + 8.0*gi30*gi9 - gi33 - gi37) - gi29*(-gi32*gi46 + gi32*gi47 + gi36*gi46 - gi36*gi47 + gi42*gi46 - gi42*gi47 - gi45*gi46 + gi45*gi47 + gi48) + (noise_away1 > 0 ? gi21*gi33 - 8.0*gi21*gi42 + gi41 : -gi23*gi37 + 8.0*gi23*gi45 + gi44));
+              G_F += weights[k] * (-gi20*(-p_epsilon*gi12 - p_epsilon*gi17) - gi29*(2.0*p_epsilon*gi10*gi3*gi9 + 2.0*p_epsilon*gi14*gi15*gi4 - p_epsilon*gi26 - p_epsilon*gi27*gi3) + (noise_away1 > 0 ? p_epsilon*gi22 : -p_epsilon*gi24));
+              G_I += weights[k] * (-M2_1in*gi38*gi48*noise_away1 - gi20*(-gi3*gi41 - gi3*gi44 + gi4*gi41 + gi4*gi44) - gi29*(-gi40*gi53 + gi43*gi53 + gi49*gi50 - gi49*gi51 + gi50*gi52 - gi51*gi52) + (noise_away1 > 0 ? (gi21*gi21)*gi41 + gi38*gi41 : (gi23*gi23)*gi44 + gi38*gi44));
+              G_D += weights[k] * (0.3989422804014327*gi1*gi28*gi39 - gi19*gi29 + (noise_away1 > 0 ? -gi12 : gi18));
             }
           }
         }
+        const double g2 = 2.0*ell;
+        const double dy_given = 4.0*sigmoid(-g2)*sigmoid(g2);
         J_A += weights[k] * (G_A);
         J_B += weights[k] * (G_B);
         J_F += weights[k] * (G_F);
@@ -694,10 +757,10 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double p_epsilon = par[0 * stride];
   const double p_sigma = par[2 * stride];
   const double mean_ell = m_star;
-  const double s_ell = sqrt(fmax(1e-300, Q_star));
+  const double s_ell = sqrt(larger(1e-300, Q_star));
   const double slope_given = Q_star*beta/(s_ell*s_ell);
-  const double s_given = sqrt(fmax(1e-300, Q_perp));
-  const double s_noise = sqrt(fmax(4e-12, p_sigma*p_sigma));
+  const double s_given = sqrt(larger(1e-300, Q_perp));
+  const double s_noise = sqrt(larger(4e-12, p_sigma*p_sigma));
   double J_R = 0, J_B = 0, J_F = 0, J_clean_risk = 0;
   {
     const double pole[] = {
@@ -771,9 +834,10 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z_star = nodes[k];
-        const double ell = mean_ell + s_ell*z_star;
-        const double y_given = tanh(ell);
-        const double mean_given = m + s_ell*slope_given*z_star;
+        const double g1 = s_ell*z_star;
+        const double ell = g1 + mean_ell;
+        const double y_given = sgdlimit_tanh(ell);
+        const double mean_given = g1*slope_given + m;
         double G_R = 0, G_B = 0, G_F = 0;
         {
           const double pole[] = {
@@ -804,59 +868,61 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
           for (int q = 0; q < panels; q++) {
             double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
             sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+            #pragma omp simd reduction(+ : G_R, G_B, G_F)
             for (int k = 0; k < SGDLIMIT_POINTS; k++) {
               const double z = nodes[k];
               const double r = mean_given + s_given*z;
-              const double noise_gap1 = fabs(-y_given + 0.5*tanh(-p_epsilon*n + r) + 0.5*tanh(p_epsilon*n + r))/s_noise;
-              const double noise_away1 = ((-y_given + 0.5*tanh(-p_epsilon*n + r) + 0.5*tanh(p_epsilon*n + r)) > 0 ? 1.0 : -1.0);
-              double tails_M0_1in[2];
-              sgdlimit_tail_moments(noise_gap1, 1, tails_M0_1in);
-              const double M0_1in = tails_M0_1in[0];
-              const double M1_1in = tails_M0_1in[1];
-              const double gi1 = p_epsilon*n;
-              const double gi2 = tanh(-gi1 + r);
-              const double gi3 = tanh(gi1 + r);
-              const double gi4 = -gi3;
-              const double gi5 = M1_1in*s_noise;
-              const double gi6 = s_noise*s_noise;
-              const double gi7 = 0.5*gi6;
-              const double gi8 = -gi4 - y_given;
-              const double gi9 = gi2 - y_given;
-              const double gi10 = 2.0*r;
-              const double gi11 = 2.0*gi1;
-              const double gi12 = gi10 + gi11;
-              const double gi13 = sigmoid(-gi12);
-              const double gi14 = sigmoid(gi12);
-              const double gi15 = gi14*gi14;
-              const double gi16 = gi13*gi13;
-              const double gi17 = gi14*gi16;
-              const double gi18 = 8.0*gi17;
-              const double gi19 = -gi10 + gi11;
-              const double gi20 = sigmoid(-gi19);
-              const double gi21 = sigmoid(gi19);
-              const double gi22 = gi21*gi21;
-              const double gi23 = gi20*gi20;
-              const double gi24 = gi21*gi23;
-              const double gi25 = 8.0*gi24;
-              const double gi26 = gi13*gi14;
-              const double gi27 = 2.0*gi26;
-              const double gi28 = gi20*gi21;
+              const double gi1 = 1.0/s_noise;
+              const double gi2 = p_epsilon*n;
+              const double gi3 = sgdlimit_tanh(gi2 + r);
+              const double gi4 = sgdlimit_tanh(-gi2 + r);
+              const double gi5 = 0.5*gi3 + 0.5*gi4 - y_given;
+              const double noise_gap1 = gi1*fabs(gi5);
+              const double noise_away1 = (gi5 > 0 ? 1.0 : -1.0);
+              const double place_M0_1in = noise_gap1;
+              const double M0_1in = tail_moment0(place_M0_1in);
+              const double M1_1in = tail_moment1(place_M0_1in);
+              const double gi6 = -gi3;
+              const double gi7 = M1_1in*s_noise;
+              const double gi8 = s_noise*s_noise;
+              const double gi9 = 0.5*gi8;
+              const double gi10 = -gi6 - y_given;
+              const double gi11 = gi4 - y_given;
+              const double gi12 = 2.0*r;
+              const double gi13 = 2.0*gi2;
+              const double gi14 = gi12 + gi13;
+              const double gi15 = sigmoid(-gi14);
+              const double gi16 = sigmoid(gi14);
+              const double gi17 = gi16*gi16;
+              const double gi18 = gi15*gi15;
+              const double gi19 = gi16*gi18;
+              const double gi20 = 8.0*gi19;
+              const double gi21 = -gi12 + gi13;
+              const double gi22 = sigmoid(-gi21);
+              const double gi23 = sigmoid(gi21);
+              const double gi24 = gi23*gi23;
+              const double gi25 = gi22*gi22;
+              const double gi26 = gi23*gi25;
+              const double gi27 = 8.0*gi26;
+              const double gi28 = gi15*gi16;
               const double gi29 = 2.0*gi28;
-              const double gi30 = gi29*gi3;
-              const double gi31 = gi2*gi27;
-              const double gi32 = 16.0*gi15*gi16;
-              const double gi33 = gi13*gi15;
-              const double gi34 = 16.0*gi22*gi23;
-              const double gi35 = gi20*gi22;
-              const double gi36 = 4.0*gi3;
-              const double gi37 = 4.0*gi2;
-              const double gi38 = M0_1in*noise_away1;
-              const double gi39 = 4.0*p_epsilon;
-              const double gi40 = gi26*gi39;
-              const double gi41 = gi28*gi39;
-              G_R += weights[k] * (-gi5*(gi2 + gi4) + (noise_away1 > 0 ? gi7 + 0.5*(gi8*gi8) : gi7 + 0.5*(gi9*gi9)));
-              G_B += weights[k] * (-gi38*(gi17*gi36 - gi17*gi37 - gi24*gi36 + gi24*gi37 + gi32 - gi33*gi36 + gi33*gi37 - gi34 + gi35*gi36 - gi35*gi37) - gi5*(8.0*gi13*gi15 - gi18 + 8.0*gi20*gi22 - gi25) + (noise_away1 > 0 ? gi18*gi8 + gi32 - 8.0*gi33*gi8 : -gi25*gi9 + gi34 + 8.0*gi35*gi9) + 0.3989422804014327*(-gi27 - gi29)*(gi2*gi29 - gi27*gi3 - gi30 + gi31)*exp(-0.5*square(0.5*gi2 + 0.5*gi3 - y_given)/gi6)/s_noise);
-              G_F += weights[k] * (-gi38*(2.0*p_epsilon*gi13*gi14*gi3 + 2.0*p_epsilon*gi2*gi20*gi21 - p_epsilon*gi30 - p_epsilon*gi31) - gi5*(-gi40 - gi41) + (noise_away1 > 0 ? gi40*gi8 : -gi41*gi9));
+              const double gi30 = gi22*gi23;
+              const double gi31 = 2.0*gi30;
+              const double gi32 = gi3*gi31;
+              const double gi33 = gi29*gi4;
+              const double gi34 = 16.0*gi17*gi18;
+              const double gi35 = gi15*gi17;
+              const double gi36 = 16.0*gi24*gi25;
+              const double gi37 = gi22*gi24;
+              const double gi38 = 4.0*gi3;
+              const double gi39 = 4.0*gi4;
+              const double gi40 = M0_1in*noise_away1;
+              const double gi41 = 4.0*p_epsilon;
+              const double gi42 = gi28*gi41;
+              const double gi43 = gi30*gi41;
+              G_R += weights[k] * (-gi7*(gi4 + gi6) + (noise_away1 > 0 ? 0.5*(gi10*gi10) + gi9 : 0.5*(gi11*gi11) + gi9));
+              G_B += weights[k] * (0.3989422804014327*gi1*(-gi29 - gi31)*(-gi29*gi3 + gi31*gi4 - gi32 + gi33)*sgdlimit_exp(-0.5*(gi5*gi5)/gi8) - gi40*(gi19*gi38 - gi19*gi39 - gi26*gi38 + gi26*gi39 + gi34 - gi35*gi38 + gi35*gi39 - gi36 + gi37*gi38 - gi37*gi39) - gi7*(8.0*gi15*gi17 - gi20 + 8.0*gi22*gi24 - gi27) + (noise_away1 > 0 ? gi10*gi20 - 8.0*gi10*gi35 + gi34 : -gi11*gi27 + 8.0*gi11*gi37 + gi36));
+              G_F += weights[k] * (-gi40*(2.0*p_epsilon*gi15*gi16*gi3 + 2.0*p_epsilon*gi22*gi23*gi4 - p_epsilon*gi32 - p_epsilon*gi33) - gi7*(-gi42 - gi43) + (noise_away1 > 0 ? gi10*gi42 : -gi11*gi43));
             }
           }
         }
@@ -874,10 +940,11 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
           for (int q = 0; q < panels; q++) {
             double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
             sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+            #pragma omp simd reduction(+ : G_clean_risk)
             for (int k = 0; k < SGDLIMIT_POINTS; k++) {
               const double z = nodes[k];
               const double r = mean_given + s_given*z;
-              const double gi1 = tanh(r);
+              const double gi1 = sgdlimit_tanh(r);
               G_clean_risk += weights[k] * (0.5*(p_sigma*p_sigma) + 0.5*(gi1*gi1) - gi1*y_given + 0.5*(y_given*y_given));
             }
           }
@@ -908,10 +975,10 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   const double p_epsilon = par[0 * stride];
   const double p_sigma = par[2 * stride];
   const double mean_ell = m_star;
-  const double s_ell = sqrt(fmax(1e-300, Q_star));
+  const double s_ell = sqrt(larger(1e-300, Q_star));
   const double slope_given = Q_star*beta/(s_ell*s_ell);
-  const double s_given = sqrt(fmax(1e-300, Q_perp));
-  const double s_noise = sqrt(fmax(4e-12, p_sigma*p_sigma));
+  const double s_given = sqrt(larger(1e-300, Q_perp));
+  const double s_noise = sqrt(larger(4e-12, p_sigma*p_sigma));
   double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0;
   {
     const double pole[] = {
@@ -983,10 +1050,10 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z_star = nodes[k];
-        const double ell = mean_ell + s_ell*z_star;
-        const double y_given = tanh(ell);
-        const double dy_given = 4.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell);
-        const double mean_given = m + s_ell*slope_given*z_star;
+        const double g1 = s_ell*z_star;
+        const double ell = g1 + mean_ell;
+        const double y_given = sgdlimit_tanh(ell);
+        const double mean_given = g1*slope_given + m;
         double G_R = 0, G_A = 0, G_B = 0, G_F = 0, G_I = 0, G_D = 0;
         {
           const double pole[] = {
@@ -1017,81 +1084,84 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
           for (int q = 0; q < panels; q++) {
             double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
             sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+            #pragma omp simd reduction(+ : G_R, G_A, G_B, G_F, G_I, G_D)
             for (int k = 0; k < SGDLIMIT_POINTS; k++) {
               const double z = nodes[k];
               const double r = mean_given + s_given*z;
-              const double noise_gap1 = fabs(-y_given + 0.5*tanh(-p_epsilon*n + r) + 0.5*tanh(p_epsilon*n + r))/s_noise;
-              const double noise_away1 = ((-y_given + 0.5*tanh(-p_epsilon*n + r) + 0.5*tanh(p_epsilon*n + r)) > 0 ? 1.0 : -1.0);
-              double tails_M0_1in[3];
-              sgdlimit_tail_moments(noise_gap1, 2, tails_M0_1in);
-              const double M0_1in = tails_M0_1in[0];
-              const double M1_1in = tails_M0_1in[1];
-              const double M2_1in = tails_M0_1in[2];
-              const double gi1 = p_epsilon*n;
-              const double gi2 = tanh(-gi1 + r);
-              const double gi3 = tanh(gi1 + r);
-              const double gi4 = -gi3;
-              const double gi5 = M1_1in*s_noise;
-              const double gi6 = s_noise*s_noise;
-              const double gi7 = 0.5*gi6;
-              const double gi8 = -gi4 - y_given;
-              const double gi9 = gi8*gi8;
-              const double gi10 = gi2 - y_given;
+              const double gi1 = 1.0/s_noise;
+              const double gi2 = p_epsilon*n;
+              const double gi3 = sgdlimit_tanh(gi2 + r);
+              const double gi4 = sgdlimit_tanh(-gi2 + r);
+              const double gi5 = 0.5*gi3 + 0.5*gi4 - y_given;
+              const double noise_gap1 = gi1*fabs(gi5);
+              const double noise_away1 = (gi5 > 0 ? 1.0 : -1.0);
+              const double place_M0_1in = noise_gap1;
+              const double M0_1in = tail_moment0(place_M0_1in);
+              const double M1_1in = tail_moment1(place_M0_1in);
+              const double M2_1in = tail_moment2(place_M0_1in);
+              const double gi6 = -gi3;
+              const double gi7 = M1_1in*s_noise;
+              const double gi8 = s_noise*s_noise;
+              const double gi9 = 0.5*gi8;
+              const double gi10 = -gi6 - y_given;
               const double gi11 = gi10*gi10;
-              const double gi12 = 2.0*r;
-              const double gi13 = 2.0*gi1;
-              const double gi14 = gi12 + gi13;
-              const double gi15 = sigmoid(-gi14);
-              const double gi16 = sigmoid(gi14);
-              const double gi17 = gi15*gi16;
-              const double gi18 = 4.0*gi17;
-              const double gi19 = -gi12 + gi13;
-              const double gi20 = sigmoid(gi19);
-              const double gi21 = sigmoid(-gi19);
-              const double gi22 = gi20*gi21;
-              const double gi23 = 4.0*gi22;
-              const double gi24 = -gi23;
-              const double gi25 = -gi18 - gi24;
-              const double gi26 = gi18*gi8;
-              const double gi27 = gi10*gi23;
-              const double gi28 = 2.0*gi17;
-              const double gi29 = gi2*gi28;
-              const double gi30 = 2.0*gi22;
-              const double gi31 = -2.0*gi15*gi16*gi3 + gi2*gi30 - 2.0*gi20*gi21*gi3 + gi29;
-              const double gi32 = M0_1in*noise_away1;
-              const double gi33 = gi16*gi16;
-              const double gi34 = gi15*gi15;
-              const double gi35 = gi16*gi34;
-              const double gi36 = 8.0*gi35;
-              const double gi37 = gi20*gi20;
-              const double gi38 = gi21*gi21;
-              const double gi39 = gi20*gi38;
-              const double gi40 = 8.0*gi39;
-              const double gi41 = 1.0/s_noise;
-              const double gi42 = exp(-0.5*square(0.5*gi2 + 0.5*gi3 - y_given)/gi6);
-              const double gi43 = gi33*gi34;
-              const double gi44 = 16.0*gi43;
-              const double gi45 = gi15*gi33;
-              const double gi46 = gi37*gi38;
-              const double gi47 = 16.0*gi46;
-              const double gi48 = gi21*gi37;
-              const double gi49 = 4.0*gi2;
-              const double gi50 = 4.0*gi3;
-              const double gi51 = gi44 - gi47;
-              const double gi52 = gi3*gi3;
-              const double gi53 = 4.0*gi43;
-              const double gi54 = 4.0*gi46;
-              const double gi55 = gi2*gi2;
-              const double gi56 = 8.0*gi2*gi3;
-              G_R += weights[k] * (-gi5*(gi2 + gi4) + (noise_away1 > 0 ? gi7 + 0.5*gi9 : 0.5*gi11 + gi7));
-              G_A += weights[k] * (-gi25*gi5 + gi31*gi32 + (noise_away1 > 0 ? gi26 : gi27));
-              G_B += weights[k] * (0.3989422804014327*gi31*gi41*gi42*(-gi28 - gi30) - gi32*(-gi35*gi49 + gi35*gi50 + gi39*gi49 - gi39*gi50 + gi45*gi49 - gi45*gi50 - gi48*gi49 + gi48*gi50 + gi51) - gi5*(8.0*gi15*gi33 + 8.0*gi21*gi37 - gi36 - gi40) + (noise_away1 > 0 ? gi36*gi8 + gi44 - 8.0*gi45*gi8 : -gi10*gi40 + 8.0*gi10*gi48 + gi47));
-              G_F += weights[k] * (-gi32*(2.0*p_epsilon*gi15*gi16*gi3 + 2.0*p_epsilon*gi2*gi20*gi21 - p_epsilon*gi29 - p_epsilon*gi3*gi30) - gi5*(-p_epsilon*gi18 - p_epsilon*gi23) + (noise_away1 > 0 ? p_epsilon*gi26 : -p_epsilon*gi27));
-              G_I += weights[k] * (-M2_1in*gi51*gi6*noise_away1 - gi32*(-gi43*gi56 + gi46*gi56 + gi52*gi53 - gi52*gi54 + gi53*gi55 - gi54*gi55) - gi5*(gi2*gi44 + gi2*gi47 - gi3*gi44 - gi3*gi47) + (noise_away1 > 0 ? gi44*gi6 + gi44*gi9 : gi11*gi47 + gi47*gi6));
-              G_D += weights[k] * (-gi25*gi32 + 0.3989422804014327*gi31*gi41*gi42 + (noise_away1 > 0 ? -gi18 : gi24));
+              const double gi12 = gi4 - y_given;
+              const double gi13 = gi12*gi12;
+              const double gi14 = 2.0*r;
+              const double gi15 = 2.0*gi2;
+              const double gi16 = gi14 + gi15;
+              const double gi17 = sigmoid(-gi16);
+              const double gi18 = sigmoid(gi16);
+              const double gi19 = gi17*gi18;
+              const double gi20 = 4.0*gi19;
+              const double gi21 = -gi14 + gi15;
+              const double gi22 = sigmoid(gi21);
+              const double gi23 = sigmoid(-gi21);
+              const double gi24 = gi22*gi23;
+              const double gi25 = 4.0*gi24;
+              const double gi26 = -gi25;
+              const double gi27 = -gi20 - gi26;
+              const double gi28 = gi10*gi20;
+              const double gi29 = gi12*gi25;
+              const double gi30 = 2.0*gi19;
+              const double gi31 = gi30*gi4;
+              const double gi32 = 2.0*gi24;
+              const double gi33 = -2.0*gi17*gi18*gi3 - 2.0*gi22*gi23*gi3 + gi31 + gi32*gi4;
+              const double gi34 = M0_1in*noise_away1;
+              const double gi35 = gi18*gi18;
+              const double gi36 = gi17*gi17;
+              const double gi37 = gi18*gi36;
+              const double gi38 = 8.0*gi37;
+              const double gi39 = gi22*gi22;
+              const double gi40 = gi23*gi23;
+              const double gi41 = gi22*gi40;
+              const double gi42 = 8.0*gi41;
+              const double gi43 = sgdlimit_exp(-0.5*(gi5*gi5)/gi8);
+              const double gi44 = gi35*gi36;
+              const double gi45 = 16.0*gi44;
+              const double gi46 = gi17*gi35;
+              const double gi47 = gi39*gi40;
+              const double gi48 = 16.0*gi47;
+              const double gi49 = gi23*gi39;
+              const double gi50 = 4.0*gi4;
+              const double gi51 = 4.0*gi3;
+              const double gi52 = gi45 - gi48;
+              const double gi53 = gi3*gi3;
+              const double gi54 = 4.0*gi44;
+              const double gi55 = 4.0*gi47;
+              const double gi56 = gi4*gi4;
+              const double gi57 = 8.0*gi3*gi4;
+              G_R += weights[k] * (-gi7*(gi4 + gi6) + (noise_away1 > 0 ? 0.5*gi11 + gi9 : 0.5*gi13 + gi9));
+              G_A += weights[k] * (-gi27*gi7 + gi33*gi34 + (noise_away1 > 0 ? gi28 : gi29));
+              G_B += weights[k] * (0.3989422804014327*gi1*gi33*gi43*(-gi30 - gi32) - gi34*(-gi37*gi50 + gi37*gi51 + gi41*gi50 - gi41*gi51 + gi46*gi50 - gi46*gi51 - gi49*gi50 + gi49*gi51 + gi52) - gi7*(8.0*gi17*gi35 + 8.0*gi23*gi39 - gi38 - gi42) + (noise_away1 > 0 ? gi10*gi38 - 8.0*gi10*gi46 + gi45 : -gi12*gi42 + 8.0*gi12*gi49 + gi48));
+              G_F += weights[k] * (-gi34*(2.0*p_epsilon*gi17*gi18*gi3 + 2.0*p_epsilon*gi22*gi23*gi4 - p_epsilon*gi3*gi32 - p_epsilon*gi31) - gi7*(-p_epsilon*gi20 - p_epsilon*gi25) + (noise_away1 > 0 ? p_epsilon*gi28 : -p_epsilon*gi29));
+              G_I += weights[k] * (-M2_1in*gi52*gi8*noise_away1 - gi34*(-gi44*gi57 + gi47*gi57 + gi53*gi54 - gi53*gi55 + gi54*gi56 - gi55*gi56) - gi7*(-gi3*gi45 - gi3*gi48 + gi4*gi45 + gi4*gi48) + (noise_away1 > 0 ? gi11*gi45 + gi45*gi8 : gi13*gi48 + gi48*gi8));
+              G_D += weights[k] * (0.3989422804014327*gi1*gi33*gi43 - gi27*gi34 + (noise_away1 > 0 ? -gi20 : gi26));
             }
           }
         }
+        const double g2 = 2.0*ell;
+        const double dy_given = 4.0*sigmoid(-g2)*sigmoid(g2);
         J_R += weights[k] * (G_R);
         J_A += weights[k] * (G_A);
         J_B += weights[k] * (G_B);
@@ -1249,11 +1319,11 @@ static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_
 /* d f_adv/dr and d f_adv/dn at one sample. */
 static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn) {
   const double p_epsilon = par[0 * stride];
-  const double sigma0 = ((-2.0*y + tanh(-p_epsilon*n + r) + tanh(p_epsilon*n + r)) > 0 ? 1.0 : -1.0);
+  const double sigma0 = ((-2.0*y + sgdlimit_tanh(-p_epsilon*n + r) + sgdlimit_tanh(p_epsilon*n + r)) > 0 ? 1.0 : -1.0);
   const double c1 = p_epsilon*sigma0;
   const double c2 = c1*n;
   const double c3 = 2.0*c2 + 2.0*r;
-  const double c4 = 4.0*(-y + tanh(c2 + r))*sigmoid(-c3)*sigmoid(c3);
+  const double c4 = 4.0*(-y + sgdlimit_tanh(c2 + r))*sigmoid(-c3)*sigmoid(c3);
   *dr = c4;
   *dn = c1*c4;
 }
@@ -1263,7 +1333,7 @@ static inline double target(double y, double r_star, double xi, double uniform, 
   (void)y;
   (void)uniform;
   const double p_sigma = par[2 * stride];
-  return p_sigma*xi + tanh(r_star);
+  return p_sigma*xi + sgdlimit_tanh(r_star);
 }
 
 static inline double ridge(const double *par, int64_t stride) {
@@ -1692,8 +1762,6 @@ enum { LANES = 8, VECTORS = LANES / LANES_PER_VECTOR, BLOCK = 2 * LANES /* norma
 
 typedef double reals __attribute__((vector_size(8 * LANES_PER_VECTOR)));
 typedef uint64_t words __attribute__((vector_size(8 * LANES_PER_VECTOR)));
-
-#define LANEWISE static inline __attribute__((always_inline))
 
 typedef struct generator {
   words state[4][VECTORS];
