@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 
 from sgdlimit.derive.errors import InstanceError
 from sgdlimit.runtime.checks import dimension_of, finite_number, is_number
-from sgdlimit.runtime.laws import DEFAULT_NODES
 from sgdlimit.runtime.spectra import FloatArray, delocalised_complement, real_array
+from sgdlimit.runtime.spectral_laws import DEFAULT_NODES
 
 if TYPE_CHECKING:
     from sgdlimit.runtime.instance import Instance
@@ -156,7 +156,8 @@ def build_from_law(
     d : int or inf
         Dimension.
     nodes : int or None
-        Number of quadrature nodes; None at a finite ``d``, and for :data:`~sgdlimit.runtime.laws.DEFAULT_NODES`.
+        Number of quadrature nodes; None at a finite ``d``, and for
+        :data:`~sgdlimit.runtime.spectral_laws.DEFAULT_NODES`.
     quantiles, quadrature : callable
         Eigenvalues from their number; eigenvalues and weights from the number of nodes.
     given : mapping

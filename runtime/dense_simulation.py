@@ -27,7 +27,7 @@ from sgdlimit.runtime.kernel import Kernel, NumpyKernel, Statistics, load_kernel
 from sgdlimit.runtime.minimiser import Optimum, excess_risk
 from sgdlimit.runtime.problem import check_parameters, check_start, check_target, check_values
 from sgdlimit.runtime.solver import followed, optimum_for
-from sgdlimit.runtime.step_sizes import Pace, Parameters, Table, follows_state
+from sgdlimit.runtime.step_sizes import Pace, Parameters, Table, depends_on_state
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.intp]
@@ -93,7 +93,7 @@ def _factor(covariance: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Descent:
+class DenseSgd:
     """Streaming SGD with batch 1 on a stream: ``X ← X − (γ/d) ∇`` (§1.3).
 
     Parameters
@@ -236,7 +236,7 @@ def simulate_dense(
     horizon = float(steps[-1]) / instance.dimension
     descent_kernel = _numpy_kernel(model, schedule, backend, kernel)
     limit_kernel: Kernel = descent_kernel  # coefficients may be C's, gradients are NumPy's
-    if kernel is None and follows_state(schedule):
+    if kernel is None and depends_on_state(schedule):
         limit_kernel = load_kernel(model, schedule=schedule, backend=backend)
     best = optimum_for(model, instance, schedule, parameters, limit_kernel) if reference is None else reference
     optimum = None if best is None else best.x
@@ -291,7 +291,7 @@ def dense_descent(
     reference: Array | None = None,
     stream: Stream | None = None,
     seed: int = 0,
-) -> Descent:
+) -> DenseSgd:
     """SGD on the instance's mixture, or on another stream with the same classes; everything checked.
 
     Parameters
@@ -324,14 +324,14 @@ def dense_descent(
     check_start(model, instance, parameters)
     dynamics = DenseDynamics.of(kernel if coefficients is None else coefficients, instance, values)
     rule = learning_rate(pace, parameters, dynamics.teacher, reference, horizon)
-    return Descent(
+    return DenseSgd(
         gradients=kernel.module,
         stream=GaussianStream.of(instance) if stream is None else stream,
         start=instance.start,
         teacher=dynamics.teacher,
         labels=dynamics.labels,
         parameters=values,
-        learning_rates=_of_iterates(rule, dynamics) if follows_state(pace) else _of_time(rule, dynamics),
+        learning_rates=_of_iterates(rule, dynamics) if depends_on_state(pace) else _of_time(rule, dynamics),
         accumulates=isinstance(pace, AdaGradNorm),
         seed=seed,
     )

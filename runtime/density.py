@@ -20,8 +20,8 @@ from sgdlimit.derive.errors import InstanceError
 from sgdlimit.derive.expression import names, parse
 from sgdlimit.runtime.checks import is_number
 from sgdlimit.runtime.evaluate import evaluate
-from sgdlimit.runtime.laws import midpoint_levels, monotone_inverse
 from sgdlimit.runtime.spectra import FloatArray
+from sgdlimit.runtime.spectral_laws import midpoint_levels, monotone_inverse
 
 VARIABLE = "lam"
 """The eigenvalue in a density that is text (``lambda`` is a word of Python)."""

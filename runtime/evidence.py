@@ -39,7 +39,7 @@ from sgdlimit.runtime.scores import (
 from sgdlimit.runtime.simulator import run_all
 from sgdlimit.runtime.solver import followed, idealised, optimum_for
 from sgdlimit.runtime.spectra import rational_shares
-from sgdlimit.runtime.step_sizes import Pace, Parameters, follows_state
+from sgdlimit.runtime.step_sizes import Pace, Parameters, depends_on_state
 from sgdlimit.runtime.verdict import allot
 
 Array = NDArray[np.float64]
@@ -195,7 +195,7 @@ def gather(
     # a single step is judged at any learning rate; where it takes one from the state, the limit's leads to the iterates
     path = (
         idealised(model, instances[0], schedule, given, float(grid[-1]), kernel=kernel, reference=best[0])
-        if follows_state(schedule)
+        if depends_on_state(schedule)
         else schedule
     )
     steps = observe_steps(model, instances[0], path, given, float(grid[-1]), statistics=own, seed=seed)
@@ -214,7 +214,7 @@ def gather(
         summaries.append(found[:, 0])
 
     names = iterate_statistics(model, own)
-    names += ("learning_rate",) if follows_state(schedule) and schedule.source == "iterate" else ()  # type: ignore[union-attr]
+    names += ("learning_rate",) if depends_on_state(schedule) and schedule.source == "iterate" else ()
     names += () if best[0] is None else ("optimum_distance2",)
     wanted = with_ingredients(names, own)
     reference = summaries[-1].mean(axis=0)

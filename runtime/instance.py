@@ -21,12 +21,6 @@ from sgdlimit.derive.errors import InstanceError
 from sgdlimit.runtime.builders import FixedVectors, build, build_from_law
 from sgdlimit.runtime.checks import dimension_of, finite_number, mixture_arrays
 from sgdlimit.runtime.density import resolve_density
-from sgdlimit.runtime.laws import (
-    marchenko_pastur_quadrature,
-    marchenko_pastur_quantiles,
-    power_law_quadrature,
-    power_law_quantiles,
-)
 from sgdlimit.runtime.spectra import (
     FloatArray,
     class_covariances,
@@ -37,6 +31,12 @@ from sgdlimit.runtime.spectra import (
     gram_factor,
     rational_shares,
     real_array,
+)
+from sgdlimit.runtime.spectral_laws import (
+    marchenko_pastur_quadrature,
+    marchenko_pastur_quantiles,
+    power_law_quadrature,
+    power_law_quantiles,
 )
 
 if TYPE_CHECKING:

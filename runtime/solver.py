@@ -17,7 +17,7 @@ from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel, Statistics, load_kernel
 from sgdlimit.runtime.minimiser import Optimum, excess_risk, optimum
 from sgdlimit.runtime.problem import build_problem, output_times
-from sgdlimit.runtime.step_sizes import DENSE_TABLE_SIZE, TABLE_SIZE, Pace, Parameters, Table, follows_state
+from sgdlimit.runtime.step_sizes import DENSE_TABLE_SIZE, TABLE_SIZE, Pace, Parameters, Table, depends_on_state
 from sgdlimit.runtime.trajectory import State, Trajectory, available
 
 Array = NDArray[np.float64]
@@ -259,6 +259,6 @@ def followed(
     """What a simulation follows: the limit's ``γ(t)`` where that is the source, else the step size itself."""
     if stands_still(instance, schedule, parameters):
         return at_rest(horizon)
-    if follows_state(schedule) and schedule.source == "limit":  # type: ignore[union-attr]
+    if depends_on_state(schedule) and schedule.source == "limit":
         return idealised(model, instance, schedule, parameters, horizon, kernel=kernel, reference=reference)
     return schedule

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,15 +52,19 @@ Pace: TypeAlias = StepSize | Table
 """What a simulation can follow."""
 
 
-def follows_state(schedule: Pace) -> bool:
+StateDependent: TypeAlias = LineSearch | Polyak | Greedy | AdaGradNorm
+"""Of the step sizes, those that have a source."""
+
+
+def depends_on_state(schedule: Pace) -> TypeGuard[StateDependent]:
     """Whether the learning rate depends on the state.
 
     Examples
     --------
-    >>> follows_state(Polyak()), follows_state(Constant(0.5))
+    >>> depends_on_state(Polyak()), depends_on_state(Constant(0.5))
     (True, False)
     """
-    return isinstance(schedule, LineSearch | Polyak | Greedy | AdaGradNorm)
+    return isinstance(schedule, StateDependent)
 
 
 def at_times(schedule: Pace, parameters: Parameters, times: ArrayLike) -> Array:

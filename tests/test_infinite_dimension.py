@@ -27,14 +27,14 @@ from sgdlimit.derive.errors import InputError
 from sgdlimit.runtime.compiler import find_compiler
 from sgdlimit.runtime.density import resolve_density
 from sgdlimit.runtime.instance import Instance
-from sgdlimit.runtime.laws import (
+from sgdlimit.runtime.simulator import simulate
+from sgdlimit.runtime.solver import solve
+from sgdlimit.runtime.spectral_laws import (
     marchenko_pastur_quadrature,
     marchenko_pastur_quantiles,
     power_law_quadrature,
     power_law_quantiles,
 )
-from sgdlimit.runtime.simulator import simulate
-from sgdlimit.runtime.solver import solve
 
 Array = NDArray[np.float64]
 inf = math.inf
