@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sympy as sp
 
-from sgdlimit.derive.adversary import form_of, shown_convex
+from sgdlimit.derive.adversarial_loss import form_of
 from sgdlimit.derive.convert import switched, to_sympy
 from sgdlimit.derive.model import Loss
+from sgdlimit.derive.slopes import shown_convex
 from sgdlimit.derive.symbols import r, y
 
 

@@ -227,3 +227,12 @@ def expanded(expression: sp.Expr) -> sp.Expr:
     """Expanded, each term with one exponential: of its factors one may overflow where the other vanishes."""
     result = sp.expand(expression, power_exp=False)
     return sp.powsimp(result, combine="exp") if result.has(sp.exp) else result
+
+
+def vanishes(jump: sp.Expr) -> bool:
+    """Zero whichever way its branches go."""
+    if isinstance(jump, Branch):
+        return all(vanishes(e) for e in jump.args[1:])
+    if isinstance(jump, sp.Mul):
+        return any(vanishes(e) for e in jump.args)
+    return bool(sp.expand(jump) == 0)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 import sympy as sp
 
 from sgdlimit.derive import symbols
-from sgdlimit.derive.adversary import AdversarialLoss, adversarial, check_continuity, standard
+from sgdlimit.derive.adversarial_loss import AdversarialLoss
+from sgdlimit.derive.adversary import adversarial, check_continuity, standard
 from sgdlimit.derive.convert import Switched, reduce_squares, to_sympy
 from sgdlimit.derive.descent import Descent, distance_descent, risk_descent, statistic_descent
 from sgdlimit.derive.domain import check_domains
