@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from sgdlimit.runtime.ensemble import Ensemble
     from sgdlimit.runtime.instance import Instance
     from sgdlimit.runtime.kernel import NoCompilerWarning, load_kernel
+    from sgdlimit.runtime.lumped import simulate_lumped
     from sgdlimit.runtime.minimiser import Optimum, optimum
     from sgdlimit.runtime.rest import RestPoint, rest_point
     from sgdlimit.runtime.simulator import simulate
@@ -113,6 +114,7 @@ __all__ = [
     "optimum",
     "rest_point",
     "simulate",
+    "simulate_lumped",
     "solve",
     "verify",
 ]
@@ -129,6 +131,7 @@ _MODULES = {
     "sgdlimit.runtime.ensemble": "Ensemble",
     "sgdlimit.runtime.instance": "Instance",
     "sgdlimit.runtime.kernel": "NoCompilerWarning load_kernel",
+    "sgdlimit.runtime.lumped": "simulate_lumped",
     "sgdlimit.runtime.minimiser": "Optimum optimum",
     "sgdlimit.runtime.rest": "RestPoint rest_point",
     "sgdlimit.runtime.simulator": "simulate",

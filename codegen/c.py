@@ -611,6 +611,7 @@ class CEmitter:
             _library("integrate.h"),
             _library("random.h"),
             _library("simulate.h"),
+            _library("lumped.h"),
             _library("diffuse.h"),
             _exports(kernel),
         )

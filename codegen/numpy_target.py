@@ -465,8 +465,10 @@ class NumpyEmitter:
             self.sample_function("target(y, r_star, xi, uniform, par)", "Labels of samples.", kernel.label),
             self.sample_function("ridge(par)", "tau.", kernel.ridge),
         ]
-        imports, texts = self._with_libraries("problem.py", "steps.py", "integrate.py", "simulate.py", "diffuse.py")
-        problem_text, *rest, steps_text, integrate_text, simulate_text, diffuse_text = texts
+        imports, texts = self._with_libraries(
+            "problem.py", "steps.py", "integrate.py", "simulate.py", "lumped.py", "diffuse.py"
+        )
+        problem_text, *rest, steps_text, integrate_text, simulate_text, lumped_text, diffuse_text = texts
         sections = [
             _docstring(kernel),
             "\n".join(["from __future__ import annotations", "", *imports]),
@@ -492,6 +494,7 @@ class NumpyEmitter:
             "# ---- The solver and the simulation " + "-" * 78,
             integrate_text,
             simulate_text,
+            lumped_text,
             diffuse_text,
             _ENTRY.format(judged=kernel.judged, resolution=kernel.resolution),
         ]
@@ -549,6 +552,11 @@ def solve_problem(problem, modes=False):
 def simulate_problem(problem):
     """Run streaming SGD on a Problem; see `simulate`."""
     return simulate(problem, Sgd(gradient, target, ridge, learning_rate, constants, rates))
+
+
+def simulate_lumped_problem(problem):
+    """Run streaming SGD in lumps on a Problem; see `simulate_lumped`."""
+    return simulate_lumped(problem, Sgd(gradient, target, ridge, learning_rate, constants, rates))
 
 
 def diffuse_problem(problem, longest):

@@ -36,11 +36,13 @@ def finite_number(where: str, value: object) -> float:
     return float(value)
 
 
-MAX_DIMENSION = 10_000_000
-"""Of an instance: a mode each, its arrays still fit into memory."""
+MAX_COORDINATES = 10_000_000
+"""Of an instance with a mode each: its arrays still fit into memory."""
+MAX_DIMENSION = 10**12
+"""Of any finite one: weights, doubles, still tell numbers of coordinates."""
 
 
-def dimension_of(value: object) -> float:
+def dimension_of(value: object, most: int = MAX_COORDINATES) -> float:
     """A dimension as int, or as the float inf.
 
     Examples
@@ -51,9 +53,10 @@ def dimension_of(value: object) -> float:
     if is_number(value) and value > 0:
         if math.isinf(value):
             return math.inf
-        if value > MAX_DIMENSION:
+        if value > most:
+            mend = "instance.lumped(d) has few modes at any; " if most < value <= MAX_DIMENSION else ""
             raise InstanceError(
-                "dimension", f"{value:g} is more than {MAX_DIMENSION}", "a limit that large is that of dimension=inf"
+                "dimension", f"{value:g} is more than {most}", f"{mend}a limit that large is that of dimension=inf"
             )
         if value == int(value):
             return int(value)

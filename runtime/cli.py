@@ -310,6 +310,10 @@ def simulate(
         bool,
         typer.Option("--homogenised", help="Homogenised SGD, a diffusion, instead: means as SGD's, fluctuations not."),
     ] = False,
+    lumped: Annotated[
+        bool,
+        typer.Option("--lumped", help="The same law in a few numbers a block of equal eigenvalues, at any dimension."),
+    ] = False,
     out: _Out = None,
     set_: _Set = None,
     gamma: _Gamma = None,
@@ -322,18 +326,25 @@ def simulate(
     Prints means over the runs with standard errors; --out writes every run.
     """
     from sgdlimit.runtime.diffusion import diffuse
+    from sgdlimit.runtime.instance import Instance
+    from sgdlimit.runtime.lumped import simulate_lumped
     from sgdlimit.runtime.output import CURVES, about, check_output, plain, save_curves
     from sgdlimit.runtime.simulator import simulate as sgd
 
-    run: Callable[..., Ensemble] = diffuse if homogenised else sgd
-    of = "homogenised SGD" if homogenised else "SGD"
+    if homogenised and lumped:
+        raise InputError("--lumped", "homogenised SGD goes through every coordinate", "leave out one of the two")
+    run: Callable[..., Ensemble] = diffuse if homogenised else simulate_lumped if lumped else sgd
+    of = "homogenised SGD" if homogenised else "SGD in lumps" if lumped else "SGD"
     loaded = _load(spec, set_, gamma=gamma, horizon=horizon)
     if out is not None:
         check_output(out, CURVES)
     with _about(loaded), _progress(f"{of}, {loaded.name}") as progress:
         arguments = loaded.arguments
         if dimension is not None:
-            arguments["instance"] = loaded.instance.at_dimension(dimension)
+            at = loaded.instance
+            arguments["instance"] = (
+                at.lumped(dimension) if lumped and isinstance(at, Instance) else at.at_dimension(dimension)
+            )
         ensemble = run(
             **arguments,
             runs=loaded.runs if runs is None else runs,

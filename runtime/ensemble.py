@@ -36,7 +36,8 @@ class Ensemble:
     backend : str
         ``"c"`` or ``"numpy"``.
     dynamics : str
-        ``"sgd"``, or ``"homogenised"`` of :func:`sgdlimit.runtime.diffusion.diffuse`.
+        ``"sgd"``; ``"lumped"``, the same in law, of :func:`sgdlimit.runtime.lumped.simulate_lumped`; or
+        ``"homogenised"`` of :func:`sgdlimit.runtime.diffusion.diffuse`.
     """
 
     times: Array
@@ -62,7 +63,7 @@ class Ensemble:
     @property
     def dimension(self) -> int:
         """Dimension d."""
-        return self.instance.modes
+        return int(self.instance.dimension)
 
     def __getitem__(self, name: str) -> Array:
         if name not in self.values:
@@ -82,7 +83,7 @@ class Ensemble:
         return error
 
     def __repr__(self) -> str:
-        of = " of homogenised SGD" if self.dynamics == "homogenised" else ""
+        of = {"homogenised": " of homogenised SGD", "lumped": " in lumps"}.get(self.dynamics, "")
         return (
             f"Ensemble({self.runs} runs{of} at d = {self.dimension}, "
             f"{len(self.names)} statistics at {len(self.times)} times, "

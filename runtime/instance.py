@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from sgdlimit.derive.errors import InstanceError
 from sgdlimit.runtime.builders import FixedVectors, build, build_from_law
-from sgdlimit.runtime.checks import dimension_of, finite_number, mixture_arrays
+from sgdlimit.runtime.checks import MAX_DIMENSION, dimension_of, finite_number, mixture_arrays
 from sgdlimit.runtime.density import resolve_density
 from sgdlimit.runtime.spectra import (
     FloatArray,
@@ -29,6 +29,7 @@ from sgdlimit.runtime.spectra import (
     decaying_eigenvalues,
     delocalised_rows,
     gram_factor,
+    orthonormal_basis,
     rational_shares,
     real_array,
 )
@@ -130,7 +131,7 @@ class Instance:
             if array is not None:
                 array.flags.writeable = False
             object.__setattr__(self, name, array)
-        object.__setattr__(self, "dimension", modes if dimension is None else dimension_of(dimension))
+        object.__setattr__(self, "dimension", modes if dimension is None else dimension_of(dimension, MAX_DIMENSION))
         if self.dimension < modes:
             raise InstanceError(
                 "dimension",
@@ -228,19 +229,11 @@ class Instance:
         d = dimension_of(d)
         if not math.isfinite(d):
             return self._merged()
-        shares = rational_shares(self.weights, max(10**6, int(self.dimension) if self.is_finite else self.modes))
-        if shares is None:
-            raise InstanceError(
-                "dimension",
-                f"no finite dimension (here {d}) has the same limit, the weights are not rational",
-                "build the instance at that dimension, or solve it at dimension=inf",
-            )
+        shares = self._shares(d)
         if all(share * d == 1 for share in shares):
             return self if self.dimension == d else self._with(self._vectors(), self.eigenvalues, None, d)
         groups, factors = self._groups()
-        totals = [sum((shares[j] for j in group), Fraction(0)) for group in groups]
-        self._check_admissible(int(d), groups, totals, [factor.shape[1] for factor in factors])
-        sizes = [int(total * d) for total in totals]
+        sizes = self._sizes(int(d), shares, groups, [factor.shape[1] for factor in factors])
         spread = [
             factor @ delocalised_rows(factor.shape[1], size)
             for factor, size in zip(factors, sizes, strict=True)
@@ -248,6 +241,107 @@ class Instance:
         ]
         columns = np.repeat([group[0] for group in groups], sizes)
         return self._with(np.hstack(spread), self.eigenvalues[:, columns], None, d)
+
+    def lumped(self, d: float | None = None) -> Instance:
+        """The instance of dimension ``d`` in as few modes as streaming SGD needs (``docs/theory.md`` §8).
+
+        Of each group of modes with equal eigenvalues in every class, the span of teacher and means is kept as modes of
+        one coordinate, and all the rest is one mode, of weight its number of coordinates over ``d``, in which of the
+        fixed vectors the start alone has a component. The limit is the same exactly. What :func:`simulate_lumped
+        <sgdlimit.runtime.lumped.simulate_lumped>` simulates; itself where it is so already.
+
+        Parameters
+        ----------
+        d : int, optional
+            The dimension; the instance's own unless given.
+
+        Raises
+        ------
+        InstanceError
+            For an infinite dimension, or an inadmissible one, as in :meth:`at_dimension`.
+
+        Examples
+        --------
+        >>> small = Instance.zero_one(40, fraction=0.25, start_norm=1.0)
+        >>> large = small.lumped(10**9)
+        >>> large.modes, (large.weights * large.dimension).round().tolist()
+        (4, [1.0, 249999999.0, 1.0, 749999999.0])
+        >>> large.lumped() is large
+        True
+        """
+        return self.lumped_beside(d)[0]
+
+    def lumped_beside(self, d: float | None = None, point: FloatArray | None = None) -> tuple[Instance, FloatArray]:
+        """The same with the span of a ``point`` [N] kept too, and the point in the modes that there are then."""
+        d = dimension_of(self.dimension if d is None else d, MAX_DIMENSION)
+        if not math.isfinite(d):
+            raise InstanceError(
+                "dimension", "it is infinite, and streaming SGD has a finite one", "use instance.lumped(d)"
+            )
+        point = np.zeros(self.modes) if point is None else point
+        fixed = np.vstack([*self._vectors()[1:], point])
+        if self.dimension == d and self._is_lumped(fixed):
+            return self, point
+        shares, groups = self._shares(d), self._alike()
+        rows = np.vstack([self.start, fixed])
+        sizes = self._sizes(int(d), shares, groups, [len(orthonormal_basis(rows[:, group])) for group in groups])
+        blocks: list[FloatArray] = []
+        counts: list[int] = []
+        columns: list[int] = []
+        for group, size in zip(groups, sizes, strict=True):
+            own = rows[:, group]
+            basis = orthonormal_basis(own[1:])
+            block = own @ basis.T
+            left = size - len(basis)
+            if left > 0:
+                rest = own[0] - block[0] @ basis
+                lump = np.zeros((len(rows), 1))
+                lump[0] = np.linalg.norm(rest - (rest @ basis.T) @ basis)
+                block = np.hstack([block, lump])
+            blocks.append(block)
+            counts += [1] * len(basis) + [left] * (left > 0)
+            columns += [group[0]] * block.shape[1]
+        vectors = np.hstack(blocks)
+        few = self._with(vectors[:-1], self.eigenvalues[:, columns], np.array(counts) / d, d)
+        return few, np.ascontiguousarray(vectors[-1])
+
+    def _is_lumped(self, fixed: FloatArray) -> bool:
+        """Whether each mode is one coordinate, or several in which ``fixed`` is 0, and a group has few of them."""
+        counts = self._counts()
+        if counts is None or (counts < 1).any():
+            return False
+        enough = int(np.count_nonzero(fixed.any(axis=1))) + 1
+        return not fixed[:, counts > 1].any() and all(len(group) <= enough for group in self._alike())
+
+    def _counts(self) -> FloatArray | None:
+        """Coordinates of each mode, where the weights say whole numbers of them."""
+        if not self.is_finite:
+            return None
+        counts = self.weights * self.dimension
+        whole = np.round(counts)
+        fits = np.abs(counts - whole) <= 1e-9 + 1e-12 * counts
+        return whole if fits.all() and whole.sum() == self.dimension else None
+
+    def _shares(self, d: float) -> list[Fraction]:
+        """The weights as fractions, for a finite dimension."""
+        counts = self._counts()
+        if counts is not None:
+            distinct = {float(count): Fraction(int(count), int(self.dimension)) for count in np.unique(counts)}
+            return [distinct[float(count)] for count in counts]
+        shares = rational_shares(self.weights, 10**6 if not self.is_finite else max(10**6, self.modes))
+        if shares is None:
+            raise InstanceError(
+                "dimension",
+                f"no finite dimension (here {d}) has the same limit, the weights are not rational",
+                "build the instance at that dimension, or solve it at dimension=inf",
+            )
+        return shares
+
+    def _sizes(self, d: int, shares: list[Fraction], groups: list[list[int]], ranks: list[int]) -> list[int]:
+        """Coordinates of each group at an admissible dimension."""
+        totals = [sum((shares[j] for j in group), Fraction(0)) for group in groups]
+        self._check_admissible(d, groups, totals, ranks)
+        return [int(total * d) for total in totals]
 
     def _vectors(self) -> FloatArray:
         """The fixed vectors as rows: start, means, and the teacher if there is one."""
@@ -269,11 +363,15 @@ class Instance:
 
     def _groups(self) -> tuple[list[list[int]], list[FloatArray]]:
         """Modes with exactly the same eigenvalues in every class, and the factors of their Gram matrices."""
+        groups, vectors = self._alike(), self._vectors()
+        return groups, [gram_factor(vectors[:, group]) for group in groups]
+
+    def _alike(self) -> list[list[int]]:
+        """Modes with exactly the same eigenvalues in every class."""
         groups: dict[bytes, list[int]] = {}
         for j, column in enumerate(np.ascontiguousarray(self.eigenvalues.T)):
             groups.setdefault(column.tobytes(), []).append(j)
-        vectors = self._vectors()
-        return list(groups.values()), [gram_factor(vectors[:, group]) for group in groups.values()]
+        return list(groups.values())
 
     def _merged(self) -> Instance:
         """The limit itself: each group as few modes, the first of which bears its share of the dimension."""

@@ -98,6 +98,10 @@ class Kernel(Protocol):
         """Summaries ``[runs, M, T, summary_size(K)]`` of streaming SGD; raises Trouble."""
         ...
 
+    def simulate_lumped(self, problem: Problem) -> Array:
+        """The same at a cost that does not grow with the dimension; see ``codegen/library/lumped.py``."""
+        ...
+
     def diffuse(self, problem: Problem, longest: float) -> Array:
         """The same of homogenised SGD, in steps of at most ``longest/(γ max_j H_j)``."""
         ...
@@ -388,6 +392,9 @@ class CKernel:
     def simulate(self, problem: Problem) -> Array:
         return self._summaries(self._library.sgdlimit_simulate, problem)
 
+    def simulate_lumped(self, problem: Problem) -> Array:
+        return self._summaries(self._library.sgdlimit_simulate_lumped, problem)
+
     def diffuse(self, problem: Problem, longest: float) -> Array:
         return self._summaries(self._library.sgdlimit_diffuse, problem, ctypes.c_double(longest))
 
@@ -462,6 +469,9 @@ class NumpyKernel:
 
     def simulate(self, problem: Problem) -> Array:
         return self._summaries(self.module.simulate_problem, problem)
+
+    def simulate_lumped(self, problem: Problem) -> Array:
+        return self._summaries(self.module.simulate_lumped_problem, problem)
 
     def diffuse(self, problem: Problem, longest: float) -> Array:
         return self._summaries(self.module.diffuse_problem, problem, longest)

@@ -187,6 +187,7 @@ def ensemble_of(
     first_run: int,
     draws: int,
     reference: Optimum | None,
+    together: int = 1,
 ) -> Ensemble:
     """An ensemble of what ``verb`` makes of a problem: learning rate, runs, statistics."""
     from sgdlimit.runtime.scores import score_statistics
@@ -196,7 +197,7 @@ def ensemble_of(
     pace = followed(model, instance, schedule, parameters, float(times[-1]), kernel=kernel, reference=best)
     point = None if best is None else best.x
     problem = build_problem(kernel, model, instance, pace, parameters, times, reference=point)
-    summaries = run_all(verb, replace(problem, seed=int(seed)), first_run, runs, workers, progress)
+    summaries = run_all(verb, replace(problem, seed=int(seed)), first_run, runs, workers, progress, together)
     values = score_statistics(
         model,
         instance,
@@ -222,18 +223,19 @@ def run_all(
     runs: int,
     threads: int,
     progress: Progress | None = None,
+    together: int = 1,
 ) -> Array:
     """Summaries ``[runs, M, T, summary_size(K)]`` of all runs, in chunks on threads; the chunks do not change a bit.
 
-    ``verb`` is ``kernel.simulate``, or what else makes runs from a problem.
+    ``verb`` is ``kernel.simulate``, or what else makes runs from a problem; ``together`` cost it as much as one.
 
     Raises
     ------
     Diverged
         Of the earliest run in trouble.
     """
-    # a few chunks a thread even out runs of unequal speed; one chunk is at least one run
-    size = max(1, -(-runs // (4 * threads)))
+    # a few chunks a thread even out runs of unequal speed; one chunk is at least the runs that go together
+    size = together * -(-runs // (4 * threads * together))
     starts = range(first_run, first_run + runs, size)
     cancel = np.zeros(1, dtype=np.int32)
     counters = [np.zeros(1, dtype=np.int64) for _ in starts]

@@ -185,6 +185,16 @@ def test_simulate_homogenised_runs_the_diffusion(run: Run) -> None:
     assert "3 runs of homogenised SGD" in run(*options).out
 
 
+def test_simulate_lumped_goes_to_any_dimension(run: Run) -> None:
+    options = ["simulate", "least-squares", "--lumped", "--runs", "3", "--horizon", "0.1", "--backend", "numpy"]
+    told = json.loads(run(*options, "--dimension", "6000", "--json").out)
+    assert (told["dynamics"], told["dimension"], told["runs"]) == ("lumped", 6000, 3)
+    assert "d = 6000, numpy, 3 runs of SGD in lumps" in run(*options, "--dimension", "6000").out
+    assert run(*options, "--homogenised").code == 2
+    refused = run("simulate", "adversarial-least-squares", "--lumped", "--dimension", "6001")
+    assert (refused.code, "nearest admissible" in refused.err) == (2, True)
+
+
 def test_simulate_goes_to_another_dimension_by_exact_split(run: Run) -> None:
     options = ["--runs", "2", "--horizon", "0.2", "--backend", "numpy", "--json"]
     told = json.loads(run("simulate", "adversarial-huber", "--dimension", "120", *options).out)

@@ -12,7 +12,9 @@ import sgdlimit
 ROOT = Path(__file__).parent.parent
 
 DERIVE = "Loss Labels Teacher RandomLabels L2Adversary Model Expectation Formula derive"
-RUNTIME = "Instance Constant Schedule load_kernel solve simulate verify load_spec optimum rest_point diffuse"
+RUNTIME = (
+    "Instance Constant Schedule load_kernel solve simulate simulate_lumped verify load_spec optimum rest_point diffuse"
+)
 
 
 @pytest.mark.parametrize(("package", "names"), [("derive", DERIVE), ("codegen", "emit"), ("runtime", RUNTIME)])

@@ -242,6 +242,7 @@ def test_an_emitted_numpy_file_imports_without_sgdlimit(tmp_path: Path) -> None:
         "solution = kernel.solve_problem(p)\n"
         "assert solution.outcome.status == 0 and np.isfinite(np.delete(solution.statistics, kernel.STATISTICS.index('optimum_distance2'), -1)).all()\n"
         "assert kernel.simulate_problem(p).shape == (1, 1, 2, 8)\n"
+        "assert kernel.simulate_lumped_problem(p).shape == (1, 1, 2, 8)\n"
         "assert kernel.diffuse_problem(p, 0.1).shape == (1, 1, 2, 8)\n"
     )
     answer = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False)
@@ -296,6 +297,9 @@ int main(void) {
   for (p.step_kind = SGDLIMIT_CONSTANT; p.step_kind <= SGDLIMIT_ADAGRAD_NORM; p.step_kind++) {
     if (p.step_kind == SGDLIMIT_TABLE || p.step_kind == SGDLIMIT_GREEDY) continue;
     if (sgdlimit_diffuse(&p, 0.3, &outcome) != SGDLIMIT_OK) return 5;
+    p.iterates = 1;
+    if (sgdlimit_simulate_lumped(&p, &outcome) != SGDLIMIT_OK) return 7;
+    p.iterates = 2;
   }
   p.step_kind = SGDLIMIT_CONSTANT;
   if (sgdlimit_diffuse(&p, 0, &outcome) != SGDLIMIT_BAD_PROBLEM) return 6;

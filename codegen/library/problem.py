@@ -41,6 +41,8 @@ class StepKind(IntEnum):
     ADAGRAD_NORM = 6
 
 
+LANES = 8
+"""Runs of a simulation in lumps that advance together in C: one costs as much as so many."""
 SUMMARY = ("norm2", "overlap", "distance2", "reference_distance2", "learning_rate")
 CLASS_SUMMARY = ("m", "c", "Q")
 

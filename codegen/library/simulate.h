@@ -147,23 +147,37 @@ static double rate_of_iterate(const simulation *s, int64_t iterate, double t) {
   return learning_rate(p, s->constants, iterate, t, &at);
 }
 
+/* The stochastic gradient of a sample, dr x + shrinkage X. */
+typedef struct pull {
+  double dr, shrinkage;
+} pull;
+
+static inline pull pull_of(const sgdlimit_problem *p, int64_t iterate, int64_t class, double r, double n, double r_star,
+                           double xi, double uniform) {
+  const int64_t K = p->classes;
+  const double *par = PARAMETERS > 0 ? p->parameters + iterate * PARAMETERS * K + class : NULL;
+  const double y = target(p->labels[class], r_star, xi, uniform, par, K);
+  double dr, dn;
+  gradient(r, n, y, par, K, &dr, &dn);
+  return (pull){dr, (n > 0 ? dn / n : 0) + ridge(par, K)};
+}
+
+/* ||g||^2/d^2, of a sample with the squared norm x2. */
+static inline double square_of_gradient(const sgdlimit_problem *p, pull g, double r, double n, double x2) {
+  const double cross = g.dr * g.shrinkage * r, own = g.shrinkage * n;
+  return (g.dr * g.dr * x2 + 2 * cross + own * own) / (p->dimension * p->dimension);
+}
+
 /* One iterate's update from its scores at time t, the step's class, and its sample's chances. */
 static inline update sgd_update(simulation *s, int64_t iterate, double t, int64_t class, double r_star, double xi,
                                 double uniform) {
   const sgdlimit_problem *p = s->problem;
-  const int64_t K = p->classes;
-  const double *par = PARAMETERS > 0 ? p->parameters + iterate * PARAMETERS * K + class : NULL;
-  const double r = s->r[iterate], n = sqrt(s->norm2[iterate]), d = p->dimension;
-  const double y = target(p->labels[class], r_star, xi, uniform, par, K);
-  double dr, dn;
-  gradient(r, n, y, par, K, &dr, &dn);
-  const double shrinkage = (n > 0 ? dn / n : 0) + ridge(par, K);
-  if (p->step_kind == SGDLIMIT_ADAGRAD_NORM) {   /* g = dr x + shrinkage X */
-    const double cross = dr * shrinkage * r, own = shrinkage * n;
-    s->gradient2[iterate] += (dr * dr * square_norm(s->length, s->x) + 2 * cross + own * own) / (d * d);
-  }
-  const double step = rate_of_iterate(s, iterate, t) / d;
-  return (update){.kept = 1 - step * shrinkage, .added = -step * dr};
+  const double r = s->r[iterate], n = sqrt(s->norm2[iterate]);
+  const pull g = pull_of(p, iterate, class, r, n, r_star, xi, uniform);
+  if (p->step_kind == SGDLIMIT_ADAGRAD_NORM)
+    s->gradient2[iterate] += square_of_gradient(p, g, r, n, square_norm(s->length, s->x));
+  const double step = rate_of_iterate(s, iterate, t) / p->dimension;
+  return (update){.kept = 1 - step * g.shrinkage, .added = -step * g.dr};
 }
 
 /* Between sweeps, so that an iterate can be looked at; the next sweep then finds nothing to apply. */
@@ -290,11 +304,10 @@ static int32_t simulate_run(simulation *s, int64_t run, int64_t *done, sgdlimit_
   return SGDLIMIT_OK;
 }
 
-static int can_be_simulated(const sgdlimit_problem *p) {
+static int has_counts_and_times(const sgdlimit_problem *p) {
   if (p->size != sizeof *p) return 0;
   if (p->iterates < 1 || p->classes < 1 || p->modes < 1 || p->times_count < 1 || p->runs < 0 || p->first_run < 0)
     return 0;
-  if (p->dimension != (double)p->modes) return 0;   /* a mode is a coordinate here */
   if (!has_step_arguments(p)) return 0;
   if (!(p->start_time >= 0)) return 0;
   for (int64_t i = 0; i < p->times_count; i++)
@@ -303,6 +316,11 @@ static int can_be_simulated(const sgdlimit_problem *p) {
   for (int64_t i = 0; i < p->classes * p->modes; i++)
     if (!(p->eigenvalues[i] >= 0)) return 0;
   return 1;
+}
+
+/* A mode is a coordinate here. */
+static int can_be_simulated(const sgdlimit_problem *p) {
+  return has_counts_and_times(p) && p->dimension == (double)p->modes;
 }
 
 /* Cuts all arrays of a simulation out of one allocation, which the caller frees; NULL when there is no memory. */

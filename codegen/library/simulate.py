@@ -30,6 +30,8 @@ Ridge = Callable[[Array], Array]
 
 # Coordinates of the iterates that advance together: enough to hide the interpreter, few enough for the cache.
 COORDINATES_TOGETHER = 1 << 15
+# Runs that do, however few their coordinates: each has numbers in store.
+RUNS_TOGETHER = 1 << 11
 # Normals that a run draws at once, to amortise the call; drawn in sequence, they are the same for any number.
 NORMALS_AT_ONCE = 1 << 10
 # Steps whose class, label noise and label's chance a run draws at once: a part of the stream's definition.
@@ -108,9 +110,14 @@ def simulate(problem: Problem, sgd: Sgd) -> Array:
     """
     if not can_be_simulated(problem):
         raise Trouble(Status.BAD_PROBLEM, iterate=0, run=problem.first_run, time=problem.start_time)
+    return simulate_all(problem, sgd, np.ones(problem.modes))
+
+
+def simulate_all(problem: Problem, sgd: Sgd, multiplicities: Array) -> Array:
+    """Of a checked problem, whose modes are a coordinate each, or as many as told (``lumped.py``)."""
     M, T, K = problem.iterates, problem.times_count, problem.classes
     summaries = np.full((problem.runs, M, T, summary_size(K)), np.nan)
-    together = max(1, COORDINATES_TOGETHER // (M * problem.modes))
+    together = min(RUNS_TOGETHER, max(1, COORDINATES_TOGETHER // (M * problem.modes)))
     if problem.progress is not None:
         problem.progress[0] = 0
     try:
@@ -118,7 +125,7 @@ def simulate(problem: Problem, sgd: Sgd) -> Array:
         with np.errstate(all="ignore"):
             for begin in range(0, problem.runs, together):
                 chunk = summaries[begin : begin + together]
-                simulate_together(problem, problem.first_run + begin, chunk, sgd)
+                simulate_together(problem, problem.first_run + begin, chunk, sgd, multiplicities)
     except Trouble as trouble:
         trouble.curve = summaries
         raise
@@ -126,11 +133,15 @@ def simulate(problem: Problem, sgd: Sgd) -> Array:
 
 
 def can_be_simulated(problem: Problem) -> bool:
-    """Whether a mode is a coordinate, times run forward from 0 or later, and no count is too small."""
+    """Whether a mode is a coordinate, and counts and times can be."""
+    return problem.dimension == problem.modes and has_counts_and_times(problem)
+
+
+def has_counts_and_times(problem: Problem) -> bool:
+    """Whether times run forward from 0 or later, and no count is too small."""
     times = np.concatenate([[0.0, problem.start_time], problem.times])
     return bool(
-        problem.dimension == problem.modes
-        and (np.diff(times) >= 0).all()
+        (np.diff(times) >= 0).all()
         and (problem.eigenvalues >= 0).all()
         and min(problem.first_run, problem.runs, problem.times_count - 1, problem.iterates - 1) >= 0
     )
@@ -155,13 +166,18 @@ def learning_rates(problem: Problem, k: Array, sgd: Sgd, iterates: Array, gradie
     return found
 
 
-def simulate_together(problem: Problem, first_run: int, summaries: Array, sgd: Sgd) -> None:
-    """Advance the runs from ``first_run`` on, one for each row of ``summaries``, and fill it."""
+def simulate_together(problem: Problem, first_run: int, summaries: Array, sgd: Sgd, multiplicities: Array) -> None:
+    """Advance the runs from ``first_run`` on, one for each row of ``summaries``, and fill it.
+
+    A mode of more than one coordinate is a lump: x_j is the norm of the iterate's part in it (``docs/theory.md`` §8).
+    """
     M, N, d = problem.iterates, problem.modes, problem.dimension
     runs = len(summaries)
-    seeds = [np.random.SeedSequence([problem.seed, first_run + run]).spawn(2) for run in range(runs)]
+    lumps = np.flatnonzero(multiplicities > 1)
+    seeds = [np.random.SeedSequence([problem.seed, first_run + run]).spawn(3) for run in range(runs)]
     coordinates = [np.random.default_rng(seed[0]) for seed in seeds]
     chances = [np.random.default_rng(seed[1]) for seed in seeds]
+    squares = [np.random.default_rng(seed[2]) for seed in seeds] if lumps.size else []
 
     roots, cumulated = np.sqrt(problem.eigenvalues), np.cumsum(problem.probabilities)[:-1]
     parameters = np.ascontiguousarray(problem.parameters.transpose(1, 2, 0))  # [P, K, M]
@@ -170,6 +186,8 @@ def simulate_together(problem: Problem, first_run: int, summaries: Array, sgd: S
     change = np.empty_like(iterates)
     x, mean = np.empty((runs, N)), np.empty((runs, N))
     z = np.empty((runs, max(1, NORMALS_AT_ONCE // N), N))
+    # squared lengths of what is neither along the iterate nor along a coordinate
+    chi2 = np.empty((runs, max(1, NORMALS_AT_ONCE // N), len(lumps)))
     drawn = np.empty((3, runs, CHANCES_AT_ONCE))
     k = sgd.constants(problem)
     # the sum of ‖g‖²/d² over the steps so far, g the whole stochastic gradient
@@ -186,6 +204,8 @@ def simulate_together(problem: Problem, first_run: int, summaries: Array, sgd: S
             if block == 0:
                 for run, generator in enumerate(coordinates):
                     generator.standard_normal(out=z[run])
+                for run, generator in enumerate(squares):
+                    chi2[run] = generator.chisquare(multiplicities[lumps] - 1, size=chi2.shape[1:])
             if chance == 0:
                 for run, generator in enumerate(chances):
                     generator.random(out=drawn[0, run])
@@ -200,6 +220,7 @@ def simulate_together(problem: Problem, first_run: int, summaries: Array, sgd: S
             # Sums by einsum, whose order does not depend on how many runs there are; that of BLAS may.
             r = np.einsum("rmn,rn->rm", iterates, x)
             r_star = np.einsum("rn,n->r", x, problem.teacher)[:, np.newaxis]
+            beside = problem.eigenvalues[class_][:, lumps] * chi2[:, block] if lumps.size else chi2[:, block]
             norm2 = np.einsum("rmn,rmn->rm", iterates, iterates)
             refuse_divergence(norm2, norm2_bound, first_run, step / d)
 
@@ -210,13 +231,16 @@ def simulate_together(problem: Problem, first_run: int, summaries: Array, sgd: S
             dr, dn = sgd.gradient(r, n, y, of_class)
             shrinkage = np.divide(dn, n, out=np.zeros_like(n), where=n > 0) + sgd.ridge(of_class)
             if problem.step_kind == StepKind.ADAGRAD_NORM:  # g = dr x + shrinkage X
-                x2 = np.einsum("rn,rn->r", x, x)[:, np.newaxis]
+                x2 = (np.einsum("rn,rn->r", x, x) + np.einsum("rn->r", beside))[:, np.newaxis]
                 gradient2 += (dr**2 * x2 + 2 * dr * shrinkage * r + shrinkage**2 * norm2) / d**2
             pace = learning_rates(problem, k, sgd, iterates, gradient2, step / d) / d
             refuse_missing(pace, first_run, step / d)
             np.multiply((pace * dr)[:, :, np.newaxis], x[:, np.newaxis], out=change)
             iterates *= (1 - pace * shrinkage)[:, :, np.newaxis]
             iterates -= change
+            if lumps.size:
+                rest2 = (pace * dr)[:, :, np.newaxis] ** 2 * beside[:, np.newaxis]
+                iterates[:, :, lumps] = np.sqrt(iterates[:, :, lumps] ** 2 + rest2)
             if problem.progress is not None:
                 problem.progress[0] += runs
         done = stop
