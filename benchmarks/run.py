@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 
-from benchmarks import building, memory, right_hand_sides, simulating, solving, starting, universality
+from benchmarks import building, lumped, memory, right_hand_sides, simulating, solving, starting, universality
 from benchmarks.machine import describe
 from benchmarks.table import Table
 
@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, tuple[Callable[[], Table], Callable[[], Table]]] = {
     "solve": (solving.measure, lambda: solving.measure(rounds=2)),
     "rhs": (right_hand_sides.measure, lambda: right_hand_sides.measure(QUICK_MODELS, rounds=2)),
     "simulate": (simulating.measure, lambda: simulating.measure(rounds=2, work=1e6)),
+    "lumped": (lumped.measure, lambda: lumped.measure(rounds=2, work=5e5)),
     "build": (building.measure, lambda: building.measure(names=(building.NEW_LOSS,))),
     "start": (starting.measure, lambda: starting.measure(rounds=2)),
     "memory": (memory.measure, lambda: memory.measure(horizons=(0.1, 1.0))),

@@ -17,6 +17,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sgdlimit.codegen.library.problem import LANES
 from sgdlimit.derive.errors import Diverged, InputError, InstanceError
 from sgdlimit.derive.expression import parse
 from sgdlimit.derive.model import Formula, Model, StepSize
@@ -52,10 +53,35 @@ SMALLEST_DIMENSION = 100
 DYNAMICS = ("sgd", "homogenised")
 RATIOS = (1, 2, 4)
 
+MOST_DIMENSIONS = 1_000_000
+"""Of the ensemble in lumps: there the 1/d term is nothing, and a step still moves every statistic by many roundings."""
+LUMPED_RUNS = 32
+
+_LUMPED_SHARE = 0.25  # of the budget, beside it
+_MODE_STEP = 3.0  # coordinate-steps that a step of a mode in lumps takes as long as
+_FARTHER = 20  # times the largest dimension of the fit, or more
+_SHARPER = 2  # times the precision of the fit, or more
 _PILOT_RUNS = 64
 _SCORE_SHARE = 0.15  # of a statistic's variance over runs may come from its draws
 _MOST_DRAWS = 512
 _REFERENCE_SHIFTS = 64
+
+
+@dataclass(frozen=True)
+class LumpedEnsemble:
+    """SGD at a dimension where the limit can be read off without a fit, in lumps (``docs/theory.md`` §8).
+
+    Parameters
+    ----------
+    dimension, runs : int
+    means, variances : array [S, T]
+        Over the runs.
+    """
+
+    dimension: int
+    runs: int
+    means: Array
+    variances: Array
 
 
 @dataclass(frozen=True)
@@ -84,6 +110,8 @@ class Evidence:
         That simulated.
     dynamics : str
         Of the ensembles: ``"sgd"`` or ``"homogenised"``. Single steps are SGD's.
+    lumped : LumpedEnsemble, optional
+        SGD at a far larger dimension, where a quarter of the budget affords it.
     """
 
     model: Model
@@ -103,6 +131,7 @@ class Evidence:
     seed: int
     backend: str
     dynamics: str = "sgd"
+    lumped: LumpedEnsemble | None = None
 
     @property
     def coordinate_steps(self) -> float:
@@ -117,6 +146,8 @@ class Evidence:
     def __repr__(self) -> str:
         of = "homogenised SGD: " if self.dynamics == "homogenised" else ""
         ensembles = of + ", ".join(f"{r} runs at d = {d}" for r, d in zip(self.runs, self.dimensions, strict=True))
+        if self.lumped is not None:
+            ensembles += f", {self.lumped.runs} in lumps at d = {self.lumped.dimension}"
         return (
             f"Evidence({ensembles}; {len(self.names)} statistics at {len(self.times)} times up to {self.times[-1]:g}, "
             f"single steps from {len(self.steps)} iterates; {self.backend}, seed {self.seed})"
@@ -146,6 +177,11 @@ def gather(
     The averages over scores are taken as differences to those of one reference iterate with the same draws, whose own
     average is taken once, with many: unbiased, and the draws of a run hardly add to its variance. What is left of
     the error of the reference is common to all runs, and kept as ``shared_variance``.
+
+    Where blocks of equal eigenvalues are so few that a quarter of the budget, on top of it, affords 32 runs in lumps
+    (:func:`~sgdlimit.runtime.lumped.simulate_lumped`) at a dimension, up to a million, that leaves nothing to
+    extrapolate and tells more than the fit does, they are made too: in C, and for learning rates that are not each
+    iterate's own.
 
     Parameters
     ----------
@@ -202,26 +238,34 @@ def gather(
 
     summaries = []
     costs = [r * d**2 * float(grid[-1]) for r, d in zip(runs, chosen, strict=True)]
-    for k, (d, at) in enumerate(zip(chosen, instances, strict=True)):
+    plans = [(at, count, verb, 1) for at, count in zip(instances, runs, strict=True)]
+    if dynamics == "sgd" and kernel.backend == "c" and not _of_each_iterate(schedule):
+        few = _in_lumps(instance, chosen, runs, float(grid[-1]), spend)
+        if few is not None:
+            plans.append((few, LUMPED_RUNS, kernel.simulate_lumped, LANES))
+            best.append(optimum_for(model, few, schedule, given, kernel))
+            costs.append(_lumped_cost(few, float(grid[-1])))
+    for k, (at, count, run, together) in enumerate(plans):
         pace = followed(model, at, schedule, given, float(grid[-1]), kernel=kernel, reference=best[k])
         reference_point = None if (found_best := best[k]) is None else found_best.x
         problem = build_problem(kernel, model, at, pace, given, grid, reference=reference_point)
-        problem = replace(problem, seed=_stream(seed, d))
+        problem = replace(problem, seed=_stream(seed, int(at.dimension)))
         try:
-            found = run_all(verb, problem, 0, runs[k], workers, _part_of(progress, costs, k))
+            found = run_all(run, problem, 0, count, workers, _part_of(progress, costs, k), together)
         except Diverged as trouble:
-            raise Diverged(trouble.time, f"{trouble.what} (at d = {d})", trouble.partial) from None
+            raise Diverged(trouble.time, f"{trouble.what} (at d = {at.dimension})", trouble.partial) from None
         summaries.append(found[:, 0])
 
     names = iterate_statistics(model, own)
-    names += ("learning_rate",) if depends_on_state(schedule) and schedule.source == "iterate" else ()
+    names += ("learning_rate",) if _of_each_iterate(schedule) else ()
     names += () if best[0] is None else ("optimum_distance2",)
     wanted = with_ingredients(names, own)
-    reference = summaries[-1].mean(axis=0)
+    reference = summaries[len(chosen) - 1].mean(axis=0)
     centre = _Reference.of(model, instance, given, averaged_over_scores(model, wanted, own), reference, seed, workers)
     means, variances, shared = [], [], np.zeros(0)
-    for d, at, found in zip(chosen, instances, summaries, strict=True):
-        values = _values(model, at, found, given, wanted, own, centre, _stream(seed, d), grid, workers)
+    for (at, *_), found in zip(plans, summaries, strict=True):
+        stream = _stream(seed, int(at.dimension))
+        values = _values(model, at, found, given, wanted, own, centre, stream, grid, workers)
         replicates = {name: centre.replicates.get(name, np.zeros((_REFERENCE_SHIFTS, len(grid)))) for name in values}
         for name in wanted:
             if isinstance(formula := own.get(name), Formula):
@@ -240,14 +284,17 @@ def gather(
         names=names,
         dimensions=chosen,
         runs=runs,
-        means=np.array(means),
-        variances=np.array(variances),
+        means=np.array(means[: len(chosen)]),
+        variances=np.array(variances[: len(chosen)]),
         shared_variance=shared,
         steps=steps,
         path=path,
         seed=seed,
         backend=kernel.backend,
         dynamics=dynamics,
+        lumped=LumpedEnsemble(int(plans[-1][0].dimension), LUMPED_RUNS, np.array(means[-1]), np.array(variances[-1]))
+        if len(plans) > len(chosen)
+        else None,
     )
 
 
@@ -282,6 +329,33 @@ def _dimensions(instance: Instance, given: Sequence[int] | None) -> tuple[int, .
             continue
         return tuple(d * ratio for ratio in RATIOS)
     raise refused
+
+
+def _in_lumps(
+    instance: Instance, dimensions: Sequence[int], runs: Sequence[int], horizon: float, budget: float
+) -> Instance | None:
+    """The instance at the largest multiple of the dimensions that may be simulated in lumps, if that is worthwhile."""
+    d, R = np.array([dimensions[0], dimensions[-1]], dtype=float), np.array([runs[0], runs[-1]], dtype=float)
+    precision = 1 / np.sum((d / (d[1] - d[0])) ** 2 / (R * d))  # of the fit, where a variance is 1/d: runs times d
+    worthwhile = max(_FARTHER * dimensions[-1], _SHARPER * precision / LUMPED_RUNS)
+    few = instance.lumped(dimensions[0])
+    for _ in range(2):  # a block of more coordinates may need one more mode
+        cost = _lumped_cost(few, horizon) / few.dimension
+        affordable = int(min(MOST_DIMENSIONS, _LUMPED_SHARE * budget / cost)) // dimensions[0] * dimensions[0]
+        if affordable < worthwhile:
+            return None
+        few = instance.lumped(affordable)
+    return few
+
+
+def _lumped_cost(few: Instance, horizon: float) -> float:
+    """In coordinate-steps; a step costs two modes whatever there is."""
+    return LUMPED_RUNS * horizon * few.dimension * _MODE_STEP * (few.modes + 2)
+
+
+def _of_each_iterate(schedule: StepSize) -> bool:
+    """Whether the learning rate depends on the state, and that is the iterate's own."""
+    return depends_on_state(schedule) and schedule.source == "iterate"  # type: ignore[union-attr]
 
 
 def _times(horizon: float | None, times: ArrayLike | None, smallest: int) -> Array:

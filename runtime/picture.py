@@ -77,12 +77,11 @@ def png(verification: Verification, dpi: int = 110) -> bytes:
 
 
 def _all_comparisons(axes: Any, verification: Verification) -> None:
-    parts = {"trajectory": ("trajectories", 1.0), "one step": ("single steps", 0.0)}
+    parts = {"trajectory": "trajectories", "in lumps": "in lumps", "one step": "single steps"}
+    present = [part for part in parts if any(j.comparison.part == part for j in verification.judgements)]
     most, ticks = 1.35, dict[float, str]()
-    for part, (label, height) in parts.items():
+    for height, part in enumerate(reversed(present)):
         found = [j for j in verification.judgements if j.comparison.part == part]
-        if not found:
-            continue
         signed = np.array([np.copysign(j.severity, j.comparison.deviation) for j in found])
         beyond = np.abs(signed) > most
         lift = height + 0.5 * ((np.arange(len(found)) * 0.618034) % 1 - 0.5)  # apart, so that dots can be told
@@ -91,12 +90,12 @@ def _all_comparisons(axes: Any, verification: Verification) -> None:
         for side, marker in ((-1, "<"), (1, ">")):
             out = beyond & (np.sign(signed) == side)
             axes.plot(shown[out], lift[out], marker, ms=6, color=_SGD, mec="black", mew=0.5)
-        ticks[height] = f"{label} ({len(found)})"
+        ticks[height] = f"{parts[part]} ({len(found)})"
     axes.axvspan(-1, 1, color=_SOUGHT, zorder=0)
     axes.axvline(0, color=_EQUATIONS, lw=1.5, zorder=1)
     for side in (-1, 1):
         axes.axvline(side, color=_EQUATIONS, lw=1, ls="--", zorder=1)
-    axes.set(xlim=(-1.4, 1.4), ylim=(-0.45, 1.45), xticks=[-1, -0.5, 0, 0.5, 1])
+    axes.set(xlim=(-1.4, 1.4), ylim=(-0.45, len(present) - 0.55), xticks=[-1, -0.5, 0, 0.5, 1])
     axes.set_yticks(list(ticks), list(ticks.values()))
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("SGD minus equations, over the half-width of the interval (beyond ±1 the equations are refuted)")

@@ -9,7 +9,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from sgdlimit.runtime.picture import LABELS, claim, png
-from sgdlimit.runtime.verification import TABLE_HEAD, table_row
+from sgdlimit.runtime.verification import PREFIXES, TABLE_HEAD, table_row
 
 if TYPE_CHECKING:
     from sgdlimit.runtime.verdict import Judgement
@@ -86,12 +86,19 @@ def _method(v: Verification) -> list[str]:
     what, spent = "", f"{e.coordinate_steps:.2g} coordinate-steps, "
     if e.dynamics == "homogenised":
         what, spent = " of homogenised SGD, whose coefficients are those of the equations", ""
+    lumps = []
+    if e.lumped is not None:
+        lumps = [
+            f"Besides, {e.lumped.runs} runs in lumps at d = {e.lumped.dimension}, of the same law by blocks of equal "
+            "eigenvalues, are compared with the limit itself."
+        ]
     return [
         f"How: {len(v.names)} statistics ({', '.join(v.names)}) at {len(e.times)} times up to t = {e.times[-1]:.4g} in "
         f"{runs}{what} ({spent}{e.backend}, seed {e.seed}), extrapolated by a line in "
         "1/d. Risks and error rates are averages of the loss and of errors over fresh scores, the adversary's supremum "
         f"by search. Single steps from {len(e.steps)} fixed iterates at d = {e.dimensions[0]}, class by class, with "
         "gradients by search and differences.",
+        *lumps,
         f"The intervals hold simultaneously at level {v.level:.4g} (Bonferroni over {count} comparisons, Student's t): "
         f"if the equations are right, at most {100 * (1 - v.level):.2g} % of verifications say failed. They allow for "
         "a 1/d² term as large, at the smallest dimension, as the largest 1/d term there, or as measured where that is "
@@ -111,7 +118,7 @@ def _limits(v: Verification) -> list[str]:
 
 def _called(judgement: Judgement, *, place: bool = True) -> str:
     c = judgement.comparison
-    name = LABELS.get(c.name, c.name) if c.part == "trajectory" else f"single step: {LABELS.get(c.name, c.name)}"
+    name = PREFIXES[c.part].replace("step", "single step") + LABELS.get(c.name, c.name)
     return f"{name} at {c.place}" if place else name
 
 

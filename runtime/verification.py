@@ -2,8 +2,9 @@
 
 The verdict must not lean on what it judges. It has two parts. *Single steps* from fixed iterates, at finite dimension,
 class by class, against the emitted right-hand side and statistics: exact statements, no limit is taken. *Trajectories*:
-ensembles at three dimensions, extrapolated in ``1/d``, against the emitted solver. All intervals of both hold
-simultaneously at one level.
+ensembles at three dimensions, extrapolated in ``1/d``, against the emitted solver, and where blocks of equal
+eigenvalues are few, one at a dimension so large that nothing needs extrapolating. All intervals hold simultaneously at
+one level.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ class Verification:
     @property
     def budget_to_decide(self) -> float:
         """Coordinate-steps that would bring every interval of the trajectories to the resolution; inf if none would."""
-        factors = [j.factor for j in self.judgements if j.comparison.part == "trajectory"]
+        factors = [j.factor for j in self.judgements if j.comparison.part != "one step"]
         return max(factors, default=1.0) * self.evidence.coordinate_steps
 
     def table(self) -> str:
@@ -180,12 +181,16 @@ def _badness(judgement: Judgement) -> tuple[bool, bool, float]:
 TABLE_HEAD = ("compared", "worst at", "equations", "observed", "± half-width", "resolution", "deviation/s.e.", "")
 
 
+PREFIXES = {"trajectory": "", "in lumps": "in lumps: ", "one step": "step: "}
+"""Of a comparison's name, by its part."""
+
+
 def table_row(judgement: Judgement) -> tuple[str, ...]:
     """The cells of one judgement under :data:`TABLE_HEAD`."""
     c = judgement.comparison
     mark = "DIFFERS" if judgement.excludes_zero else "" if judgement.resolved else "too wide"
     return (
-        c.name if c.part == "trajectory" else f"step: {c.name}",
+        PREFIXES[c.part] + c.name,
         c.place,
         f"{c.expected:.6g}",
         f"{c.measured:.6g}",
@@ -243,6 +248,7 @@ def judge(evidence: Evidence, kernel: Kernel, *, level: float = LEVEL, resolutio
         shared_degrees=evidence.shared_degrees,
     )
     comparisons = compare_trajectories(evidence, trajectory, names, fit)
+    comparisons += compare_in_lumps(evidence, trajectory, names, fit)
     comparisons += compare_steps(
         evidence.steps, kernel, evidence.model, evidence.path, evidence.parameters, rounding=_ROUNDING
     )
@@ -280,6 +286,41 @@ def compare_trajectories(
                     scale=scale,
                     time=float(time),
                     firm=float(firm[s, t]),
+                )
+            )
+    return compared
+
+
+def compare_in_lumps(
+    evidence: Evidence, trajectory: Trajectory, names: Sequence[str], fit: Extrapolation
+) -> list[Comparison]:
+    """The ensemble in lumps against the limit itself; what the 1/d term of the fit leaves there is allowed."""
+    large = evidence.lumped
+    if large is None:
+        return []
+    at = np.searchsorted(trajectory.times, evidence.times)
+    left = (np.abs(fit.slope) + fit.slope_error).max(axis=-1) / large.dimension
+    compared = []
+    for s, name in enumerate(names):
+        scale, k = scale_of(name, trajectory), evidence.names.index(name)
+        for t, time in enumerate(evidence.times):
+            expected = float(trajectory[name][at[t]])
+            own, shared = float(large.variances[k, t]) / large.runs, float(evidence.shared_variance[k, t])
+            parts = own**2 / (large.runs - 1) + shared**2 / evidence.shared_degrees
+            allowance = float(left[s]) + _ROUNDING * (abs(expected) + scale)
+            compared.append(
+                Comparison(
+                    part="in lumps",
+                    name=name,
+                    place=f"t = {time:.4g}",
+                    expected=expected,
+                    measured=float(large.means[k, t]),
+                    error=math.sqrt(own + shared),
+                    degrees=(own + shared) ** 2 / parts if parts > 0 else math.inf,
+                    allowance=allowance,
+                    scale=scale,
+                    time=float(time),
+                    firm=allowance,
                 )
             )
     return compared
@@ -334,7 +375,8 @@ def verify(
         Three or more, increasing, multiples of the first; the smallest admissible one from 100 on, its double and its
         quadruple unless given.
     budget : float, optional
-        Coordinate-steps to spend: 1e10 with C, 5e9 with NumPy, unless given.
+        Coordinate-steps to spend: 1e10 with C, 5e9 with NumPy, unless given. A quarter of it may be spent besides on
+        SGD in lumps at a far larger dimension (:func:`~sgdlimit.runtime.evidence.gather`).
     resolution : float
         Half-width asked of every interval, as a fraction of the statistic's range along the trajectory (or of a tenth
         of its size where it hardly moves).

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import building, memory, right_hand_sides, run, simulating, solving, starting  # noqa: E402
+from benchmarks import building, lumped, memory, right_hand_sides, run, simulating, solving, starting  # noqa: E402
 from benchmarks.problem import MODEL, problem  # noqa: E402
 from benchmarks.table import Goal, Table  # noqa: E402
 from sgdlimit.runtime.compiler import find_compiler  # noqa: E402
@@ -82,6 +82,11 @@ def test_states_have_the_laws_that_they_are_named_for() -> None:
 @needs_compiler
 def test_simulating_is_compared() -> None:
     assert_finite(simulating.measure(dimensions=(20, 40), work=1e3, rounds=1), "ns per coordinate-step", rows=6)
+
+
+@needs_compiler
+def test_lumps_are_timed_by_their_number() -> None:
+    assert_finite(lumped.measure(counts=(1, 4), work=1e3, rounds=1), "per block", rows=2)
 
 
 def test_the_plain_loop_is_the_same_algorithm() -> None:

@@ -158,6 +158,32 @@ def test_verify_composes_evidence_and_judge(least_squares: Verification) -> None
     assert report.judgements == least_squares.judgements  # for any number of threads
 
 
+@pytest.mark.skipif(BACKEND != "c", reason="no C compiler")
+def test_where_blocks_are_few_a_large_dimension_joins_the_evidence() -> None:
+    """The 1/d term that the fit removes is not there, and what is wrong by five per cent is found there alone too."""
+    model, values = CASES["adversarial least squares"].model, values_for("adversarial least squares")
+    instance = Instance.zero_one(float("inf"), fraction=0.5, start_norm=0.5, mean_norm=0.8, mean_overlap=0.5)
+    kernel = load_kernel(model, backend="c")
+    arguments = (model, instance, Constant(0.7), values, 2.0)
+    evidence = gather(*arguments, times=[0.5, 1.0, 2.0], budget=2e8, kernel=kernel)
+    assert evidence.lumped is not None
+    assert evidence.lumped.dimension >= 20 * evidence.dimensions[-1]
+    assert evidence.lumped.dimension % evidence.dimensions[0] == 0
+    found = judge(evidence, kernel, resolution=2 * RESOLUTION)
+    assert found.verdict == "passed", found.table()
+    assert f"in lumps at d = {evidence.lumped.dimension}" in found.summary()
+    assert "in lumps: norm2" in found.table()
+    assert any("in lumps" in label.get_text() for label in found.figure().axes[0].get_yticklabels())
+    wrong = load_kernel(model, limit=derive(model).scale("B", 1.05), backend="numpy")
+    parts = {j.comparison.part for j in judge(evidence, wrong, resolution=2 * RESOLUTION).judgements if j.excludes_zero}
+    assert "in lumps" in parts
+    again = gather(*arguments, times=[0.5, 1.0, 2.0], budget=2e8, kernel=kernel, threads=1)
+    assert again.lumped is not None
+    assert np.array_equal(again.lumped.means, evidence.lumped.means)
+    for changes in ({"budget": 1e6}, {"dynamics": "homogenised", "budget": 2e7}):
+        assert gather(*arguments, times=[1.0], kernel=kernel, **changes).lumped is None
+
+
 def test_a_diverging_run_is_reported_with_its_time() -> None:
     name = "adversarial least squares"
     with pytest.raises(Diverged) as caught:
