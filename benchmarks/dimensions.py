@@ -1,7 +1,7 @@
 """How far SGD is from its limit, by dimension, over six decades: ``python -m benchmarks.dimensions --out FILE.png``.
 
-Adversarial least squares in two blocks of equal eigenvalues, exactly in law at every dimension (``docs/theory.md`` §8):
-the distance of a single run from the limit, and that of the mean over runs. Both fall as theory.md §3 says: a run's mean
+Adversarial least squares in two blocks of equal eigenvalues, exactly in law at every dimension (``docs/theory.md``
+§8): the distance of a single run from the limit, and that of the mean over runs. Both fall as its §3 says: a run's mean
 square distance like 1/d, and the mean's distance like 1/d too, until it is lost in the spread of the runs.
 """
 
@@ -28,7 +28,7 @@ from sgdlimit.runtime.solver import solve
 
 Array = NDArray[np.float64]
 
-DIMENSIONS = tuple(leading * 10**power for power in range(2, 8) for leading in (1, 3)) + (10**8,)
+DIMENSIONS = (*(leading * 10**power for power in range(2, 8) for leading in (1, 3)), 10**8)
 TIME, GAMMA = 1.0, 0.7
 PARAMETERS = {"epsilon": 0.3, "sigma": 0.5}
 MOST_RUNS, FEWEST_RUNS = 200_000, 32
@@ -112,7 +112,7 @@ def figure(distances: dict[str, Distances]) -> Any:
     any_of = next(iter(distances.values()))
     d = any_of.dimensions.astype(float)
     noise = 3 * np.max([found.error for found in distances.values()], axis=0)
-    left.fill_between(d, 1e-9, noise, color="0.9", lw=0, label="below 3 standard errors")
+    left.fill_between(d, 1e-12, noise, color="0.9", lw=0, label="below 3 standard errors")
     for name, found in distances.items():
         label, mark, grey = STATISTICS[name]
         seen = np.abs(found.mean) > 3 * found.error
@@ -127,14 +127,14 @@ def figure(distances: dict[str, Distances]) -> Any:
         axes.set(xscale="log", yscale="log", xlabel="dimension d")
         axes.tick_params(labelsize=9)
         axes.legend(fontsize=9, frameon=False)
-    left.set_ylim(0.3 * np.min(noise) / 3, None)
+    left.set_ylim(0.5 * min(np.abs(found.mean).min() for found in distances.values()), None)
     left.set_ylabel("|mean over runs − limit|")
     right.set_ylabel("mean of (one run − limit)²")
     left.set_title("The mean's distance falls like 1/d, until the spread of the runs hides it", fontsize=10, loc="left")
     right.set_title("A single run's squared distance falls like 1/d", fontsize=10, loc="left")
     fig.suptitle(
         f"SGD against its limit, adversarial least squares at t = {TIME:g}: "
-        f"{any_of.runs[0]} runs at d = {d[0]:g} to {any_of.runs[-1]} at d = {d[-1]:g}",
+        f"{any_of.runs[0]:,} runs at d = {d[0]:,.0f}, {any_of.runs[-1]} at d = {d[-1]:,.0f}",
         fontsize=11,
         x=0.01,
         ha="left",

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import building, lumped, memory, right_hand_sides, run, simulating, solving, starting  # noqa: E402
+from benchmarks import building, dimensions, lumped, memory, right_hand_sides, run, simulating, solving, starting  # noqa: E402
 from benchmarks.problem import MODEL, problem  # noqa: E402
 from benchmarks.table import Goal, Table  # noqa: E402
 from sgdlimit.runtime.compiler import find_compiler  # noqa: E402
@@ -87,6 +87,14 @@ def test_simulating_is_compared() -> None:
 @needs_compiler
 def test_lumps_are_timed_by_their_number() -> None:
     assert_finite(lumped.measure(counts=(1, 4), work=1e3, rounds=1), "per block", rows=2)
+
+
+def test_the_picture_of_dimensions_is_drawn_from_what_is_measured() -> None:
+    found = dimensions.measure((100, 400), steps=2e4, backend="auto")
+    for distances in found.values():
+        assert np.all(distances.square > 0)
+        assert np.all(np.abs(distances.mean) < np.sqrt(distances.square))
+    assert len(dimensions.figure(found).axes) == 2
 
 
 def test_the_plain_loop_is_the_same_algorithm() -> None:
