@@ -355,7 +355,7 @@ def _lumped_cost(few: Instance, horizon: float) -> float:
 
 def _of_each_iterate(schedule: StepSize) -> bool:
     """Whether the learning rate depends on the state, and that is the iterate's own."""
-    return depends_on_state(schedule) and schedule.source == "iterate"  # type: ignore[union-attr]
+    return depends_on_state(schedule) and schedule.source == "iterate"
 
 
 def _times(horizon: float | None, times: ArrayLike | None, smallest: int) -> Array:
