@@ -376,6 +376,12 @@ def verify(
     ] = None,
     seed: _Seed = None,
     budget: Annotated[float | None, typer.Option(help="Coordinate-steps to spend on simulation.")] = None,
+    homogenised: Annotated[
+        bool,
+        typer.Option(
+            "--homogenised", help="Whether homogenised SGD, a diffusion, has this limit: its means, not SGD's."
+        ),
+    ] = False,
     set_: _Set = None,
     gamma: _Gamma = None,
     horizon: _Horizon = None,
@@ -395,7 +401,8 @@ def verify(
             check_output(path, endings)
     keywords = {**loaded.arguments, "times": None, "seed": loaded.seed, **loaded.verification}
     keywords |= {name: value for name, value in (("seed", seed), ("budget", budget)) if value is not None}
-    with _about(loaded), _progress(f"SGD, {loaded.name}") as progress:
+    keywords |= {"dynamics": "homogenised"} if homogenised else {}
+    with _about(loaded), _progress(f"{'homogenised ' * homogenised}SGD, {loaded.name}") as progress:
         found = run(**keywords, backend=backend.value, progress=progress)
     if report is not None:
         with written(report) as temporary:
@@ -583,6 +590,7 @@ def _findings(spec: Spec, found: Verification) -> dict[str, Any]:
         "verdict": found.verdict,
         **about(found.trajectory),
         "seed": found.evidence.seed,
+        "dynamics": found.evidence.dynamics,
         "level": found.level,
         "dimensions": list(found.evidence.dimensions),
         "runs": list(found.evidence.runs),

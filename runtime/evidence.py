@@ -50,7 +50,9 @@ DEFAULT_BUDGET: Mapping[str, float] = {"c": 1e10, "numpy": 5e9}
 """Coordinate-steps, by backend."""
 DEFAULT_TIMES = 12
 SMALLEST_DIMENSION = 100
-DYNAMICS = ("sgd", "homogenised")
+NAMES = {"sgd": "SGD", "homogenised": "homogenised SGD"}
+"""Of what can be simulated."""
+DYNAMICS = tuple(NAMES)
 RATIOS = (1, 2, 4)
 
 MOST_DIMENSIONS = 1_000_000
@@ -143,8 +145,13 @@ class Evidence:
         """Degrees of freedom behind ``shared_variance``."""
         return _REFERENCE_SHIFTS - 1
 
+    @property
+    def simulated(self) -> str:
+        """What the ensembles are of, in words."""
+        return NAMES[self.dynamics]
+
     def __repr__(self) -> str:
-        of = "homogenised SGD: " if self.dynamics == "homogenised" else ""
+        of = "" if self.dynamics == "sgd" else f"{self.simulated}: "
         ensembles = of + ", ".join(f"{r} runs at d = {d}" for r, d in zip(self.runs, self.dimensions, strict=True))
         if self.lumped is not None:
             ensembles += f", {self.lumped.runs} in lumps at d = {self.lumped.dimension}"

@@ -22,17 +22,17 @@ LABELS = {
 }
 
 CLAIMS = {
-    "passed": "Passed: streaming SGD, extrapolated to d = ∞, is what the equations say",
-    "failed": "Failed: streaming SGD is not what the equations say",
+    "passed": "Passed: {what}, extrapolated to d = ∞, is what the equations say",
+    "failed": "Failed: {what} is not what the equations say",
     "inconclusive": "Inconclusive: no difference found, but not every interval is as narrow as asked for",
 }
 
 
 def claim(verification: Verification) -> str:
     """The verdict in a sentence."""
-    text = CLAIMS[verification.verdict]
-    homogenised = verification.evidence.dynamics == "homogenised"
-    return text.replace("streaming SGD", "homogenised SGD") if homogenised else text
+    evidence = verification.evidence
+    what = "streaming SGD" if evidence.dynamics == "sgd" else evidence.simulated
+    return CLAIMS[verification.verdict].format(what=what)
 
 
 # One hue each for the equations and for SGD, of different lightness and with different marks: legible in grey.
@@ -98,7 +98,10 @@ def _all_comparisons(axes: Any, verification: Verification) -> None:
     axes.set(xlim=(-1.4, 1.4), ylim=(-0.45, len(present) - 0.55), xticks=[-1, -0.5, 0, 0.5, 1])
     axes.set_yticks(list(ticks), list(ticks.values()))
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("SGD minus equations, over the half-width of the interval (beyond ±1 the equations are refuted)")
+    what = verification.evidence.simulated
+    axes.set_xlabel(
+        f"{what} minus equations, over the half-width of the interval (beyond ±1 the equations are refuted)"
+    )
     count = len(verification.judgements)
     axes.set_title(f"{count} comparisons, simultaneously at level {verification.level:.4g}", fontsize=10, loc="left")
     for spine in ("left", "right", "top"):
@@ -109,10 +112,12 @@ def _curve(axes: Any, verification: Verification, name: str, *, last: bool) -> N
     evidence, trajectory = verification.evidence, verification.trajectory
     s = evidence.names.index(name)
     mean, sd = evidence.means[-1, s], np.sqrt(evidence.variances[-1, s])
-    d = evidence.dimensions[-1]
-    axes.fill_between(evidence.times, mean - 2 * sd, mean + 2 * sd, color=_BAND, lw=0, label=f"SGD, d = {d}: ± 2 s.d.")
+    d, what = evidence.dimensions[-1], evidence.simulated
+    axes.fill_between(
+        evidence.times, mean - 2 * sd, mean + 2 * sd, color=_BAND, lw=0, label=f"{what}, d = {d}: ± 2 s.d."
+    )
     axes.plot(trajectory.times, trajectory[name], "-", color=_EQUATIONS, lw=1.6, label="equations")
-    axes.plot(evidence.times, mean, "o", color=_SGD, ms=4, mec="white", mew=0.5, label=f"SGD, d = {d}: mean")
+    axes.plot(evidence.times, mean, "o", color=_SGD, ms=4, mec="white", mew=0.5, label=f"{what}, d = {d}: mean")
     axes.set_title(LABELS.get(name, name), fontsize=10, loc="left", fontweight="bold")
     axes.set_xlim(0, None)
     axes.tick_params(labelsize=8)
@@ -122,6 +127,7 @@ def _curve(axes: Any, verification: Verification, name: str, *, last: bool) -> N
 
 def _fit(axes: Any, verification: Verification, name: str, *, last: bool) -> None:
     evidence, fit = verification.evidence, verification.fit
+    what = evidence.simulated
     judgement = verification.worst(name)
     c = judgement.comparison
     s, k = evidence.names.index(name), verification.names.index(name)
@@ -138,7 +144,12 @@ def _fit(axes: Any, verification: Verification, name: str, *, last: bool) -> Non
     axes.axhspan(-resolution, resolution, color=_SOUGHT, zorder=0, label="resolution asked for")
     axes.axhline(0, color=_EQUATIONS, lw=1.6, label="equations")
     axes.plot(
-        line, percent(fit.value[k, t] + fit.slope[k, t] * line), "--", color=_SGD, lw=1, label="line in 1/d through SGD"
+        line,
+        percent(fit.value[k, t] + fit.slope[k, t] * line),
+        "--",
+        color=_SGD,
+        lw=1,
+        label=f"line in 1/d through {what}",
     )
     axes.errorbar(
         u,
@@ -149,13 +160,15 @@ def _fit(axes: Any, verification: Verification, name: str, *, last: bool) -> Non
         color=_SGD,
         lw=1,
         capsize=2,
-        label="SGD, mean with interval",
+        label=f"{what}, mean with interval",
     )
     found = [percent(c.measured)]
-    axes.errorbar([0], found, [half], fmt="D", ms=5, color="black", lw=2, capsize=4, label="SGD at 1/d = 0, interval")
+    axes.errorbar(
+        [0], found, [half], fmt="D", ms=5, color="black", lw=2, capsize=4, label=f"{what} at 1/d = 0, interval"
+    )
     axes.set_xlim(-0.06 * u.max(), 1.1 * u.max())
     axes.set_xticks([0, *u], ["0", *(f"1/{d}" for d in evidence.dimensions)])
-    axes.set_title(f"worst time, t = {c.time:.4g}: SGD − equations", fontsize=9, loc="left")
+    axes.set_title(f"worst time, t = {c.time:.4g}: {what} − equations", fontsize=9, loc="left")
     axes.set_ylabel("% of range", fontsize=8)
     axes.tick_params(labelsize=8)
     if last:

@@ -33,8 +33,8 @@ def _passed(v: Verification) -> list[str]:
     widest = max(v.judgements, key=lambda j: j.half_width / j.resolution if j.resolution else 0.0)
     share = 100 * v.resolution * widest.half_width / widest.resolution if widest.resolution else 0.0
     return [
-        f"Established: all {len(v.judgements)} differences between equations and SGD lie in intervals that contain 0 "
-        f"and reach no further than {share:.2g} % of the statistic's range along the trajectory, where "
+        f"Established: all {len(v.judgements)} differences between equations and {v.evidence.simulated} lie in "
+        f"intervals that contain 0 and reach no further than {share:.2g} % of the statistic's range along the trajectory, where "
         f"{100 * v.resolution:.2g} % was asked for; the widest is that of {_called(widest)}."
     ]
 
@@ -46,7 +46,7 @@ def _failed(v: Verification) -> list[str]:
     for j in beyond[:6]:
         c = j.comparison
         lines.append(
-            f"  {_called(j)}: equations {c.expected:.6g}, SGD {c.measured:.6g} ± {j.half_width:.2g} "
+            f"  {_called(j)}: equations {c.expected:.6g}, {v.evidence.simulated} {c.measured:.6g} ± {j.half_width:.2g} "
             f"({c.standardised:+.1f} standard errors)."
         )
     if any(j.comparison.part == "one step" for j in beyond):

@@ -195,6 +195,13 @@ def test_simulate_lumped_goes_to_any_dimension(run: Run) -> None:
     assert (refused.code, "nearest admissible" in refused.err) == (2, True)
 
 
+def test_verify_homogenised_says_what_it_simulated(run: Run) -> None:
+    options = ["verify", "least-squares", "--homogenised", "--budget", "1e6", "--backend", "numpy", "--json"]
+    told = json.loads(run(*options, "--report", "report.html").out)
+    assert told["dynamics"] == "homogenised"
+    assert "homogenised SGD" in Path("report.html").read_text(encoding="utf-8")
+
+
 def test_simulate_goes_to_another_dimension_by_exact_split(run: Run) -> None:
     options = ["--runs", "2", "--horizon", "0.2", "--backend", "numpy", "--json"]
     told = json.loads(run("simulate", "adversarial-huber", "--dimension", "120", *options).out)
