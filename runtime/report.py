@@ -34,8 +34,8 @@ def _passed(v: Verification) -> list[str]:
     share = 100 * v.resolution * widest.half_width / widest.resolution if widest.resolution else 0.0
     return [
         f"Established: all {len(v.judgements)} differences between equations and {v.evidence.simulated} lie in "
-        f"intervals that contain 0 and reach no further than {share:.2g} % of the statistic's range along the trajectory, where "
-        f"{100 * v.resolution:.2g} % was asked for; the widest is that of {_called(widest)}."
+        f"intervals that contain 0 and reach no further than {share:.2g} % of the statistic's range along the "
+        f"trajectory, where {100 * v.resolution:.2g} % was asked for; the widest is that of {_called(widest)}."
     ]
 
 
