@@ -608,6 +608,7 @@ class CEmitter:
             *self.used_by_the_model(),
             _library("steps.h"),
             "\n".join(model) + "\n",
+            _library("exponential.h"),
             _library("integrate.h"),
             _library("random.h"),
             _library("simulate.h"),

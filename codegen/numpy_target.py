@@ -466,9 +466,10 @@ class NumpyEmitter:
             self.sample_function("ridge(par)", "tau.", kernel.ridge),
         ]
         imports, texts = self._with_libraries(
-            "problem.py", "steps.py", "integrate.py", "simulate.py", "lumped.py", "diffuse.py"
+            "problem.py", "steps.py", "exponential.py", "integrate.py", "simulate.py", "lumped.py", "diffuse.py"
         )
-        problem_text, *rest, steps_text, integrate_text, simulate_text, lumped_text, diffuse_text = texts
+        problem_text, *rest = texts
+        *rest, steps_text, exponential_text, integrate_text, simulate_text, lumped_text, diffuse_text = rest
         sections = [
             _docstring(kernel),
             "\n".join(["from __future__ import annotations", "", *imports]),
@@ -492,6 +493,7 @@ class NumpyEmitter:
             *self._helpers(),
             *("\n".join(function) for function in functions),
             "# ---- The solver and the simulation " + "-" * 78,
+            exponential_text,
             integrate_text,
             simulate_text,
             lumped_text,

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Statistics = Mapping[str, Expectation | Formula]
 
-ABI = 2
+ABI = 3
 BACKENDS = ("auto", "c", "numpy")
 
 
@@ -272,6 +272,7 @@ class _Problem(ctypes.Structure):
         ("times", _POINTER),
         ("rtol", ctypes.c_double),
         ("max_steps", ctypes.c_int64),
+        ("method", ctypes.c_int64),
         ("first_run", ctypes.c_int64),
         ("runs", ctypes.c_int64),
         ("seed", ctypes.c_uint64),

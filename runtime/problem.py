@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sgdlimit.codegen.library.problem import Problem
+from sgdlimit.codegen.library.problem import Method, Problem
 from sgdlimit.derive.errors import InputError, InstanceError, ParameterError
 from sgdlimit.derive.expression import names, parse
 from sgdlimit.derive.model import Labels, Model, RandomLabels, Teacher
@@ -36,6 +36,7 @@ def build_problem(
     start_accumulated: float = 0.0,
     reference: Array | None = None,
     max_steps: int = 10_000_000,
+    method: str = "auto",
 ) -> Problem:
     """The problem of one iterate, checked.
 
@@ -46,7 +47,7 @@ def build_problem(
     InstanceError
         For labels or a teacher that the target needs and the instance lacks.
     InputError
-        For times or a tolerance that cannot be.
+        For times, a tolerance or a method that cannot be.
     """
     check_target(model, instance)
     values = check_parameters(kernel, model, instance.classes, parameters)
@@ -77,7 +78,22 @@ def build_problem(
         times=times,
         rtol=rtol,
         max_steps=max_steps,
+        method=check_method(method),
     )
+
+
+def check_method(method: str) -> Method:
+    """The integrator's method by its name.
+
+    Raises
+    ------
+    InputError
+        With the names.
+    """
+    if method.upper() not in Method.__members__:
+        known = ", ".join(name.lower() for name in Method.__members__)
+        raise InputError("method", f"there is none called {method!r}", f"they are {known}")
+    return Method[method.upper()]
 
 
 def check_rtol(rtol: float) -> None:

@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sgdlimit.codegen.library.problem import Status
-from sgdlimit.derive.errors import BackendError, Diverged, NoLearningRate
+from sgdlimit.codegen.library.problem import Method, Status
+from sgdlimit.derive.errors import BackendError, Diverged, InputError, NoLearningRate
 from sgdlimit.derive.model import Greedy, LineSearch, Model, Polyak, StepSize
 from sgdlimit.runtime.dense import DenseInstance
 from sgdlimit.runtime.dense_solver import solve_dense
@@ -16,7 +16,7 @@ from sgdlimit.runtime.dense_steps import check_followed
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel, Statistics, load_kernel
 from sgdlimit.runtime.minimiser import Optimum, excess_risk, optimum
-from sgdlimit.runtime.problem import build_problem, output_times
+from sgdlimit.runtime.problem import build_problem, check_method, output_times
 from sgdlimit.runtime.step_sizes import DENSE_TABLE_SIZE, TABLE_SIZE, Pace, Parameters, Table, depends_on_state
 from sgdlimit.runtime.trajectory import State, Trajectory, available
 
@@ -34,6 +34,7 @@ def solve(
     times: ArrayLike | None = None,
     *,
     rtol: float = 1e-8,
+    method: str = "auto",
     backend: str = "auto",
     statistics: Statistics | None = None,
     start: State | None = None,
@@ -61,6 +62,10 @@ def solve(
     rtol : float
         Relative tolerance. Errors are controlled relatively: a risk that falls by fifteen orders of magnitude stays
         right to about ``10 rtol``.
+    method : {"auto", "explicit", "exponential"}
+        Of integration (``docs/numerics.md``). Steps of the explicit one are no longer than the fastest mode's time
+        ``1/(γ λ)``; those of the exponential one are as long as the statistics are smooth. ``auto`` takes in each
+        stretch what is cheaper. A dense instance has the explicit one.
     backend : {"auto", "c", "numpy"}
     statistics : mapping of str to Expectation or Formula, optional
         Further statistics.
@@ -103,6 +108,8 @@ def solve(
     given = dict(parameters or {})
     if isinstance(instance, DenseInstance):
         check_followed(schedule)
+        if check_method(method) == Method.EXPONENTIAL:
+            raise InputError("method", "a dense instance has no exponential one", "give 'auto' or 'explicit'")
     start_time = 0.0 if start is None else start.time
     chosen = output_times(horizon, times, DEFAULT_TIMES, start_time)
     if kernel is None:
@@ -131,6 +138,7 @@ def solve(
         given,
         chosen,
         rtol=rtol,
+        method=method,
         start_time=start_time,
         start_mean=None if start is None else start.mean,
         start_variance=None if start is None else start.variance,

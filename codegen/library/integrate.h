@@ -1,15 +1,22 @@
 /* ---- The mode equations, solved --------------------------------------------------------------------------------
  *     dx_j/dt = gamma (offset_j + slope_j (x_j - X*_j))        dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j
  *
- * by the explicit Runge-Kutta pair of Dormand and Prince, order 5(4), with dense output, so that output times do not
- * force steps. Three choices are this problem's own.
+ * by one of two methods, step by step, with dense output, so that output times do not force steps.
+ *   Explicit: the Runge-Kutta pair of Dormand and Prince, order 5(4). Its steps are no longer than the fastest mode's time.
+ *   Exponential: offset, slope, noise and gamma depend on the modes through a few sums, which are smooth where single modes
+ *     are not. Extrapolated from the last three steps' ends they give a state by exact solution (predictor, order 3);
+ *     interpolated with what they are there, the step's end (corrector, order 4); the difference is the error. The steps
+ *     are as long as the sums are smooth, whatever gamma slope. Modes at rest follow what is extrapolated at once, and back:
+ *     beyond a gain of 0.7 from three steps' ends that does not settle, so fewer are taken when they predict better.
+ * The first steps are explicit, until the exponential method knows three, and go on so where that is cheaper. Three choices
+ * are this problem's own.
  *   State: e = x - X* is carried, not x, so that a noiseless decay loses nothing to x's last digits near X*.
  *   Clock: s = sqrt(t - start_time) is the variable. Leaving X = 0, n grows like sqrt(t), and all is smooth in s:
  *     ordinary steps do what steps in t would have to be graded over sixteen decades for.
  *   Errors: relative, without an absolute tolerance, so that a risk that falls by fifteen orders of magnitude stays
  *     right to rtol. Errors of single modes are not judged: what follows from the modes are sums over them.
- * An explicit method takes steps no longer than the fastest mode's time. Where that is hopeless, PATIENCE steps in a row of
- * which more than max_steps would be needed to the end, it says so at once.
+ * Where more than max_steps would be needed to the end of PATIENCE steps in a row, and they do not grow, there is no hope and
+ * it says so.
  * Dormand-Prince 8(5,3) was tried: at equal error it needs as many evaluations for 1e-8, and its estimate, unlike this
  * one, promises ten to a hundred times more than it holds.
  *
@@ -27,6 +34,7 @@ static void statistics(const sgdlimit_problem *p, const double *k, int64_t itera
 /* E. Hairer, S. P. Norsett, G. Wanner, "Solving Ordinary Differential Equations I", table II.5.2 and section II.6. The
  * last stage is the step's end: its slope is the next step's first. */
 enum { PATIENCE = 1000 };
+enum { STIFF_STEPS = 15 };   /* steps longer than the fastest mode's time, less those shorter, that change the method */
 enum { JITTER = 12 };   /* of the estimate of an error, in units of what the slopes are known to, at the longest steps */
 enum { STAGES = 7, STATE = STAGES /* row of the state, after the stages' slopes */, ROWS = STAGES + 1 };
 static const double stage_positions[STAGES] = {0, 1. / 5, 3. / 10, 4. / 5, 8. / 9, 1, 1};
@@ -51,6 +59,11 @@ typedef struct integration {
   double *constants;
   int64_t length;          /* of a state y = (e, v, a): 2N + 1, a the integral of sum_j noise_j that AdaGrad-norm needs */
   double *rows;            /* [ROWS][length] the stages' slopes dy/ds, then the state at the step's start */
+  node nodes[NODES];       /* the steps' ends, newest first; an attempt's end is the first of them */
+  int known, used;         /* how many but for the first are filled, and how many of them a prediction takes */
+  double missed[NODES];    /* by how much predictions of sums from so many steps' ends missed */
+  int exponential;         /* which method the next step is of */
+  int stiff_steps;         /* 0 to STIFF_STEPS */
   double *trial;           /* [length] the state at a stage, and in the end at the step's end */
   double *work;            /* [length] the step's error, or the state at an output time */
   double *x;               /* [N] X* + e */
@@ -144,8 +157,31 @@ static double evaluate(integration *g, double t, const double *y) {
   return gamma;
 }
 
+/* max |slope|. */
+static double steepest_slope(const integration *g) {
+  double found = 0;
+  for (int64_t j = 0; j < g->problem->modes; j++) found = fabs(g->slope[j]) > found ? fabs(g->slope[j]) : found;
+  return found;
+}
+
+/* Makes what the last evaluation found, at s, the first node. */
+static void mark(integration *g, double s, double gamma) {
+  node *at = g->nodes;
+  double total = 0;
+#pragma omp simd reduction(+ : total)
+  for (int64_t j = 0; j < g->problem->modes; j++) {
+    at->decay[j] = gamma * g->slope[j];
+    at->drive[j] = gamma * g->offset[j];
+    at->spread[j] = gamma * gamma * g->noise[j];
+    total += g->noise[j];
+  }
+  at->clock = s * s;
+  at->total = total;
+  at->fastest = fabs(gamma) * steepest_slope(g);
+}
+
 /* dy/ds at the state y. */
-static void differentiate(integration *g, double s, const double *y, double *out) {
+static double differentiate(integration *g, double s, const double *y, double *out) {
   const sgdlimit_problem *p = g->problem;
   const int64_t N = p->modes;
   const double *e = y, *v = y + N, *offset = g->offset, *slope = g->slope, *noise = g->noise;
@@ -158,29 +194,62 @@ static void differentiate(integration *g, double s, const double *y, double *out
     total += noise[j];
   }
   out[2 * N] = 2 * s * total;
+  return gamma;
+}
+
+/* A step of length h, its end in `trial` and its error in `work`. */
+static void step_explicitly(integration *g, double s, double h) {
+  double weights[ROWS], gamma = 0;
+  for (int stage = 1; stage < STAGES; stage++) {
+    for (int i = 0; i < STAGES; i++) weights[i] = i < stage ? h * stage_weights[stage][i] : 0;
+    weights[STATE] = 1;
+    combine(g, weights, g->trial);
+    gamma = differentiate(g, s + stage_positions[stage] * h, g->trial, g->rows + stage * g->length);
+  }
+  mark(g, s + h, gamma);
+  for (int i = 0; i < STAGES; i++) weights[i] = h * error_weights[i];
+  weights[STATE] = 0;
+  combine(g, weights, g->work);
+}
+
+/* The state y at the clock s, exactly, where the rates go through the nodes: those before an attempted step, or its end too. */
+static void follow(const integration *g, int with_end, double s, double *y) {
+  const int64_t N = g->problem->modes;
+  const double *state = g->rows + STATE * g->length, from = g->nodes[1].clock;
+  const node *nodes = g->nodes + !with_end;
+  const int count = g->used + with_end;
+  propagate(N, count, nodes, with_end, from, s * s, state, state + N, y, y + N);
+  cubic w[NODES];
+  interpolation_weights(count, nodes, from, s * s, w);
+  y[2 * N] = state[2 * N];
+  for (int i = 0; i < count; i++) y[2 * N] += integral(w[i]) * nodes[i].total;
+}
+
+static void step_exponentially(integration *g, double s, double h) {
+  follow(g, 0, s + h, g->trial);
+  mark(g, s + h, evaluate(g, g->problem->start_time + (s + h) * (s + h), g->trial));
+  follow(g, 1, s + h, g->work);
+  for (int64_t j = 0; j < g->length; j++) {
+    const double corrected = g->work[j];
+    g->work[j] = corrected - g->trial[j];
+    g->trial[j] = corrected;
+  }
 }
 
 /* Leaves the step's end in `trial`; returns its error in units of what it may be, NaN if the step left the finite. */
 static double attempt(integration *g, double s, double h, double *norm2) {
   const sgdlimit_problem *p = g->problem;
-  double weights[ROWS];
   g->missing = 0;
-  for (int stage = 1; stage < STAGES; stage++) {
-    for (int i = 0; i < STAGES; i++) weights[i] = i < stage ? h * stage_weights[stage][i] : 0;
-    weights[STATE] = 1;
-    combine(g, weights, g->trial);
-    differentiate(g, s + stage_positions[stage] * h, g->trial, g->rows + stage * g->length);
-  }
-  for (int i = 0; i < STAGES; i++) weights[i] = h * error_weights[i];
-  weights[STATE] = 0;
-  combine(g, weights, g->work);
+  if (g->exponential) step_exponentially(g, s, h);
+  else step_explicitly(g, s, h);
 
   *norm2 = judge(g, g->trial, g->trial_scale, g->unresolved);
   if (!isfinite(*norm2)) return NAN;
   double worst = 0;
   for (int64_t w = 0; w <= p->classes; w++) {
     const weighted_sums error = weigh(p->modes, weighting(g, w), g->work, g->work + p->modes);
-    const double scale = fmax(g->scale[w], g->trial_scale[w]);
+    /* In an exponential step what errors are relative to may fall by orders of magnitude. */
+    const double scale = g->exponential ? g->trial_scale[w] : fmax(g->scale[w], g->trial_scale[w]);
     /* Of sum W (e^2 + v), to first order: a square errs twice as much as its root. */
     const double relative = 2 * sqrt(error.square / (scale + g->unresolved[w])) + error.absolute / scale;
     if (!(relative < INFINITY)) return NAN;   /* fmax would swallow it */
@@ -190,12 +259,17 @@ static double attempt(integration *g, double s, double h, double *norm2) {
     const double b = p->step_arguments[g->iterate * p->step_arguments_count + 1], accumulated = g->trial[2 * p->modes];
     worst = fmax(worst, fabs(g->work[2 * p->modes]) / (b * b + accumulated));
   }
-  return worst / (0.5 * p->rtol);   /* steps add up: to 4 rtol, measured, as a risk falls by fifteen orders */
+  /* Steps add up: to 4 rtol, measured, as a risk falls by fifteen orders. */
+  return worst / ((g->exponential ? 0.25 : 0.5) * p->rtol);
 }
 
-/* The state at the fraction theta of an attempted step of length h, to order 4, into `work`. In a mode that decays much
+/* The state at the fraction theta of an attempted step of length h from s, to order 4, into `work`. In a mode that decays much
  * faster than the step the polynomial may dip below v = 0, where the truth never is: 0 is then nearer to it. */
-static void interpolate(const integration *g, double h, double theta) {
+static void interpolate(const integration *g, double s, double h, double theta) {
+  if (g->exponential) {
+    follow(g, 1, s + theta * h, g->work);
+    return;
+  }
   const double *step = stage_weights[STAGES - 1], rest = 1 - theta;
   double weights[ROWS];
   for (int i = 0; i < STAGES; i++) {
@@ -241,11 +315,58 @@ static double clock_of_output(const sgdlimit_problem *p, int64_t output) {
  * so that the interpolant in it is right for a v that grows like s^2 from nothing. Steps grow tenfold from there. */
 static double first_step(const integration *g, double gamma) {
   const sgdlimit_problem *p = g->problem;
-  double fastest = 0;
-  for (int64_t j = 0; j < p->modes; j++) fastest = fmax(fastest, fabs(g->slope[j]));
-  fastest *= fabs(gamma);
+  const double fastest = fabs(gamma) * steepest_slope(g);
   const double horizon = p->times[p->times_count - 1] - p->start_time;
   return sqrt(p->rtol * (fastest * horizon > 1 ? 1 / fastest : horizon));
+}
+
+/* How many steps' ends the next prediction takes: as many as would have predicted the last one's sums best. */
+static int best_count(integration *g) {
+  const node *end = g->nodes;
+  int best = 1;
+  for (int count = 1; count <= g->known; count++) {
+    double total = 0, fastest = 0;
+    cubic w[NODES];
+    interpolation_weights(count, end + 1, end[1].clock, end->clock, w);
+    for (int i = 0; i < count; i++) {
+      const double share = w[i].c0 / (end->clock - end[1].clock);
+      total += share * end[1 + i].total;
+      fastest += share * end[1 + i].fastest;
+    }
+    const double miss = fmax(fabs(total / end->total - 1), fabs(fastest / end->fastest - 1));
+    /* No single lucky one, and no choice by rounding. */
+    g->missed[count] = fmax(fmax(miss, 0.01 * g->problem->rtol), g->missed[count] / 2);
+    if (g->missed[count] <= g->missed[best]) best = count;
+  }
+  return best;
+}
+
+/* After a step from `from` to s: its end becomes a node, and the next step's method is chosen. */
+static void move_on(integration *g, double from, double s) {
+  const sgdlimit_problem *p = g->problem;
+  const int64_t N = p->modes;
+  if (g->exponential) mark(g, s, evaluate(g, p->start_time + s * s, g->trial));
+  g->used = g->known < NODES - 1 ? g->known + 1 : best_count(g);
+  g->stiff_steps += (s - from) * (s + from) * g->nodes->fastest > 1 ? 1 : -1;
+  g->stiff_steps = g->stiff_steps < 0 ? 0 : g->stiff_steps > STIFF_STEPS ? STIFF_STEPS : g->stiff_steps;
+  const int was_exponential = g->exponential;
+  if (g->known < NODES - 2) g->exponential = 0;
+  else if (p->method != SGDLIMIT_AUTO) g->exponential = p->method == SGDLIMIT_EXPONENTIAL;
+  else if (g->stiff_steps == 0 || g->stiff_steps == STIFF_STEPS) g->exponential = g->stiff_steps > 0;
+  double *first = g->rows;   /* dy/ds, with which an explicit step begins */
+  if (!was_exponential) memcpy(first, g->rows + (STAGES - 1) * g->length, (size_t)g->length * sizeof(double));
+  else if (!g->exponential) {
+    const node *end = g->nodes;
+    for (int64_t j = 0; j < N; j++) {
+      first[j] = 2 * s * (end->decay[j] * g->trial[j] + end->drive[j]);
+      first[N + j] = 2 * s * (2 * end->decay[j] * g->trial[N + j] + end->spread[j]);
+    }
+    first[2 * N] = 2 * s * end->total;
+  }
+  const node oldest = g->nodes[NODES - 1];
+  memmove(g->nodes + 1, g->nodes, (NODES - 1) * sizeof(node));
+  g->nodes[0] = oldest;   /* its arrays */
+  g->known += g->known < NODES - 1;
 }
 
 /* One iterate from start to end, its state left in the state's row; on trouble its status. */
@@ -255,7 +376,6 @@ static int32_t integrate(integration *g) {
   const int64_t N = p->modes, T = p->times_count;
   const size_t state_size = (size_t)g->length * sizeof(double);
   double *state = g->rows + STATE * g->length;
-  const double *last_slope = g->rows + (STAGES - 1) * g->length;
 
   const double *start = p->start_mean + g->iterate * N;
   for (int64_t j = 0; j < N; j++) state[j] = start[j] - p->teacher[j];
@@ -271,10 +391,13 @@ static int32_t integrate(integration *g) {
   statistics(p, g->constants, g->iterate, gamma, g->x, state, state + N, g->bound);
   for (int64_t i = 0; i < STATISTICS; i++) g->bound[i] = g->bound[i] < 1 ? 1e6 : 1e6 * g->bound[i];   /* NaN stays */
   memset(g->rows, 0, state_size);   /* dy/ds = 0 at s = 0 */
+  /* No node there: at X = 0 the pull F/n jumps from 0, while all of dy/ds stays smooth. */
+  g->known = g->used = g->exponential = g->stiff_steps = 0;
+  memset(g->missed, 0, sizeof g->missed);
 
   const double finish = clock_of_output(p, T - 1);
   const int64_t attempts_before = outcome->accepted + outcome->rejected;
-  double s = 0, h = first_step(g, gamma), last_error = 1, growth = 10;
+  double s = 0, h = first_step(g, gamma), last_error = 1, growth = 10, length_before = 0;
   int64_t output = 0, hopeless = 0;
   for (; output < T && clock_of_output(p, output) <= 0; output++) {
     const int32_t status = record(g, output, state);
@@ -288,11 +411,15 @@ static int32_t integrate(integration *g) {
     if (!(end > s) || left < 1) return g->missing ? SGDLIMIT_NO_STEP : SGDLIMIT_NO_PROGRESS;
     h = end - s;
     /* steps of this length in time that are needed, against those left */
-    hopeless = (finish - s) * (finish + s) > (double)left * h * (s + end) ? hopeless + 1 : 0;
+    const double length = h * (s + end);
+    if (hopeless == 0) length_before = length;
+    hopeless = (finish - s) * (finish + s) > (double)left * length ? hopeless + 1 : 0;
+    if (hopeless > PATIENCE && length > 2 * length_before) hopeless = 0;
     if (hopeless > PATIENCE) return g->missing ? SGDLIMIT_NO_STEP : SGDLIMIT_NO_PROGRESS;
 
     const double error = attempt(g, s, h, &norm2);
-    const double kept = !(error <= 1) ? fmax(0.1, 0.95 * pow(error, -0.2))   /* 0.1 when the error is not a number */
+    const double power = g->exponential ? 1. / (g->used + 1) : 0.2;
+    const double kept = !(error <= 1) ? fmax(0.1, 0.95 * pow(error, -power))   /* 0.1 when the error is not a number */
                         : has_negative(N, g->trial + N) ? 0.5 : 1;
     if (kept < 1) {
       outcome->rejected++;
@@ -302,20 +429,24 @@ static int32_t integrate(integration *g) {
     }
     for (; output < T && clock_of_output(p, output) <= end; output++) {
       const double theta = (clock_of_output(p, output) - s) / h;
-      if (theta < 1) interpolate(g, h, theta);
+      if (theta < 1) interpolate(g, s, h, theta);
       const int32_t status = record(g, output, theta < 1 ? g->work : g->trial);
       if (status != SGDLIMIT_OK) return status;
     }
 
     outcome->accepted++;
+    const double from = s;
     s = end;
     outcome->time = p->start_time + s * s;
     if (norm2 > norm2_bound) return SGDLIMIT_DIVERGED;
     memcpy(state, g->trial, state_size);
-    memcpy(g->rows, last_slope, state_size);
     memcpy(g->scale, g->trial_scale, (size_t)(1 + p->classes) * sizeof(double));
-    /* Step control with memory (PI): a plain one rejects every fifth step where stability limits the step. */
-    h *= fmin(growth, fmax(0.2, 0.95 * pow(error, -0.17) * pow(last_error, 0.04)));
+    /* Explicit steps with memory (PI): without it every fifth is rejected where stability limits them. Nodes far before an
+     * exponential step would not extrapolate into it. */
+    const double longer = g->exponential ? 0.95 * pow(error, -power) : 0.95 * pow(error, -0.17) * pow(last_error, 0.04);
+    const double limit = g->exponential ? fmin(growth, 2) : growth;
+    move_on(g, from, s);
+    h *= fmin(limit, fmax(0.2, longer));
     last_error = fmax(error, 1e-4);
     growth = 10;
   }
@@ -354,7 +485,7 @@ int32_t sgdlimit_solve(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
   fill_with_nan(p->final_variance, M * N);
   fill_with_nan(p->final_auxiliary, M);
 
-  const int64_t per_mode = 2 * ROWS + 2 + 2 + 8, others = constants_count(p) + 4 * (1 + K) + STATISTICS + ROWS + 2;
+  const int64_t per_mode = 2 * ROWS + 3 * NODES + 2 + 2 + 8, others = constants_count(p) + 4 * (1 + K) + STATISTICS + ROWS + 2;
   double *memory = N < (PTRDIFF_MAX / (int64_t)sizeof(double) - others) / per_mode
                        ? malloc((size_t)(per_mode * N + others) * sizeof(double))
                        : NULL;
@@ -363,6 +494,11 @@ int32_t sgdlimit_solve(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
   integration g = {.problem = &problem, .outcome = outcome, .length = 2 * N + 1};
   double *next = memory;
   g.rows = next, next += ROWS * g.length;
+  for (int i = 0; i < NODES; i++) {
+    g.nodes[i].decay = next, next += N;
+    g.nodes[i].drive = next, next += N;
+    g.nodes[i].spread = next, next += N;
+  }
   g.trial = next, next += g.length;
   g.work = next, next += g.length;
   g.descent_work = next, next += 2 * N;

@@ -1,4 +1,4 @@
-"""The mode equations, solved: an explicit Runge–Kutta method in the clock ``s = √(t − start_time)``.
+"""The mode equations, solved: an explicit Runge–Kutta method and an exponential one, in the clock ``s = √(t − start_time)``.
 
 The same steps as ``integrate.h``, by the same formulas; that file says why they are taken as they are.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 
-from sgdlimit.codegen.library.problem import Array, Problem, Status, StepKind
+from sgdlimit.codegen.library.exponential import NODES, Node, integral, interpolation_weights, propagate
+from sgdlimit.codegen.library.problem import Array, Method, Problem, Status, StepKind
 from sgdlimit.codegen.library.steps import LearningRate, Point, depends_on_state
 
 Constants = Callable[[Problem], Array]
@@ -43,6 +44,7 @@ _DENSE = np.array(
     ]
 )
 _PATIENCE = 1000
+_STIFF_STEPS = 15  # steps longer than the fastest mode's time, less those shorter, that change the method
 _JITTER = 12  # of the estimate of an error, in units of what the slopes are known to, at the longest steps
 _EPSILON = float(np.finfo(np.float64).eps)
 _SMALLEST = float(np.finfo(np.float64).tiny)
@@ -112,6 +114,7 @@ class _Attempt(NamedTuple):
     scale: Array
     norm2: float
     error: float  # in units of what it may be
+    node: Node  # at its end
 
 
 @dataclass
@@ -139,6 +142,11 @@ class _Integration:
     rejected: int = 0
     evaluations: int = 0
     missing: bool = False  # a learning rate that was asked for does not exist
+    nodes: list[Node] = field(default_factory=list)  # the last steps' ends, newest first, at most three
+    used: int = 0  # how many of them a prediction takes
+    missed: list[float] = field(default_factory=lambda: [0.0] * NODES)  # how far predictions from so many missed
+    exponential: bool = False  # which method the next step is of
+    stiff_steps: int = 0  # 0 to _STIFF_STEPS
 
     def parts(self, y: Array) -> tuple[Array, Array, float]:
         """``e``, ``v`` and the integral."""
@@ -171,33 +179,110 @@ class _Integration:
         self.missing |= depends_on_state(p) and math.isnan(gamma)
         return gamma, offset, slope, noise
 
-    def differentiate(self, s: float, y: Array) -> Array:
-        """``dy/ds`` at the state ``y``; ``dt = 2 s ds``."""
+    def node(self, s: float, y: Array) -> Node:
+        """What the state ``y`` at ``s`` makes the equations."""
         gamma, offset, slope, noise = self.evaluate(self.problem.start_time + s * s, y)
+        return Node(
+            s * s,
+            gamma * slope,
+            gamma * offset,
+            gamma * gamma * noise,
+            float(np.sum(noise)),
+            float(np.max(np.abs(gamma * slope))),
+        )
+
+    def differentiate(self, s: float, node: Node, y: Array) -> Array:
+        """``dy/ds`` at the state ``y``; ``dt = 2 s ds``."""
         e, v, _ = self.parts(y)
-        of_e, of_v = gamma * (offset + slope * e), gamma * (2 * slope * v + gamma * noise)
-        return 2 * s * np.concatenate([of_e, of_v, [np.sum(noise)]])
+        of_e, of_v = node.decay * e + node.drive, 2 * node.decay * v + node.spread
+        return 2 * s * np.concatenate([of_e, of_v, [node.total]])
+
+    def step_explicitly(self, s: float, h: float, state: Array, slopes: Array) -> tuple[Array, Array, Node]:
+        """The step's end, its error, and what it makes the equations; fills ``slopes`` but for the first."""
+        trial, node = state, None
+        for stage in range(1, 7):
+            trial = state + np.tensordot(h * _WEIGHTS[stage], slopes[:stage], 1)
+            place = s + _POSITIONS[stage] * h
+            node = self.node(place, trial)
+            slopes[stage] = self.differentiate(place, node, trial)
+        assert node is not None
+        return trial, np.tensordot(h * _ERROR, slopes, 1), node
+
+    def follow(self, nodes: list[Node], start: float, end: float, y: Array, *, with_end: bool = True) -> Array:
+        """The state at the clock ``end`` from that at ``start``, exactly, where the rates go through the nodes."""
+        e, v, accumulated = self.parts(y)
+        totals = np.array([node.total for node in nodes])
+        accumulated += float(integral(interpolation_weights(nodes, start**2, end**2)) @ totals)
+        mean, variance = propagate(nodes, start**2, end**2, e, v, with_fourth=with_end)
+        return np.concatenate([mean, variance, [accumulated]])
+
+    def step_exponentially(self, s: float, h: float, state: Array) -> tuple[Array, Array, Node]:
+        """The step's end, its error, and what its prediction makes the equations."""
+        nodes = self.nodes[: self.used]
+        predicted = self.follow(nodes, s, s + h, state, with_end=False)
+        node = self.node(s + h, predicted)
+        corrected = self.follow([node, *nodes], s, s + h, state)
+        return corrected, corrected - predicted, node
 
     def attempt(self, s: float, h: float, state: Array, slopes: Array, scale: Array) -> _Attempt:
         """A step of length ``h``; fills ``slopes`` but for the first."""
-        trial = state
         self.missing = False
-        for stage in range(1, 7):
-            trial = state + np.tensordot(h * _WEIGHTS[stage], slopes[:stage], 1)
-            slopes[stage] = self.differentiate(s + _POSITIONS[stage] * h, trial)
-        of_mean, of_variance, of_integral = self.parts(np.tensordot(h * _ERROR, slopes, 1))
+        if self.exponential:
+            trial, error, node = self.step_exponentially(s, h, state)
+        else:
+            trial, error, node = self.step_explicitly(s, h, state, slopes)
+        of_mean, of_variance, of_integral = self.parts(error)
         trial_scale, unresolved, norm2 = self.judge(trial)
-        scale = np.maximum(scale, trial_scale)
+        # In an exponential step what errors are relative to may fall by orders of magnitude.
+        scale = trial_scale if self.exponential else np.maximum(scale, trial_scale)
         # Of Σ W (e² + v), to first order: a square errs twice as much as its root.
         relative = 2 * np.sqrt(self.weightings @ (of_mean * of_mean) / (scale + unresolved))
         relative += self.weightings @ np.abs(of_variance) / scale
-        allowed = 0.5 * self.problem.rtol  # steps add up
+        allowed = (0.25 if self.exponential else 0.5) * self.problem.rtol  # steps add up
         worst = float(np.max(relative))
         if self.problem.step_kind == StepKind.ADAGRAD_NORM:
             b = self.problem.step_arguments[self.iterate, 1]
             worst = max(worst, abs(of_integral) / (b * b + self.parts(trial)[2]))
-        error = worst / allowed if math.isfinite(norm2) else math.nan
-        return _Attempt(trial, trial_scale, norm2, error)
+        return _Attempt(trial, trial_scale, norm2, worst / allowed if math.isfinite(norm2) else math.nan, node)
+
+    def interpolate(self, s: float, h: float, theta: float, state: Array, slopes: Array, node: Node) -> Array:
+        """The state at the fraction ``theta`` of an attempted step."""
+        if self.exponential:
+            return self.follow([node, *self.nodes[: self.used]], s, s + theta * h, state)
+        return _interpolate(self.problem.modes, h, theta, state, slopes)
+
+    def best_count(self, end: Node) -> int:
+        """How many steps' ends the next prediction takes: as many as would have predicted the last one's sums best."""
+        best = 1
+        for count in range(1, len(self.nodes) + 1):
+            nodes = self.nodes[:count]
+            shares = interpolation_weights(nodes, nodes[0].clock, end.clock)[0] / (end.clock - nodes[0].clock)
+            total = shares @ np.array([node.total for node in nodes])
+            fastest = shares @ np.array([node.fastest for node in nodes])
+            with np.errstate(all="ignore"):
+                miss = np.fmax(abs(total / np.float64(end.total) - 1), abs(fastest / np.float64(end.fastest) - 1))
+            # no single lucky one, and no choice by rounding
+            self.missed[count] = max(float(np.fmax(miss, 0.01 * self.problem.rtol)), self.missed[count] / 2)
+            if self.missed[count] <= self.missed[best]:
+                best = count
+        return best
+
+    def move_on(self, start: float, s: float, trial: _Attempt, slopes: Array) -> None:
+        """After a step from ``start`` to ``s``: its end becomes a node, and the next step's method is chosen."""
+        p = self.problem
+        was_exponential = self.exponential
+        end = self.node(s, trial.state) if was_exponential else trial.node
+        self.used = len(self.nodes) + 1 if len(self.nodes) < NODES - 1 else self.best_count(end)
+        self.nodes = [end, *self.nodes[: NODES - 2]]
+        self.stiff_steps += 1 if (s - start) * (s + start) * end.fastest > 1 else -1
+        self.stiff_steps = min(max(self.stiff_steps, 0), _STIFF_STEPS)
+        if len(self.nodes) < NODES - 1:
+            self.exponential = False
+        elif p.method != Method.AUTO:
+            self.exponential = p.method == Method.EXPONENTIAL
+        elif self.stiff_steps in (0, _STIFF_STEPS):
+            self.exponential = self.stiff_steps > 0
+        slopes[0] = self.differentiate(s, end, trial.state) if was_exponential else slopes[6]
 
     def first_step(self, state: Array) -> float:
         """It lasts rtol times the fastest mode's time."""
@@ -250,7 +335,7 @@ class _Integration:
         bound[self.judged :] = np.nan
 
         s, h, last_error, growth, output = 0.0, first, 1.0, 10.0, 0
-        hopeless = 0
+        hopeless, length_before = 0, 0.0
         while output < len(clocks) and clocks[output] <= 0:
             self.record(output, state, bound)
             output += 1
@@ -264,13 +349,18 @@ class _Integration:
                 raise _Stopped(Status.NO_STEP if self.missing else Status.NO_PROGRESS)
             h = end - s
             # steps of this length in time that are needed, against those left
-            hopeless = hopeless + 1 if (finish - s) * (finish + s) > left * h * (s + end) else 0
+            length = h * (s + end)
+            length_before = length if hopeless == 0 else length_before
+            hopeless = hopeless + 1 if (finish - s) * (finish + s) > left * length else 0
+            if hopeless > _PATIENCE and length > 2 * length_before:
+                hopeless = 0
             if hopeless > _PATIENCE:
                 raise _Stopped(Status.NO_STEP if self.missing else Status.NO_PROGRESS)
 
             trial = self.attempt(s, h, state, slopes, scale)
+            power = 1 / (self.used + 1) if self.exponential else 0.2
             if not trial.error <= 1:
-                kept = max(0.1, 0.95 * trial.error**-0.2) if math.isfinite(trial.error) else 0.1
+                kept = max(0.1, 0.95 * trial.error**-power) if math.isfinite(trial.error) else 0.1
             else:
                 kept = 0.5 if np.any(self.parts(trial.state)[1] < 0) else 1.0
             if kept < 1:
@@ -280,18 +370,24 @@ class _Integration:
                 continue
             while output < len(clocks) and clocks[output] <= end:
                 theta = (clocks[output] - s) / h
-                y = _interpolate(p.modes, h, theta, state, slopes) if theta < 1 else trial.state
+                y = self.interpolate(s, h, theta, state, slopes, trial.node) if theta < 1 else trial.state
                 self.record(output, y, bound)
                 output += 1
 
             self.accepted += 1
-            s = end
+            start, s = s, end
             self.time = p.start_time + s * s
             if trial.norm2 > norm2_bound:
                 raise _Stopped(Status.DIVERGED)
-            state, scale, slopes[0] = trial.state, trial.scale, slopes[6]
-            grown = 0.95 * trial.error**-0.17 * last_error**0.04 if trial.error > 0 else growth
-            h *= min(growth, max(0.2, grown))
+            longer, limit = growth, growth
+            if self.exponential:
+                limit = min(growth, 2.0)
+                longer = 0.95 * trial.error**-power if trial.error > 0 else limit
+            elif trial.error > 0:
+                longer = 0.95 * trial.error**-0.17 * last_error**0.04
+            self.move_on(start, s, trial, slopes)
+            state, scale = trial.state, trial.scale
+            h *= min(limit, max(0.2, longer))
             last_error = max(trial.error, 1e-4)
             growth = 10.0
         self.time = float(p.times[-1])

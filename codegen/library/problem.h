@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SGDLIMIT_ABI 2
+#define SGDLIMIT_ABI 3
 
 enum {
   SGDLIMIT_OK = 0,
@@ -31,6 +31,13 @@ enum {
   SGDLIMIT_POLYAK = 4,
   SGDLIMIT_GREEDY = 5,        /* the statistic is the kernel's */
   SGDLIMIT_ADAGRAD_NORM = 6
+};
+
+/* How solve steps. */
+enum {
+  SGDLIMIT_AUTO = 0,          /* explicit, and exponential where the fastest mode would limit the steps of that */
+  SGDLIMIT_EXPLICIT = 1,
+  SGDLIMIT_EXPONENTIAL = 2    /* but for the first steps */
 };
 
 /* What simulate tells of an iterate: norm2, overlap, distance2, reference_distance2, learning_rate; m, c, Q of each
@@ -59,6 +66,7 @@ typedef struct sgdlimit_problem {
   const double *times;            /* [T] increasing, >= start_time */
   double rtol;
   int64_t max_steps;
+  int64_t method;                 /* solve: SGDLIMIT_AUTO, ... */
   int64_t first_run, runs;        /* simulate: runs first_run .. first_run + runs - 1 */
   uint64_t seed;
   const volatile int32_t *cancel; /* or NULL; nonzero asks to stop */

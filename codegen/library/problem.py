@@ -41,6 +41,20 @@ class StepKind(IntEnum):
     ADAGRAD_NORM = 6
 
 
+class Method(IntEnum):
+    """How a solve steps; the numbers are those of the C interface.
+
+    Examples
+    --------
+    >>> Method["EXPONENTIAL"].value
+    2
+    """
+
+    AUTO = 0  # explicit, and exponential where the fastest mode would limit the steps of that
+    EXPLICIT = 1
+    EXPONENTIAL = 2  # but for the first steps
+
+
 LANES = 8
 """Runs of a simulation in lumps that advance together in C: one costs as much as so many."""
 SUMMARY = ("norm2", "overlap", "distance2", "reference_distance2", "learning_rate")
@@ -130,6 +144,8 @@ class Problem:
         Relative tolerance of a solve.
     max_steps : int
         Bound on the number of steps of a solve.
+    method : int
+        How a solve steps, a `Method`.
     first_run, runs : int
         A simulation makes the runs ``first_run .. first_run + runs - 1``.
     seed : int
@@ -158,6 +174,7 @@ class Problem:
     start_time: float = 0.0
     rtol: float = 1e-8
     max_steps: int = 1_000_000
+    method: int = Method.AUTO
     first_run: int = 0
     runs: int = 1
     seed: int = 0
