@@ -57,7 +57,8 @@ typedef struct integration {
   sgdlimit_outcome *outcome;
   int64_t iterate;
   double *constants;
-  int64_t length;          /* of a state y = (e, v, a): 2N + 1, a the integral of sum_j noise_j that AdaGrad-norm needs */
+  int64_t length;          /* of a state y = (e, v, a), a the integral of sum_j noise_j that AdaGrad-norm needs: 2N + 1 and
+                              zeros up to a whole line of the cache */
   double *rows;            /* [ROWS][length] the stages' slopes dy/ds, then the state at the step's start */
   node nodes[NODES];       /* the steps' ends, newest first; an attempt's end is the first of them */
   int known, used;         /* how many but for the first are filled, and how many of them a prediction takes */
@@ -77,19 +78,23 @@ typedef struct integration {
   double *bound;           /* [STATISTICS] beyond it a statistic has diverged */
 } integration;
 
-/* out = sum of weights[i] row i. In chunks, so that the sum stays in the first cache while the rows stream by. Rows of
- * weight 0 are passed over: a stage that is still to come may hold anything. */
+/* out = sum of weights[i] row i, four rows at a time. Rows of weight 0 are passed over: a stage that is still to come may
+ * hold anything. */
 static void combine(const integration *g, const double weights[ROWS], double *restrict out) {
-  enum { CHUNK = 256 };
   const int64_t length = g->length;
-  for (int64_t begin = 0; begin < length; begin += CHUNK) {
-    const int64_t end = length - begin < CHUNK ? length : begin + CHUNK;
-    for (int64_t j = begin; j < end; j++) out[j] = weights[0] * g->rows[j];
-    for (int i = 1; i < ROWS; i++) {
-      if (weights[i] == 0) continue;
-      const double weight = weights[i], *row = g->rows + i * length;
-      for (int64_t j = begin; j < end; j++) out[j] += weight * row[j];
-    }
+  const double *row[ROWS];
+  double weight[ROWS];
+  int count = 0;
+  for (int i = 0; i < ROWS; i++)
+    if (weights[i] != 0) row[count] = g->rows + i * length, weight[count++] = weights[i];
+  for (int i = count; i < ROWS; i++) row[i] = row[0], weight[i] = 0;
+  for (int i = 0; i < count; i += 4) {
+    const double *a = row[i], *b = row[i + 1], *c = row[i + 2], *d = row[i + 3];
+    const double of_a = weight[i], of_b = weight[i + 1], of_c = weight[i + 2], of_d = weight[i + 3];
+    if (i == 0)
+      for (int64_t j = 0; j < length; j++) out[j] = of_a * a[j] + of_b * b[j] + of_c * c[j] + of_d * d[j];
+    else
+      for (int64_t j = 0; j < length; j++) out[j] += of_a * a[j] + of_b * b[j] + of_c * c[j] + of_d * d[j];
   }
 }
 
@@ -157,11 +162,24 @@ static double evaluate(integration *g, double t, const double *y) {
   return gamma;
 }
 
-/* max |slope|. */
+/* max |slope|: of eight interleaved parts, since a compiler keeps the order of a maximum. */
 static double steepest_slope(const integration *g) {
-  double found = 0;
-  for (int64_t j = 0; j < g->problem->modes; j++) found = fabs(g->slope[j]) > found ? fabs(g->slope[j]) : found;
-  return found;
+  enum { PARTS = 8 };
+  const int64_t N = g->problem->modes;
+  double found[PARTS] = {0};
+  for (int64_t j = 0; j + PARTS <= N; j += PARTS)
+    for (int k = 0; k < PARTS; k++) {
+      const double steepness = fabs(g->slope[j + k]);
+      found[k] = steepness > found[k] ? steepness : found[k];
+    }
+  for (int64_t j = N / PARTS * PARTS; j < N; j++) found[0] = fmax(found[0], fabs(g->slope[j]));
+  for (int k = 1; k < PARTS; k++) found[0] = fmax(found[0], found[k]);
+  return found[0];
+}
+
+/* Whether an exponential step may come soon. */
+static int keeps_nodes(const integration *g) {
+  return g->problem->method == SGDLIMIT_EXPONENTIAL || (g->problem->method == SGDLIMIT_AUTO && g->stiff_steps > 0);
 }
 
 /* Makes what the last evaluation found, at s, the first node. */
@@ -177,7 +195,6 @@ static void mark(integration *g, double s, double gamma) {
   }
   at->clock = s * s;
   at->total = total;
-  at->fastest = fabs(gamma) * steepest_slope(g);
 }
 
 /* dy/ds at the state y. */
@@ -206,7 +223,8 @@ static void step_explicitly(integration *g, double s, double h) {
     combine(g, weights, g->trial);
     gamma = differentiate(g, s + stage_positions[stage] * h, g->trial, g->rows + stage * g->length);
   }
-  mark(g, s + h, gamma);
+  g->nodes->fastest = fabs(gamma) * steepest_slope(g);
+  if (keeps_nodes(g)) mark(g, s + h, gamma);
   for (int i = 0; i < STAGES; i++) weights[i] = h * error_weights[i];
   weights[STATE] = 0;
   combine(g, weights, g->work);
@@ -227,7 +245,8 @@ static void follow(const integration *g, int with_end, double s, double *y) {
 
 static void step_exponentially(integration *g, double s, double h) {
   follow(g, 0, s + h, g->trial);
-  mark(g, s + h, evaluate(g, g->problem->start_time + (s + h) * (s + h), g->trial));
+  const double gamma = evaluate(g, g->problem->start_time + (s + h) * (s + h), g->trial);
+  mark(g, s + h, gamma);
   follow(g, 1, s + h, g->work);
   for (int64_t j = 0; j < g->length; j++) {
     const double corrected = g->work[j];
@@ -345,28 +364,33 @@ static int best_count(integration *g) {
 static void move_on(integration *g, double from, double s) {
   const sgdlimit_problem *p = g->problem;
   const int64_t N = p->modes;
-  if (g->exponential) mark(g, s, evaluate(g, p->start_time + s * s, g->trial));
-  g->used = g->known < NODES - 1 ? g->known + 1 : best_count(g);
-  g->stiff_steps += (s - from) * (s + from) * g->nodes->fastest > 1 ? 1 : -1;
-  g->stiff_steps = g->stiff_steps < 0 ? 0 : g->stiff_steps > STIFF_STEPS ? STIFF_STEPS : g->stiff_steps;
   const int was_exponential = g->exponential;
-  if (g->known < NODES - 2) g->exponential = 0;
-  else if (p->method != SGDLIMIT_AUTO) g->exponential = p->method == SGDLIMIT_EXPONENTIAL;
-  else if (g->stiff_steps == 0 || g->stiff_steps == STIFF_STEPS) g->exponential = g->stiff_steps > 0;
+  const node *end = g->nodes;
   double *first = g->rows;   /* dy/ds, with which an explicit step begins */
-  if (!was_exponential) memcpy(first, g->rows + (STAGES - 1) * g->length, (size_t)g->length * sizeof(double));
-  else if (!g->exponential) {
-    const node *end = g->nodes;
+  if (was_exponential) {
+    const double gamma = evaluate(g, p->start_time + s * s, g->trial);
+    g->nodes->fastest = fabs(gamma) * steepest_slope(g);
+    mark(g, s, gamma);
     for (int64_t j = 0; j < N; j++) {
       first[j] = 2 * s * (end->decay[j] * g->trial[j] + end->drive[j]);
       first[N + j] = 2 * s * (2 * end->decay[j] * g->trial[N + j] + end->spread[j]);
     }
     first[2 * N] = 2 * s * end->total;
-  }
-  const node oldest = g->nodes[NODES - 1];
-  memmove(g->nodes + 1, g->nodes, (NODES - 1) * sizeof(node));
-  g->nodes[0] = oldest;   /* its arrays */
-  g->known += g->known < NODES - 1;
+  } else memcpy(first, g->rows + (STAGES - 1) * g->length, (size_t)g->length * sizeof(double));
+
+  const int has_node = keeps_nodes(g), stiff = (s - from) * (s + from) * end->fastest > 1;
+  g->stiff_steps = stiff ? (g->stiff_steps < STIFF_STEPS ? g->stiff_steps + 1 : STIFF_STEPS)
+                         : (g->stiff_steps > 0 ? g->stiff_steps - 1 : 0);
+  if (has_node) {
+    g->used = g->known < NODES - 1 ? g->known + 1 : best_count(g);
+    g->known += g->known < NODES - 1;
+    const node oldest = g->nodes[NODES - 1];
+    memmove(g->nodes + 1, g->nodes, (NODES - 1) * sizeof(node));
+    g->nodes[0] = oldest;   /* its arrays */
+  } else g->known = 0;
+  if (g->known < NODES - 1) g->exponential = 0;
+  else if (p->method == SGDLIMIT_EXPONENTIAL || g->stiff_steps == STIFF_STEPS) g->exponential = 1;
+  else if (g->stiff_steps == 0) g->exponential = 0;
 }
 
 /* One iterate from start to end, its state left in the state's row; on trouble its status. */
@@ -468,6 +492,11 @@ static int can_be_solved(const sgdlimit_problem *p) {
   return 1;
 }
 
+/* Arrays begin with lines of the cache, which no vector then straddles. */
+enum { LINE = 8 };
+
+static int64_t whole_lines(int64_t count) { return (count + LINE - 1) / LINE * LINE; }
+
 static void fill_with_nan(double *out, int64_t count) {
   for (int64_t i = 0; out && i < count; i++) out[i] = NAN;
 }
@@ -485,35 +514,39 @@ int32_t sgdlimit_solve(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
   fill_with_nan(p->final_variance, M * N);
   fill_with_nan(p->final_auxiliary, M);
 
-  const int64_t per_mode = 2 * ROWS + 3 * NODES + 2 + 2 + 8, others = constants_count(p) + 4 * (1 + K) + STATISTICS + ROWS + 2;
-  double *memory = N < (PTRDIFF_MAX / (int64_t)sizeof(double) - others) / per_mode
-                       ? malloc((size_t)(per_mode * N + others) * sizeof(double))
+  const int64_t n = whole_lines(N), k = whole_lines(1 + K), length = whole_lines(2 * N + 1);
+  const int64_t per_mode = 2 * (ROWS + 2) + 3 * NODES + 8, others = 4 * k + STATISTICS + constants_count(p) + 32 * LINE;
+  const int64_t doubles = (ROWS + 2) * length + (3 * NODES + 8) * n + 4 * k + STATISTICS + constants_count(p);
+  double *memory = N < (PTRDIFF_MAX / (int64_t)sizeof(double) - others) / per_mode - 32 * LINE
+                       ? aligned_alloc(LINE * sizeof(double), (size_t)whole_lines(doubles) * sizeof(double))
                        : NULL;
   if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
   sgdlimit_problem problem = *p;
-  integration g = {.problem = &problem, .outcome = outcome, .length = 2 * N + 1};
+  integration g = {.problem = &problem, .outcome = outcome, .length = length};
   double *next = memory;
-  g.rows = next, next += ROWS * g.length;
+  g.rows = next, next += ROWS * length;
+  g.trial = next, next += length;
+  g.work = next, next += length;
+  for (double *row = memory; row < next; row += length)
+    for (int64_t j = 2 * N + 1; j < length; j++) row[j] = 0;   /* sums of rows take whole lines */
   for (int i = 0; i < NODES; i++) {
-    g.nodes[i].decay = next, next += N;
-    g.nodes[i].drive = next, next += N;
-    g.nodes[i].spread = next, next += N;
+    g.nodes[i].decay = next, next += n;
+    g.nodes[i].drive = next, next += n;
+    g.nodes[i].spread = next, next += n;
   }
-  g.trial = next, next += g.length;
-  g.work = next, next += g.length;
-  g.descent_work = next, next += 2 * N;
-  g.x = next, next += N;
-  g.offset = next, next += N;
-  g.slope = next, next += N;
-  g.noise = next, next += N;
-  g.ones = next, next += N;
-  g.teacher2 = next, next += 1 + K;
-  g.scale = next, next += 1 + K;
-  g.trial_scale = next, next += 1 + K;
-  g.unresolved = next, next += 1 + K;
-  g.bound = next, next += STATISTICS;
+  g.descent_work = next, next += 2 * n;
+  g.x = next, next += n;
+  g.offset = next, next += n;
+  g.slope = next, next += n;
+  g.noise = next, next += n;
+  g.ones = next, next += n;
   double *nowhere = next;
-  next += N;
+  next += n;
+  g.teacher2 = next, next += k;
+  g.scale = next, next += k;
+  g.trial_scale = next, next += k;
+  g.unresolved = next, next += k;
+  g.bound = next, next += STATISTICS;
   g.constants = next;
   fill_with_nan(nowhere, N);
   if (!problem.reference) problem.reference = nowhere;

@@ -1,4 +1,4 @@
-"""The mode equations, solved: an explicit Runge–Kutta method and an exponential one, in the clock ``s = √(t − start_time)``.
+"""The mode equations, solved: by an explicit Runge–Kutta method or an exponential one, in ``s = √(t − start_time)``.
 
 The same steps as ``integrate.h``, by the same formulas; that file says why they are taken as they are.
 """
@@ -269,20 +269,26 @@ class _Integration:
 
     def move_on(self, start: float, s: float, trial: _Attempt, slopes: Array) -> None:
         """After a step from ``start`` to ``s``: its end becomes a node, and the next step's method is chosen."""
-        p = self.problem
-        was_exponential = self.exponential
-        end = self.node(s, trial.state) if was_exponential else trial.node
-        self.used = len(self.nodes) + 1 if len(self.nodes) < NODES - 1 else self.best_count(end)
-        self.nodes = [end, *self.nodes[: NODES - 2]]
-        self.stiff_steps += 1 if (s - start) * (s + start) * end.fastest > 1 else -1
-        self.stiff_steps = min(max(self.stiff_steps, 0), _STIFF_STEPS)
+        method = self.problem.method
+        end = trial.node
+        slopes[0] = slopes[6]
+        if self.exponential:
+            end = self.node(s, trial.state)
+            slopes[0] = self.differentiate(s, end, trial.state)
+        has_node = method == Method.EXPONENTIAL or (method == Method.AUTO and self.stiff_steps > 0)
+        stiff = (s - start) * (s + start) * end.fastest > 1
+        self.stiff_steps = min(self.stiff_steps + 1, _STIFF_STEPS) if stiff else max(self.stiff_steps - 1, 0)
+        if has_node:
+            self.used = len(self.nodes) + 1 if len(self.nodes) < NODES - 1 else self.best_count(end)
+            self.nodes = [end, *self.nodes[: NODES - 2]]
+        else:
+            self.nodes = []
         if len(self.nodes) < NODES - 1:
             self.exponential = False
-        elif p.method != Method.AUTO:
-            self.exponential = p.method == Method.EXPONENTIAL
-        elif self.stiff_steps in (0, _STIFF_STEPS):
-            self.exponential = self.stiff_steps > 0
-        slopes[0] = self.differentiate(s, end, trial.state) if was_exponential else slopes[6]
+        elif method == Method.EXPONENTIAL or self.stiff_steps == _STIFF_STEPS:
+            self.exponential = True
+        elif self.stiff_steps == 0:
+            self.exponential = False
 
     def first_step(self, state: Array) -> float:
         """It lasts rtol times the fastest mode's time."""
