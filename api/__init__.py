@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         Schedule,
         Teacher,
     )
+    from sgdlimit.runtime.batch import Curves, grid, solve_many
     from sgdlimit.runtime.dense import DenseInstance
     from sgdlimit.runtime.diffusion import diffuse
     from sgdlimit.runtime.ensemble import Ensemble
@@ -70,6 +71,7 @@ __all__ = [
     "AdaGradNorm",
     "BackendError",
     "Constant",
+    "Curves",
     "DenseInstance",
     "DerivationError",
     "Diverged",
@@ -109,6 +111,7 @@ __all__ = [
     "derive",
     "diffuse",
     "emit",
+    "grid",
     "load_kernel",
     "load_spec",
     "optimum",
@@ -116,6 +119,7 @@ __all__ = [
     "simulate",
     "simulate_lumped",
     "solve",
+    "solve_many",
     "verify",
 ]
 
@@ -126,6 +130,7 @@ _MODULES = {
     "sgdlimit.derive.limit": "Limit",
     "sgdlimit.derive.model": "AdaGradNorm Constant Expectation Formula Greedy L2Adversary Labels "
     "LineSearch Loss Model Polyak RandomLabels Schedule Teacher",
+    "sgdlimit.runtime.batch": "Curves grid solve_many",
     "sgdlimit.runtime.dense": "DenseInstance",
     "sgdlimit.runtime.diffusion": "diffuse",
     "sgdlimit.runtime.ensemble": "Ensemble",

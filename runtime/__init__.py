@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sgdlimit.derive.model import AdaGradNorm, Constant, Greedy, LineSearch, Polyak, Schedule
+    from sgdlimit.runtime.batch import Curves, grid, solve_many
     from sgdlimit.runtime.dense import DenseInstance
     from sgdlimit.runtime.diffusion import diffuse
     from sgdlimit.runtime.ensemble import Ensemble
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "sgdlimit.derive.model": "AdaGradNorm Constant Greedy LineSearch Polyak Schedule",
+    "sgdlimit.runtime.batch": "Curves grid solve_many",
     "sgdlimit.runtime.dense": "DenseInstance",
     "sgdlimit.runtime.diffusion": "diffuse",
     "sgdlimit.runtime.ensemble": "Ensemble",
@@ -47,6 +49,7 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names.s
 __all__ = [
     "AdaGradNorm",
     "Constant",
+    "Curves",
     "DenseInstance",
     "Ensemble",
     "Greedy",
@@ -64,6 +67,7 @@ __all__ = [
     "Trajectory",
     "Verification",
     "diffuse",
+    "grid",
     "load_kernel",
     "load_spec",
     "optimum",
@@ -72,6 +76,7 @@ __all__ = [
     "simulate",
     "simulate_lumped",
     "solve",
+    "solve_many",
     "verify",
 ]
 

@@ -91,7 +91,10 @@ class Kernel(Protocol):
     def descents(self) -> tuple[str, ...]: ...
 
     def solve(self, problem: Problem, modes: bool = False) -> Solution:
-        """Solve the mode equations; trouble is told by the outcome's status."""
+        """Solve the mode equations; trouble is told by the outcome's status.
+
+        With a ``cancel`` flag in the problem it runs in the calling thread, and who gave the flag stops it.
+        """
         ...
 
     def simulate(self, problem: Problem) -> Array:
@@ -364,8 +367,7 @@ class CKernel:
 
     def solve(self, problem: Problem, modes: bool = False) -> Solution:
         M, T, N = problem.iterates, problem.times_count, problem.modes
-        cancel = np.zeros(1, dtype=np.int32) if problem.cancel is None else problem.cancel
-        struct, held = self.struct(replace(problem, cancel=cancel))
+        struct, held = self.struct(problem)
         statistics = np.full((M, T, len(self.statistics)), np.nan)
         mean, variance = (np.full((M, T, N), np.nan) for _ in range(2)) if modes else (None, None)
         final_mean, final_variance = np.full((M, N), np.nan), np.full((M, N), np.nan)
@@ -376,7 +378,17 @@ class CKernel:
         if mean is not None and variance is not None:
             struct.mean, struct.variance = mean.ctypes.data, variance.ctypes.data
         outcome = _Outcome()
-        # in a thread of its own: Python hears an interrupt only between its own instructions
+        if problem.cancel is not None:  # the caller's, who watches for interrupts
+            self._library.sgdlimit_solve(ctypes.byref(struct), ctypes.byref(outcome))
+        else:
+            self._solve_interruptibly(struct, outcome)
+        del held
+        return Solution(statistics, mean, variance, final_mean, final_variance, final_auxiliary, _outcome(outcome))
+
+    def _solve_interruptibly(self, struct: _Problem, outcome: _Outcome) -> None:
+        """In a thread of its own: Python hears an interrupt only between its own instructions."""
+        cancel = np.zeros(1, dtype=np.int32)
+        struct.cancel = cancel.ctypes.data
         thread = threading.Thread(
             target=self._library.sgdlimit_solve, args=(ctypes.byref(struct), ctypes.byref(outcome)), daemon=True
         )
@@ -387,8 +399,6 @@ class CKernel:
             cancel[0] = 1
             thread.join()
             raise
-        del held
-        return Solution(statistics, mean, variance, final_mean, final_variance, final_auxiliary, _outcome(outcome))
 
     def simulate(self, problem: Problem) -> Array:
         return self._summaries(self._library.sgdlimit_simulate, problem)

@@ -37,6 +37,7 @@ def build_problem(
     reference: Array | None = None,
     max_steps: int = 10_000_000,
     method: str = "auto",
+    cancel: NDArray[np.int32] | None = None,
 ) -> Problem:
     """The problem of one iterate, checked.
 
@@ -79,6 +80,7 @@ def build_problem(
         rtol=rtol,
         max_steps=max_steps,
         method=check_method(method),
+        cancel=cancel,
     )
 
 

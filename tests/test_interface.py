@@ -13,7 +13,8 @@ ROOT = Path(__file__).parent.parent
 
 DERIVE = "Loss Labels Teacher RandomLabels L2Adversary Model Expectation Formula derive"
 RUNTIME = (
-    "Instance Constant Schedule load_kernel solve simulate simulate_lumped verify load_spec optimum rest_point diffuse"
+    "Instance Constant Schedule load_kernel solve solve_many simulate simulate_lumped verify load_spec optimum rest_point "
+    "diffuse"
 )
 
 
