@@ -6,7 +6,18 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 
-from benchmarks import building, lumped, memory, right_hand_sides, simulating, solving, starting, universality
+from benchmarks import (
+    building,
+    lumped,
+    many,
+    memory,
+    right_hand_sides,
+    simulating,
+    solving,
+    starting,
+    stiff,
+    universality,
+)
 from benchmarks.machine import describe
 from benchmarks.table import Table
 
@@ -14,6 +25,9 @@ QUICK_MODELS = (right_hand_sides.PEER, "adversarial-logistic-mixture", "poisson"
 
 BENCHMARKS: dict[str, tuple[Callable[[], Table], Callable[[], Table]]] = {
     "solve": (solving.measure, lambda: solving.measure(rounds=2)),
+    "stiff": (stiff.measure, lambda: stiff.measure(modes=100, peers=("RK45", "BDF"), rounds=1)),
+    "long": (stiff.measure_long, lambda: stiff.measure_long(sizes=(1_000, 10_000), rounds=2)),
+    "many": (many.measure, lambda: many.measure(curves=200, rounds=2)),
     "rhs": (right_hand_sides.measure, lambda: right_hand_sides.measure(QUICK_MODELS, rounds=2)),
     "simulate": (simulating.measure, lambda: simulating.measure(rounds=2, work=1e6)),
     "lumped": (lumped.measure, lambda: lumped.measure(rounds=2, work=5e5)),

@@ -56,6 +56,14 @@ class Backend(StrEnum):
     numpy = "numpy"
 
 
+class IntegrationMethod(StrEnum):
+    """``--method``."""
+
+    auto = "auto"
+    explicit = "explicit"
+    exponential = "exponential"
+
+
 class Format(StrEnum):
     """``--format``."""
 
@@ -270,6 +278,10 @@ def solve(
     gamma: _Gamma = None,
     horizon: _Horizon = None,
     rtol: Annotated[float | None, typer.Option(help="Relative tolerance, 1e-8 unless the file says otherwise.")] = None,
+    method: Annotated[
+        IntegrationMethod,
+        typer.Option(help="auto: exponential steps where the fastest mode would limit explicit ones."),
+    ] = IntegrationMethod.auto,
     backend: _Backend = Backend.auto,
     as_json: _Json = False,
 ) -> None:
@@ -284,7 +296,7 @@ def solve(
     if out is not None:
         check_output(out, CURVES)
     with _about(loaded):
-        trajectory = run(**loaded.arguments, rtol=loaded.rtol, backend=backend.value)
+        trajectory = run(**loaded.arguments, rtol=loaded.rtol, method=method.value, backend=backend.value)
     if out is not None:
         save_curves(trajectory, out)
     if as_json:

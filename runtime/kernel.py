@@ -16,9 +16,10 @@ import importlib.util
 import json
 import sys
 import tempfile
-import threading
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, fields, replace
 from importlib import metadata, resources
 from pathlib import Path
@@ -324,6 +325,7 @@ class CKernel:
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
+        self._threads = ThreadPoolExecutor()  # kept: a fresh thread would take as long as a small solve
         if library.sgdlimit_abi() != ABI:
             raise BackendError(f"the kernel speaks version {library.sgdlimit_abi()} of the interface, not {ABI}")
         library.sgdlimit_constants_count.restype = ctypes.c_int64
@@ -386,18 +388,15 @@ class CKernel:
         return Solution(statistics, mean, variance, final_mean, final_variance, final_auxiliary, _outcome(outcome))
 
     def _solve_interruptibly(self, struct: _Problem, outcome: _Outcome) -> None:
-        """In a thread of its own: Python hears an interrupt only between its own instructions."""
+        """In another thread: Python hears an interrupt only between its own instructions."""
         cancel = np.zeros(1, dtype=np.int32)
         struct.cancel = cancel.ctypes.data
-        thread = threading.Thread(
-            target=self._library.sgdlimit_solve, args=(ctypes.byref(struct), ctypes.byref(outcome)), daemon=True
-        )
-        thread.start()
+        job = self._threads.submit(self._library.sgdlimit_solve, ctypes.byref(struct), ctypes.byref(outcome))
         try:
-            thread.join()
+            job.result()
         except BaseException:
             cancel[0] = 1
-            thread.join()
+            wait_for([job])
             raise
 
     def simulate(self, problem: Problem) -> Array:

@@ -15,7 +15,19 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import building, dimensions, lumped, memory, right_hand_sides, run, simulating, solving, starting  # noqa: E402
+from benchmarks import (  # noqa: E402
+    building,
+    dimensions,
+    lumped,
+    many,
+    memory,
+    right_hand_sides,
+    run,
+    simulating,
+    solving,
+    starting,
+    stiff,
+)
 from benchmarks.problem import MODEL, problem  # noqa: E402
 from benchmarks.table import Goal, Table  # noqa: E402
 from sgdlimit.runtime.compiler import find_compiler  # noqa: E402
@@ -39,6 +51,19 @@ def test_solving_is_compared_at_equal_accuracy() -> None:
     table = solving.measure(modes=20, horizon=2.0, outputs=5, rounds=1)
     assert_finite(table, "ms", rows=2 * (2 + len(solving.METHODS)))
     assert all(float(row["error"]) <= 2e-8 for row in table.rows), table.text()
+
+
+@needs_compiler
+def test_stiff_solves_are_compared() -> None:
+    table = stiff.measure(modes=8, horizon=10.0, peers=("RK45",), sundials=False, rounds=1)
+    assert_finite(table, "ms", rows=4)
+    assert all(float(row["error"]) <= 1e-5 for row in table.rows), table.text()
+    assert_finite(stiff.measure_long(modes=8, horizons=(1.0, 10.0), sizes=(16,), rounds=1), "ms", rows=3)
+
+
+@needs_compiler
+def test_many_curves_are_compared() -> None:
+    assert len(many.measure(curves=4, modes=8, horizon=1.0, outputs=3, rounds=1).rows) >= 5
 
 
 @needs_compiler

@@ -547,7 +547,7 @@ def test_lists_without_end_are_bad_input(run: Run, tmp_path: Path) -> None:
 
 @needs_compiler
 def test_an_interrupt_ends_a_solve_in_c() -> None:
-    command = ["solve", "adversarial-logistic-teacher", "--set", "tau=1e6", "--backend", "c"]
+    command = ["solve", "adversarial-logistic-teacher", "--set", "tau=1e6", "--method", "explicit"]
     assert python("import sgdlimit.runtime.cli as c; c.app(['solve', 'adversarial-logistic-teacher'])").returncode == 0
     process = subprocess.Popen(
         [sys.executable, "-m", "sgdlimit", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -90,7 +90,8 @@ def moments(z: Array, exp_z: Array) -> Array:
         near[4] = np.polynomial.polynomial.polyval(z, _SERIES)
         for k in range(4, 0, -1):
             near[k - 1] = (exp_z - z * near[k]) / k
-    return np.where(np.abs(z) > 1, far, near)
+    found: Array = np.where(np.abs(z) > 1, far, near)
+    return found
 
 
 def doubled(g: Array, exp_z: Array) -> Array:
@@ -118,8 +119,10 @@ def driven(f: Array, x: Sequence[Array], g: Array, *, with_fourth: bool) -> Arra
     1.5
     """
     total: Array = f[0] * g[0] + (f[1] + f[0] * x[0]) * g[1] + (f[2] + f[1] * x[0] + f[0] * x[1]) * g[2]
-    total = total + (f[3] + f[2] * x[0] + f[1] * x[1] + f[0] * x[2]) * g[3]
-    return total + with_fourth * (f[3] * x[0] + f[2] * x[1] + f[1] * x[2] + f[0] * x[3]) * g[4]
+    total += (f[3] + f[2] * x[0] + f[1] * x[1] + f[0] * x[2]) * g[3]
+    if with_fourth:
+        total += (f[3] * x[0] + f[2] * x[1] + f[1] * x[2] + f[0] * x[3]) * g[4]
+    return total
 
 
 def propagate(
