@@ -164,7 +164,7 @@ class CProblem(ctypes.Structure):
         ("start_time", ctypes.c_double),
         ("times", ctypes.c_void_p),
         ("rtol", ctypes.c_double),
-        *((name, ctypes.c_int64) for name in ("max_steps", "first_run", "runs")),
+        *((name, ctypes.c_int64) for name in ("max_steps", "method", "first_run", "runs")),
         ("seed", ctypes.c_uint64),
         *((name, ctypes.c_void_p) for name in ("cancel", "progress", "statistics", "mean", "variance")),
         *((name, ctypes.c_void_p) for name in ("final_mean", "final_variance", "final_auxiliary")),

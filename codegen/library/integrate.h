@@ -197,7 +197,7 @@ static void mark(integration *g, double s, double gamma) {
   at->total = total;
 }
 
-/* dy/ds at the state y. */
+/* dy/ds at the state y; returns the learning rate. */
 static double differentiate(integration *g, double s, const double *y, double *out) {
   const sgdlimit_problem *p = g->problem;
   const int64_t N = p->modes;
@@ -267,7 +267,7 @@ static double attempt(integration *g, double s, double h, double *norm2) {
   double worst = 0;
   for (int64_t w = 0; w <= p->classes; w++) {
     const weighted_sums error = weigh(p->modes, weighting(g, w), g->work, g->work + p->modes);
-    /* In an exponential step what errors are relative to may fall by orders of magnitude. */
+    /* In an exponential step what errors are relative to may fall by orders of magnitude: the end counts. */
     const double scale = g->exponential ? g->trial_scale[w] : fmax(g->scale[w], g->trial_scale[w]);
     /* Of sum W (e^2 + v), to first order: a square errs twice as much as its root. */
     const double relative = 2 * sqrt(error.square / (scale + g->unresolved[w])) + error.absolute / scale;
