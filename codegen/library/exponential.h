@@ -49,29 +49,6 @@ static inline cubic through(const cubic w[NODES], double a, double b, double c, 
                  w[0].c3 * a + w[1].c3 * b + w[2].c3 * c + w[3].c3 * d};
 }
 
-/* exp without a call or a branch, to 1e-15, so that a loop over modes is vectorised: x = k log 2 + r, where adding
- * 1.5 * 2^52 leaves k in the lowest bits of x/log 2. 0 below 2^-1021. */
-static inline double exp_of(double x) {
-  const double shifted = x * 1.4426950408889634 + 6755399441055744.0, k = shifted - 6755399441055744.0;
-  const double r = (x - k * 0.6931471803691238) - k * 1.9082149292705877e-10;
-  double a = r * 2.510038549551032e-08 + 2.7620088445409746e-07;
-  a = a * r + 2.7557268459997064e-06;
-  a = a * r + 2.4801521295954376e-05;
-  a = a * r + 1.9841269863053618e-04;
-  a = a * r + 1.3888888917213717e-03;
-  a = a * r + 8.333333333330062e-03;
-  a = a * r + 4.166666666662413e-02;
-  a = a * r + 1.6666666666666669e-01;
-  a = a * r + 0.5;
-  uint64_t bits;
-  memcpy(&bits, &shifted, sizeof bits);
-  bits = (bits + 1022) << 52;   /* 2^(k - 1): 2^1024 is no double */
-  double power;
-  memcpy(&power, &bits, sizeof power);
-  const double y = (2 + 2 * (r + r * r * a)) * power;
-  return x > 709.782712893384 ? INFINITY : x < -707.7 ? 0 : y;
-}
-
 /* g_k = int_0^1 u^k exp(z u) du: below |z| = 1 by a series, from where the lower ones follow by adding what has one sign for
  * z < 0; beyond by their recursion, which loses a few last digits at |z| = 1 and none at larger. Both are computed and
  * one is taken, so that loops over modes have no branch. */
@@ -133,7 +110,7 @@ static void propagate(int64_t modes, int count, const node *nodes, int with_four
     const cubic l = through(w, decay[0][j], decay[1][j], decay[2][j], decay[3][j]);
     const cubic p = through(w, drive[0][j], drive[1][j], drive[2][j], drive[3][j]);
     const cubic m = through(w, spread[0][j], spread[1][j], spread[2][j], spread[3][j]);
-    const double z = integral(l), kept = exp_of(z);
+    const double z = integral(l), kept = sgdlimit_exp(z);
     /* exp(rest) = 1 + x1 u + x2 u^2 + ..., and its square with y */
     const double d1 = l.c0 - z, d2 = l.c1 / 2, d3 = l.c2 / 3, d4 = l.c3 / 4, half2 = d1 * d1 / 2;
     const double x1 = d1, x2 = d2 + half2, x3 = d3 + d1 * (d2 + half2 / 3);
