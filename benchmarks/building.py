@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from benchmarks.table import Cell, Goal, Table
 from benchmarks.timing import last_line, run_python
@@ -70,7 +71,7 @@ def stages(name: str) -> dict[str, float]:
     clock.append(time.perf_counter())
     compiler = find_compiler()
     assert compiler is not None
-    CKernel(load_library(source, compiler))
+    CKernel(partial(load_library, source, compiler))
     clock.append(time.perf_counter())
     names = ("import", "derive", "emit", "compile")
     return {stage: end - begin for stage, begin, end in zip(names, clock[:-1], clock[1:], strict=True)}

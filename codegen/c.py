@@ -579,8 +579,10 @@ class CEmitter:
             *self.rate_at_time(),
             "",
             *self.descents(),
-            "",
-            "/* d f_adv/dr and d f_adv/dn at one sample. */",
+        ]
+        sample = [
+            "/* ---- One sample of this model " + "-" * 84,
+            " * d f_adv/dr and d f_adv/dn there, its label, and the ridge. */",
             *self.sample_function(
                 "static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn)",
                 kernel.gradient,
@@ -588,7 +590,6 @@ class CEmitter:
                 "r n y par stride",
             ),
             "",
-            "/* The label of one sample. */",
             *self.sample_function(
                 "static inline double target(double y, double r_star, double xi, double uniform, const double *par, int64_t stride)",
                 kernel.label,
@@ -609,9 +610,13 @@ class CEmitter:
             _library("steps.h"),
             "\n".join(model) + "\n",
             _library("integrate.h"),
+            "#ifndef SGDLIMIT_ONLY_LIMIT\n",
+            "\n".join(sample) + "\n",
             _library("random.h"),
             _library("simulate.h"),
+            "#ifndef SGDLIMIT_FLOAT32\n",
             _library("diffuse.h"),
+            "#endif\n#endif\n",
             _exports(kernel),
         )
 
@@ -653,7 +658,10 @@ def _title(kernel: Kernel) -> str:
             " *",
             f" * Written by sgdlimit, generator format {FORMAT}. To write it again: sgdlimit generate SPEC --out DIRECTORY",
             " * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the",
-            " * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */",
+            " * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.",
+            " *",
+            " * Two switches for a part of it: with -DSGDLIMIT_FLOAT32 sgdlimit_simulate runs in single precision and diffusions",
+            " * are left out; with -DSGDLIMIT_ONLY_LIMIT all that draws random numbers is. */",
             "",
             "/* Without -fopenmp-simd the loops below are plain loops, and a loop that a compiler cannot vectorise is one, too. */",
             '#pragma GCC diagnostic ignored "-Wunknown-pragmas"',

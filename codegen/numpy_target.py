@@ -546,9 +546,9 @@ def solve_problem(problem, modes=False):
                  resolution={resolution}, modes=modes)
 
 
-def simulate_problem(problem):
+def simulate_problem(problem, precision="float64"):
     """Run streaming SGD on a Problem; see `simulate`."""
-    return simulate(problem, Sgd(gradient, target, ridge, learning_rate, constants, rates))
+    return simulate(problem, Sgd(gradient, target, ridge, learning_rate, constants, rates), precision)
 
 
 def diffuse_problem(problem, longest):

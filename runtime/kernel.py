@@ -18,8 +18,9 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from importlib import metadata, resources
 from pathlib import Path
 from types import ModuleType
@@ -52,6 +53,7 @@ Statistics = Mapping[str, Expectation | Formula]
 
 ABI = 2
 BACKENDS = ("auto", "c", "numpy")
+PRECISIONS = ("float64", "float32")
 
 
 class NoCompilerWarning(UserWarning):
@@ -94,7 +96,7 @@ class Kernel(Protocol):
         """Solve the mode equations; trouble is told by the outcome's status."""
         ...
 
-    def simulate(self, problem: Problem) -> Array:
+    def simulate(self, problem: Problem, precision: str = "float64") -> Array:
         """Summaries ``[runs, M, T, summary_size(K)]`` of streaming SGD; raises Trouble."""
         ...
 
@@ -165,7 +167,7 @@ def load_kernel(
         warnings.warn(f"{no_compiler()}. Running NumPy.", NoCompilerWarning, stacklevel=2)
     target = "numpy" if compiler is None else "c"
     source, derived = _source(model, statistics, schedule, target, limit)
-    kernel = _import_numpy(source) if compiler is None else CKernel(load_library(source, compiler))
+    kernel = _import_numpy(source) if compiler is None else CKernel(partial(load_library, source, compiler))
     if derived is not None:
         _warn_of_misses(derived, kernel)
     return kernel
@@ -309,15 +311,26 @@ _ARRAY_FIELDS = [
 ]
 
 
+# What is defined when a part of a kernel's source is compiled: a solve needs nothing that draws random numbers.
+_SECTIONS = {"limit": ("SGDLIMIT_ONLY_LIMIT",), "float64": (), "float32": ("SGDLIMIT_FLOAT32",)}
+
+
 class CKernel:
-    """A kernel in a shared library."""
+    """A kernel in shared libraries: its limit alone at first, a simulation when one is asked for.
+
+    Parameters
+    ----------
+    load : callable
+        ``load(*switches)`` compiles the source with these macros defined.
+    """
 
     backend = "c"
 
-    def __init__(self, library: ctypes.CDLL) -> None:
-        self._library = library
-        if library.sgdlimit_abi() != ABI:
-            raise BackendError(f"the kernel speaks version {library.sgdlimit_abi()} of the interface, not {ABI}")
+    def __init__(self, load: Callable[..., ctypes.CDLL]) -> None:
+        self._load = load
+        self._loaded: dict[str, ctypes.CDLL] = {}
+        self._loading = threading.Lock()  # runs on several threads ask for the same section
+        self._library = library = self._section("limit")
         library.sgdlimit_constants_count.restype = ctypes.c_int64
         self.parameters = self._names("parameter")
         self.schedule_parameters = self._names("schedule")
@@ -326,6 +339,16 @@ class CKernel:
         self.score = self._names("score")
         self.positive = self._names("positive")
         self.descents = self._names("descent")
+
+    def _section(self, name: str) -> ctypes.CDLL:
+        with self._loading:
+            if name not in self._loaded:
+                library = self._load(*_SECTIONS[name])
+                if library.sgdlimit_abi() != ABI:
+                    spoken = library.sgdlimit_abi()
+                    raise BackendError(f"the kernel speaks version {spoken} of the interface, not {ABI}")
+                self._loaded[name] = library
+        return self._loaded[name]
 
     def __repr__(self) -> str:
         return f"CKernel(parameters={self.parameters}, statistics={self.statistics})"
@@ -385,11 +408,11 @@ class CKernel:
         del held
         return Solution(statistics, mean, variance, final_mean, final_variance, final_auxiliary, _outcome(outcome))
 
-    def simulate(self, problem: Problem) -> Array:
-        return self._summaries(self._library.sgdlimit_simulate, problem)
+    def simulate(self, problem: Problem, precision: str = "float64") -> Array:
+        return self._summaries(self._section(precision).sgdlimit_simulate, problem)
 
     def diffuse(self, problem: Problem, longest: float) -> Array:
-        return self._summaries(self._library.sgdlimit_diffuse, problem, ctypes.c_double(longest))
+        return self._summaries(self._section("float64").sgdlimit_diffuse, problem, ctypes.c_double(longest))
 
     def _summaries(self, function: Any, problem: Problem, *arguments: ctypes.c_double) -> Array:
         struct, held = self.struct(problem)
@@ -460,13 +483,13 @@ class NumpyKernel:
         solution: Solution = self.module.solve_problem(problem, modes=modes)
         return solution
 
-    def simulate(self, problem: Problem) -> Array:
-        return self._summaries(self.module.simulate_problem, problem)
+    def simulate(self, problem: Problem, precision: str = "float64") -> Array:
+        return self._summaries(self.module.simulate_problem, problem, precision)
 
     def diffuse(self, problem: Problem, longest: float) -> Array:
         return self._summaries(self.module.diffuse_problem, problem, longest)
 
-    def _summaries(self, function: Any, problem: Problem, *arguments: float) -> Array:
+    def _summaries(self, function: Any, problem: Problem, *arguments: float | str) -> Array:
         try:
             summaries: Array = function(problem, *arguments)
         except self.module.Trouble as trouble:
@@ -488,7 +511,7 @@ class NumpyKernel:
 def kernel_from_source(source: str, target: str, compiler: Compiler | None = None) -> Kernel:
     """A kernel from emitted text, outside the cache; C without optimisation over modes, for a few evaluations."""
     if target == "c" and compiler is not None:
-        return CKernel(load_uncached(source, replace(compiler, flags=(*compiler.flags, "-O1"))))
+        return CKernel(partial(load_uncached, source, replace(compiler, flags=(*compiler.flags, "-O1"))))
     return _import_numpy(source)
 
 

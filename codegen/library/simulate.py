@@ -27,6 +27,7 @@ from sgdlimit.codegen.library.steps import LearningRate, Point, depends_on_state
 Gradient = Callable[[Array, Array, Array, Array], tuple[Array, Array]]
 Target = Callable[[Array, Array, Array, Array, Array], Array]
 Ridge = Callable[[Array], Array]
+Real = np.dtype[np.float64] | np.dtype[np.float32]
 
 # Coordinates of the iterates that advance together: enough to hide the interpreter, few enough for the cache.
 COORDINATES_TOGETHER = 1 << 15
@@ -64,8 +65,8 @@ class Sgd(NamedTuple):
     rates: Rates
 
 
-def simulate(problem: Problem, sgd: Sgd) -> Array:
-    """Simulate the runs ``first_run .. first_run + runs - 1``, each a function of (seed, run) alone.
+def simulate(problem: Problem, sgd: Sgd, precision: str = "float64") -> Array:
+    """Simulate the runs ``first_run .. first_run + runs - 1``, each a function of (seed, run, precision) alone.
 
     Parameters
     ----------
@@ -73,6 +74,8 @@ def simulate(problem: Problem, sgd: Sgd) -> Array:
         The problem; ``dimension`` must be the number of modes, since a mode is a coordinate here.
     sgd : Sgd
         The model.
+    precision : {"float64", "float32"}
+        Of samples and iterates; scores, norms and statistics are summed in float64.
 
     Returns
     -------
@@ -118,7 +121,7 @@ def simulate(problem: Problem, sgd: Sgd) -> Array:
         with np.errstate(all="ignore"):
             for begin in range(0, problem.runs, together):
                 chunk = summaries[begin : begin + together]
-                simulate_together(problem, problem.first_run + begin, chunk, sgd)
+                simulate_together(problem, problem.first_run + begin, chunk, sgd, np.dtype(precision))
     except Trouble as trouble:
         trouble.curve = summaries
         raise
@@ -146,7 +149,7 @@ def learning_rates(problem: Problem, k: Array, sgd: Sgd, iterates: Array, gradie
         return np.broadcast_to([sgd.learning_rate(problem, k, m, t, None) for m in range(M)], iterates.shape[:2])
     found = np.empty(iterates.shape[:2])
     for run, m in np.ndindex(found.shape):
-        x, none = iterates[run, m], np.zeros(problem.modes)
+        x, none = iterates[run, m].astype(float), np.zeros(problem.modes)
         e = x - problem.teacher
         own = problem.step_kind == StepKind.ADAGRAD_NORM  # needs no rates
         rates = (none, none, none) if own else sgd.rates(problem, k, m, x, e, none)
@@ -155,21 +158,24 @@ def learning_rates(problem: Problem, k: Array, sgd: Sgd, iterates: Array, gradie
     return found
 
 
-def simulate_together(problem: Problem, first_run: int, summaries: Array, sgd: Sgd) -> None:
+def simulate_together(problem: Problem, first_run: int, summaries: Array, sgd: Sgd, real: Real) -> None:
     """Advance the runs from ``first_run`` on, one for each row of ``summaries``, and fill it."""
     M, N, d = problem.iterates, problem.modes, problem.dimension
     runs = len(summaries)
-    seeds = [np.random.SeedSequence([problem.seed, first_run + run]).spawn(2) for run in range(runs)]
+    # coordinates and chances; the two precisions begin apart
+    spawned = [np.random.SeedSequence([problem.seed, first_run + run]).spawn(4) for run in range(runs)]
+    seeds = [own[2:] if real == np.float32 else own[:2] for own in spawned]
     coordinates = [np.random.default_rng(seed[0]) for seed in seeds]
     chances = [np.random.default_rng(seed[1]) for seed in seeds]
 
-    roots, cumulated = np.sqrt(problem.eigenvalues), np.cumsum(problem.probabilities)[:-1]
+    roots, cumulated = np.sqrt(problem.eigenvalues).astype(real), np.cumsum(problem.probabilities)[:-1]
+    means, teacher = problem.means.astype(real), problem.teacher.astype(real)
     parameters = np.ascontiguousarray(problem.parameters.transpose(1, 2, 0))  # [P, K, M]
-    iterates = np.repeat(problem.start_mean[np.newaxis], runs, axis=0)  # [run, M, N]
+    iterates = np.repeat(problem.start_mean.astype(real)[np.newaxis], runs, axis=0)  # [run, M, N]
     norm2_bound = 1e6 * np.maximum(np.sum(problem.start_mean**2, axis=1), 1)
-    change = np.empty_like(iterates)
-    x, mean = np.empty((runs, N)), np.empty((runs, N))
-    z = np.empty((runs, max(1, NORMALS_AT_ONCE // N), N))
+    change, own = np.empty_like(iterates), np.empty_like(iterates)
+    x, mean = np.empty((runs, N), real), np.empty((runs, N), real)
+    z = np.empty((runs, max(1, NORMALS_AT_ONCE // N), N), real)
     drawn = np.empty((3, runs, CHANCES_AT_ONCE))
     k = sgd.constants(problem)
     # the sum of ‖g‖²/d² over the steps so far, g the whole stochastic gradient
@@ -185,7 +191,7 @@ def simulate_together(problem: Problem, first_run: int, summaries: Array, sgd: S
             chance = (step - first_step) % CHANCES_AT_ONCE
             if block == 0:
                 for run, generator in enumerate(coordinates):
-                    generator.standard_normal(out=z[run])
+                    generator.standard_normal(out=z[run], dtype=real)
             if chance == 0:
                 for run, generator in enumerate(chances):
                     generator.random(out=drawn[0, run])
@@ -194,13 +200,13 @@ def simulate_together(problem: Problem, first_run: int, summaries: Array, sgd: S
 
             class_ = np.searchsorted(cumulated, drawn[0, :, chance], side="right")
             np.take(roots, class_, axis=0, out=x, mode="clip")
-            np.take(problem.means, class_, axis=0, out=mean, mode="clip")
+            np.take(means, class_, axis=0, out=mean, mode="clip")
             x *= z[:, block]
             x += mean
             # Sums by einsum, whose order does not depend on how many runs there are; that of BLAS may.
-            r = np.einsum("rmn,rn->rm", iterates, x)
-            r_star = np.einsum("rn,n->r", x, problem.teacher)[:, np.newaxis]
-            norm2 = np.einsum("rmn,rmn->rm", iterates, iterates)
+            r = np.einsum("rmn,rn->rm", iterates, x, dtype=float)
+            r_star = np.einsum("rn,n->r", x, teacher, dtype=float)[:, np.newaxis]
+            norm2 = np.einsum("rmn,rmn->rm", iterates, iterates, dtype=float)
             refuse_divergence(norm2, norm2_bound, first_run, step / d)
 
             of_class = parameters[:, class_]  # [P, run, M]
@@ -210,12 +216,14 @@ def simulate_together(problem: Problem, first_run: int, summaries: Array, sgd: S
             dr, dn = sgd.gradient(r, n, y, of_class)
             shrinkage = np.divide(dn, n, out=np.zeros_like(n), where=n > 0) + sgd.ridge(of_class)
             if problem.step_kind == StepKind.ADAGRAD_NORM:  # g = dr x + shrinkage X
-                x2 = np.einsum("rn,rn->r", x, x)[:, np.newaxis]
+                x2 = np.einsum("rn,rn->r", x, x, dtype=float)[:, np.newaxis]
                 gradient2 += (dr**2 * x2 + 2 * dr * shrinkage * r + shrinkage**2 * norm2) / d**2
             pace = learning_rates(problem, k, sgd, iterates, gradient2, step / d) / d
             refuse_missing(pace, first_run, step / d)
-            np.multiply((pace * dr)[:, :, np.newaxis], x[:, np.newaxis], out=change)
-            iterates *= (1 - pace * shrinkage)[:, :, np.newaxis]
+            # the change first: a factor 1 - pace shrinkage would lose in single precision what is below 6e-8 of it
+            np.multiply((pace * dr).astype(real)[:, :, np.newaxis], x[:, np.newaxis], out=change)
+            np.multiply((pace * shrinkage).astype(real)[:, :, np.newaxis], iterates, out=own)
+            change += own
             iterates -= change
             if problem.progress is not None:
                 problem.progress[0] += runs
@@ -247,7 +255,8 @@ def refuse_missing(pace: Array, first_run: int, time: float) -> None:
 
 
 def summarise(problem: Problem, iterates: Array, learning_rates: Array) -> Array:
-    """Summaries ``[run, M, summary_size(K)]`` of iterates ``[run, M, N]``."""
+    """Summaries ``[run, M, summary_size(K)]`` of iterates ``[run, M, N]``, in float64 whatever those are in."""
+    iterates = iterates.astype(float)
     summary = np.full((*iterates.shape[:2], summary_size(problem.classes)), np.nan)
     summary[..., 0] = np.sum(iterates**2, axis=-1)
     summary[..., 1] = np.sum(iterates * problem.teacher, axis=-1)
