@@ -48,6 +48,13 @@ app = typer.Typer(
 )
 
 
+class Precision(StrEnum):
+    """``--precision``."""
+
+    float64 = "float64"
+    float32 = "float32"
+
+
 class Backend(StrEnum):
     """``--backend``."""
 
@@ -85,6 +92,7 @@ _Set = Annotated[
 _Gamma = Annotated[float | None, typer.Option(help="Constant learning rate, in place of the file's schedule.")]
 _Horizon = Annotated[float | None, typer.Option(help="Last time t = k/d, in place of the file's.")]
 _Backend = Annotated[Backend, typer.Option(help="auto: C where a compiler runs, else NumPy.")]
+_Precision = Annotated[Precision, typer.Option(help="Of samples and iterates; float32 is twice as fast.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 _Out = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the curves: .csv, .npz or .nc.")]
 _Seed = Annotated[int | None, typer.Option(min=0, help="Seed of the random numbers.")]
@@ -315,6 +323,7 @@ def simulate(
     gamma: _Gamma = None,
     horizon: _Horizon = None,
     backend: _Backend = Backend.auto,
+    precision: _Precision = Precision.float64,
     as_json: _Json = False,
 ) -> None:
     """Run streaming SGD itself, fresh samples, many runs.
@@ -325,7 +334,9 @@ def simulate(
     from sgdlimit.runtime.output import CURVES, about, check_output, plain, save_curves
     from sgdlimit.runtime.simulator import simulate as sgd
 
-    run: Callable[..., Ensemble] = diffuse if homogenised else sgd
+    if homogenised and precision != Precision.float64:
+        raise InputError("precision", f"homogenised SGD does not run in {precision.value}", "it is float64")
+    run: Callable[..., Ensemble] = diffuse if homogenised else functools.partial(sgd, precision=precision.value)
     of = "homogenised SGD" if homogenised else "SGD"
     loaded = _load(spec, set_, gamma=gamma, horizon=horizon)
     if out is not None:
