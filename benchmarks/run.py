@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 
-from benchmarks import building, memory, right_hand_sides, simulating, solving, starting, universality
+from benchmarks import building, memory, normals, right_hand_sides, simulating, solving, starting, universality
 from benchmarks.machine import describe
 from benchmarks.table import Table
 
@@ -16,6 +16,9 @@ BENCHMARKS: dict[str, tuple[Callable[[], Table], Callable[[], Table]]] = {
     "solve": (solving.measure, lambda: solving.measure(rounds=2)),
     "rhs": (right_hand_sides.measure, lambda: right_hand_sides.measure(QUICK_MODELS, rounds=2)),
     "simulate": (simulating.measure, lambda: simulating.measure(rounds=2, work=1e6)),
+    "iterates": (simulating.together, lambda: simulating.together(rounds=2, work=1e6)),
+    "threads": (simulating.threads, lambda: simulating.threads(rounds=2, work=1e8)),
+    "normals": (lambda: normals.measure(1e8), lambda: normals.measure(1e7)),
     "build": (building.measure, lambda: building.measure(names=(building.NEW_LOSS,))),
     "start": (starting.measure, lambda: starting.measure(rounds=2)),
     "memory": (memory.measure, lambda: memory.measure(horizons=(0.1, 1.0))),

@@ -184,6 +184,11 @@ def _warn_of_misses(limit: Limit, kernel: Kernel) -> None:
 # --- source ---------------------------------------------------------------------------------------------------------
 
 
+def source_of(model: Model, target: str, statistics: Statistics | None = None, schedule: StepSize | None = None) -> str:
+    """A model's emitted text, from the catalogue, the cache, or derived; ``target`` is ``"c"`` or ``"numpy"``."""
+    return _source(model, statistics, schedule, target, None)[0]
+
+
 def kernel_text(model: Model, statistics: Statistics | None = None, schedule: StepSize | None = None) -> str:
     """The canonical text that a kernel's source is a function of (with the generator's format)."""
     lines = [model.canonical()]
@@ -312,7 +317,7 @@ _ARRAY_FIELDS = [
 
 
 # What is defined when a part of a kernel's source is compiled: a solve needs nothing that draws random numbers.
-_SECTIONS = {"limit": ("SGDLIMIT_ONLY_LIMIT",), "float64": (), "float32": ("SGDLIMIT_FLOAT32",)}
+SECTIONS = {"limit": ("SGDLIMIT_ONLY_LIMIT",), "float64": (), "float32": ("SGDLIMIT_FLOAT32",)}
 
 
 class CKernel:
@@ -343,7 +348,7 @@ class CKernel:
     def _section(self, name: str) -> ctypes.CDLL:
         with self._loading:
             if name not in self._loaded:
-                library = self._load(*_SECTIONS[name])
+                library = self._load(*SECTIONS[name])
                 if library.sgdlimit_abi() != ABI:
                     spoken = library.sgdlimit_abi()
                     raise BackendError(f"the kernel speaks version {spoken} of the interface, not {ABI}")

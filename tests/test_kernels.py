@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,9 @@ from scipy.special import ndtr
 import reference
 from sgdlimit.codegen import emit
 from sgdlimit.derive import Constant, L2Adversary, Labels, Loss, Model, Schedule, Teacher, derive
-from sgdlimit.runtime.compiler import find_compiler
+from sgdlimit.runtime.compiler import find_compiler, load_library
 from sgdlimit.runtime.instance import Instance
-from sgdlimit.runtime.kernel import Kernel, load_kernel
+from sgdlimit.runtime.kernel import CKernel, Kernel, load_kernel
 from sgdlimit.runtime.problem import build_problem
 
 Array = NDArray[np.float64]
@@ -201,6 +202,23 @@ def test_an_iterate_parallel_to_the_teacher_and_one_at_it_are_no_exception(backe
             curves = {s: solution.statistics[0, :, k] for k, s in enumerate(kernel.statistics)}
             del curves["effective_ridge"], curves["optimum_distance2"]  # F/n over B at n = 0; there is no optimum
             assert all(np.isfinite(c).all() for c in curves.values()), (name, factor)
+
+
+@needs_compiler
+def test_a_solve_compiles_nothing_that_draws_random_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SGDLIMIT_CACHE", str(tmp_path))
+    case = CASES["least squares"]
+    instance, values = Instance.isotropic(20), dict.fromkeys(case.parameters, 0.3)
+    compiler = find_compiler()
+    assert compiler is not None
+    kernel = CKernel(partial(load_library, emit(derive(case.model), "c"), compiler))
+    problem = build_problem(kernel, case.model, instance, Constant(0.3), values, np.array([1.0]))
+    assert kernel.solve(problem).outcome.status == 0
+    (library,) = (tmp_path / "kernels").glob("*.so")
+    assert b"sgdlimit_solve" in library.read_bytes()
+    assert b"sgdlimit_simulate" not in library.read_bytes()
+    assert kernel.simulate(problem).shape == (1, 1, 1, 8)
+    assert len(list((tmp_path / "kernels").glob("*.so"))) == 2
 
 
 # --- emitted text ---------------------------------------------------------------------------------------------------
