@@ -44,7 +44,7 @@ def measure(draws: float = 1e9) -> Table:
             "p: how often perfect normals would stray as far. moments: the worst of E z^1..6, counted as one of six.",
             "chi2: bins of width 1/128 that expect 20 and more, the rest joined. KS: at the bins' edges, which is",
             "conservative. 4, 5 sigma: both tails, observed/expected. lanes: the largest of the correlations between",
-            f"the normals of a block and the next, over {correlated_blocks(draws):.2g} blocks. runs: do their bins agree?",
+            f"the normals of a block and the next, over {correlated_blocks(draws):.2g} blocks. runs: do they agree?",
         ),
     )
 

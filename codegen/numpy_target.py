@@ -142,6 +142,7 @@ class NumpyEmitter:
         nested = any(isinstance(e, Integrate) for e in node.statements)
         masses = node.jumps is not None or any(roots.masses for roots in node.roots)
         lines = [f"{' = '.join(names)} = 0.0"] if nested or masses else []
+        lines += self.statements(node.shared)
         if node.roots:
             lines += [
                 f"shape_{z} = {', '.join(f'[{part}]' for part in shape)}",
