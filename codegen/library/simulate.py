@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from sgdlimit.codegen.library.steps import LearningRate, Point, depends_on_state
 Gradient = Callable[[Array, Array, Array, Array], tuple[Array, Array]]
 Target = Callable[[Array, Array, Array, Array, Array], Array]
 Ridge = Callable[[Array], Array]
-Real = np.dtype[np.float64] | np.dtype[np.float32]
+Real = np.dtype[Any]
 
 # Coordinates of the iterates that advance together: enough to hide the interpreter, few enough for the cache.
 COORDINATES_TOGETHER = 1 << 15
