@@ -119,20 +119,28 @@ class CEmitter:
     def integrate(self, node: Integrate) -> list[str]:
         self.libraries.add("quadrature.h")
         names = [scalar_name(e.symbol) for e in node.integrals]
-        body = [
-            f"const double {node.variable} = nodes[k];",
-            *self.statements(node.statements),
-            *(
-                f"{name} += weights[k] * ({self.text(e.expression)});"
-                for name, e in zip(names, node.integrals, strict=True)
-            ),
-        ]
-        side_by_side = called("\n".join(body)) <= _side_by_side()
+        # the others are point masses alone
+        summed = [e for e in node.integrals if e.expression != 0]
         return [
             f"double {', '.join(f'{name} = 0' for name in names)};",
             "{",
+            *_indent(self.statements(node.shared)),
             *_indent(self._shape(node)),
             *_indent(self._jumps(node)),
+            *(self._loop(node, summed) if summed else []),
+            "}",
+        ]
+
+    def _loop(self, node: Integrate, summed: list[Let]) -> list[str]:
+        """Over the panels, and over the nodes of each."""
+        names = [scalar_name(e.symbol) for e in summed]
+        body = [
+            f"const double {node.variable} = nodes[k];",
+            *self.statements(node.statements),
+            *(f"{name} += weights[k] * ({self.text(e.expression)});" for name, e in zip(names, summed, strict=True)),
+        ]
+        side_by_side = called("\n".join(body)) <= _side_by_side()
+        return [
             "  for (int q = 0; q < panels; q++) {",
             "    double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];",
             "    sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);",
@@ -141,7 +149,6 @@ class CEmitter:
             *_indent(body, 3),
             "    }",
             "  }",
-            "}",
         ]
 
     def _shape(self, node: Integrate) -> list[str]:
@@ -336,19 +343,58 @@ class CEmitter:
 
     # -- functions
 
-    def coefficient_function(self, name: str, function: Function, comment: str) -> list[str]:
+    def coefficient_functions(self) -> list[str]:
+        """Three choices of what there is to know of a class.
+
+        Closed forms are short and written for each; integrals are written once, in a function that is inlined in all
+        three, where the compiler drops what is not asked for.
+        """
+        kernel = self.kernel
+        wanted = {
+            "rate_coefficients": (kernel.rate_coefficients, "What the mode equations need of one class."),
+            "statistic_coefficients": (kernel.statistic_coefficients, "What the statistics need of one class."),
+            "all_coefficients": (kernel.all_coefficients, "R, A, B, D, F, I of one class."),
+        }
+        every = kernel.every_coefficient
+        if not any(isinstance(s, Integrate) for s in every.statements):
+            texts = [self.coefficient_function(name, *of_name) for name, of_name in wanted.items()]
+        else:
+            why = "All that one class is asked for below, where what is not asked for is dropped: it is inlined."
+            texts = [self.coefficient_function("every_coefficient", every, why, "LANEWISE")]
+            texts += [self._choice(name, *of_name) for name, of_name in wanted.items()]
+        return [line for text in texts for line in ("", *text)][1:]
+
+    def _choice(self, name: str, function: Function, comment: str) -> list[str]:
+        """A coefficient function that calls the one with every coefficient."""
+        every = [str(e.symbol) for e in self.kernel.every_coefficient.results]
+        chosen = [str(e.symbol) for e in function.results]
+        others = [e for e in every if e not in chosen]
+        arguments = ", ".join(f"out_{e}" if e in chosen else f"&{e}" for e in every)
+        return [
+            *self._coefficient_signature(name, function, comment, "static"),
+            *([f"  double {', '.join(others)};"] if others else []),
+            f"  every_coefficient(w, y, par, stride, {arguments});",
+            "}",
+        ]
+
+    def _coefficient_signature(self, name: str, function: Function, comment: str, kind: str) -> list[str]:
+        head = f"{kind} void {name}("
+        outputs = ", ".join(f"double *out_{e.symbol}" for e in function.results)
+        return [
+            f"/* {comment} */",
+            f"{head}const score *w, double y, const double *par, int64_t stride,",
+            f"{' ' * len(head)}{outputs}) {{",
+        ]
+
+    def coefficient_function(self, name: str, function: Function, comment: str, kind: str = "static") -> list[str]:
         body = self.statements(function.statements)
         results = [f"*out_{e.symbol} = {self.text(e.expression)};" for e in function.results]
         text = "\n".join([*body, *results])
         fields = [f"const double {s} = w->{s};" for s in self.kernel.score if mentions(text, str(s))]
         head = [*fields, *self.parameters(text)]
         unused = [f"(void){a};" for a in ("w", "y", "par", "stride") if not mentions("\n".join([*head, text]), a)]
-        outputs = ", ".join(f"double *out_{e.symbol}" for e in function.results)
-        indent = " " * len(f"static void {name}(")
         return [
-            f"/* {comment} */",
-            f"static void {name}(const score *w, double y, const double *par, int64_t stride,",
-            f"{indent}{outputs}) {{",
+            *self._coefficient_signature(name, function, comment, kind),
             *_indent([*unused, *head, *body, *results]),
             "}",
         ]
@@ -560,17 +606,7 @@ class CEmitter:
             "",
             *self.class_score(),
             "",
-            *self.coefficient_function(
-                "rate_coefficients", kernel.rate_coefficients, "What the mode equations need of one class."
-            ),
-            "",
-            *self.coefficient_function(
-                "statistic_coefficients",
-                kernel.statistic_coefficients,
-                "What the statistics need of one class.",
-            ),
-            "",
-            *self.coefficient_function("all_coefficients", kernel.all_coefficients, "R, A, B, D, F, I of one class."),
+            *self.coefficient_functions(),
             "",
             *self.rates(),
             "",
@@ -579,8 +615,10 @@ class CEmitter:
             *self.rate_at_time(),
             "",
             *self.descents(),
-            "",
-            "/* d f_adv/dr and d f_adv/dn at one sample. */",
+        ]
+        sample = [
+            "/* ---- One sample of this model " + "-" * 84,
+            " * d f_adv/dr and d f_adv/dn there, its label, and the ridge. */",
             *self.sample_function(
                 "static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn)",
                 kernel.gradient,
@@ -588,7 +626,6 @@ class CEmitter:
                 "r n y par stride",
             ),
             "",
-            "/* The label of one sample. */",
             *self.sample_function(
                 "static inline double target(double y, double r_star, double xi, double uniform, const double *par, int64_t stride)",
                 kernel.label,
@@ -610,10 +647,14 @@ class CEmitter:
             "\n".join(model) + "\n",
             _library("exponential.h"),
             _library("integrate.h"),
+            "#ifndef SGDLIMIT_ONLY_LIMIT\n",
+            "\n".join(sample) + "\n",
             _library("random.h"),
             _library("simulate.h"),
+            "#ifndef SGDLIMIT_FLOAT32\n",
             _library("lumped.h"),
             _library("diffuse.h"),
+            "#endif\n#endif\n",
             _exports(kernel),
         )
 
@@ -655,7 +696,10 @@ def _title(kernel: Kernel) -> str:
             " *",
             f" * Written by sgdlimit, generator format {FORMAT}. To write it again: sgdlimit generate SPEC --out DIRECTORY",
             " * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the",
-            " * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */",
+            " * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.",
+            " *",
+            " * Two switches for a part of it: with -DSGDLIMIT_FLOAT32 sgdlimit_simulate runs in single precision and diffusions",
+            " * are left out; with -DSGDLIMIT_ONLY_LIMIT all that draws random numbers is. */",
             "",
             "/* Without -fopenmp-simd the loops below are plain loops, and a loop that a compiler cannot vectorise is one, too. */",
             '#pragma GCC diagnostic ignored "-Wunknown-pragmas"',

@@ -88,6 +88,7 @@ class Integrate:
     ``statements`` are run at every node in order, ``integrals`` are summed. ``breakpoints``, ``poles`` and ``steps``
     (pairs of location and width) and ``roots`` shape the panels, ``tilts`` the window; all may depend on the state.
     ``stepwise`` roots are looked for on panels that end at those found before; ``jumps`` are added between panels.
+    ``shared`` is what the expressions of the shape have in common.
     """
 
     variable: sp.Symbol
@@ -100,6 +101,7 @@ class Integrate:
     roots: tuple[FindRoots, ...] = ()
     stepwise: bool = False
     jumps: PanelJumps | None = None
+    shared: tuple[Let, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,8 @@ class Kernel:
         The score of one class from the state.
     rate_coefficients, statistic_coefficients, all_coefficients : Function
         Of one class, from its score.
+    every_coefficient : Function
+        What one of the three gives, all in one.
     rates, statistics_function : Function
         The mode equations; the reported statistics.
     gradient, label, ridge, learning_rate : Function
@@ -203,6 +207,7 @@ class Kernel:
     rate_coefficients: Function
     statistic_coefficients: Function
     all_coefficients: Function
+    every_coefficient: Function
     rates: Function
     statistics_function: Function
     gradient: Function

@@ -76,6 +76,7 @@ def lower(limit: Limit, schedule: Schedule | None = None) -> Kernel:
         "rates": coefficients(rate_names),
         "statistics": coefficients(statistic_names),
         "all": coefficients(COEFFICIENTS),
+        "every": coefficients(name for name in per_class if name in {*rate_names, *statistic_names, *COEFFICIENTS}),
     }
     functions |= {
         f"slopes_{name}": _coefficient_function(slopes, _slope_results(name, slopes))
@@ -107,6 +108,7 @@ def lower(limit: Limit, schedule: Schedule | None = None) -> Kernel:
         rate_coefficients=functions["rates"],
         statistic_coefficients=functions["statistics"],
         all_coefficients=functions["all"],
+        every_coefficient=functions["every"],
         rates=_rates(rate_sums, rate_names, known),
         statistics_function=_statistics(limit, statistic_names, known, constants),
         gradient=_scalars(
@@ -222,11 +224,12 @@ def _free(statements: Iterable[Statement], results: Iterable[Let] = ()) -> set[s
 
 
 def _free_of_integral(loop: Integrate) -> set[sp.Symbol]:
-    found = {s for e in (*loop.breakpoints, *loop.tilts) for s in _dependencies(e)}
-    found |= {s for pair in (*loop.poles, *loop.steps) for e in pair for s in _dependencies(e)}
+    ends = (e for pair in (*loop.poles, *loop.steps) for e in pair)
+    shape = [Let(sp.Symbol("of_shape"), e) for e in (*loop.breakpoints, *loop.tilts, *ends)]
+    found = _free(loop.shared, shape)
     for roots in loop.roots:
-        shape = [Let(sp.Symbol("at_root"), e) for e in (roots.argument, roots.slope, roots.width)]
-        found |= _free(roots.lets, shape) | _free(roots.mass_statements, roots.masses)
+        at_root = [Let(sp.Symbol("at_root"), e) for e in (roots.argument, roots.slope, roots.width)]
+        found |= _free(roots.lets, at_root) | _free(roots.mass_statements, roots.masses)
     found |= _free(loop.statements, loop.integrals)
     if loop.jumps:
         sides = {symbol for names in loop.jumps.switches for symbol in names}
@@ -334,11 +337,18 @@ def _integrate(quadrature: Quadrature, wanted: set[sp.Symbol], level: str = "") 
     crossings = dict.fromkeys(c for e in chosen for c in e.crossings) | dict.fromkeys(
         mass.crossing for e in chosen for mass in e.masses
     )
+    kinks = {f"kink{k}": e for k, e in enumerate(quadrature.breakpoints)}
+    places = {f"place{k}": e.location for k, e in enumerate(layers)}
+    widths = {f"width{k}": e.width for k, e in enumerate(layers)}
+    shape = _scalars([], {**kinks, **places, **widths}, prefix=f"h{level}")
+    of_shape = {str(e.symbol): e.expression for e in shape.results}
+    pairs = {e: (of_shape[place], of_shape[width]) for e, place, width in zip(layers, places, widths, strict=True)}
     return Integrate(
         variable=quadrature.variable,
-        breakpoints=quadrature.breakpoints,
-        poles=tuple((e.location, e.width) for e in layers if e.kind == "pole"),
-        steps=tuple((e.location, e.width) for e in layers if e.kind == "erf"),
+        breakpoints=tuple(of_shape[name] for name in kinks),
+        poles=tuple(pairs[e] for e in layers if e.kind == "pole"),
+        steps=tuple(pairs[e] for e in layers if e.kind == "erf"),
+        shared=tuple(e for e in shape.statements if isinstance(e, Let)),
         statements=statements,
         integrals=integrals,
         tilts=quadrature.tilts,

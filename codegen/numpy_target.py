@@ -142,6 +142,7 @@ class NumpyEmitter:
         nested = any(isinstance(e, Integrate) for e in node.statements)
         masses = node.jumps is not None or any(roots.masses for roots in node.roots)
         lines = [f"{' = '.join(names)} = 0.0"] if nested or masses else []
+        lines += self.statements(node.shared)
         if node.roots:
             lines += [
                 f"shape_{z} = {', '.join(f'[{part}]' for part in shape)}",
@@ -551,9 +552,9 @@ def solve_problem(problem, modes=False):
                  resolution={resolution}, modes=modes)
 
 
-def simulate_problem(problem):
+def simulate_problem(problem, precision="float64"):
     """Run streaming SGD on a Problem; see `simulate`."""
-    return simulate(problem, Sgd(gradient, target, ridge, learning_rate, constants, rates))
+    return simulate(problem, Sgd(gradient, target, ridge, learning_rate, constants, rates), precision)
 
 
 def simulate_lumped_problem(problem):

@@ -48,6 +48,13 @@ app = typer.Typer(
 )
 
 
+class Precision(StrEnum):
+    """``--precision``."""
+
+    float64 = "float64"
+    float32 = "float32"
+
+
 class Backend(StrEnum):
     """``--backend``."""
 
@@ -93,6 +100,7 @@ _Set = Annotated[
 _Gamma = Annotated[float | None, typer.Option(help="Constant learning rate, in place of the file's schedule.")]
 _Horizon = Annotated[float | None, typer.Option(help="Last time t = k/d, in place of the file's.")]
 _Backend = Annotated[Backend, typer.Option(help="auto: C where a compiler runs, else NumPy.")]
+_Precision = Annotated[Precision, typer.Option(help="Of samples and iterates; float32 is twice as fast.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 _Out = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the curves: .csv, .npz or .nc.")]
 _Seed = Annotated[int | None, typer.Option(min=0, help="Seed of the random numbers.")]
@@ -331,6 +339,7 @@ def simulate(
     gamma: _Gamma = None,
     horizon: _Horizon = None,
     backend: _Backend = Backend.auto,
+    precision: _Precision = Precision.float64,
     as_json: _Json = False,
 ) -> None:
     """Run streaming SGD itself, fresh samples, many runs.
@@ -345,7 +354,11 @@ def simulate(
 
     if homogenised and lumped:
         raise InputError("--lumped", "homogenised SGD goes through every coordinate", "leave out one of the two")
-    run: Callable[..., Ensemble] = diffuse if homogenised else simulate_lumped if lumped else sgd
+    if (homogenised or lumped) and precision != Precision.float64:
+        which = "homogenised SGD" if homogenised else "SGD in lumps"
+        raise InputError("precision", f"{which} does not run in {precision.value}", "it is float64")
+    full = functools.partial(sgd, precision=precision.value)
+    run: Callable[..., Ensemble] = diffuse if homogenised else simulate_lumped if lumped else full
     of = "homogenised SGD" if homogenised else "SGD in lumps" if lumped else "SGD"
     loaded = _load(spec, set_, gamma=gamma, horizon=horizon)
     if out is not None:

@@ -17,6 +17,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,8 +82,15 @@ def no_compiler() -> str:
     return f"there is no C compiler: {missing}; install gcc or clang, set CC, or use backend='numpy'"
 
 
-def load_library(source: str, compiler: Compiler) -> ctypes.CDLL:
+def load_library(source: str, compiler: Compiler, *switches: str) -> ctypes.CDLL:
     """Compile a source unless that was done before, and load it.
+
+    Parameters
+    ----------
+    source : str
+    compiler : Compiler
+    *switches : str
+        Names of preprocessor macros that are defined.
 
     Raises
     ------
@@ -91,17 +99,17 @@ def load_library(source: str, compiler: Compiler) -> ctypes.CDLL:
     """
     folder = cache_folder()
     if folder is None:
-        return load_uncached(source, compiler)
-    key = _digest(source, *compiler.command, compiler.version, *_BASE, *compiler.flags, _cpu())
+        return load_uncached(source, compiler, *switches)
+    key = _digest(source, *compiler.command, compiler.version, *_BASE, *compiler.flags, *_defined(switches), _cpu())
     path = folder / "kernels" / f"{key}.so"
     if _is_whole(path):
         with contextlib.suppress(BackendError):
             return _load(path)
     make_folder(path.parent)
-    return _load(_build(source, compiler, path))
+    return _load(_build(source, compiler, path, switches))
 
 
-def load_uncached(source: str, compiler: Compiler) -> ctypes.CDLL:
+def load_uncached(source: str, compiler: Compiler, *switches: str) -> ctypes.CDLL:
     """Compile a source and load it, leaving nothing behind.
 
     Raises
@@ -110,7 +118,11 @@ def load_uncached(source: str, compiler: Compiler) -> ctypes.CDLL:
         As :func:`load_library`.
     """
     with tempfile.TemporaryDirectory(prefix="sgdlimit-") as temporary:
-        return _load(_build(source, compiler, Path(temporary) / "kernel.so"))
+        return _load(_build(source, compiler, Path(temporary) / "kernel.so", switches))
+
+
+def _defined(switches: Sequence[str]) -> list[str]:
+    return [f"-D{switch}" for switch in switches]
 
 
 def make_folder(folder: Path) -> None:
@@ -145,11 +157,11 @@ def _unwritable(folder: Path, error: OSError) -> BackendError:
     )
 
 
-def _build(source: str, compiler: Compiler, path: Path) -> Path:
+def _build(source: str, compiler: Compiler, path: Path, switches: Sequence[str]) -> Path:
     with tempfile.TemporaryDirectory(prefix="sgdlimit-") as temporary:
         text, built = Path(temporary) / "kernel.c", Path(temporary) / "kernel.so"
         text.write_text(source, encoding="utf-8")
-        command = [*compiler.command, *_BASE, *compiler.flags, str(text), "-o", str(built), "-lm"]
+        command = [*compiler.command, *_BASE, *compiler.flags, *_defined(switches), str(text), "-o", str(built), "-lm"]
         answer = _run(command)
         if answer.returncode != 0:
             raise BackendError(f"the C compiler failed: {shlex.join(command)}\n{answer.stderr.strip()}")

@@ -30,7 +30,7 @@ class Ensemble:
         ``t = k/d``, exactly as recorded.
     values : mapping of str to array [runs, T]
     seed : int
-        Run ``k`` is a function of (seed, k) and the backend alone.
+        Run ``k`` is a function of (seed, k), the precision and the backend alone.
     model, instance, schedule, parameters
         What was simulated.
     backend : str
@@ -38,6 +38,8 @@ class Ensemble:
     dynamics : str
         ``"sgd"``; ``"lumped"``, the same in law, of :func:`sgdlimit.runtime.lumped.simulate_lumped`; or
         ``"homogenised"`` of :func:`sgdlimit.runtime.diffusion.diffuse`.
+    precision : str
+        ``"float64"`` or ``"float32"``: of samples and iterates.
     """
 
     times: Array
@@ -49,6 +51,7 @@ class Ensemble:
     parameters: Parameters
     backend: str
     dynamics: str = "sgd"
+    precision: str = "float64"
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -16,11 +16,13 @@ import importlib.util
 import json
 import sys
 import tempfile
+import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from importlib import metadata, resources
 from pathlib import Path
 from types import ModuleType
@@ -53,6 +55,7 @@ Statistics = Mapping[str, Expectation | Formula]
 
 ABI = 3
 BACKENDS = ("auto", "c", "numpy")
+PRECISIONS = ("float64", "float32")
 
 
 class NoCompilerWarning(UserWarning):
@@ -98,7 +101,7 @@ class Kernel(Protocol):
         """
         ...
 
-    def simulate(self, problem: Problem) -> Array:
+    def simulate(self, problem: Problem, precision: str = "float64") -> Array:
         """Summaries ``[runs, M, T, summary_size(K)]`` of streaming SGD; raises Trouble."""
         ...
 
@@ -173,7 +176,7 @@ def load_kernel(
         warnings.warn(f"{no_compiler()}. Running NumPy.", NoCompilerWarning, stacklevel=2)
     target = "numpy" if compiler is None else "c"
     source, derived = _source(model, statistics, schedule, target, limit)
-    kernel = _import_numpy(source) if compiler is None else CKernel(load_library(source, compiler))
+    kernel = _import_numpy(source) if compiler is None else CKernel(partial(load_library, source, compiler))
     if derived is not None:
         _warn_of_misses(derived, kernel)
     return kernel
@@ -188,6 +191,11 @@ def _warn_of_misses(limit: Limit, kernel: Kernel) -> None:
 
 
 # --- source ---------------------------------------------------------------------------------------------------------
+
+
+def source_of(model: Model, target: str, statistics: Statistics | None = None, schedule: StepSize | None = None) -> str:
+    """A model's emitted text, from the catalogue, the cache, or derived; ``target`` is ``"c"`` or ``"numpy"``."""
+    return _source(model, statistics, schedule, target, None)[0]
 
 
 def kernel_text(model: Model, statistics: Statistics | None = None, schedule: StepSize | None = None) -> str:
@@ -318,16 +326,27 @@ _ARRAY_FIELDS = [
 ]
 
 
+# What is defined when a part of a kernel's source is compiled: a solve needs nothing that draws random numbers.
+SECTIONS = {"limit": ("SGDLIMIT_ONLY_LIMIT",), "float64": (), "float32": ("SGDLIMIT_FLOAT32",)}
+
+
 class CKernel:
-    """A kernel in a shared library."""
+    """A kernel in shared libraries: its limit alone at first, a simulation when one is asked for.
+
+    Parameters
+    ----------
+    load : callable
+        ``load(*switches)`` compiles the source with these macros defined.
+    """
 
     backend = "c"
 
-    def __init__(self, library: ctypes.CDLL) -> None:
-        self._library = library
+    def __init__(self, load: Callable[..., ctypes.CDLL]) -> None:
+        self._load = load
+        self._loaded: dict[str, ctypes.CDLL] = {}
+        self._loading = threading.Lock()  # runs on several threads ask for the same section
         self._threads = ThreadPoolExecutor()  # kept: a fresh thread would take as long as a small solve
-        if library.sgdlimit_abi() != ABI:
-            raise BackendError(f"the kernel speaks version {library.sgdlimit_abi()} of the interface, not {ABI}")
+        self._library = library = self._section("limit")
         library.sgdlimit_constants_count.restype = ctypes.c_int64
         self.parameters = self._names("parameter")
         self.schedule_parameters = self._names("schedule")
@@ -336,6 +355,16 @@ class CKernel:
         self.score = self._names("score")
         self.positive = self._names("positive")
         self.descents = self._names("descent")
+
+    def _section(self, name: str) -> ctypes.CDLL:
+        with self._loading:
+            if name not in self._loaded:
+                library = self._load(*SECTIONS[name])
+                if library.sgdlimit_abi() != ABI:
+                    spoken = library.sgdlimit_abi()
+                    raise BackendError(f"the kernel speaks version {spoken} of the interface, not {ABI}")
+                self._loaded[name] = library
+        return self._loaded[name]
 
     def __repr__(self) -> str:
         return f"CKernel(parameters={self.parameters}, statistics={self.statistics})"
@@ -399,14 +428,14 @@ class CKernel:
             wait_for([job])
             raise
 
-    def simulate(self, problem: Problem) -> Array:
-        return self._summaries(self._library.sgdlimit_simulate, problem)
+    def simulate(self, problem: Problem, precision: str = "float64") -> Array:
+        return self._summaries(self._section(precision).sgdlimit_simulate, problem)
 
     def simulate_lumped(self, problem: Problem) -> Array:
-        return self._summaries(self._library.sgdlimit_simulate_lumped, problem)
+        return self._summaries(self._section("float64").sgdlimit_simulate_lumped, problem)
 
     def diffuse(self, problem: Problem, longest: float) -> Array:
-        return self._summaries(self._library.sgdlimit_diffuse, problem, ctypes.c_double(longest))
+        return self._summaries(self._section("float64").sgdlimit_diffuse, problem, ctypes.c_double(longest))
 
     def _summaries(self, function: Any, problem: Problem, *arguments: ctypes.c_double) -> Array:
         struct, held = self.struct(problem)
@@ -477,8 +506,8 @@ class NumpyKernel:
         solution: Solution = self.module.solve_problem(problem, modes=modes)
         return solution
 
-    def simulate(self, problem: Problem) -> Array:
-        return self._summaries(self.module.simulate_problem, problem)
+    def simulate(self, problem: Problem, precision: str = "float64") -> Array:
+        return self._summaries(self.module.simulate_problem, problem, precision)
 
     def simulate_lumped(self, problem: Problem) -> Array:
         return self._summaries(self.module.simulate_lumped_problem, problem)
@@ -486,7 +515,7 @@ class NumpyKernel:
     def diffuse(self, problem: Problem, longest: float) -> Array:
         return self._summaries(self.module.diffuse_problem, problem, longest)
 
-    def _summaries(self, function: Any, problem: Problem, *arguments: float) -> Array:
+    def _summaries(self, function: Any, problem: Problem, *arguments: float | str) -> Array:
         try:
             summaries: Array = function(problem, *arguments)
         except self.module.Trouble as trouble:
@@ -508,7 +537,7 @@ class NumpyKernel:
 def kernel_from_source(source: str, target: str, compiler: Compiler | None = None) -> Kernel:
     """A kernel from emitted text, outside the cache; C without optimisation over modes, for a few evaluations."""
     if target == "c" and compiler is not None:
-        return CKernel(load_uncached(source, replace(compiler, flags=(*compiler.flags, "-O1"))))
+        return CKernel(partial(load_uncached, source, replace(compiler, flags=(*compiler.flags, "-O1"))))
     return _import_numpy(source)
 
 

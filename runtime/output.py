@@ -101,7 +101,7 @@ def about(result: Trajectory | Ensemble) -> dict[str, Any]:
         "modes": result.instance.modes,
         "backend": result.backend,
     }
-    for name in ("rtol", "seed", "dynamics"):
+    for name in ("rtol", "seed", "dynamics", "precision"):
         if hasattr(result, name):
             facts[name] = getattr(result, name)
     return facts

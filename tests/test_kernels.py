@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,9 @@ from scipy.special import ndtr
 import reference
 from sgdlimit.codegen import emit
 from sgdlimit.derive import Constant, L2Adversary, Labels, Loss, Model, Schedule, Teacher, derive
-from sgdlimit.runtime.compiler import find_compiler
+from sgdlimit.runtime.compiler import find_compiler, load_library
 from sgdlimit.runtime.instance import Instance
-from sgdlimit.runtime.kernel import Kernel, load_kernel
+from sgdlimit.runtime.kernel import CKernel, Kernel, load_kernel
 from sgdlimit.runtime.problem import build_problem
 
 Array = NDArray[np.float64]
@@ -203,6 +204,23 @@ def test_an_iterate_parallel_to_the_teacher_and_one_at_it_are_no_exception(backe
             assert all(np.isfinite(c).all() for c in curves.values()), (name, factor)
 
 
+@needs_compiler
+def test_a_solve_compiles_nothing_that_draws_random_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SGDLIMIT_CACHE", str(tmp_path))
+    case = CASES["least squares"]
+    instance, values = Instance.isotropic(20), dict.fromkeys(case.parameters, 0.3)
+    compiler = find_compiler()
+    assert compiler is not None
+    kernel = CKernel(partial(load_library, emit(derive(case.model), "c"), compiler))
+    problem = build_problem(kernel, case.model, instance, Constant(0.3), values, np.array([1.0]))
+    assert kernel.solve(problem).outcome.status == 0
+    (library,) = (tmp_path / "kernels").glob("*.so")
+    assert b"sgdlimit_solve" in library.read_bytes()
+    assert b"sgdlimit_simulate" not in library.read_bytes()
+    assert kernel.simulate(problem).shape == (1, 1, 1, 8)
+    assert len(list((tmp_path / "kernels").glob("*.so"))) == 2
+
+
 # --- emitted text ---------------------------------------------------------------------------------------------------
 
 
@@ -213,19 +231,10 @@ def test_an_emitted_c_file_compiles_alone_without_a_warning(name: str, compiler:
         pytest.skip(f"{compiler} is not installed")
     source = tmp_path / "kernel.c"
     source.write_text(emit(derive(CASES[name].model), "c", Schedule("eta/(1 + t)**0.5")), encoding="utf-8")
-    command = [
-        compiler,
-        "-std=c11",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        "-c",
-        str(source),
-        "-o",
-        str(tmp_path / "kernel.o"),
-    ]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert answer.returncode == 0, answer.stderr
+    strict = [compiler, "-std=c11", "-Wall", "-Wextra", "-Werror", "-c", str(source), "-o", str(tmp_path / "kernel.o")]
+    for switches in ([], ["-DSGDLIMIT_ONLY_LIMIT"], ["-DSGDLIMIT_FLOAT32"]):
+        answer = subprocess.run([*strict, *switches], capture_output=True, text=True, check=False)
+        assert answer.returncode == 0, answer.stderr
 
 
 def test_an_emitted_numpy_file_imports_without_sgdlimit(tmp_path: Path) -> None:
@@ -272,8 +281,12 @@ def test_emitted_text_does_not_depend_on_the_hash_seed() -> None:
 
 HARNESS = r"""
 #include <stdio.h>
+#ifndef DIMENSION
+#define DIMENSION 37
+#endif
 int main(void) {
-  enum { K = 2, N = 37, T = 3, MANY = 4096 };
+  enum { K = 2, N = DIMENSION, T = 3, MANY = 4096 };
+  const double unit = sqrt(37.0 / N);
   double weights[N], eigenvalues[K * N], means[K * N], teacher[N], start[2 * N], zero[2 * N] = {0}, reference[N];
   double probabilities[K] = {0.25, 0.75}, labels[K] = {-1, 1}, parameters[2 * 16 * K], steps[] = {0.4, 0.5, 0.6, 0.7};
   double times[T] = {0.5, 1, 2};
@@ -281,8 +294,8 @@ int main(void) {
   for (int j = 0; j < N; j++) {
     weights[j] = 1.0 / N;
     eigenvalues[j] = 1.0 / (1 + j), eigenvalues[N + j] = 0.5;
-    means[j] = -0.1, means[N + j] = 0.1;
-    teacher[j] = j % 2 ? 0.2 : -0.1, start[j] = 0, start[N + j] = 0.05, reference[j] = 0.01;
+    means[j] = -0.1 * unit, means[N + j] = 0.1 * unit, teacher[j] = (j % 2 ? 0.2 : -0.1) * unit;
+    start[j] = 0, start[N + j] = 0.05 * unit, reference[j] = 0.01 * unit;
   }
   for (int k = 0; k < 2 * 16 * K; k++) parameters[k] = 0.3;
   sgdlimit_problem p = {.size = sizeof p, .iterates = 2, .classes = K, .modes = N, .times_count = T, .dimension = N,
@@ -294,6 +307,7 @@ int main(void) {
   sgdlimit_outcome outcome;
   if (sgdlimit_solve(&p, &outcome) != SGDLIMIT_OK) return 1;
   if (sgdlimit_simulate(&p, &outcome) != SGDLIMIT_OK) return 2;
+#ifndef SGDLIMIT_FLOAT32
   for (p.step_kind = SGDLIMIT_CONSTANT; p.step_kind <= SGDLIMIT_ADAGRAD_NORM; p.step_kind++) {
     if (p.step_kind == SGDLIMIT_TABLE || p.step_kind == SGDLIMIT_GREEDY) continue;
     if (sgdlimit_diffuse(&p, 0.3, &outcome) != SGDLIMIT_OK) return 5;
@@ -303,6 +317,7 @@ int main(void) {
   }
   p.step_kind = SGDLIMIT_CONSTANT;
   if (sgdlimit_diffuse(&p, 0, &outcome) != SGDLIMIT_BAD_PROBLEM) return 6;
+#endif
   double work[6 * N + 64], dx[N], dv[N];
   if (sgdlimit_rhs(&p, 1, 0.5, final_mean, final_variance, dx, dv, work) != SGDLIMIT_OK) return 3;
   steps[0] = steps[2] = 1e3;
@@ -317,11 +332,27 @@ int main(void) {
 @pytest.mark.parametrize("name", CASES)
 def test_sanitizers_find_nothing_in_an_emitted_file(name: str, tmp_path: Path) -> None:
     """Addresses, and undefined behaviour (division by zero of doubles is defined by IEEE 754 and meant)."""
+    run_sanitized(name, tmp_path, "-O1")
+
+
+FAST = ["-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
+
+
+@pytest.mark.long
+@needs_compiler
+@pytest.mark.parametrize("flags", [["-O1"], FAST, [*FAST, "-DSGDLIMIT_FLOAT32"]], ids=["plain", "fast", "float32"])
+@pytest.mark.parametrize("name", ["adversarial least squares", "adversarial logistic, labels"])
+def test_sanitizers_find_nothing_in_a_long_run(name: str, flags: list[str], tmp_path: Path) -> None:
+    """As before, for 40,000 steps of 4099 coordinates: several chunks, and the last block not full."""
+    run_sanitized(name, tmp_path, *flags, "-DDIMENSION=4099")
+
+
+def run_sanitized(name: str, tmp_path: Path, *optimised: str) -> None:
     source, program = tmp_path / "kernel.c", tmp_path / "program"
     source.write_text(emit(derive(CASES[name].model), "c") + HARNESS, encoding="utf-8")
     compiler = find_compiler()
     assert compiler is not None
-    flags = ["-std=c11", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    flags = ["-std=c11", *optimised, "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     build = subprocess.run(
         [*compiler.command, *flags, str(source), "-o", str(program), "-lm"],
         capture_output=True,

@@ -28,7 +28,7 @@ FOLDER = Path(library.__file__).parent
 FALSE_ALARM = 1e-6
 DEVIATIONS = float(stats.norm.isf(FALSE_ALARM / 2))
 COORDINATES, CHANCES, PURPOSES = 0, 1, 2
-LANES, BLOCK = 8, 16
+GENERATORS, LANES = 8, {"float64": 8, "float32": 16}
 
 HARNESS = """
 void test_words(uint64_t seed, uint64_t run, uint64_t purpose, int64_t draws, uint64_t *out) {
@@ -37,7 +37,7 @@ void test_words(uint64_t seed, uint64_t run, uint64_t purpose, int64_t draws, ui
   for (int64_t draw = 0; draw < draws; draw++)
     for (int v = 0; v < VECTORS; v++) {
       const words drawn = draw_words(&g, v);
-      memcpy(out + draw * LANES + v * LANES_PER_VECTOR, &drawn, sizeof drawn);
+      memcpy(out + draw * GENERATORS + v * GENERATORS_PER_VECTOR, &drawn, sizeof drawn);
     }
 }
 void test_uniforms(uint64_t seed, uint64_t run, uint64_t purpose, int64_t draws, double *out) {
@@ -45,8 +45,8 @@ void test_uniforms(uint64_t seed, uint64_t run, uint64_t purpose, int64_t draws,
   seed_generator(&g, seed, run, purpose);
   for (int64_t draw = 0; draw < draws; draw++)
     for (int v = 0; v < VECTORS; v++) {
-      const reals drawn = draw_uniforms(&g, v);
-      memcpy(out + draw * LANES + v * LANES_PER_VECTOR, &drawn, sizeof drawn);
+      const doubles drawn = draw_uniforms(&g, v);
+      memcpy(out + draw * GENERATORS + v * GENERATORS_PER_VECTOR, &drawn, sizeof drawn);
     }
 }
 void test_normals(uint64_t seed, uint64_t run, uint64_t purpose, int64_t blocks, double *out) {
@@ -54,10 +54,11 @@ void test_normals(uint64_t seed, uint64_t run, uint64_t purpose, int64_t blocks,
   seed_generator(&g, seed, run, purpose);
   for (int64_t block = 0; block < blocks; block++)
     for (int v = 0; v < VECTORS; v++) {
-      reals first, second;
-      draw_normals(&g, v, &first, &second);
-      memcpy(out + block * BLOCK + v * LANES_PER_VECTOR, &first, sizeof first);
-      memcpy(out + block * BLOCK + LANES + v * LANES_PER_VECTOR, &second, sizeof second);
+      reals z[2];
+      draw_normals(&g, v, &z[0], &z[1]);
+      for (int i = 0; i < 2; i++)
+        for (int lane = 0; lane < LANES_PER_VECTOR; lane++)
+          out[block * BLOCK + i * LANES + v * LANES_PER_VECTOR + lane] = z[i][lane];
     }
 }
 /* Bins of width 1/128 on [-8, 8), further out counted at the ends. */
@@ -70,15 +71,15 @@ void test_histogram(uint64_t seed, uint64_t run, int64_t blocks, int64_t *counts
       draw_normals(&g, v, &z[0], &z[1]);
       for (int i = 0; i < 2; i++)
         for (int lane = 0; lane < LANES_PER_VECTOR; lane++)
-          counts[(int)fmin(fmax(floor(z[i][lane] * 128) + 1024, 0), 2047)]++;
+          counts[(int)fmin(fmax(floor(z[i][lane] * 128.0) + 1024, 0), 2047)]++;
     }
 }
 void test_functions(int64_t count, const double *u, const double *w, double *log, double *sin, double *cos) {
   for (int64_t i = 0; i < count; i++) {
     const reals zero = {0};
-    log[i] = minus_two_log(zero + u[i])[0];
-    sin[i] = sine_of_half_turns(zero + w[i])[0];
-    cos[i] = cosine_of_half_turns(zero + w[i])[0];
+    log[i] = minus_two_log(zero + (real)u[i])[0];
+    sin[i] = sine_of_half_turns(zero + (real)w[i])[0];
+    cos[i] = cosine_of_half_turns(zero + (real)w[i])[0];
   }
 }
 """
@@ -89,6 +90,11 @@ class Compiled:
     """``random.h`` behind Python names."""
 
     library: ctypes.CDLL
+    precision: str
+
+    @property
+    def lanes(self) -> int:
+        return LANES[self.precision]
 
     def _draw(self, name: str, seed: int, run: int, purpose: int, draws: int, out: NDArray[np.generic]) -> None:
         call = getattr(self.library, name)
@@ -96,17 +102,17 @@ class Compiled:
         call(seed, run, purpose, draws, out.ctypes.data)
 
     def words(self, draws: int, seed: int = 0, run: int = 0, purpose: int = 0) -> NDArray[np.uint64]:
-        out = np.empty((draws, LANES), np.uint64)
+        out = np.empty((draws, GENERATORS), np.uint64)
         self._draw("test_words", seed, run, purpose, draws, out)
         return out
 
     def uniforms(self, draws: int, seed: int = 0, run: int = 0, purpose: int = 0) -> Array:
-        out = np.empty((draws, LANES))
+        out = np.empty((draws, GENERATORS))
         self._draw("test_uniforms", seed, run, purpose, draws, out)
         return out
 
     def normals(self, blocks: int, seed: int = 0, run: int = 0, purpose: int = 0) -> Array:
-        out = np.empty((blocks, BLOCK))
+        out = np.empty((blocks, 2 * self.lanes))
         self._draw("test_normals", seed, run, purpose, blocks, out)
         return out
 
@@ -125,7 +131,7 @@ class Compiled:
         return log, sine, cosine
 
 
-def build(compiler: str, folder: Path, *flags: str) -> Compiled:
+def build(compiler: str, folder: Path, *flags: str, precision: str = "float64") -> Compiled:
     command = os.environ.get("CC", "cc") if compiler == "cc" else compiler
     if shutil.which(command) is None:
         pytest.skip(f"no compiler {command}")
@@ -135,14 +141,28 @@ def build(compiler: str, folder: Path, *flags: str) -> Compiled:
     source = problem + excerpt(elementary, set()) + random
     (folder / "random.c").write_text(source + HARNESS, encoding="utf-8")
     always = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+    always += ["-DSGDLIMIT_FLOAT32"] if precision == "float32" else []
     subprocess.run([command, *always, *flags, "random.c", "-o", "random.so", "-lm"], cwd=folder, check=True)
-    return Compiled(ctypes.CDLL(str(folder / "random.so")))
+    return Compiled(ctypes.CDLL(str(folder / "random.so")), precision)
+
+
+FAST = ["-O3", "-march=native", "-fno-math-errno", "-ffp-contract=fast"]
 
 
 @pytest.fixture(scope="module", params=["cc", "clang"])
 def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Compiled:
-    flags = ["-O3", "-march=native", "-fno-math-errno", "-ffp-contract=fast"]
-    return build(request.param, tmp_path_factory.mktemp("random"), *flags)
+    return build(request.param, tmp_path_factory.mktemp("random"), *FAST)
+
+
+@pytest.fixture(scope="module", params=["cc", "clang"])
+def single(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    return build(request.param, tmp_path_factory.mktemp("single"), *FAST, precision="float32")
+
+
+@pytest.fixture(scope="module", params=["cc, float64", "clang, float64", "cc, float32"])
+def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    compiler, precision = request.param.split(", ")
+    return build(compiler, tmp_path_factory.mktemp("either"), *FAST, precision=precision)
 
 
 # --------------------------------------------------------------------------------- the generator
@@ -177,15 +197,15 @@ def xoshiro(state: list[int], draws: int) -> list[int]:
     ("seed", "run", "purpose"),
     [(0, 0, COORDINATES), (7, 123456789, CHANCES), (2**64 - 1, 2**63 - 1, CHANCES)],
 )
-def test_each_lane_is_xoshiro256plusplus_seeded_by_splitmix64(
-    compiled: Compiled, seed: int, run: int, purpose: int
+def test_each_generator_is_xoshiro256plusplus_seeded_by_splitmix64(
+    either: Compiled, seed: int, run: int, purpose: int
 ) -> None:
-    golden = 0x9E3779B97F4A7C15
-    key = mix((mix((seed + golden) % 2**64) + run * PURPOSES + purpose) % 2**64)
-    words = compiled.words(1000, seed, run, purpose)
-    for lane in range(LANES):
-        state = [mix((key + (1 + i * LANES + lane) * golden) % 2**64) for i in range(4)]
-        assert words[:, lane].tolist() == xoshiro(state, 1000)
+    golden, precision = 0x9E3779B97F4A7C15, {"float64": 1, "float32": 2}[either.precision]
+    key = mix((mix((seed + precision * golden) % 2**64) + run * PURPOSES + purpose) % 2**64)
+    words = either.words(1000, seed, run, purpose)
+    for k in range(GENERATORS):
+        state = [mix((key + (1 + i * GENERATORS + k) * golden) % 2**64) for i in range(4)]
+        assert words[:, k].tolist() == xoshiro(state, 1000)
 
 
 def test_reference_generator_has_its_published_first_words() -> None:
@@ -193,14 +213,15 @@ def test_reference_generator_has_its_published_first_words() -> None:
     assert xoshiro([1, 2, 3, 4], 3) == [41943041, 58720359, 3588806011781223]
 
 
-def test_same_bits_at_every_vector_width_without_contraction(tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", LANES)
+def test_same_bits_at_every_vector_width_without_contraction(precision: str, tmp_path: Path) -> None:
     known = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     widths = {"plain": [], "avx2": ["-mavx2"], "avx512f": ["-mavx512f"]}
     drawn = []
     for name, flags in widths.items():
         if name == "plain" or f" {name} " in known:
             (tmp_path / name).mkdir()
-            kernel = build("cc", tmp_path / name, "-O2", "-ffp-contract=off", *flags)
+            kernel = build("cc", tmp_path / name, "-O2", "-ffp-contract=off", *flags, precision=precision)
             drawn.append((kernel.normals(1000, seed=5), kernel.uniforms(1000, seed=5)))
     if len(drawn) == 1:
         pytest.skip("this machine has one vector width")
@@ -229,12 +250,36 @@ def test_polynomials_are_right_to_4e_14(compiled: Compiled) -> None:
 
 
 def test_normals_are_box_muller_of_the_words(compiled: Compiled) -> None:
-    words = compiled.words(2000, seed=3).reshape(1000, 2, LANES)
-    z = compiled.normals(1000, seed=3).reshape(1000, 2, LANES)
+    words = compiled.words(2000, seed=3).reshape(1000, 2, GENERATORS)
+    z = compiled.normals(1000, seed=3).reshape(1000, 2, compiled.lanes)
     u, v = ((words >> np.uint64(12)).astype(float) * 2.0**-52).transpose(1, 0, 2)
     radius = np.sqrt(-2 * np.log1p(-u)) * np.where(words[:, 1] & np.uint64(1), -1, 1)
     np.testing.assert_allclose(z[:, 0], radius * np.cos(np.pi * (v - 0.5)), rtol=0, atol=1e-12)
     np.testing.assert_allclose(z[:, 1], radius * np.sin(np.pi * (v - 0.5)), rtol=0, atol=1e-12)
+
+
+def test_polynomials_in_single_precision_are_right_to_a_few_roundings(single: Compiled) -> None:
+    ends = 2.0 ** -np.arange(34)
+    u = np.concatenate([ends, 1 - 2.0 ** -np.arange(1, 25), np.random.default_rng(0).random(2000)]).astype(np.float32)
+    w = np.linspace(-0.5, 0.5, len(u)).astype(np.float32)
+    log, sine, cosine = single.functions(u.astype(float), w.astype(float))
+    assert (log >= 0).all()
+    for i in range(len(u)):
+        exact = -2 * np.log(float(u[i]))
+        assert abs(log[i] - exact) <= 4e-7 * exact
+        assert abs(sine[i] - np.sin(np.pi * w[i].astype(float))) <= 3e-7 * abs(np.sin(np.pi * w[i].astype(float)))
+        assert abs(cosine[i] - np.cos(np.pi * w[i].astype(float))) <= 3e-7
+
+
+def test_normals_in_single_precision_are_box_muller_of_half_words(single: Compiled) -> None:
+    words = single.words(2000, seed=3).view(np.uint32).reshape(1000, 2, single.lanes)
+    z = single.normals(1000, seed=3).reshape(1000, 2, single.lanes)
+    u, angle = (words[:, 0] + 0.5) * 2.0**-32, ((words[:, 1].view(np.int32) >> 1) + 0.5) * 2.0**-31
+    radius = np.sqrt(-2 * np.log(u)) * np.where(words[:, 1] & np.uint32(1), -1, 1)
+    # where the radius is small u is a float next to 1: the square of the radius is right to 2^-24
+    tolerance = 1e-6 + 2.0**-23 / np.abs(radius)
+    assert (np.abs(z[:, 0] - radius * np.cos(np.pi * angle)) <= tolerance).all()
+    assert (np.abs(z[:, 1] - radius * np.sin(np.pi * angle)) <= tolerance).all()
 
 
 # --------------------------------------------------------------------------------- the law
@@ -259,17 +304,17 @@ def judge_histogram(counts: NDArray[np.int64]) -> None:
         assert stats.binomtest(beyond, draws, 2 * float(ndtr(-deviations))).pvalue > FALSE_ALARM
 
 
-def test_normals_fill_bins_and_tails_as_they_must(compiled: Compiled) -> None:
-    judge_histogram(compiled.histogram(2**22, seed=11))
+def test_normals_fill_bins_and_tails_as_they_must(either: Compiled) -> None:
+    judge_histogram(either.histogram(2**22, seed=11))
 
 
 @pytest.mark.long
-def test_billions_of_normals_fill_bins_and_tails_as_they_must(compiled: Compiled) -> None:
-    judge_histogram(np.sum([compiled.histogram(10**7, seed=12, run=run) for run in range(16)], axis=0))
+def test_billions_of_normals_fill_bins_and_tails_as_they_must(either: Compiled) -> None:
+    judge_histogram(np.sum([either.histogram(10**7, seed=12, run=run) for run in range(16)], axis=0))
 
 
-def test_normals_have_the_moments_of_the_normal_law(compiled: Compiled) -> None:
-    z = compiled.normals(2**18, seed=13).ravel()
+def test_normals_have_the_moments_of_the_normal_law(either: Compiled) -> None:
+    z = either.normals(2**18, seed=13).ravel()
     moment = {k: float(stats.norm.moment(k)) for k in range(1, 13)}
     power = np.ones_like(z)
     for k in range(1, 7):
@@ -278,14 +323,16 @@ def test_normals_have_the_moments_of_the_normal_law(compiled: Compiled) -> None:
         assert abs(power.mean() - moment[k]) < DEVIATIONS * deviation
 
 
-def test_normals_pass_kolmogorov_smirnov(compiled: Compiled) -> None:
-    z = compiled.normals(2**15, seed=14)
+def test_normals_pass_kolmogorov_smirnov(either: Compiled) -> None:
+    z = either.normals(2**15, seed=14)
     assert stats.kstest(z.ravel(), "norm").pvalue > FALSE_ALARM
-    assert stats.kstest((z[:, :LANES] ** 2 + z[:, LANES:] ** 2).ravel() / 2, "expon").pvalue > FALSE_ALARM
+    assert (
+        stats.kstest((z[:, : either.lanes] ** 2 + z[:, either.lanes :] ** 2).ravel() / 2, "expon").pvalue > FALSE_ALARM
+    )
 
 
-def test_uniforms_are_uniform_and_below_one(compiled: Compiled) -> None:
-    u = compiled.uniforms(2**17, seed=15, purpose=CHANCES)
+def test_uniforms_are_uniform_and_below_one(either: Compiled) -> None:
+    u = either.uniforms(2**17, seed=15, purpose=CHANCES)
     assert u.min() >= 0
     assert u.max() < 1
     counts = np.bincount((u.ravel() * 1024).astype(int), minlength=1024)
@@ -303,14 +350,14 @@ def judge_correlations(columns: Array) -> None:
     assert np.abs(pairs).max() < bound
 
 
-def test_lanes_are_uncorrelated_within_a_block_and_with_the_next(compiled: Compiled) -> None:
-    z = compiled.normals(2**16, seed=16)
+def test_lanes_are_uncorrelated_within_a_block_and_with_the_next(either: Compiled) -> None:
+    z = either.normals(2**16, seed=16)
     judge_correlations(np.concatenate([z[:-1], z[1:]], axis=1))
 
 
-def test_runs_seeds_and_purposes_are_uncorrelated(compiled: Compiled) -> None:
+def test_runs_seeds_and_purposes_are_uncorrelated(either: Compiled) -> None:
     streams = [
-        compiled.normals(2**12, seed, run, purpose).ravel()
+        either.normals(2**12, seed, run, purpose).ravel()
         for seed in range(3)
         for run in range(5)
         for purpose in range(2)
@@ -318,10 +365,8 @@ def test_runs_seeds_and_purposes_are_uncorrelated(compiled: Compiled) -> None:
     judge_correlations(np.stack(streams, axis=1))
 
 
-def test_no_word_of_one_stream_is_met_in_another(compiled: Compiled) -> None:
+def test_no_word_of_one_stream_is_met_in_another(either: Compiled) -> None:
     # Streams that overlapped, or lanes a few steps apart, share words; 2^20 random ones do not (3e-8).
-    streams = [
-        compiled.words(2**11, seed, run, purpose) for seed in range(4) for run in range(8) for purpose in range(2)
-    ]
+    streams = [either.words(2**11, seed, run, purpose) for seed in range(4) for run in range(8) for purpose in range(2)]
     words = np.concatenate(streams).ravel()
     assert len(np.unique(words)) == len(words)

@@ -35,6 +35,7 @@ DEVIATIONS = float(stats.norm.isf(FALSE_ALARM / 2))
 STRICT = ["-std=c11", "-Wall", "-Wextra", "-Werror"]
 FAST = ["-O3", "-march=native", "-fno-math-errno", "-ffp-contract=fast", "-fopenmp-simd"]
 EXACT = ["-O2", "-ffp-contract=off"]
+SINGLE = "-DSGDLIMIT_FLOAT32"
 
 # What the learning rates that follow the state need of a kernel; the tests here have none.
 RATES = """
@@ -104,7 +105,7 @@ void test_replay(uint64_t seed, uint64_t run, int64_t modes, int64_t steps, doub
   seed_generator(&s.chances, seed, run, CHANCES);
   for (int64_t step = 0; step < steps; step++) {
     for (int64_t block = 0; block < modes; block += BLOCK) {
-      double drawn[BLOCK];
+      real drawn[BLOCK];
       for (int v = 0; v < VECTORS; v++) {
         reals first, second;
         draw_normals(&s.coordinates, v, &first, &second);
@@ -119,6 +120,7 @@ void test_replay(uint64_t seed, uint64_t run, int64_t modes, int64_t steps, doub
     chances[3 * step + 2] = s.label_uniform[step % BLOCK];
   }
 }
+double test_square_norm(int64_t length, const real *x) { return square_norm(length, x); }
 """
 
 
@@ -146,8 +148,9 @@ def no_rates(problem: Problem, k: Array, iterate: int, x: Array, e: Array, v: Ar
     return 0 * x, 0 * x, 0 * x
 
 
-def simulate_numpy(problem: Problem) -> Array:
-    return simulate(problem, Sgd(gradient, target, ridge, learning_rate, lambda p: np.empty(0), no_rates))
+def simulate_numpy(problem: Problem, precision: str = "float64") -> Array:
+    sgd = Sgd(gradient, target, ridge, learning_rate, lambda p: np.empty(0), no_rates)
+    return simulate(problem, sgd, precision)
 
 
 class CProblem(ctypes.Structure):
@@ -241,6 +244,11 @@ def kernel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return load(request.param, tmp_path_factory.mktemp("kernel"), *FAST)
 
 
+@pytest.fixture(scope="module")
+def single_kernel(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
+    return load("cc", tmp_path_factory.mktemp("single"), *FAST, SINGLE)
+
+
 @pytest.fixture(scope="module", params=["cc", "clang"])
 def exact_kernel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Kernel:
     return load(request.param, tmp_path_factory.mktemp("exact"), *EXACT)
@@ -273,7 +281,7 @@ def mixture(d: int, *, K: int = 2, M: int = 1, seed: int = 0, **changes: Any) ->
 @pytest.mark.parametrize("compiler", ["cc", "gcc", "clang"])
 @pytest.mark.parametrize("loss", [LOSS, LOSS_WITHOUT_PARAMETERS], ids=["with_parameters", "without_parameters"])
 def test_headers_compile_without_a_warning(compiler: str, loss: str, tmp_path: Path) -> None:
-    for flags in ([], EXACT, FAST):
+    for flags in ([], EXACT, FAST, [*FAST, SINGLE]):
         compile_c(compiler, source(loss), tmp_path / "kernel.so", "-shared", "-fPIC", *flags)
 
 
@@ -321,7 +329,7 @@ int main(void) {
 
 
 @pytest.mark.parametrize("compiler", ["cc", "clang"])
-@pytest.mark.parametrize("flags", [["-O1"], FAST], ids=["plain", "fast"])
+@pytest.mark.parametrize("flags", [["-O1"], FAST, [*FAST, SINGLE]], ids=["plain", "fast", "single"])
 def test_address_and_undefined_behaviour_sanitizers_find_nothing(
     compiler: str, flags: list[str], tmp_path: Path
 ) -> None:
@@ -493,6 +501,80 @@ def test_iterates_on_one_stream_are_separate_calls_to_rounding_with_contraction(
     for m in range(3):
         separate = kernel.simulate(alone(problem, m))
         np.testing.assert_allclose(together[:, m : m + 1], separate, rtol=1e-11, atol=1e-13)
+
+
+# --------------------------------------------------------------------------------- single precision
+
+
+@pytest.mark.parametrize(("d", "K", "M"), [(1, 1, 1), (19, 3, 1), (131, 2, 3), (1100, 2, 2)])
+def test_every_step_in_single_precision_is_the_step_done_by_hand_to_a_few_roundings(
+    single_kernel: Kernel, d: int, K: int, M: int
+) -> None:
+    steps = 40
+    problem = mixture(d, K=K, M=M, seed=d, times=np.arange(steps + 1) / d, first_run=6)
+    summaries = single_kernel.simulate(problem)
+    z, chances = single_kernel.replay(problem.seed, 6, d, steps)
+    for m in range(M):
+        path, _ = run_by_hand(problem, m, z, chances)
+        expected = summarise(problem, path[:, np.newaxis], paces(problem, m, steps))[:, 0]
+        # 2^-24 of a rounding, in each coordinate of each of the steps, and 32 of them in a lane's sums
+        np.testing.assert_allclose(summaries[0, m], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_sums_in_single_precision_are_right_to_the_terms_of_one_lane(single_kernel: Kernel) -> None:
+    x = np.random.default_rng(0).normal(size=32 * 3001).astype(np.float32)
+    call = single_kernel.library.test_square_norm
+    call.argtypes, call.restype = [ctypes.c_int64, ctypes.c_void_p], ctypes.c_double
+    exact = float(np.sum(x.astype(float) ** 2))
+    assert abs(call(len(x), x.ctypes.data) - exact) <= 32 * 2.0**-24 * exact
+    # random roundings, 32 in a row, then averaged over 3000 lanes' sums
+    assert abs(call(len(x), x.ctypes.data) - exact) <= 1e-8 * exact
+
+
+@pytest.mark.parametrize("backend", ["c", "numpy"])
+def test_a_slow_decay_is_not_lost_in_single_precision(single_kernel: Kernel, backend: str) -> None:
+    # Samples that are 0: X shrinks by 1 - γ τ/d a step, here 1 - 7e-6, which as a float would be wrong by 0.4 %.
+    d, gamma, tau = 20_011, 0.7, 0.2
+    none = np.zeros((1, d))
+    problem = mixture(d, K=1, eigenvalues=none, means=none, labels=np.zeros(1), parameters=np.zeros((1, 4, 1)))
+    problem.parameters[0, 2] = tau
+    times = np.array([0.0, 2000 / d])
+    problem = replace(problem, step_arguments=np.full((1, 1), gamma), times=times)
+    found = single_kernel.simulate(problem) if backend == "c" else simulate_numpy(problem, "float32")
+    expected = (1 - gamma * tau / d) ** (2 * 2000)
+    assert abs(found[0, 0, 1, 0] / found[0, 0, 0, 0] - expected) < 1e-3 * (1 - expected)
+
+
+def test_single_precision_agrees_in_law_with_double_and_with_numpy(kernel: Kernel, single_kernel: Kernel) -> None:
+    problem = mixture(10, K=2, M=2, runs=4000, times=np.array([0.3, 1.5]))
+    singles = single_kernel.simulate(problem)
+    for others in (kernel.simulate(problem), simulate_numpy(problem, "float32")):
+        for place in np.ndindex(singles.shape[1:]):
+            if place[-1] != REFERENCE:
+                a, b = singles[(slice(None), *place)], others[(slice(None), *place)]
+                if SUMMARY[place[-1] : place[-1] + 1] == ("learning_rate",):
+                    np.testing.assert_array_equal(a, b)
+                    continue
+                assert stats.ks_2samp(a, b).pvalue > FALSE_ALARM / (2 * singles[0].size)
+                difference = a.mean() - b.mean()
+                assert abs(difference) < (DEVIATIONS + 1) * np.sqrt((a.var() + b.var()) / problem.runs)
+
+
+def test_a_run_in_single_precision_is_the_same_bits_in_whatever_call(single_kernel: Kernel) -> None:
+    problem = mixture(37, K=3, M=2, runs=7)
+    for run in (single_kernel.simulate, lambda p: simulate_numpy(p, "float32")):
+        whole = run(problem)
+        parts = [run(replace(problem, first_run=first, runs=runs)) for first, runs in ((0, 1), (1, 4), (5, 2))]
+        np.testing.assert_array_equal(whole, np.concatenate(parts))
+        assert len(np.unique(whole[:, 0, -1, 0])) == 7
+
+
+def test_iterates_in_single_precision_are_separate_calls_to_the_bit_if_exact(tmp_path: Path) -> None:
+    kernel = load("cc", tmp_path, *EXACT, SINGLE)
+    problem = mixture(1200, K=2, M=3, runs=2, times=np.array([0.1]))
+    together = kernel.simulate(problem)
+    for m in range(3):
+        np.testing.assert_array_equal(together[:, m : m + 1], kernel.simulate(alone(problem, m)))
 
 
 # --------------------------------------------------------------------------------- trouble

@@ -116,7 +116,7 @@ int32_t sgdlimit_diffuse(const sgdlimit_problem *p, double longest, sgdlimit_out
   *outcome = (sgdlimit_outcome){.status = SGDLIMIT_BAD_PROBLEM};
   if (!can_be_simulated(p) || p->max_steps < 1 || !(longest > 0 && longest < INFINITY)) return outcome->status;
   simulation s;
-  double *memory = set_up(&s, p, 1);
+  void *memory = set_up(&s, p, 1);
   if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
   outcome->status = SGDLIMIT_OK;
   for (int64_t i = 0; i < p->runs && outcome->status == SGDLIMIT_OK; i++)

@@ -4,6 +4,9 @@
  * draws the new x and accumulates ||X||^2, r = <x, X> and r* = <x, X*>. Nothing else costs O(d): a class is two
  * pointers to rows, and the update of a step is two numbers an iterate. Rows are padded with zeros to whole blocks.
  *
+ * Rows are `real`: samples, iterates and the sweep are in single precision with -DSGDLIMIT_FLOAT32. Sums over coordinates
+ * are in double all the same, but for the terms of one lane in a chunk; so is what is done with them.
+ *
  * The loss enters through these alone; parameter p of a class is par[p * stride]. */
 static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn);
 static inline double target(double label, double r_star, double xi, double uniform, const double *par, int64_t stride);
@@ -11,23 +14,26 @@ static inline double ridge(const double *par, int64_t stride);
 
 enum { COORDINATE_STEPS_PER_LOOK = 1 << 20 };   /* between looks at the cancel flag: about a millisecond */
 
-/* X <- kept X + added x, to be applied by the next sweep. */
+/* X <- X + (own X + sample x), to be applied by the next sweep. The change is rounded first and added then: a factor
+ * 1 + own would lose, in single precision, what is below 6e-8 of it, the same at every step. */
 typedef struct update {
-  double kept, added;
+  real own, sample;
 } update;
+
+/* Coordinates whose products a lane adds up in `real`, 32 of them, before they go to the sum in double. */
+enum { CHUNK = 16 * BLOCK };
 
 typedef struct simulation {
   const sgdlimit_problem *problem;
   int64_t length;             /* of a row: N rounded up to whole blocks */
-  double *roots, *means;      /* [K][length] square roots of the eigenvalues; means */
-  double *teacher;            /* [length] */
-  double *reference;          /* [length], NULL when the problem has none */
-  double *x;                  /* [length] the last sample */
-  double *iterates;           /* [M][length] */
-  reals *sums;                /* [M][2][VECTORS] of a sweep: ||X||^2 and <x, X> */
+  real *roots, *means;        /* [K][length] square roots of the eigenvalues; means */
+  real *teacher;              /* [length] */
+  real *x;                    /* [length] the last sample */
+  real *iterates;             /* [M][length] */
+  double *totals;             /* [M][2][LANES] of a sweep: ||X||^2 and <x, X> */
   double *norm2, *r;          /* [M] */
   double *gradient2;          /* [M] sum of ||g||^2/d^2 over the steps so far, g the whole stochastic gradient */
-  double *at_iterate;         /* [7][N] e, v = 0, offset, slope, noise, work */
+  double *at_iterate;         /* [8][N] e, v = 0, offset, slope, noise, work [2], x */
   double *predicted;          /* [2][N] mean and variance of the iterate half a step on, in a diffusion */
   double *constants;
   double *norm2_bound;        /* [M] beyond it the iterate has diverged */
@@ -37,64 +43,100 @@ typedef struct simulation {
   double class_uniform[BLOCK], xi[BLOCK], label_uniform[BLOCK];   /* of the BLOCK steps from the last refill on */
 } simulation;
 
-LANEWISE reals load(const double *from) {
+LANEWISE reals load(const real *from) {
   reals v;
   memcpy(&v, from, sizeof v);
   return v;
 }
 
-LANEWISE void store(double *to, reals v) { memcpy(to, &v, sizeof v); }
+LANEWISE void store(real *to, reals v) { memcpy(to, &v, sizeof v); }
 
-LANEWISE reals updated(update u, reals X, reals x) { return u.kept * X + u.added * x; }
+LANEWISE reals updated(update u, reals X, reals x) { return X + (u.own * X + u.sample * x); }
 
-/* In one order whatever the vectors' width. */
-LANEWISE double sum_of_lanes(const reals v[VECTORS]) {
-  double a[LANES];
-  memcpy(a, v, sizeof a);
-  return ((a[0] + a[4]) + (a[1] + a[5])) + ((a[2] + a[6]) + (a[3] + a[7]));
+LANEWISE void add_lanes(double *total, const reals part[VECTORS]) {
+  real of_lane[LANES];
+  memcpy(of_lane, part, sizeof of_lane);
+  for (int lane = 0; lane < LANES; lane++) total[lane] += of_lane[lane];
 }
 
-/* The step's one pass over the coordinates, for a class given by its two rows; returns r*. Inlined once with M = 1,
- * where the loop over iterates disappears and `sums` lives in registers, and once with M as it comes. */
-LANEWISE double sweep(simulation *s, int64_t M, reals *sums, const double *root, const double *mean) {
-  const int64_t length = s->length;
-  const double *teacher = s->teacher;
-  const update *updates = s->updates, only = s->updates[0];
-  double *x = s->x, *iterates = s->iterates;
-  generator g = s->coordinates;   /* a copy can stay in registers */
-  reals r_star[VECTORS] = {{0}};
-  for (int64_t i = 0; i < M * 2 * VECTORS; i++) sums[i] = (reals){0};
+/* In one order whatever the vectors' width. */
+LANEWISE double sum_of_lanes(const double *lane) {
+  double sum[LANES];
+  memcpy(sum, lane, sizeof sum);
+  for (int half = LANES / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++) sum[i] += sum[i + half];
+  return sum[0];
+}
 
-  for (int64_t block = 0; block < length; block += BLOCK)
-    for (int v = 0; v < VECTORS; v++) {
-      const int64_t j = block + v * LANES_PER_VECTOR, k = j + LANES;
-      reals z_j, z_k;
-      draw_normals(&g, v, &z_j, &z_k);
-      const reals old_j = load(x + j), old_k = load(x + k);
-      const reals x_j = load(mean + j) + load(root + j) * z_j;
-      const reals x_k = load(mean + k) + load(root + k) * z_k;
-      store(x + j, x_j);
-      store(x + k, x_k);
-      r_star[v] += load(teacher + j) * x_j;
-      r_star[v] += load(teacher + k) * x_k;
-      for (int64_t m = 0; m < M; m++) {
-        double *X = iterates + m * length;
-        const update u = M == 1 ? only : updates[m];
-        const reals X_j = updated(u, load(X + j), old_j), X_k = updated(u, load(X + k), old_k);
-        store(X + j, X_j);
-        store(X + k, X_k);
-        reals *sum = sums + m * 2 * VECTORS;
-        sum[v] += X_j * X_j;
-        sum[v] += X_k * X_k;
-        sum[VECTORS + v] += X_j * x_j;
-        sum[VECTORS + v] += X_k * x_k;
+/* Sums of one iterate over a chunk. */
+typedef struct products {
+  reals norm2[VECTORS], r[VECTORS];
+} products;
+
+/* Moves LANES_PER_VECTOR coordinates of an iterate by the sample before, and multiplies them with the new one. */
+LANEWISE void advance(update u, real *X, reals before, reals x, int v, products *sums) {
+  const reals moved = updated(u, load(X), before);
+  store(X, moved);
+  sums->norm2[v] += moved * moved;
+  sums->r[v] += moved * x;
+}
+
+/* The step's one pass over the coordinates, for a class given by its two rows; returns r*. The first iterate moves while
+ * a chunk is drawn, the others follow on that chunk, one after the other, so that a sum has a register. */
+static double sweep(simulation *s, const real *root, const real *mean) {
+  const int64_t length = s->length, M = s->problem->iterates;
+  const real *teacher = s->teacher;
+  real *x = s->x, *X = s->iterates, kept[CHUNK];
+  const update u = s->updates[0];
+  generator g = s->coordinates;   /* a copy can stay in registers */
+  double *totals = s->totals, r_star[LANES] = {0};
+  for (int64_t i = 0; i < M * 2 * LANES; i++) totals[i] = 0;
+
+  for (int64_t begin = 0; begin < length; begin += CHUNK) {
+    const int64_t end = begin + CHUNK < length ? begin + CHUNK : length;
+    reals star[VECTORS] = {{0}};
+    products sums = {{{0}}, {{0}}};
+    for (int64_t block = begin; block < end; block += BLOCK)
+      for (int v = 0; v < VECTORS; v++) {
+        const int64_t j = block + v * LANES_PER_VECTOR, k = j + LANES;
+        reals z_j, z_k;
+        draw_normals(&g, v, &z_j, &z_k);
+        const reals before_j = load(x + j), before_k = load(x + k);
+        const reals x_j = load(mean + j) + load(root + j) * z_j;
+        const reals x_k = load(mean + k) + load(root + k) * z_k;
+        store(x + j, x_j);
+        store(x + k, x_k);
+        star[v] += load(teacher + j) * x_j;
+        star[v] += load(teacher + k) * x_k;
+        advance(u, X + j, before_j, x_j, v, &sums);
+        advance(u, X + k, before_k, x_k, v, &sums);
+        if (M > 1) {
+          store(kept + (j - begin), before_j);
+          store(kept + (k - begin), before_k);
+        }
       }
+    add_lanes(r_star, star);
+    add_lanes(totals, sums.norm2);
+    add_lanes(totals + LANES, sums.r);
+
+    for (int64_t m = 1; m < M; m++) {
+      const update own = s->updates[m];
+      real *X_m = s->iterates + m * length;
+      products of_m = {{{0}}, {{0}}};
+      for (int64_t block = begin; block < end; block += LANES)
+        for (int v = 0; v < VECTORS; v++) {
+          const int64_t j = block + v * LANES_PER_VECTOR;
+          advance(own, X_m + j, load(kept + (j - begin)), load(x + j), v, &of_m);
+        }
+      add_lanes(totals + 2 * m * LANES, of_m.norm2);
+      add_lanes(totals + (2 * m + 1) * LANES, of_m.r);
     }
+  }
 
   s->coordinates = g;
   for (int64_t m = 0; m < M; m++) {
-    s->norm2[m] = sum_of_lanes(sums + m * 2 * VECTORS);
-    s->r[m] = sum_of_lanes(sums + m * 2 * VECTORS + VECTORS);
+    s->norm2[m] = sum_of_lanes(totals + 2 * m * LANES);
+    s->r[m] = sum_of_lanes(totals + (2 * m + 1) * LANES);
   }
   return sum_of_lanes(r_star);
 }
@@ -102,15 +144,16 @@ LANEWISE double sweep(simulation *s, int64_t M, reals *sums, const double *root,
 /* The class, the label noise and the label's chance of the next BLOCK steps. */
 static void refill_chances(simulation *s) {
   for (int v = 0; v < VECTORS; v++) {
-    const int j = v * LANES_PER_VECTOR, k = j + LANES;
-    reals z_j, z_k;
-    draw_normals(&s->chances, v, &z_j, &z_k);
-    store(s->xi + j, z_j);
-    store(s->xi + k, z_k);
-    store(s->class_uniform + j, draw_uniforms(&s->chances, v));
-    store(s->class_uniform + k, draw_uniforms(&s->chances, v));
-    store(s->label_uniform + j, draw_uniforms(&s->chances, v));
-    store(s->label_uniform + k, draw_uniforms(&s->chances, v));
+    reals z[2];
+    draw_normals(&s->chances, v, &z[0], &z[1]);
+    for (int i = 0; i < 2; i++)
+      for (int lane = 0; lane < LANES_PER_VECTOR; lane++) s->xi[i * LANES + v * LANES_PER_VECTOR + lane] = z[i][lane];
+    double *uniforms[2] = {s->class_uniform, s->label_uniform};
+    for (int i = 0; i < 2; i++)
+      for (int first = v * GENERATORS_PER_VECTOR; first < BLOCK; first += GENERATORS) {
+        const doubles drawn = draw_uniforms(&s->chances, v);
+        memcpy(uniforms[i] + first, &drawn, sizeof drawn);
+      }
   }
 }
 
@@ -121,14 +164,18 @@ static int64_t drawn_class(const simulation *s, double uniform) {
   return class;
 }
 
-static double square_norm(int64_t length, const double *x) {
-  reals sum[VECTORS] = {{0}};
-  for (int64_t block = 0; block < length; block += LANES)
-    for (int v = 0; v < VECTORS; v++) {
-      const reals x_j = load(x + block + v * LANES_PER_VECTOR);
-      sum[v] += x_j * x_j;
-    }
-  return sum_of_lanes(sum);
+static double square_norm(int64_t length, const real *x) {
+  double total[LANES] = {0};
+  for (int64_t begin = 0; begin < length; begin += CHUNK) {
+    reals sum[VECTORS] = {{0}};
+    for (int64_t block = begin; block < length && block < begin + CHUNK; block += LANES)
+      for (int v = 0; v < VECTORS; v++) {
+        const reals x_j = load(x + block + v * LANES_PER_VECTOR);
+        sum[v] += x_j * x_j;
+      }
+    add_lanes(total, sum);
+  }
+  return sum_of_lanes(total);
 }
 
 /* The learning rate at time t. Where it depends on the state, that is the iterate's own: its score law is exact, so x = X
@@ -137,11 +184,14 @@ static double rate_of_iterate(const simulation *s, int64_t iterate, double t) {
   const sgdlimit_problem *p = s->problem;
   if (!depends_on_state(p)) return learning_rate(p, NULL, iterate, t, NULL);
   const int64_t N = p->modes;
-  const double *x = s->iterates + iterate * s->length;
-  double *e = s->at_iterate, *v = e + N, *offset = v + N, *slope = offset + N, *noise = slope + N;
+  const real *X = s->iterates + iterate * s->length;
+  double *e = s->at_iterate, *v = e + N, *offset = v + N, *slope = offset + N, *noise = slope + N, *x = noise + 3 * N;
   const point at = {x, e, v, offset, slope, noise, s->gradient2[iterate], noise + N};
   if (p->step_kind != SGDLIMIT_ADAGRAD_NORM) {
-    for (int64_t j = 0; j < N; j++) e[j] = x[j] - p->teacher[j];
+    for (int64_t j = 0; j < N; j++) {
+      x[j] = X[j];
+      e[j] = x[j] - p->teacher[j];
+    }
     rates(p, s->constants, iterate, x, e, v, offset, slope, noise);
   }
   return learning_rate(p, s->constants, iterate, t, &at);
@@ -177,50 +227,48 @@ static inline update sgd_update(simulation *s, int64_t iterate, double t, int64_
   if (p->step_kind == SGDLIMIT_ADAGRAD_NORM)
     s->gradient2[iterate] += square_of_gradient(p, g, r, n, square_norm(s->length, s->x));
   const double step = rate_of_iterate(s, iterate, t) / p->dimension;
-  return (update){.kept = 1 - step * g.shrinkage, .added = -step * g.dr};
+  return (update){.own = (real)(-step * g.shrinkage), .sample = (real)(-step * g.dr)};
 }
 
 /* Between sweeps, so that an iterate can be looked at; the next sweep then finds nothing to apply. */
 static void apply_update(simulation *s, int64_t iterate) {
   const update u = s->updates[iterate];
-  double *X = s->iterates + iterate * s->length;
+  real *X = s->iterates + iterate * s->length;
   for (int64_t j = 0; j < s->length; j += LANES_PER_VECTOR) store(X + j, updated(u, load(X + j), load(s->x + j)));
-  s->updates[iterate] = (update){.kept = 1, .added = 0};
+  s->updates[iterate] = (update){0, 0};
 }
 
-/* norm2, overlap, distance2, reference_distance2, learning_rate; m, c, Q of each class. */
+/* norm2, overlap, distance2, reference_distance2, learning_rate; m, c, Q of each class: from the rows as they were given,
+ * in double. */
 static void summarise(const simulation *s, int64_t iterate, double t, double *summary) {
-  const double *X = s->iterates + iterate * s->length;
-  reals norm2[VECTORS] = {{0}}, overlap[VECTORS] = {{0}}, distance2[VECTORS] = {{0}}, reference2[VECTORS] = {{0}};
-  for (int64_t block = 0; block < s->length; block += LANES)
-    for (int v = 0; v < VECTORS; v++) {
-      const int64_t j = block + v * LANES_PER_VECTOR;
-      const reals X_j = load(X + j), teacher_j = load(s->teacher + j);
-      norm2[v] += X_j * X_j;
-      overlap[v] += X_j * teacher_j;
-      distance2[v] += (X_j - teacher_j) * (X_j - teacher_j);
-      if (s->reference) reference2[v] += (X_j - load(s->reference + j)) * (X_j - load(s->reference + j));
-    }
-  summary[0] = sum_of_lanes(norm2);
-  summary[1] = sum_of_lanes(overlap);
-  summary[2] = sum_of_lanes(distance2);
-  summary[3] = s->reference ? sum_of_lanes(reference2) : NAN;
+  const sgdlimit_problem *p = s->problem;
+  const real *X = s->iterates + iterate * s->length;
+  double norm2 = 0, overlap = 0, distance2 = 0, reference2 = 0;
+  for (int64_t j = 0; j < p->modes; j++) {
+    const double x = X[j], star = p->teacher[j];
+    norm2 += x * x;
+    overlap += x * star;
+    distance2 += (x - star) * (x - star);
+    if (p->reference) reference2 += (x - p->reference[j]) * (x - p->reference[j]);
+  }
+  summary[0] = norm2;
+  summary[1] = overlap;
+  summary[2] = distance2;
+  summary[3] = p->reference ? reference2 : NAN;
   summary[4] = rate_of_iterate(s, iterate, t);
-  for (int64_t class = 0; class < s->problem->classes; class++) {
-    const double *root = s->roots + class * s->length, *mean = s->means + class * s->length;
-    reals m[VECTORS] = {{0}}, c[VECTORS] = {{0}}, Q[VECTORS] = {{0}};
-    for (int64_t block = 0; block < s->length; block += LANES)
-      for (int v = 0; v < VECTORS; v++) {
-        const int64_t j = block + v * LANES_PER_VECTOR;
-        const reals X_j = load(X + j), root_j = load(root + j);
-        m[v] += load(mean + j) * X_j;
-        c[v] += (root_j * X_j) * (root_j * load(s->teacher + j));
-        Q[v] += (root_j * X_j) * (root_j * X_j);
-      }
+  for (int64_t class = 0; class < p->classes; class++) {
+    const double *eigenvalue = p->eigenvalues + class * p->modes, *mean = p->means + class * p->modes;
+    double m = 0, c = 0, Q = 0;
+    for (int64_t j = 0; j < p->modes; j++) {
+      const double x = X[j];
+      m += mean[j] * x;
+      c += eigenvalue[j] * x * p->teacher[j];
+      Q += eigenvalue[j] * x * x;
+    }
     double *of_class = summary + SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * class;
-    of_class[0] = sum_of_lanes(m);
-    of_class[1] = sum_of_lanes(c);
-    of_class[2] = sum_of_lanes(Q);
+    of_class[0] = m;
+    of_class[1] = c;
+    of_class[2] = Q;
   }
 }
 
@@ -231,8 +279,8 @@ static int has_diverged(const simulation *s, int64_t iterate, double norm2) {
   return !isfinite(norm2) || norm2 > s->norm2_bound[iterate];
 }
 
-static void copy_padded(double *to, const double *from, int64_t count, int64_t length) {
-  for (int64_t j = 0; j < length; j++) to[j] = j < count ? from[j] : 0;
+static void copy_padded(real *to, const double *from, int64_t count, int64_t length) {
+  for (int64_t j = 0; j < length; j++) to[j] = j < count ? (real)from[j] : 0;
 }
 
 static void begin_at_start(simulation *s, int64_t iterate) {
@@ -241,7 +289,7 @@ static void begin_at_start(simulation *s, int64_t iterate) {
   const double *start = p->start_mean + iterate * N;
   copy_padded(s->iterates + iterate * s->length, start, N, s->length);
   s->gradient2[iterate] = p->start_auxiliary ? p->start_auxiliary[iterate] : 0;
-  s->updates[iterate] = (update){.kept = 1, .added = 0};
+  s->updates[iterate] = (update){0, 0};
   double norm2 = 0;
   for (int64_t j = 0; j < N; j++) norm2 += start[j] * start[j];
   s->norm2_bound[iterate] = 1e6 * fmax(norm2, 1);
@@ -275,16 +323,14 @@ static int32_t simulate_run(simulation *s, int64_t run, int64_t *done, sgdlimit_
       }
       if (chance == 0) refill_chances(s);
       const int64_t class = drawn_class(s, s->class_uniform[chance]);
-      const double *root = s->roots + class * s->length, *mean = s->means + class * s->length;
-      reals sums[2 * VECTORS];
-      const double r_star = M == 1 ? sweep(s, 1, sums, root, mean) : sweep(s, M, s->sums, root, mean);
+      const double r_star = sweep(s, s->roots + class * s->length, s->means + class * s->length);
       for (int64_t m = 0; m < M; m++) {
         if (has_diverged(s, m, s->norm2[m])) {
           outcome->iterate = m;
           return SGDLIMIT_DIVERGED;
         }
         s->updates[m] = sgd_update(s, m, t, class, r_star, s->xi[chance], s->label_uniform[chance]);
-        if (isnan(s->updates[m].kept) && depends_on_state(p)) {
+        if (isnan(s->updates[m].own) && depends_on_state(p)) {
           outcome->iterate = m;
           return SGDLIMIT_NO_STEP;
         }
@@ -324,23 +370,23 @@ static int can_be_simulated(const sgdlimit_problem *p) {
 }
 
 /* Cuts all arrays of a simulation out of one allocation, which the caller frees; NULL when there is no memory. */
-static double *lay_out(simulation *s, int with_rates) {
+static void *lay_out(simulation *s, int with_rates) {
   const sgdlimit_problem *p = s->problem;
   const int64_t M = p->iterates, K = p->classes, N = p->modes, L = s->length;
-  const int64_t rows = 2 * K + M + 3 + (with_rates ? 9 : 0), others = constants_count(p) + K;
-  const double doubles = (double)L * (double)rows + (double)(2 * LANES + 6) * (double)M + (double)others;
-  if (doubles > (double)(PTRDIFF_MAX / 2 / (int64_t)sizeof(double))) return NULL;
-  const size_t bytes = ((size_t)(L * rows + (2 * LANES + 6) * M + others) * sizeof(double) + 63) / 64 * 64;
-  double *memory = aligned_alloc(64, bytes);   /* rows and sums at whole cache lines: they are whole blocks long */
+  const int64_t rows = 2 * K + M + 2, N_rows = with_rates ? 10 : 0, others = M * (2 * LANES + 6) + K + constants_count(p);
+  const double bytes_wanted = 8.0 * ((double)rows * (double)L + (double)N_rows * (double)N + (double)others);
+  if (bytes_wanted > (double)(PTRDIFF_MAX / 2)) return NULL;
+  const size_t row_bytes = (size_t)(rows * L) * sizeof(real), other_bytes = (size_t)(others + N_rows * N) * sizeof(double);
+  void *memory = aligned_alloc(64, (row_bytes + other_bytes + 63) / 64 * 64);
   if (!memory) return NULL;
-  double *next = memory;
-  s->roots = next, next += K * L;
-  s->means = next, next += K * L;
-  s->teacher = next, next += L;
-  s->x = next, next += L;
-  s->reference = next, next += L;
-  s->iterates = next, next += M * L;
-  s->sums = (reals *)next, next += M * 2 * LANES;
+  real *row = memory;   /* whole blocks long, so at whole cache lines */
+  s->roots = row, row += K * L;
+  s->means = row, row += K * L;
+  s->teacher = row, row += L;
+  s->x = row, row += L;
+  s->iterates = row;
+  double *next = (double *)((char *)memory + row_bytes);
+  s->totals = next, next += M * 2 * LANES;
   s->updates = (update *)next, next += M * 2;
   s->norm2 = next, next += M;
   s->r = next, next += M;
@@ -348,27 +394,24 @@ static double *lay_out(simulation *s, int with_rates) {
   s->gradient2 = next, next += M;
   s->cumulated = next, next += K;
   s->constants = next, next += constants_count(p);
-  s->at_iterate = next, next += with_rates ? 7 * N : 0;
+  s->at_iterate = next, next += with_rates ? 8 * N : 0;
   s->predicted = next;
   return memory;
 }
 
 /* All that runs share, and summaries that are NaN until they are known; NULL when there is no memory. */
-static double *set_up(simulation *s, const sgdlimit_problem *p, int with_rates) {
+static void *set_up(simulation *s, const sgdlimit_problem *p, int with_rates) {
   const int64_t K = p->classes, N = p->modes, S = SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * K;
   *s = (simulation){.problem = p, .length = (N + BLOCK - 1) / BLOCK * BLOCK};
-  double *memory = lay_out(s, with_rates);
+  void *memory = lay_out(s, with_rates);
   if (!memory) return NULL;
   for (int64_t class = 0; class < K; class++) {
-    double *root = s->roots + class * s->length;
-    copy_padded(root, p->eigenvalues + class * N, N, s->length);
-    for (int64_t j = 0; j < N; j++) root[j] = sqrt(root[j]);
+    real *root = s->roots + class * s->length;
+    for (int64_t j = 0; j < s->length; j++) root[j] = j < N ? (real)sqrt(p->eigenvalues[class * N + j]) : 0;
     copy_padded(s->means + class * s->length, p->means + class * N, N, s->length);
     s->cumulated[class] = p->probabilities[class] + (class > 0 ? s->cumulated[class - 1] : 0);
   }
   copy_padded(s->teacher, p->teacher, N, s->length);
-  if (p->reference) copy_padded(s->reference, p->reference, N, s->length);
-  else s->reference = NULL;
   if (with_rates) {
     for (int64_t j = 0; j < N; j++) s->at_iterate[N + j] = 0;
     constants(p, s->constants);
@@ -378,13 +421,13 @@ static double *set_up(simulation *s, const sgdlimit_problem *p, int with_rates) 
   return memory;
 }
 
-/* Runs first_run .. first_run + runs - 1, each a function of (seed, run) alone, for `times` in units of d steps.
+/* Runs first_run .. first_run + runs - 1, each a function of (seed, run, precision) alone, for `times` in units of d steps.
  * Summaries that trouble left undone are NaN; the later runs are then not begun. */
 int32_t sgdlimit_simulate(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
   *outcome = (sgdlimit_outcome){.status = SGDLIMIT_BAD_PROBLEM};
   if (!can_be_simulated(p)) return outcome->status;
   simulation s;
-  double *memory = set_up(&s, p, depends_on_state(p));
+  void *memory = set_up(&s, p, depends_on_state(p));
   if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
   outcome->status = SGDLIMIT_OK;
   for (int64_t i = 0; i < p->runs && outcome->status == SGDLIMIT_OK; i++) {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from sgdlimit.codegen.library.steps import LearningRate, Point, depends_on_state
 Gradient = Callable[[Array, Array, Array, Array], tuple[Array, Array]]
 Target = Callable[[Array, Array, Array, Array, Array], Array]
 Ridge = Callable[[Array], Array]
+Real = np.dtype[Any]
 
 # Coordinates of the iterates that advance together: enough to hide the interpreter, few enough for the cache.
 COORDINATES_TOGETHER = 1 << 15
@@ -66,8 +67,8 @@ class Sgd(NamedTuple):
     rates: Rates
 
 
-def simulate(problem: Problem, sgd: Sgd) -> Array:
-    """Simulate the runs ``first_run .. first_run + runs - 1``, each a function of (seed, run) alone.
+def simulate(problem: Problem, sgd: Sgd, precision: str = "float64") -> Array:
+    """Simulate the runs ``first_run .. first_run + runs - 1``, each a function of (seed, run, precision) alone.
 
     Parameters
     ----------
@@ -75,6 +76,8 @@ def simulate(problem: Problem, sgd: Sgd) -> Array:
         The problem; ``dimension`` must be the number of modes, since a mode is a coordinate here.
     sgd : Sgd
         The model.
+    precision : {"float64", "float32"}
+        Of samples and iterates; scores, norms and statistics are summed in float64.
 
     Returns
     -------
@@ -110,10 +113,10 @@ def simulate(problem: Problem, sgd: Sgd) -> Array:
     """
     if not can_be_simulated(problem):
         raise Trouble(Status.BAD_PROBLEM, iterate=0, run=problem.first_run, time=problem.start_time)
-    return simulate_all(problem, sgd, np.ones(problem.modes))
+    return simulate_all(problem, sgd, np.ones(problem.modes), precision)
 
 
-def simulate_all(problem: Problem, sgd: Sgd, multiplicities: Array) -> Array:
+def simulate_all(problem: Problem, sgd: Sgd, multiplicities: Array, precision: str = "float64") -> Array:
     """Of a checked problem, whose modes are a coordinate each, or as many as told (``lumped.py``)."""
     M, T, K = problem.iterates, problem.times_count, problem.classes
     summaries = np.full((problem.runs, M, T, summary_size(K)), np.nan)
@@ -125,7 +128,7 @@ def simulate_all(problem: Problem, sgd: Sgd, multiplicities: Array) -> Array:
         with np.errstate(all="ignore"):
             for begin in range(0, problem.runs, together):
                 chunk = summaries[begin : begin + together]
-                simulate_together(problem, problem.first_run + begin, chunk, sgd, multiplicities)
+                simulate_together(problem, problem.first_run + begin, chunk, sgd, multiplicities, np.dtype(precision))
     except Trouble as trouble:
         trouble.curve = summaries
         raise
@@ -157,7 +160,7 @@ def learning_rates(problem: Problem, k: Array, sgd: Sgd, iterates: Array, gradie
         return np.broadcast_to([sgd.learning_rate(problem, k, m, t, None) for m in range(M)], iterates.shape[:2])
     found = np.empty(iterates.shape[:2])
     for run, m in np.ndindex(found.shape):
-        x, none = iterates[run, m], np.zeros(problem.modes)
+        x, none = iterates[run, m].astype(float), np.zeros(problem.modes)
         e = x - problem.teacher
         own = problem.step_kind == StepKind.ADAGRAD_NORM  # needs no rates
         rates = (none, none, none) if own else sgd.rates(problem, k, m, x, e, none)
@@ -166,7 +169,9 @@ def learning_rates(problem: Problem, k: Array, sgd: Sgd, iterates: Array, gradie
     return found
 
 
-def simulate_together(problem: Problem, first_run: int, summaries: Array, sgd: Sgd, multiplicities: Array) -> None:
+def simulate_together(
+    problem: Problem, first_run: int, summaries: Array, sgd: Sgd, multiplicities: Array, real: Real
+) -> None:
     """Advance the runs from ``first_run`` on, one for each row of ``summaries``, and fill it.
 
     A mode of more than one coordinate is a lump: x_j is the norm of the iterate's part in it (``docs/theory.md`` §8).
@@ -174,18 +179,21 @@ def simulate_together(problem: Problem, first_run: int, summaries: Array, sgd: S
     M, N, d = problem.iterates, problem.modes, problem.dimension
     runs = len(summaries)
     lumps = np.flatnonzero(multiplicities > 1)
-    seeds = [np.random.SeedSequence([problem.seed, first_run + run]).spawn(3) for run in range(runs)]
+    # coordinates, chances, squares in lumps; the two precisions begin apart
+    spawned = [np.random.SeedSequence([problem.seed, first_run + run]).spawn(5) for run in range(runs)]
+    seeds = [own[3:] if real == np.float32 else own[:3] for own in spawned]
     coordinates = [np.random.default_rng(seed[0]) for seed in seeds]
     chances = [np.random.default_rng(seed[1]) for seed in seeds]
     squares = [np.random.default_rng(seed[2]) for seed in seeds] if lumps.size else []
 
-    roots, cumulated = np.sqrt(problem.eigenvalues), np.cumsum(problem.probabilities)[:-1]
+    roots, cumulated = np.sqrt(problem.eigenvalues).astype(real), np.cumsum(problem.probabilities)[:-1]
+    means, teacher = problem.means.astype(real), problem.teacher.astype(real)
     parameters = np.ascontiguousarray(problem.parameters.transpose(1, 2, 0))  # [P, K, M]
-    iterates = np.repeat(problem.start_mean[np.newaxis], runs, axis=0)  # [run, M, N]
+    iterates = np.repeat(problem.start_mean.astype(real)[np.newaxis], runs, axis=0)  # [run, M, N]
     norm2_bound = 1e6 * np.maximum(np.sum(problem.start_mean**2, axis=1), 1)
-    change = np.empty_like(iterates)
-    x, mean = np.empty((runs, N)), np.empty((runs, N))
-    z = np.empty((runs, max(1, NORMALS_AT_ONCE // N), N))
+    change, own = np.empty_like(iterates), np.empty_like(iterates)
+    x, mean = np.empty((runs, N), real), np.empty((runs, N), real)
+    z = np.empty((runs, max(1, NORMALS_AT_ONCE // N), N), real)
     # squared lengths of what is neither along the iterate nor along a coordinate
     chi2 = np.empty((runs, max(1, NORMALS_AT_ONCE // N), len(lumps)))
     drawn = np.empty((3, runs, CHANCES_AT_ONCE))
@@ -203,7 +211,7 @@ def simulate_together(problem: Problem, first_run: int, summaries: Array, sgd: S
             chance = (step - first_step) % CHANCES_AT_ONCE
             if block == 0:
                 for run, generator in enumerate(coordinates):
-                    generator.standard_normal(out=z[run])
+                    generator.standard_normal(out=z[run], dtype=real)
                 for run, generator in enumerate(squares):
                     chi2[run] = generator.chisquare(multiplicities[lumps] - 1, size=chi2.shape[1:])
             if chance == 0:
@@ -214,14 +222,14 @@ def simulate_together(problem: Problem, first_run: int, summaries: Array, sgd: S
 
             class_ = np.searchsorted(cumulated, drawn[0, :, chance], side="right")
             np.take(roots, class_, axis=0, out=x, mode="clip")
-            np.take(problem.means, class_, axis=0, out=mean, mode="clip")
+            np.take(means, class_, axis=0, out=mean, mode="clip")
             x *= z[:, block]
             x += mean
             # Sums by einsum, whose order does not depend on how many runs there are; that of BLAS may.
-            r = np.einsum("rmn,rn->rm", iterates, x)
-            r_star = np.einsum("rn,n->r", x, problem.teacher)[:, np.newaxis]
+            r = np.einsum("rmn,rn->rm", iterates, x, dtype=float)
+            r_star = np.einsum("rn,n->r", x, teacher, dtype=float)[:, np.newaxis]
             beside = problem.eigenvalues[class_][:, lumps] * chi2[:, block] if lumps.size else chi2[:, block]
-            norm2 = np.einsum("rmn,rmn->rm", iterates, iterates)
+            norm2 = np.einsum("rmn,rmn->rm", iterates, iterates, dtype=float)
             refuse_divergence(norm2, norm2_bound, first_run, step / d)
 
             of_class = parameters[:, class_]  # [P, run, M]
@@ -231,12 +239,14 @@ def simulate_together(problem: Problem, first_run: int, summaries: Array, sgd: S
             dr, dn = sgd.gradient(r, n, y, of_class)
             shrinkage = np.divide(dn, n, out=np.zeros_like(n), where=n > 0) + sgd.ridge(of_class)
             if problem.step_kind == StepKind.ADAGRAD_NORM:  # g = dr x + shrinkage X
-                x2 = (np.einsum("rn,rn->r", x, x) + np.einsum("rn->r", beside))[:, np.newaxis]
+                x2 = (np.einsum("rn,rn->r", x, x, dtype=float) + np.einsum("rn->r", beside))[:, np.newaxis]
                 gradient2 += (dr**2 * x2 + 2 * dr * shrinkage * r + shrinkage**2 * norm2) / d**2
             pace = learning_rates(problem, k, sgd, iterates, gradient2, step / d) / d
             refuse_missing(pace, first_run, step / d)
-            np.multiply((pace * dr)[:, :, np.newaxis], x[:, np.newaxis], out=change)
-            iterates *= (1 - pace * shrinkage)[:, :, np.newaxis]
+            # the change first: a factor 1 - pace shrinkage would lose in single precision what is below 6e-8 of it
+            np.multiply((pace * dr).astype(real)[:, :, np.newaxis], x[:, np.newaxis], out=change)
+            np.multiply((pace * shrinkage).astype(real)[:, :, np.newaxis], iterates, out=own)
+            change += own
             iterates -= change
             if lumps.size:
                 rest2 = (pace * dr)[:, :, np.newaxis] ** 2 * beside[:, np.newaxis]
@@ -271,7 +281,8 @@ def refuse_missing(pace: Array, first_run: int, time: float) -> None:
 
 
 def summarise(problem: Problem, iterates: Array, learning_rates: Array) -> Array:
-    """Summaries ``[run, M, summary_size(K)]`` of iterates ``[run, M, N]``."""
+    """Summaries ``[run, M, summary_size(K)]`` of iterates ``[run, M, N]``, in float64 whatever those are in."""
+    iterates = iterates.astype(float)
     summary = np.full((*iterates.shape[:2], summary_size(problem.classes)), np.nan)
     summary[..., 0] = np.sum(iterates**2, axis=-1)
     summary[..., 1] = np.sum(iterates * problem.teacher, axis=-1)
