@@ -112,6 +112,8 @@ def test_simulating_is_compared() -> None:
     table = simulating.measure(dimensions=(20, 40), work=1e3, rounds=1)
     assert_finite(table, "d = 40", rows=6 + len(peers))
     assert all(any(name in note for note in table.notes) for name in absent), table.text()
+    judged = simulating.measure(dimensions=(1000,), work=1e3, rounds=1)
+    assert len(judged.goals) == 2 + len(peers), judged.text()
     assert_finite(simulating.together(20, work=1e3, rounds=1), "float32", rows=5)
     assert_finite(simulating.threads(20, work=1e3, rounds=1), "s", rows=2)
 
