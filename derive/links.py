@@ -55,16 +55,16 @@ def linked(loss: sp.Expr, form: str) -> AdversarialLoss | None:
                 assumptions=tuple(dict.fromkeys((*(slopes[0] or slopes[1] or ()), *growing))),
             )
         ends = [link.substitute(r, r + side * KAPPA) for side in (1, -1)]
-        renamed = [renamed(end, f"_{word}") for end, word in zip(ends, ("right", "left"), strict=True)]
-        tied = _tie(link, renamed[0])
+        own = [renamed(end, f"_{word}") for end, word in zip(ends, ("right", "left"), strict=True)]
+        tied = _tie(link, own[0])
         if tied is None:
             continue
         tie, thresholds = tied
-        balance = direction * (renamed[0].expression + renamed[1].expression - 2 * factor * y)
+        balance = direction * (own[0].expression + own[1].expression - 2 * factor * y)
         side = Switch(sp.Symbol("sigma0", real=True), balance + tie)
         inner = switched(loss, r).substitute(r, r + side.symbol * KAPPA)
         return AdversarialLoss(
-            function=Switched(inner.expression, (*renamed[0].switches, *renamed[1].switches, side, *inner.switches)),
+            function=Switched(inner.expression, (*own[0].switches, *own[1].switches, side, *inner.switches)),
             case="link",
             statement=_LINKED,
             perturbation=KAPPA * side.symbol,

@@ -3,9 +3,12 @@
  *   target     Teacher('r_star + sigma*xi')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 7. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * Written by sgdlimit, generator format 10. To write it again: sgdlimit generate SPEC --out DIRECTORY
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
- * functions at the end of the file. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md. */
+ * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
+ *
+ * Two switches for a part of it: with -DSGDLIMIT_FLOAT32 sgdlimit_simulate runs in single precision and diffusions
+ * are left out; with -DSGDLIMIT_ONLY_LIMIT all that draws random numbers is. */
 
 /* Without -fopenmp-simd the loops below are plain loops, and a loop that a compiler cannot vectorise is one, too. */
 #pragma GCC diagnostic ignored "-Wunknown-pragmas"
@@ -23,7 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SGDLIMIT_ABI 2
+#define SGDLIMIT_ABI 3
 
 enum {
   SGDLIMIT_OK = 0,
@@ -46,6 +49,13 @@ enum {
   SGDLIMIT_POLYAK = 4,
   SGDLIMIT_GREEDY = 5,        /* the statistic is the kernel's */
   SGDLIMIT_ADAGRAD_NORM = 6
+};
+
+/* How solve steps. */
+enum {
+  SGDLIMIT_AUTO = 0,          /* explicit, and exponential where the fastest mode would limit the steps of that */
+  SGDLIMIT_EXPLICIT = 1,
+  SGDLIMIT_EXPONENTIAL = 2    /* but for the first steps */
 };
 
 /* What simulate tells of an iterate: norm2, overlap, distance2, reference_distance2, learning_rate; m, c, Q of each
@@ -74,6 +84,7 @@ typedef struct sgdlimit_problem {
   const double *times;            /* [T] increasing, >= start_time */
   double rtol;
   int64_t max_steps;
+  int64_t method;                 /* solve: SGDLIMIT_AUTO, ... */
   int64_t first_run, runs;        /* simulate: runs first_run .. first_run + runs - 1 */
   uint64_t seed;
   const volatile int32_t *cancel; /* or NULL; nonzero asks to stop */
@@ -544,41 +555,150 @@ static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_
   return (descent){NAN, NAN};
 }
 
-/* d f_adv/dr and d f_adv/dn at one sample. */
-static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn) {
-  const double p_epsilon = par[0 * stride];
-  const double p_q = par[2 * stride];
-  const double sigma0 = ((2.0*p_q*p_epsilon*n - p_epsilon*n + r - y) > 0 ? 1.0 : -1.0);
-  const double c1 = p_q - 1.0;
-  *dr = (sigma0 > 0 ? p_q : c1);
-  *dn = (sigma0 > 0 ? p_q*p_epsilon : -c1*p_epsilon);
+/* ---- A linear equation over a step -----------------------------------------------------------------------------
+ *     de/dt = decay(t) e + drive(t)        dv/dt = 2 decay(t) v + spread(t)        in every mode,
+ *
+ * with polynomials through the values of decay, drive and spread at up to four nodes: whatever e and v do, a step is as long
+ * as these three are smooth. With u = (to - t)/(to - from), which is 1 at the step's start and 0 at its end, and with
+ * z = int decay dt over the step,
+ *     e(to) = exp(z) e(from) + int_0^1 drive(u) exp(z u + rest(u)) du,      rest(u) = int_0^u decay du - z u
+ * and exp(rest) drive is cut after u^3 or u^4. That is right both where |z| is small and where it is large: there u ~ 1/|z|
+ * alone counts. Left are the moments of exp(z u): one exponential function for each mode. v has 2 z and 2 rest; its moments
+ * follow from those of z. */
+
+enum { NODES = 4 };
+
+typedef struct node {
+  double clock;                       /* t, from the start */
+  double *decay, *drive, *spread;     /* [N] */
+  double total, fastest;              /* sum of the noise; max |decay| */
+} node;
+
+typedef struct cubic {
+  double c0, c1, c2, c3;
+} cubic;
+
+typedef struct moments {
+  double g0, g1, g2, g3, g4;
+} moments;
+
+/* weights[i] holds the coefficients of (to - from) l_i(u), where l_i is 1 at node i and 0 at the others. */
+static void interpolation_weights(int count, const node *nodes, double from, double to, cubic weights[NODES]) {
+  const double h = to - from;
+  for (int i = 0; i < count; i++) {
+    cubic w = {h, 0, 0, 0};
+    for (int m = 0; m < count; m++) {
+      if (m == i) continue;
+      const double root = (to - nodes[m].clock) / h, scale = h / (nodes[m].clock - nodes[i].clock);
+      w = (cubic){-root * w.c0 * scale, (w.c0 - root * w.c1) * scale, (w.c1 - root * w.c2) * scale,
+                  (w.c2 - root * w.c3) * scale};
+    }
+    weights[i] = w;
+  }
 }
 
-/* The label of one sample. */
-static inline double target(double y, double r_star, double xi, double uniform, const double *par, int64_t stride) {
-  (void)y;
-  (void)uniform;
-  const double p_sigma = par[3 * stride];
-  return p_sigma*xi + r_star;
+static inline double integral(cubic c) { return c.c0 + c.c1 / 2 + c.c2 / 3 + c.c3 / 4; }
+
+static inline cubic through(const cubic w[NODES], double a, double b, double c, double d) {
+  return (cubic){w[0].c0 * a + w[1].c0 * b + w[2].c0 * c + w[3].c0 * d,
+                 w[0].c1 * a + w[1].c1 * b + w[2].c1 * c + w[3].c1 * d,
+                 w[0].c2 * a + w[1].c2 * b + w[2].c2 * c + w[3].c2 * d,
+                 w[0].c3 * a + w[1].c3 * b + w[2].c3 * c + w[3].c3 * d};
 }
 
-static inline double ridge(const double *par, int64_t stride) {
-  const double p_tau = par[1 * stride];
-  return p_tau;
+/* g_k = int_0^1 u^k exp(z u) du: below |z| = 1 by a series, from where the lower ones follow by adding what has one sign for
+ * z < 0; beyond by their recursion, which loses a few last digits at |z| = 1 and none at larger. Both are computed and
+ * one is taken, so that loops over modes have no branch. */
+static inline moments moments_of(double z, double exp_z) {
+  const double inverse = 1 / z;
+  const double f0 = (exp_z - 1) * inverse, f1 = (exp_z - f0) * inverse, f2 = (exp_z - 2 * f1) * inverse;
+  const double f3 = (exp_z - 3 * f2) * inverse, f4 = (exp_z - 4 * f3) * inverse;
+  double series = 1. / 22 / 355687428096000;
+  series = series * z + 1. / 21 / 20922789888000;
+  series = series * z + 1. / 20 / 1307674368000;
+  series = series * z + 1. / 19 / 87178291200;
+  series = series * z + 1. / 18 / 6227020800;
+  series = series * z + 1. / 17 / 479001600;
+  series = series * z + 1. / 16 / 39916800;
+  series = series * z + 1. / 15 / 3628800;
+  series = series * z + 1. / 14 / 362880;
+  series = series * z + 1. / 13 / 40320;
+  series = series * z + 1. / 12 / 5040;
+  series = series * z + 1. / 11 / 720;
+  series = series * z + 1. / 10 / 120;
+  series = series * z + 1. / 9 / 24;
+  series = series * z + 1. / 8 / 6;
+  series = series * z + 1. / 7 / 2;
+  series = series * z + 1. / 6;
+  series = series * z + 1. / 5;
+  const double s3 = (exp_z - z * series) / 4, s2 = (exp_z - z * s3) / 3, s1 = (exp_z - z * s2) / 2, s0 = exp_z - z * s1;
+  const int far = fabs(z) > 1;
+  return (moments){far ? f0 : s0, far ? f1 : s1, far ? f2 : s2, far ? f3 : s3, far ? f4 : series};
+}
+
+/* Of exp(2 z u), from the two halves of the step. */
+static inline moments doubled(moments g, double exp_z) {
+  return (moments){(g.g0 + exp_z * g.g0) / 2, (g.g1 + exp_z * (g.g0 + g.g1)) / 4,
+                   (g.g2 + exp_z * (g.g0 + 2 * g.g1 + g.g2)) / 8,
+                   (g.g3 + exp_z * (g.g0 + 3 * (g.g1 + g.g2) + g.g3)) / 16,
+                   (g.g4 + exp_z * (g.g0 + 4 * (g.g1 + g.g3) + 6 * g.g2 + g.g4)) / 32};
+}
+
+/* int_0^1 f(u) (1 + x1 u + x2 u^2 + ...) exp(z u) du, the terms in u^4 times `fourth`. */
+static inline double driven(cubic f, double x1, double x2, double x3, double x4, moments g, double fourth) {
+  return f.c0 * g.g0 + (f.c1 + f.c0 * x1) * g.g1 + (f.c2 + f.c1 * x1 + f.c0 * x2) * g.g2 +
+         (f.c3 + f.c2 * x1 + f.c1 * x2 + f.c0 * x3) * g.g3 +
+         fourth * (f.c3 * x1 + f.c2 * x2 + f.c1 * x3 + f.c0 * x4) * g.g4;
+}
+
+/* The state (e, v) at `to` from that at `from`, with terms in u^4 or without. A polynomial may dip below 0 where a spread
+ * never does: 0 is then nearer. */
+static void propagate(int64_t modes, int count, const node *nodes, int with_fourth, double from, double to, const double *e,
+                      const double *v, double *restrict e_out, double *restrict v_out) {
+  const double *decay[NODES], *drive[NODES], *spread[NODES], fourth = with_fourth;
+  cubic w[NODES] = {{0}};
+  interpolation_weights(count, nodes, from, to, w);
+  for (int i = 0; i < NODES; i++) {
+    const node *at = nodes + (i < count ? i : 0);   /* of weight 0 beyond */
+    decay[i] = at->decay, drive[i] = at->drive, spread[i] = at->spread;
+  }
+#pragma omp simd
+  for (int64_t j = 0; j < modes; j++) {
+    const cubic l = through(w, decay[0][j], decay[1][j], decay[2][j], decay[3][j]);
+    const cubic p = through(w, drive[0][j], drive[1][j], drive[2][j], drive[3][j]);
+    const cubic m = through(w, spread[0][j], spread[1][j], spread[2][j], spread[3][j]);
+    const double z = integral(l), kept = sgdlimit_exp(z);
+    /* exp(rest) = 1 + x1 u + x2 u^2 + ..., and its square with y */
+    const double d1 = l.c0 - z, d2 = l.c1 / 2, d3 = l.c2 / 3, d4 = l.c3 / 4, half2 = d1 * d1 / 2;
+    const double x1 = d1, x2 = d2 + half2, x3 = d3 + d1 * (d2 + half2 / 3);
+    const double x4 = d4 + d1 * d3 + d2 * (d2 / 2 + half2) + half2 * half2 / 6;
+    const double y1 = 2 * x1, y2 = 2 * x2 + x1 * x1, y3 = 2 * (x3 + x1 * x2), y4 = 2 * (x4 + x1 * x3) + x2 * x2;
+    const moments g = moments_of(z, kept), twice = doubled(g, kept);
+    const double variance = kept * kept * v[j] + driven(m, y1, y2, y3, y4, twice, fourth);
+    e_out[j] = kept * e[j] + driven(p, x1, x2, x3, x4, g, fourth);
+    v_out[j] = variance < 0 ? 0 : variance;   /* what is not a number stays so */
+  }
 }
 
 /* ---- The mode equations, solved --------------------------------------------------------------------------------
  *     dx_j/dt = gamma (offset_j + slope_j (x_j - X*_j))        dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j
  *
- * by the explicit Runge-Kutta pair of Dormand and Prince, order 5(4), with dense output, so that output times do not
- * force steps. Three choices are this problem's own.
+ * by one of two methods, step by step, with dense output, so that output times do not force steps.
+ *   Explicit: the Runge-Kutta pair of Dormand and Prince, order 5(4). Its steps are no longer than the fastest mode's time.
+ *   Exponential: offset, slope, noise and gamma depend on the modes through a few sums, which are smooth where single modes
+ *     are not. Extrapolated from the last three steps' ends they give a state by exact solution (predictor, order 3);
+ *     interpolated with what they are there, the step's end (corrector, order 4); the difference is the error. The steps
+ *     are as long as the sums are smooth, whatever gamma slope. Modes at rest follow what is extrapolated at once, and back:
+ *     beyond a gain of 0.7 from three steps' ends that does not settle, so fewer are taken when they predict better.
+ * The first steps are explicit, until the exponential method knows three, and go on so where that is cheaper. Three choices
+ * are this problem's own.
  *   State: e = x - X* is carried, not x, so that a noiseless decay loses nothing to x's last digits near X*.
  *   Clock: s = sqrt(t - start_time) is the variable. Leaving X = 0, n grows like sqrt(t), and all is smooth in s:
  *     ordinary steps do what steps in t would have to be graded over sixteen decades for.
  *   Errors: relative, without an absolute tolerance, so that a risk that falls by fifteen orders of magnitude stays
  *     right to rtol. Errors of single modes are not judged: what follows from the modes are sums over them.
- * An explicit method takes steps no longer than the fastest mode's time. Where that is hopeless, PATIENCE steps in a row of
- * which more than max_steps would be needed to the end, it says so at once.
+ * Where more than max_steps would be needed to the end of PATIENCE steps in a row, and they do not grow, there is no hope and
+ * it says so.
  * Dormand-Prince 8(5,3) was tried: at equal error it needs as many evaluations for 1e-8, and its estimate, unlike this
  * one, promises ten to a hundred times more than it holds.
  *
@@ -596,6 +716,7 @@ static void statistics(const sgdlimit_problem *p, const double *k, int64_t itera
 /* E. Hairer, S. P. Norsett, G. Wanner, "Solving Ordinary Differential Equations I", table II.5.2 and section II.6. The
  * last stage is the step's end: its slope is the next step's first. */
 enum { PATIENCE = 1000 };
+enum { STIFF_STEPS = 15 };   /* steps longer than the fastest mode's time, less those shorter, that change the method */
 enum { JITTER = 12 };   /* of the estimate of an error, in units of what the slopes are known to, at the longest steps */
 enum { STAGES = 7, STATE = STAGES /* row of the state, after the stages' slopes */, ROWS = STAGES + 1 };
 static const double stage_positions[STAGES] = {0, 1. / 5, 3. / 10, 4. / 5, 8. / 9, 1, 1};
@@ -618,8 +739,14 @@ typedef struct integration {
   sgdlimit_outcome *outcome;
   int64_t iterate;
   double *constants;
-  int64_t length;          /* of a state y = (e, v, a): 2N + 1, a the integral of sum_j noise_j that AdaGrad-norm needs */
+  int64_t length;          /* of a state y = (e, v, a), a the integral of sum_j noise_j that AdaGrad-norm needs: 2N + 1 and
+                              zeros up to a whole line of the cache */
   double *rows;            /* [ROWS][length] the stages' slopes dy/ds, then the state at the step's start */
+  node nodes[NODES];       /* the steps' ends, newest first; an attempt's end is the first of them */
+  int known, used;         /* how many but for the first are filled, and how many of them a prediction takes */
+  double missed[NODES];    /* by how much predictions of sums from so many steps' ends missed */
+  int exponential;         /* which method the next step is of */
+  int stiff_steps;         /* 0 to STIFF_STEPS */
   double *trial;           /* [length] the state at a stage, and in the end at the step's end */
   double *work;            /* [length] the step's error, or the state at an output time */
   double *x;               /* [N] X* + e */
@@ -633,19 +760,23 @@ typedef struct integration {
   double *bound;           /* [STATISTICS] beyond it a statistic has diverged */
 } integration;
 
-/* out = sum of weights[i] row i. In chunks, so that the sum stays in the first cache while the rows stream by. Rows of
- * weight 0 are passed over: a stage that is still to come may hold anything. */
+/* out = sum of weights[i] row i, four rows at a time. Rows of weight 0 are passed over: a stage that is still to come may
+ * hold anything. */
 static void combine(const integration *g, const double weights[ROWS], double *restrict out) {
-  enum { CHUNK = 256 };
   const int64_t length = g->length;
-  for (int64_t begin = 0; begin < length; begin += CHUNK) {
-    const int64_t end = length - begin < CHUNK ? length : begin + CHUNK;
-    for (int64_t j = begin; j < end; j++) out[j] = weights[0] * g->rows[j];
-    for (int i = 1; i < ROWS; i++) {
-      if (weights[i] == 0) continue;
-      const double weight = weights[i], *row = g->rows + i * length;
-      for (int64_t j = begin; j < end; j++) out[j] += weight * row[j];
-    }
+  const double *row[ROWS];
+  double weight[ROWS];
+  int count = 0;
+  for (int i = 0; i < ROWS; i++)
+    if (weights[i] != 0) row[count] = g->rows + i * length, weight[count++] = weights[i];
+  for (int i = count; i < ROWS; i++) row[i] = row[0], weight[i] = 0;
+  for (int i = 0; i < count; i += 4) {
+    const double *a = row[i], *b = row[i + 1], *c = row[i + 2], *d = row[i + 3];
+    const double of_a = weight[i], of_b = weight[i + 1], of_c = weight[i + 2], of_d = weight[i + 3];
+    if (i == 0)
+      for (int64_t j = 0; j < length; j++) out[j] = of_a * a[j] + of_b * b[j] + of_c * c[j] + of_d * d[j];
+    else
+      for (int64_t j = 0; j < length; j++) out[j] += of_a * a[j] + of_b * b[j] + of_c * c[j] + of_d * d[j];
   }
 }
 
@@ -713,8 +844,43 @@ static double evaluate(integration *g, double t, const double *y) {
   return gamma;
 }
 
-/* dy/ds at the state y. */
-static void differentiate(integration *g, double s, const double *y, double *out) {
+/* max |slope|: of eight interleaved parts, since a compiler keeps the order of a maximum. */
+static double steepest_slope(const integration *g) {
+  enum { PARTS = 8 };
+  const int64_t N = g->problem->modes;
+  double found[PARTS] = {0};
+  for (int64_t j = 0; j + PARTS <= N; j += PARTS)
+    for (int k = 0; k < PARTS; k++) {
+      const double steepness = fabs(g->slope[j + k]);
+      found[k] = steepness > found[k] ? steepness : found[k];
+    }
+  for (int64_t j = N / PARTS * PARTS; j < N; j++) found[0] = fmax(found[0], fabs(g->slope[j]));
+  for (int k = 1; k < PARTS; k++) found[0] = fmax(found[0], found[k]);
+  return found[0];
+}
+
+/* Whether an exponential step may come soon. */
+static int keeps_nodes(const integration *g) {
+  return g->problem->method == SGDLIMIT_EXPONENTIAL || (g->problem->method == SGDLIMIT_AUTO && g->stiff_steps > 0);
+}
+
+/* Makes what the last evaluation found, at s, the first node. */
+static void mark(integration *g, double s, double gamma) {
+  node *at = g->nodes;
+  double total = 0;
+#pragma omp simd reduction(+ : total)
+  for (int64_t j = 0; j < g->problem->modes; j++) {
+    at->decay[j] = gamma * g->slope[j];
+    at->drive[j] = gamma * g->offset[j];
+    at->spread[j] = gamma * gamma * g->noise[j];
+    total += g->noise[j];
+  }
+  at->clock = s * s;
+  at->total = total;
+}
+
+/* dy/ds at the state y; returns the learning rate. */
+static double differentiate(integration *g, double s, const double *y, double *out) {
   const sgdlimit_problem *p = g->problem;
   const int64_t N = p->modes;
   const double *e = y, *v = y + N, *offset = g->offset, *slope = g->slope, *noise = g->noise;
@@ -727,29 +893,64 @@ static void differentiate(integration *g, double s, const double *y, double *out
     total += noise[j];
   }
   out[2 * N] = 2 * s * total;
+  return gamma;
+}
+
+/* A step of length h, its end in `trial` and its error in `work`. */
+static void step_explicitly(integration *g, double s, double h) {
+  double weights[ROWS], gamma = 0;
+  for (int stage = 1; stage < STAGES; stage++) {
+    for (int i = 0; i < STAGES; i++) weights[i] = i < stage ? h * stage_weights[stage][i] : 0;
+    weights[STATE] = 1;
+    combine(g, weights, g->trial);
+    gamma = differentiate(g, s + stage_positions[stage] * h, g->trial, g->rows + stage * g->length);
+  }
+  g->nodes->fastest = fabs(gamma) * steepest_slope(g);
+  if (keeps_nodes(g)) mark(g, s + h, gamma);
+  for (int i = 0; i < STAGES; i++) weights[i] = h * error_weights[i];
+  weights[STATE] = 0;
+  combine(g, weights, g->work);
+}
+
+/* The state y at the clock s, exactly, where the rates go through the nodes: those before an attempted step, or its end too. */
+static void follow(const integration *g, int with_end, double s, double *y) {
+  const int64_t N = g->problem->modes;
+  const double *state = g->rows + STATE * g->length, from = g->nodes[1].clock;
+  const node *nodes = g->nodes + !with_end;
+  const int count = g->used + with_end;
+  propagate(N, count, nodes, with_end, from, s * s, state, state + N, y, y + N);
+  cubic w[NODES];
+  interpolation_weights(count, nodes, from, s * s, w);
+  y[2 * N] = state[2 * N];
+  for (int i = 0; i < count; i++) y[2 * N] += integral(w[i]) * nodes[i].total;
+}
+
+static void step_exponentially(integration *g, double s, double h) {
+  follow(g, 0, s + h, g->trial);
+  const double gamma = evaluate(g, g->problem->start_time + (s + h) * (s + h), g->trial);
+  mark(g, s + h, gamma);
+  follow(g, 1, s + h, g->work);
+  for (int64_t j = 0; j < g->length; j++) {
+    const double corrected = g->work[j];
+    g->work[j] = corrected - g->trial[j];
+    g->trial[j] = corrected;
+  }
 }
 
 /* Leaves the step's end in `trial`; returns its error in units of what it may be, NaN if the step left the finite. */
 static double attempt(integration *g, double s, double h, double *norm2) {
   const sgdlimit_problem *p = g->problem;
-  double weights[ROWS];
   g->missing = 0;
-  for (int stage = 1; stage < STAGES; stage++) {
-    for (int i = 0; i < STAGES; i++) weights[i] = i < stage ? h * stage_weights[stage][i] : 0;
-    weights[STATE] = 1;
-    combine(g, weights, g->trial);
-    differentiate(g, s + stage_positions[stage] * h, g->trial, g->rows + stage * g->length);
-  }
-  for (int i = 0; i < STAGES; i++) weights[i] = h * error_weights[i];
-  weights[STATE] = 0;
-  combine(g, weights, g->work);
+  if (g->exponential) step_exponentially(g, s, h);
+  else step_explicitly(g, s, h);
 
   *norm2 = judge(g, g->trial, g->trial_scale, g->unresolved);
   if (!isfinite(*norm2)) return NAN;
   double worst = 0;
   for (int64_t w = 0; w <= p->classes; w++) {
     const weighted_sums error = weigh(p->modes, weighting(g, w), g->work, g->work + p->modes);
-    const double scale = fmax(g->scale[w], g->trial_scale[w]);
+    /* In an exponential step what errors are relative to may fall by orders of magnitude: the end counts. */
+    const double scale = g->exponential ? g->trial_scale[w] : fmax(g->scale[w], g->trial_scale[w]);
     /* Of sum W (e^2 + v), to first order: a square errs twice as much as its root. */
     const double relative = 2 * sqrt(error.square / (scale + g->unresolved[w])) + error.absolute / scale;
     if (!(relative < INFINITY)) return NAN;   /* fmax would swallow it */
@@ -759,12 +960,17 @@ static double attempt(integration *g, double s, double h, double *norm2) {
     const double b = p->step_arguments[g->iterate * p->step_arguments_count + 1], accumulated = g->trial[2 * p->modes];
     worst = fmax(worst, fabs(g->work[2 * p->modes]) / (b * b + accumulated));
   }
-  return worst / (0.5 * p->rtol);   /* steps add up: to 4 rtol, measured, as a risk falls by fifteen orders */
+  /* Steps add up: to 4 rtol, measured, as a risk falls by fifteen orders. */
+  return worst / ((g->exponential ? 0.25 : 0.5) * p->rtol);
 }
 
-/* The state at the fraction theta of an attempted step of length h, to order 4, into `work`. In a mode that decays much
+/* The state at the fraction theta of an attempted step of length h from s, to order 4, into `work`. In a mode that decays much
  * faster than the step the polynomial may dip below v = 0, where the truth never is: 0 is then nearer to it. */
-static void interpolate(const integration *g, double h, double theta) {
+static void interpolate(const integration *g, double s, double h, double theta) {
+  if (g->exponential) {
+    follow(g, 1, s + theta * h, g->work);
+    return;
+  }
   const double *step = stage_weights[STAGES - 1], rest = 1 - theta;
   double weights[ROWS];
   for (int i = 0; i < STAGES; i++) {
@@ -810,11 +1016,63 @@ static double clock_of_output(const sgdlimit_problem *p, int64_t output) {
  * so that the interpolant in it is right for a v that grows like s^2 from nothing. Steps grow tenfold from there. */
 static double first_step(const integration *g, double gamma) {
   const sgdlimit_problem *p = g->problem;
-  double fastest = 0;
-  for (int64_t j = 0; j < p->modes; j++) fastest = fmax(fastest, fabs(g->slope[j]));
-  fastest *= fabs(gamma);
+  const double fastest = fabs(gamma) * steepest_slope(g);
   const double horizon = p->times[p->times_count - 1] - p->start_time;
   return sqrt(p->rtol * (fastest * horizon > 1 ? 1 / fastest : horizon));
+}
+
+/* How many steps' ends the next prediction takes: as many as would have predicted the last one's sums best. */
+static int best_count(integration *g) {
+  const node *end = g->nodes;
+  int best = 1;
+  for (int count = 1; count <= g->known; count++) {
+    double total = 0, fastest = 0;
+    cubic w[NODES];
+    interpolation_weights(count, end + 1, end[1].clock, end->clock, w);
+    for (int i = 0; i < count; i++) {
+      const double share = w[i].c0 / (end->clock - end[1].clock);
+      total += share * end[1 + i].total;
+      fastest += share * end[1 + i].fastest;
+    }
+    const double miss = fmax(fabs(total / end->total - 1), fabs(fastest / end->fastest - 1));
+    /* No single lucky one, and no choice by rounding. */
+    g->missed[count] = fmax(fmax(miss, 0.01 * g->problem->rtol), g->missed[count] / 2);
+    if (g->missed[count] <= g->missed[best]) best = count;
+  }
+  return best;
+}
+
+/* After a step from `from` to s: its end becomes a node, and the next step's method is chosen. */
+static void move_on(integration *g, double from, double s) {
+  const sgdlimit_problem *p = g->problem;
+  const int64_t N = p->modes;
+  const int was_exponential = g->exponential;
+  const node *end = g->nodes;
+  double *first = g->rows;   /* dy/ds, with which an explicit step begins */
+  if (was_exponential) {
+    const double gamma = evaluate(g, p->start_time + s * s, g->trial);
+    g->nodes->fastest = fabs(gamma) * steepest_slope(g);
+    mark(g, s, gamma);
+    for (int64_t j = 0; j < N; j++) {
+      first[j] = 2 * s * (end->decay[j] * g->trial[j] + end->drive[j]);
+      first[N + j] = 2 * s * (2 * end->decay[j] * g->trial[N + j] + end->spread[j]);
+    }
+    first[2 * N] = 2 * s * end->total;
+  } else memcpy(first, g->rows + (STAGES - 1) * g->length, (size_t)g->length * sizeof(double));
+
+  const int has_node = keeps_nodes(g), stiff = (s - from) * (s + from) * end->fastest > 1;
+  g->stiff_steps = stiff ? (g->stiff_steps < STIFF_STEPS ? g->stiff_steps + 1 : STIFF_STEPS)
+                         : (g->stiff_steps > 0 ? g->stiff_steps - 1 : 0);
+  if (has_node) {
+    g->used = g->known < NODES - 1 ? g->known + 1 : best_count(g);
+    g->known += g->known < NODES - 1;
+    const node oldest = g->nodes[NODES - 1];
+    memmove(g->nodes + 1, g->nodes, (NODES - 1) * sizeof(node));
+    g->nodes[0] = oldest;   /* its arrays */
+  } else g->known = 0;
+  if (g->known < NODES - 1) g->exponential = 0;
+  else if (p->method == SGDLIMIT_EXPONENTIAL || g->stiff_steps == STIFF_STEPS) g->exponential = 1;
+  else if (g->stiff_steps == 0) g->exponential = 0;
 }
 
 /* One iterate from start to end, its state left in the state's row; on trouble its status. */
@@ -824,7 +1082,6 @@ static int32_t integrate(integration *g) {
   const int64_t N = p->modes, T = p->times_count;
   const size_t state_size = (size_t)g->length * sizeof(double);
   double *state = g->rows + STATE * g->length;
-  const double *last_slope = g->rows + (STAGES - 1) * g->length;
 
   const double *start = p->start_mean + g->iterate * N;
   for (int64_t j = 0; j < N; j++) state[j] = start[j] - p->teacher[j];
@@ -840,10 +1097,13 @@ static int32_t integrate(integration *g) {
   statistics(p, g->constants, g->iterate, gamma, g->x, state, state + N, g->bound);
   for (int64_t i = 0; i < STATISTICS; i++) g->bound[i] = g->bound[i] < 1 ? 1e6 : 1e6 * g->bound[i];   /* NaN stays */
   memset(g->rows, 0, state_size);   /* dy/ds = 0 at s = 0 */
+  /* No node there: at X = 0 the pull F/n jumps from 0, while all of dy/ds stays smooth. */
+  g->known = g->used = g->exponential = g->stiff_steps = 0;
+  memset(g->missed, 0, sizeof g->missed);
 
   const double finish = clock_of_output(p, T - 1);
   const int64_t attempts_before = outcome->accepted + outcome->rejected;
-  double s = 0, h = first_step(g, gamma), last_error = 1, growth = 10;
+  double s = 0, h = first_step(g, gamma), last_error = 1, growth = 10, length_before = 0;
   int64_t output = 0, hopeless = 0;
   for (; output < T && clock_of_output(p, output) <= 0; output++) {
     const int32_t status = record(g, output, state);
@@ -857,11 +1117,15 @@ static int32_t integrate(integration *g) {
     if (!(end > s) || left < 1) return g->missing ? SGDLIMIT_NO_STEP : SGDLIMIT_NO_PROGRESS;
     h = end - s;
     /* steps of this length in time that are needed, against those left */
-    hopeless = (finish - s) * (finish + s) > (double)left * h * (s + end) ? hopeless + 1 : 0;
+    const double length = h * (s + end);
+    if (hopeless == 0) length_before = length;
+    hopeless = (finish - s) * (finish + s) > (double)left * length ? hopeless + 1 : 0;
+    if (hopeless > PATIENCE && length > 2 * length_before) hopeless = 0;
     if (hopeless > PATIENCE) return g->missing ? SGDLIMIT_NO_STEP : SGDLIMIT_NO_PROGRESS;
 
     const double error = attempt(g, s, h, &norm2);
-    const double kept = !(error <= 1) ? fmax(0.1, 0.95 * pow(error, -0.2))   /* 0.1 when the error is not a number */
+    const double power = g->exponential ? 1. / (g->used + 1) : 0.2;
+    const double kept = !(error <= 1) ? fmax(0.1, 0.95 * pow(error, -power))   /* 0.1 when the error is not a number */
                         : has_negative(N, g->trial + N) ? 0.5 : 1;
     if (kept < 1) {
       outcome->rejected++;
@@ -871,20 +1135,24 @@ static int32_t integrate(integration *g) {
     }
     for (; output < T && clock_of_output(p, output) <= end; output++) {
       const double theta = (clock_of_output(p, output) - s) / h;
-      if (theta < 1) interpolate(g, h, theta);
+      if (theta < 1) interpolate(g, s, h, theta);
       const int32_t status = record(g, output, theta < 1 ? g->work : g->trial);
       if (status != SGDLIMIT_OK) return status;
     }
 
     outcome->accepted++;
+    const double from = s;
     s = end;
     outcome->time = p->start_time + s * s;
     if (norm2 > norm2_bound) return SGDLIMIT_DIVERGED;
     memcpy(state, g->trial, state_size);
-    memcpy(g->rows, last_slope, state_size);
     memcpy(g->scale, g->trial_scale, (size_t)(1 + p->classes) * sizeof(double));
-    /* Step control with memory (PI): a plain one rejects every fifth step where stability limits the step. */
-    h *= fmin(growth, fmax(0.2, 0.95 * pow(error, -0.17) * pow(last_error, 0.04)));
+    /* Explicit steps with memory (PI): without it every fifth is rejected where stability limits them. Nodes far before an
+     * exponential step would not extrapolate into it. */
+    const double longer = g->exponential ? 0.95 * pow(error, -power) : 0.95 * pow(error, -0.17) * pow(last_error, 0.04);
+    const double limit = g->exponential ? fmin(growth, 2) : growth;
+    move_on(g, from, s);
+    h *= fmin(limit, fmax(0.2, longer));
     last_error = fmax(error, 1e-4);
     growth = 10;
   }
@@ -906,6 +1174,11 @@ static int can_be_solved(const sgdlimit_problem *p) {
   return 1;
 }
 
+/* Arrays begin with lines of the cache, which no vector then straddles. */
+enum { LINE = 8 };
+
+static int64_t whole_lines(int64_t count) { return (count + LINE - 1) / LINE * LINE; }
+
 static void fill_with_nan(double *out, int64_t count) {
   for (int64_t i = 0; out && i < count; i++) out[i] = NAN;
 }
@@ -923,30 +1196,39 @@ int32_t sgdlimit_solve(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
   fill_with_nan(p->final_variance, M * N);
   fill_with_nan(p->final_auxiliary, M);
 
-  const int64_t per_mode = 2 * ROWS + 2 + 2 + 8, others = constants_count(p) + 4 * (1 + K) + STATISTICS + ROWS + 2;
-  double *memory = N < (PTRDIFF_MAX / (int64_t)sizeof(double) - others) / per_mode
-                       ? malloc((size_t)(per_mode * N + others) * sizeof(double))
+  const int64_t n = whole_lines(N), k = whole_lines(1 + K), length = whole_lines(2 * N + 1);
+  const int64_t per_mode = 2 * (ROWS + 2) + 3 * NODES + 8, others = 4 * k + STATISTICS + constants_count(p) + 32 * LINE;
+  const int64_t doubles = (ROWS + 2) * length + (3 * NODES + 8) * n + 4 * k + STATISTICS + constants_count(p);
+  double *memory = N < (PTRDIFF_MAX / (int64_t)sizeof(double) - others) / per_mode - 32 * LINE
+                       ? aligned_alloc(LINE * sizeof(double), (size_t)whole_lines(doubles) * sizeof(double))
                        : NULL;
   if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
   sgdlimit_problem problem = *p;
-  integration g = {.problem = &problem, .outcome = outcome, .length = 2 * N + 1};
+  integration g = {.problem = &problem, .outcome = outcome, .length = length};
   double *next = memory;
-  g.rows = next, next += ROWS * g.length;
-  g.trial = next, next += g.length;
-  g.work = next, next += g.length;
-  g.descent_work = next, next += 2 * N;
-  g.x = next, next += N;
-  g.offset = next, next += N;
-  g.slope = next, next += N;
-  g.noise = next, next += N;
-  g.ones = next, next += N;
-  g.teacher2 = next, next += 1 + K;
-  g.scale = next, next += 1 + K;
-  g.trial_scale = next, next += 1 + K;
-  g.unresolved = next, next += 1 + K;
-  g.bound = next, next += STATISTICS;
+  g.rows = next, next += ROWS * length;
+  g.trial = next, next += length;
+  g.work = next, next += length;
+  for (double *row = memory; row < next; row += length)
+    for (int64_t j = 2 * N + 1; j < length; j++) row[j] = 0;   /* sums of rows take whole lines */
+  for (int i = 0; i < NODES; i++) {
+    g.nodes[i].decay = next, next += n;
+    g.nodes[i].drive = next, next += n;
+    g.nodes[i].spread = next, next += n;
+  }
+  g.descent_work = next, next += 2 * n;
+  g.x = next, next += n;
+  g.offset = next, next += n;
+  g.slope = next, next += n;
+  g.noise = next, next += n;
+  g.ones = next, next += n;
   double *nowhere = next;
-  next += N;
+  next += n;
+  g.teacher2 = next, next += k;
+  g.scale = next, next += k;
+  g.trial_scale = next, next += k;
+  g.unresolved = next, next += k;
+  g.bound = next, next += STATISTICS;
   g.constants = next;
   fill_with_nan(nowhere, N);
   if (!problem.reference) problem.reference = nowhere;
@@ -969,25 +1251,69 @@ int32_t sgdlimit_solve(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
   return outcome->status;
 }
 
-/* ---- Random numbers: xoshiro256++ in eight lanes, normals by Box-Muller ----------------------------------------
- * There are always eight logical lanes, held in as many vectors as the target needs for them: one of AVX-512, two of
- * AVX2, four of SSE2 or NEON. A stream is therefore the same on every target, up to the last bits that contraction
- * to fused multiply-adds may change. Vectors of the target's own width, and functions that are always inlined, since
- * wider vectors spill and vectors passed in a call are slow and warned of. Nothing below branches on a number.
+#ifndef SGDLIMIT_ONLY_LIMIT
+
+/* ---- One sample of this model ------------------------------------------------------------------------------------
+ * d f_adv/dr and d f_adv/dn there, its label, and the ridge. */
+static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn) {
+  const double p_epsilon = par[0 * stride];
+  const double p_q = par[2 * stride];
+  const double sigma0 = ((2.0*p_q*p_epsilon*n - p_epsilon*n + r - y) > 0 ? 1.0 : -1.0);
+  const double c1 = p_q - 1.0;
+  *dr = (sigma0 > 0 ? p_q : c1);
+  *dn = (sigma0 > 0 ? p_q*p_epsilon : -c1*p_epsilon);
+}
+
+static inline double target(double y, double r_star, double xi, double uniform, const double *par, int64_t stride) {
+  (void)y;
+  (void)uniform;
+  const double p_sigma = par[3 * stride];
+  return p_sigma*xi + r_star;
+}
+
+static inline double ridge(const double *par, int64_t stride) {
+  const double p_tau = par[1 * stride];
+  return p_tau;
+}
+
+/* ---- Random numbers: eight generators xoshiro256++, normals by Box-Muller -----------------------------------------
+ * A kernel is compiled for one precision: `real` is double, or float with -DSGDLIMIT_FLOAT32. There are always eight
+ * generators of 64 bits side by side, and as many logical lanes as reals fit in their words: 8 doubles or 16 floats. They
+ * are held in as many vectors as the target needs for them: one of AVX-512, two of AVX2, four of SSE2 or NEON. A stream is
+ * therefore the same on every target, up to the last bits that contraction to fused multiply-adds may change. Vectors of
+ * the target's own width, and functions that are always inlined, since wider vectors spill and vectors passed in a call
+ * are slow and warned of. Nothing below branches on a number.
  *
  * Generator: D. Blackman, S. Vigna, "Scrambled linear pseudorandom number generators", ACM TOMS 47 (2021). */
-#if defined(__AVX512F__)
-#define LANES_PER_VECTOR 8
-#elif defined(__AVX2__)
-#define LANES_PER_VECTOR 4
+#ifdef SGDLIMIT_FLOAT32
+typedef float real;
+typedef uint32_t real_bits;
 #else
-#define LANES_PER_VECTOR 2
+typedef double real;
+typedef uint64_t real_bits;
 #endif
 
-enum { LANES = 8, VECTORS = LANES / LANES_PER_VECTOR, BLOCK = 2 * LANES /* normals of one draw of all lanes */ };
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#elif defined(__AVX2__)
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
 
-typedef double reals __attribute__((vector_size(8 * LANES_PER_VECTOR)));
-typedef uint64_t words __attribute__((vector_size(8 * LANES_PER_VECTOR)));
+enum {
+  GENERATORS = 8,
+  VECTORS = 8 * GENERATORS / VECTOR_BYTES,
+  GENERATORS_PER_VECTOR = GENERATORS / VECTORS,
+  LANES_PER_VECTOR = VECTOR_BYTES / (int)sizeof(real),
+  LANES = LANES_PER_VECTOR * VECTORS,
+  BLOCK = 2 * LANES /* normals of one draw of all lanes */
+};
+
+typedef uint64_t words __attribute__((vector_size(VECTOR_BYTES)));
+typedef double doubles __attribute__((vector_size(VECTOR_BYTES)));
+typedef real reals __attribute__((vector_size(VECTOR_BYTES)));
+typedef real_bits bits __attribute__((vector_size(VECTOR_BYTES)));
 
 typedef struct generator {
   words state[4][VECTORS];
@@ -1004,19 +1330,21 @@ static uint64_t mix(uint64_t word) {
 }
 
 /* Neighbouring seeds and runs are the usual ones: both go through `mix` before they meet, and for one seed the key is
- * a one-to-one function of (run, purpose). The 32 words of the eight states then follow as in splitmix64. */
+ * a one-to-one function of (run, purpose). The two precisions begin apart: a run in one is independent of that in the
+ * other. The 32 words of the eight states then follow as in splitmix64. */
 static void seed_generator(generator *g, uint64_t seed, uint64_t run, uint64_t purpose) {
   const uint64_t golden = UINT64_C(0x9e3779b97f4a7c15);
-  const uint64_t key = mix(mix(seed + golden) + run * PURPOSES + purpose);
-  uint64_t state[4][LANES];
+  const uint64_t precision = sizeof(double) / sizeof(real);
+  const uint64_t key = mix(mix(seed + precision * golden) + run * PURPOSES + purpose);
+  uint64_t state[4][GENERATORS];
   for (uint64_t i = 0; i < 4; i++)
-    for (uint64_t lane = 0; lane < LANES; lane++) state[i][lane] = mix(key + (1 + i * LANES + lane) * golden);
+    for (uint64_t k = 0; k < GENERATORS; k++) state[i][k] = mix(key + (1 + i * GENERATORS + k) * golden);
   memcpy(g->state, state, sizeof state);
 }
 
 LANEWISE words rotate_left(words word, int count) { return (word << count) | (word >> (64 - count)); }
 
-/* The next 64 bits of each lane of vector v. */
+/* The next 64 bits of each generator of vector v. */
 LANEWISE words draw_words(generator *g, int v) {
   words s0 = g->state[0][v], s1 = g->state[1][v], s2 = g->state[2][v], s3 = g->state[3][v];
   const words drawn = rotate_left(s0 + s3, 23) + s0;
@@ -1032,10 +1360,12 @@ LANEWISE words draw_words(generator *g, int v) {
 }
 
 /* Uniform on [1, 2): the upper 52 bits as the fraction of a double, which needs no conversion of integers. */
-LANEWISE reals from_one_to_two(words word) { return (reals)((word >> 12) | UINT64_C(0x3ff0000000000000)); }
+LANEWISE doubles from_one_to_two(words word) { return (doubles)((word >> 12) | UINT64_C(0x3ff0000000000000)); }
 
 /* Uniform on [0, 1). */
-LANEWISE reals draw_uniforms(generator *g, int v) { return from_one_to_two(draw_words(g, v)) - 1.0; }
+LANEWISE doubles draw_uniforms(generator *g, int v) { return from_one_to_two(draw_words(g, v)) - 1.0; }
+
+#ifndef SGDLIMIT_FLOAT32
 
 /* -2 log(u) for u in (0, 1], never negative. With u = 2^e m, m in [1/sqrt 2, sqrt 2) and s = (m - 1)/(m + 1),
  * log(u) = e log 2 + s A(s^2), A(t) = 2 atanh(sqrt t)/sqrt t: relatively accurate at u = 1 too, where e = 0.
@@ -1043,7 +1373,7 @@ LANEWISE reals draw_uniforms(generator *g, int v) { return from_one_to_two(draw_
 LANEWISE reals minus_two_log(reals u) {
   const uint64_t one = UINT64_C(0x3ff0000000000000), root_half = UINT64_C(0x3fe6a09e667f3bcd);
   const uint64_t fraction = UINT64_C(0x000fffffffffffff), two_to_52 = UINT64_C(0x4330000000000000);
-  const words scaled = (words)u + (one - root_half);   /* its exponent field is e + 1023, its fraction that of m */
+  const bits scaled = (bits)u + (one - root_half);   /* its exponent field is e + 1023, its fraction that of m */
   const reals e = (reals)((scaled >> 52) | two_to_52) - (4503599627370496.0 + 1023.0);
   const reals m = (reals)((scaled & fraction) + root_half);
   const reals s = (m - 1.0) / (m + 1.0);
@@ -1098,11 +1428,66 @@ LANEWISE void draw_normals(generator *g, int v, reals *first, reals *second) {
 }
 
 
+#else
+
+/* The same in single precision. A: 3 coefficients, 4.8e-7 absolute, 1.2e-7 of the value. */
+LANEWISE reals minus_two_log(reals u) {
+  const uint32_t one = 0x3f800000, root_half = 0x3f3504f3, fraction = 0x007fffff, two_to_23 = 0x4b000000;
+  const bits scaled = (bits)u + (one - root_half);
+  const reals e = (reals)((scaled >> 23) | two_to_23) - (8388608.0f + 127.0f);
+  const reals m = (reals)((scaled & fraction) + root_half);
+  const reals s = (m - 1.0f) / (m + 1.0f);
+  const reals t = s * s;
+  const reals a = (t * -0.8258981836f - 1.333045335f) * t - 4.000000472f;
+  return e * -1.3862943611f + s * a;
+}
+
+/* 5 coefficients each; errors 4e-9, relative, and 4.7e-8, absolute. */
+LANEWISE reals sine_of_half_turns(reals w) {
+  const reals t = w * w;
+  reals a = t * 0.07765591228f - 0.5982904113f;
+  a = a * t + 2.550077387f;
+  a = a * t - 5.167710077f;
+  a = a * t + 3.14159264f;
+  return a * w;
+}
+
+LANEWISE reals cosine_of_half_turns(reals w) {
+  const reals t = w * w;
+  reals a = t * 0.2196824236f - 1.331872973f;
+  a = a * t + 4.058410791f;
+  a = a * t - 4.934792802f;
+  return a * t + 0.999999953f;
+}
+
+LANEWISE reals square_root(reals x) {
+  for (int lane = 0; lane < LANES_PER_VECTOR; lane++) x[lane] = sqrtf(x[lane]);
+  return x;
+}
+
+/* As in double precision; a word of 64 bits serves two lanes. Of the radius's 32 bits none is lost where it counts: u is
+ * small in the tail, and a float holds it to 24 digits there; the largest radius is sqrt(66 log 2) = 6.8. The angle's word
+ * gives 31 bits and the sign. */
+LANEWISE void draw_normals(generator *g, int v, reals *first, reals *second) {
+  typedef int32_t integers __attribute__((vector_size(VECTOR_BYTES)));
+  const bits a = (bits)draw_words(g, v), b = (bits)draw_words(g, v);
+  const reals u = __builtin_convertvector(a, reals) * 0x1p-32f + 0x1p-33f;
+  const reals w = __builtin_convertvector((integers)b >> 1, reals) * 0x1p-31f + 0x1p-32f;
+  const reals signed_radius = (reals)((bits)square_root(minus_two_log(u)) | (b << 31));
+  *first = signed_radius * cosine_of_half_turns(w);
+  *second = signed_radius * sine_of_half_turns(w);
+}
+
+#endif
+
 /* ---- Streaming SGD in the eigenbasis ---------------------------------------------------------------------------
  * X <- X - (gamma/d) [d_r f x + (d_n f/n + tau) X], a fresh x each step, for M iterates that share the data stream.
  * A step is one sweep over the coordinates: it applies the update of the step before, whose x is still in its buffer,
  * draws the new x and accumulates ||X||^2, r = <x, X> and r* = <x, X*>. Nothing else costs O(d): a class is two
  * pointers to rows, and the update of a step is two numbers an iterate. Rows are padded with zeros to whole blocks.
+ *
+ * Rows are `real`: samples, iterates and the sweep are in single precision with -DSGDLIMIT_FLOAT32. Sums over coordinates
+ * are in double all the same, but for the terms of one lane in a chunk; so is what is done with them.
  *
  * The loss enters through these alone; parameter p of a class is par[p * stride]. */
 static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn);
@@ -1111,23 +1496,26 @@ static inline double ridge(const double *par, int64_t stride);
 
 enum { COORDINATE_STEPS_PER_LOOK = 1 << 20 };   /* between looks at the cancel flag: about a millisecond */
 
-/* X <- kept X + added x, to be applied by the next sweep. */
+/* X <- X + (own X + sample x), to be applied by the next sweep. The change is rounded first and added then: a factor
+ * 1 + own would lose, in single precision, what is below 6e-8 of it, the same at every step. */
 typedef struct update {
-  double kept, added;
+  real own, sample;
 } update;
+
+/* Coordinates whose products a lane adds up in `real`, 32 of them, before they go to the sum in double. */
+enum { CHUNK = 16 * BLOCK };
 
 typedef struct simulation {
   const sgdlimit_problem *problem;
   int64_t length;             /* of a row: N rounded up to whole blocks */
-  double *roots, *means;      /* [K][length] square roots of the eigenvalues; means */
-  double *teacher;            /* [length] */
-  double *reference;          /* [length], NULL when the problem has none */
-  double *x;                  /* [length] the last sample */
-  double *iterates;           /* [M][length] */
-  reals *sums;                /* [M][2][VECTORS] of a sweep: ||X||^2 and <x, X> */
+  real *roots, *means;        /* [K][length] square roots of the eigenvalues; means */
+  real *teacher;              /* [length] */
+  real *x;                    /* [length] the last sample */
+  real *iterates;             /* [M][length] */
+  double *totals;             /* [M][2][LANES] of a sweep: ||X||^2 and <x, X> */
   double *norm2, *r;          /* [M] */
   double *gradient2;          /* [M] sum of ||g||^2/d^2 over the steps so far, g the whole stochastic gradient */
-  double *at_iterate;         /* [7][N] e, v = 0, offset, slope, noise, work */
+  double *at_iterate;         /* [8][N] e, v = 0, offset, slope, noise, work [2], x */
   double *predicted;          /* [2][N] mean and variance of the iterate half a step on, in a diffusion */
   double *constants;
   double *norm2_bound;        /* [M] beyond it the iterate has diverged */
@@ -1137,64 +1525,100 @@ typedef struct simulation {
   double class_uniform[BLOCK], xi[BLOCK], label_uniform[BLOCK];   /* of the BLOCK steps from the last refill on */
 } simulation;
 
-LANEWISE reals load(const double *from) {
+LANEWISE reals load(const real *from) {
   reals v;
   memcpy(&v, from, sizeof v);
   return v;
 }
 
-LANEWISE void store(double *to, reals v) { memcpy(to, &v, sizeof v); }
+LANEWISE void store(real *to, reals v) { memcpy(to, &v, sizeof v); }
 
-LANEWISE reals updated(update u, reals X, reals x) { return u.kept * X + u.added * x; }
+LANEWISE reals updated(update u, reals X, reals x) { return X + (u.own * X + u.sample * x); }
 
-/* In one order whatever the vectors' width. */
-LANEWISE double sum_of_lanes(const reals v[VECTORS]) {
-  double a[LANES];
-  memcpy(a, v, sizeof a);
-  return ((a[0] + a[4]) + (a[1] + a[5])) + ((a[2] + a[6]) + (a[3] + a[7]));
+LANEWISE void add_lanes(double *total, const reals part[VECTORS]) {
+  real of_lane[LANES];
+  memcpy(of_lane, part, sizeof of_lane);
+  for (int lane = 0; lane < LANES; lane++) total[lane] += of_lane[lane];
 }
 
-/* The step's one pass over the coordinates, for a class given by its two rows; returns r*. Inlined once with M = 1,
- * where the loop over iterates disappears and `sums` lives in registers, and once with M as it comes. */
-LANEWISE double sweep(simulation *s, int64_t M, reals *sums, const double *root, const double *mean) {
-  const int64_t length = s->length;
-  const double *teacher = s->teacher;
-  const update *updates = s->updates, only = s->updates[0];
-  double *x = s->x, *iterates = s->iterates;
-  generator g = s->coordinates;   /* a copy can stay in registers */
-  reals r_star[VECTORS] = {{0}};
-  for (int64_t i = 0; i < M * 2 * VECTORS; i++) sums[i] = (reals){0};
+/* In one order whatever the vectors' width. */
+LANEWISE double sum_of_lanes(const double *lane) {
+  double sum[LANES];
+  memcpy(sum, lane, sizeof sum);
+  for (int half = LANES / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++) sum[i] += sum[i + half];
+  return sum[0];
+}
 
-  for (int64_t block = 0; block < length; block += BLOCK)
-    for (int v = 0; v < VECTORS; v++) {
-      const int64_t j = block + v * LANES_PER_VECTOR, k = j + LANES;
-      reals z_j, z_k;
-      draw_normals(&g, v, &z_j, &z_k);
-      const reals old_j = load(x + j), old_k = load(x + k);
-      const reals x_j = load(mean + j) + load(root + j) * z_j;
-      const reals x_k = load(mean + k) + load(root + k) * z_k;
-      store(x + j, x_j);
-      store(x + k, x_k);
-      r_star[v] += load(teacher + j) * x_j;
-      r_star[v] += load(teacher + k) * x_k;
-      for (int64_t m = 0; m < M; m++) {
-        double *X = iterates + m * length;
-        const update u = M == 1 ? only : updates[m];
-        const reals X_j = updated(u, load(X + j), old_j), X_k = updated(u, load(X + k), old_k);
-        store(X + j, X_j);
-        store(X + k, X_k);
-        reals *sum = sums + m * 2 * VECTORS;
-        sum[v] += X_j * X_j;
-        sum[v] += X_k * X_k;
-        sum[VECTORS + v] += X_j * x_j;
-        sum[VECTORS + v] += X_k * x_k;
+/* Sums of one iterate over a chunk. */
+typedef struct products {
+  reals norm2[VECTORS], r[VECTORS];
+} products;
+
+/* Moves LANES_PER_VECTOR coordinates of an iterate by the sample before, and multiplies them with the new one. */
+LANEWISE void advance(update u, real *X, reals before, reals x, int v, products *sums) {
+  const reals moved = updated(u, load(X), before);
+  store(X, moved);
+  sums->norm2[v] += moved * moved;
+  sums->r[v] += moved * x;
+}
+
+/* The step's one pass over the coordinates, for a class given by its two rows; returns r*. The first iterate moves while
+ * a chunk is drawn, the others follow on that chunk, one after the other, so that a sum has a register. */
+static double sweep(simulation *s, const real *root, const real *mean) {
+  const int64_t length = s->length, M = s->problem->iterates;
+  const real *teacher = s->teacher;
+  real *x = s->x, *X = s->iterates, kept[CHUNK];
+  const update u = s->updates[0];
+  generator g = s->coordinates;   /* a copy can stay in registers */
+  double *totals = s->totals, r_star[LANES] = {0};
+  for (int64_t i = 0; i < M * 2 * LANES; i++) totals[i] = 0;
+
+  for (int64_t begin = 0; begin < length; begin += CHUNK) {
+    const int64_t end = begin + CHUNK < length ? begin + CHUNK : length;
+    reals star[VECTORS] = {{0}};
+    products sums = {{{0}}, {{0}}};
+    for (int64_t block = begin; block < end; block += BLOCK)
+      for (int v = 0; v < VECTORS; v++) {
+        const int64_t j = block + v * LANES_PER_VECTOR, k = j + LANES;
+        reals z_j, z_k;
+        draw_normals(&g, v, &z_j, &z_k);
+        const reals before_j = load(x + j), before_k = load(x + k);
+        const reals x_j = load(mean + j) + load(root + j) * z_j;
+        const reals x_k = load(mean + k) + load(root + k) * z_k;
+        store(x + j, x_j);
+        store(x + k, x_k);
+        star[v] += load(teacher + j) * x_j;
+        star[v] += load(teacher + k) * x_k;
+        advance(u, X + j, before_j, x_j, v, &sums);
+        advance(u, X + k, before_k, x_k, v, &sums);
+        if (M > 1) {
+          store(kept + (j - begin), before_j);
+          store(kept + (k - begin), before_k);
+        }
       }
+    add_lanes(r_star, star);
+    add_lanes(totals, sums.norm2);
+    add_lanes(totals + LANES, sums.r);
+
+    for (int64_t m = 1; m < M; m++) {
+      const update own = s->updates[m];
+      real *X_m = s->iterates + m * length;
+      products of_m = {{{0}}, {{0}}};
+      for (int64_t block = begin; block < end; block += LANES)
+        for (int v = 0; v < VECTORS; v++) {
+          const int64_t j = block + v * LANES_PER_VECTOR;
+          advance(own, X_m + j, load(kept + (j - begin)), load(x + j), v, &of_m);
+        }
+      add_lanes(totals + 2 * m * LANES, of_m.norm2);
+      add_lanes(totals + (2 * m + 1) * LANES, of_m.r);
     }
+  }
 
   s->coordinates = g;
   for (int64_t m = 0; m < M; m++) {
-    s->norm2[m] = sum_of_lanes(sums + m * 2 * VECTORS);
-    s->r[m] = sum_of_lanes(sums + m * 2 * VECTORS + VECTORS);
+    s->norm2[m] = sum_of_lanes(totals + 2 * m * LANES);
+    s->r[m] = sum_of_lanes(totals + (2 * m + 1) * LANES);
   }
   return sum_of_lanes(r_star);
 }
@@ -1202,15 +1626,16 @@ LANEWISE double sweep(simulation *s, int64_t M, reals *sums, const double *root,
 /* The class, the label noise and the label's chance of the next BLOCK steps. */
 static void refill_chances(simulation *s) {
   for (int v = 0; v < VECTORS; v++) {
-    const int j = v * LANES_PER_VECTOR, k = j + LANES;
-    reals z_j, z_k;
-    draw_normals(&s->chances, v, &z_j, &z_k);
-    store(s->xi + j, z_j);
-    store(s->xi + k, z_k);
-    store(s->class_uniform + j, draw_uniforms(&s->chances, v));
-    store(s->class_uniform + k, draw_uniforms(&s->chances, v));
-    store(s->label_uniform + j, draw_uniforms(&s->chances, v));
-    store(s->label_uniform + k, draw_uniforms(&s->chances, v));
+    reals z[2];
+    draw_normals(&s->chances, v, &z[0], &z[1]);
+    for (int i = 0; i < 2; i++)
+      for (int lane = 0; lane < LANES_PER_VECTOR; lane++) s->xi[i * LANES + v * LANES_PER_VECTOR + lane] = z[i][lane];
+    double *uniforms[2] = {s->class_uniform, s->label_uniform};
+    for (int i = 0; i < 2; i++)
+      for (int first = v * GENERATORS_PER_VECTOR; first < BLOCK; first += GENERATORS) {
+        const doubles drawn = draw_uniforms(&s->chances, v);
+        memcpy(uniforms[i] + first, &drawn, sizeof drawn);
+      }
   }
 }
 
@@ -1221,14 +1646,18 @@ static int64_t drawn_class(const simulation *s, double uniform) {
   return class;
 }
 
-static double square_norm(int64_t length, const double *x) {
-  reals sum[VECTORS] = {{0}};
-  for (int64_t block = 0; block < length; block += LANES)
-    for (int v = 0; v < VECTORS; v++) {
-      const reals x_j = load(x + block + v * LANES_PER_VECTOR);
-      sum[v] += x_j * x_j;
-    }
-  return sum_of_lanes(sum);
+static double square_norm(int64_t length, const real *x) {
+  double total[LANES] = {0};
+  for (int64_t begin = 0; begin < length; begin += CHUNK) {
+    reals sum[VECTORS] = {{0}};
+    for (int64_t block = begin; block < length && block < begin + CHUNK; block += LANES)
+      for (int v = 0; v < VECTORS; v++) {
+        const reals x_j = load(x + block + v * LANES_PER_VECTOR);
+        sum[v] += x_j * x_j;
+      }
+    add_lanes(total, sum);
+  }
+  return sum_of_lanes(total);
 }
 
 /* The learning rate at time t. Where it depends on the state, that is the iterate's own: its score law is exact, so x = X
@@ -1237,76 +1666,91 @@ static double rate_of_iterate(const simulation *s, int64_t iterate, double t) {
   const sgdlimit_problem *p = s->problem;
   if (!depends_on_state(p)) return learning_rate(p, NULL, iterate, t, NULL);
   const int64_t N = p->modes;
-  const double *x = s->iterates + iterate * s->length;
-  double *e = s->at_iterate, *v = e + N, *offset = v + N, *slope = offset + N, *noise = slope + N;
+  const real *X = s->iterates + iterate * s->length;
+  double *e = s->at_iterate, *v = e + N, *offset = v + N, *slope = offset + N, *noise = slope + N, *x = noise + 3 * N;
   const point at = {x, e, v, offset, slope, noise, s->gradient2[iterate], noise + N};
   if (p->step_kind != SGDLIMIT_ADAGRAD_NORM) {
-    for (int64_t j = 0; j < N; j++) e[j] = x[j] - p->teacher[j];
+    for (int64_t j = 0; j < N; j++) {
+      x[j] = X[j];
+      e[j] = x[j] - p->teacher[j];
+    }
     rates(p, s->constants, iterate, x, e, v, offset, slope, noise);
   }
   return learning_rate(p, s->constants, iterate, t, &at);
+}
+
+/* The stochastic gradient of a sample, dr x + shrinkage X. */
+typedef struct pull {
+  double dr, shrinkage;
+} pull;
+
+static inline pull pull_of(const sgdlimit_problem *p, int64_t iterate, int64_t class, double r, double n, double r_star,
+                           double xi, double uniform) {
+  const int64_t K = p->classes;
+  const double *par = PARAMETERS > 0 ? p->parameters + iterate * PARAMETERS * K + class : NULL;
+  const double y = target(p->labels[class], r_star, xi, uniform, par, K);
+  double dr, dn;
+  gradient(r, n, y, par, K, &dr, &dn);
+  return (pull){dr, (n > 0 ? dn / n : 0) + ridge(par, K)};
+}
+
+/* ||g||^2/d^2, of a sample with the squared norm x2. */
+static inline double square_of_gradient(const sgdlimit_problem *p, pull g, double r, double n, double x2) {
+  const double cross = g.dr * g.shrinkage * r, own = g.shrinkage * n;
+  return (g.dr * g.dr * x2 + 2 * cross + own * own) / (p->dimension * p->dimension);
 }
 
 /* One iterate's update from its scores at time t, the step's class, and its sample's chances. */
 static inline update sgd_update(simulation *s, int64_t iterate, double t, int64_t class, double r_star, double xi,
                                 double uniform) {
   const sgdlimit_problem *p = s->problem;
-  const int64_t K = p->classes;
-  const double *par = PARAMETERS > 0 ? p->parameters + iterate * PARAMETERS * K + class : NULL;
-  const double r = s->r[iterate], n = sqrt(s->norm2[iterate]), d = p->dimension;
-  const double y = target(p->labels[class], r_star, xi, uniform, par, K);
-  double dr, dn;
-  gradient(r, n, y, par, K, &dr, &dn);
-  const double shrinkage = (n > 0 ? dn / n : 0) + ridge(par, K);
-  if (p->step_kind == SGDLIMIT_ADAGRAD_NORM) {   /* g = dr x + shrinkage X */
-    const double cross = dr * shrinkage * r, own = shrinkage * n;
-    s->gradient2[iterate] += (dr * dr * square_norm(s->length, s->x) + 2 * cross + own * own) / (d * d);
-  }
-  const double step = rate_of_iterate(s, iterate, t) / d;
-  return (update){.kept = 1 - step * shrinkage, .added = -step * dr};
+  const double r = s->r[iterate], n = sqrt(s->norm2[iterate]);
+  const pull g = pull_of(p, iterate, class, r, n, r_star, xi, uniform);
+  if (p->step_kind == SGDLIMIT_ADAGRAD_NORM)
+    s->gradient2[iterate] += square_of_gradient(p, g, r, n, square_norm(s->length, s->x));
+  const double step = rate_of_iterate(s, iterate, t) / p->dimension;
+  return (update){.own = (real)(-step * g.shrinkage), .sample = (real)(-step * g.dr)};
 }
 
 /* Between sweeps, so that an iterate can be looked at; the next sweep then finds nothing to apply. */
 static void apply_update(simulation *s, int64_t iterate) {
   const update u = s->updates[iterate];
-  double *X = s->iterates + iterate * s->length;
+  real *X = s->iterates + iterate * s->length;
   for (int64_t j = 0; j < s->length; j += LANES_PER_VECTOR) store(X + j, updated(u, load(X + j), load(s->x + j)));
-  s->updates[iterate] = (update){.kept = 1, .added = 0};
+  s->updates[iterate] = (update){0, 0};
 }
 
-/* norm2, overlap, distance2, reference_distance2, learning_rate; m, c, Q of each class. */
+/* norm2, overlap, distance2, reference_distance2, learning_rate; m, c, Q of each class: from the rows as they were given,
+ * in double. */
 static void summarise(const simulation *s, int64_t iterate, double t, double *summary) {
-  const double *X = s->iterates + iterate * s->length;
-  reals norm2[VECTORS] = {{0}}, overlap[VECTORS] = {{0}}, distance2[VECTORS] = {{0}}, reference2[VECTORS] = {{0}};
-  for (int64_t block = 0; block < s->length; block += LANES)
-    for (int v = 0; v < VECTORS; v++) {
-      const int64_t j = block + v * LANES_PER_VECTOR;
-      const reals X_j = load(X + j), teacher_j = load(s->teacher + j);
-      norm2[v] += X_j * X_j;
-      overlap[v] += X_j * teacher_j;
-      distance2[v] += (X_j - teacher_j) * (X_j - teacher_j);
-      if (s->reference) reference2[v] += (X_j - load(s->reference + j)) * (X_j - load(s->reference + j));
-    }
-  summary[0] = sum_of_lanes(norm2);
-  summary[1] = sum_of_lanes(overlap);
-  summary[2] = sum_of_lanes(distance2);
-  summary[3] = s->reference ? sum_of_lanes(reference2) : NAN;
+  const sgdlimit_problem *p = s->problem;
+  const real *X = s->iterates + iterate * s->length;
+  double norm2 = 0, overlap = 0, distance2 = 0, reference2 = 0;
+  for (int64_t j = 0; j < p->modes; j++) {
+    const double x = X[j], star = p->teacher[j];
+    norm2 += x * x;
+    overlap += x * star;
+    distance2 += (x - star) * (x - star);
+    if (p->reference) reference2 += (x - p->reference[j]) * (x - p->reference[j]);
+  }
+  summary[0] = norm2;
+  summary[1] = overlap;
+  summary[2] = distance2;
+  summary[3] = p->reference ? reference2 : NAN;
   summary[4] = rate_of_iterate(s, iterate, t);
-  for (int64_t class = 0; class < s->problem->classes; class++) {
-    const double *root = s->roots + class * s->length, *mean = s->means + class * s->length;
-    reals m[VECTORS] = {{0}}, c[VECTORS] = {{0}}, Q[VECTORS] = {{0}};
-    for (int64_t block = 0; block < s->length; block += LANES)
-      for (int v = 0; v < VECTORS; v++) {
-        const int64_t j = block + v * LANES_PER_VECTOR;
-        const reals X_j = load(X + j), root_j = load(root + j);
-        m[v] += load(mean + j) * X_j;
-        c[v] += (root_j * X_j) * (root_j * load(s->teacher + j));
-        Q[v] += (root_j * X_j) * (root_j * X_j);
-      }
+  for (int64_t class = 0; class < p->classes; class++) {
+    const double *eigenvalue = p->eigenvalues + class * p->modes, *mean = p->means + class * p->modes;
+    double m = 0, c = 0, Q = 0;
+    for (int64_t j = 0; j < p->modes; j++) {
+      const double x = X[j];
+      m += mean[j] * x;
+      c += eigenvalue[j] * x * p->teacher[j];
+      Q += eigenvalue[j] * x * x;
+    }
     double *of_class = summary + SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * class;
-    of_class[0] = sum_of_lanes(m);
-    of_class[1] = sum_of_lanes(c);
-    of_class[2] = sum_of_lanes(Q);
+    of_class[0] = m;
+    of_class[1] = c;
+    of_class[2] = Q;
   }
 }
 
@@ -1317,8 +1761,8 @@ static int has_diverged(const simulation *s, int64_t iterate, double norm2) {
   return !isfinite(norm2) || norm2 > s->norm2_bound[iterate];
 }
 
-static void copy_padded(double *to, const double *from, int64_t count, int64_t length) {
-  for (int64_t j = 0; j < length; j++) to[j] = j < count ? from[j] : 0;
+static void copy_padded(real *to, const double *from, int64_t count, int64_t length) {
+  for (int64_t j = 0; j < length; j++) to[j] = j < count ? (real)from[j] : 0;
 }
 
 static void begin_at_start(simulation *s, int64_t iterate) {
@@ -1327,7 +1771,7 @@ static void begin_at_start(simulation *s, int64_t iterate) {
   const double *start = p->start_mean + iterate * N;
   copy_padded(s->iterates + iterate * s->length, start, N, s->length);
   s->gradient2[iterate] = p->start_auxiliary ? p->start_auxiliary[iterate] : 0;
-  s->updates[iterate] = (update){.kept = 1, .added = 0};
+  s->updates[iterate] = (update){0, 0};
   double norm2 = 0;
   for (int64_t j = 0; j < N; j++) norm2 += start[j] * start[j];
   s->norm2_bound[iterate] = 1e6 * fmax(norm2, 1);
@@ -1361,16 +1805,14 @@ static int32_t simulate_run(simulation *s, int64_t run, int64_t *done, sgdlimit_
       }
       if (chance == 0) refill_chances(s);
       const int64_t class = drawn_class(s, s->class_uniform[chance]);
-      const double *root = s->roots + class * s->length, *mean = s->means + class * s->length;
-      reals sums[2 * VECTORS];
-      const double r_star = M == 1 ? sweep(s, 1, sums, root, mean) : sweep(s, M, s->sums, root, mean);
+      const double r_star = sweep(s, s->roots + class * s->length, s->means + class * s->length);
       for (int64_t m = 0; m < M; m++) {
         if (has_diverged(s, m, s->norm2[m])) {
           outcome->iterate = m;
           return SGDLIMIT_DIVERGED;
         }
         s->updates[m] = sgd_update(s, m, t, class, r_star, s->xi[chance], s->label_uniform[chance]);
-        if (isnan(s->updates[m].kept) && depends_on_state(p)) {
+        if (isnan(s->updates[m].own) && depends_on_state(p)) {
           outcome->iterate = m;
           return SGDLIMIT_NO_STEP;
         }
@@ -1390,11 +1832,10 @@ static int32_t simulate_run(simulation *s, int64_t run, int64_t *done, sgdlimit_
   return SGDLIMIT_OK;
 }
 
-static int can_be_simulated(const sgdlimit_problem *p) {
+static int has_counts_and_times(const sgdlimit_problem *p) {
   if (p->size != sizeof *p) return 0;
   if (p->iterates < 1 || p->classes < 1 || p->modes < 1 || p->times_count < 1 || p->runs < 0 || p->first_run < 0)
     return 0;
-  if (p->dimension != (double)p->modes) return 0;   /* a mode is a coordinate here */
   if (!has_step_arguments(p)) return 0;
   if (!(p->start_time >= 0)) return 0;
   for (int64_t i = 0; i < p->times_count; i++)
@@ -1405,24 +1846,29 @@ static int can_be_simulated(const sgdlimit_problem *p) {
   return 1;
 }
 
+/* A mode is a coordinate here. */
+static int can_be_simulated(const sgdlimit_problem *p) {
+  return has_counts_and_times(p) && p->dimension == (double)p->modes;
+}
+
 /* Cuts all arrays of a simulation out of one allocation, which the caller frees; NULL when there is no memory. */
-static double *lay_out(simulation *s, int with_rates) {
+static void *lay_out(simulation *s, int with_rates) {
   const sgdlimit_problem *p = s->problem;
   const int64_t M = p->iterates, K = p->classes, N = p->modes, L = s->length;
-  const int64_t rows = 2 * K + M + 3 + (with_rates ? 9 : 0), others = constants_count(p) + K;
-  const double doubles = (double)L * (double)rows + (double)(2 * LANES + 6) * (double)M + (double)others;
-  if (doubles > (double)(PTRDIFF_MAX / 2 / (int64_t)sizeof(double))) return NULL;
-  const size_t bytes = ((size_t)(L * rows + (2 * LANES + 6) * M + others) * sizeof(double) + 63) / 64 * 64;
-  double *memory = aligned_alloc(64, bytes);   /* rows and sums at whole cache lines: they are whole blocks long */
+  const int64_t rows = 2 * K + M + 2, N_rows = with_rates ? 10 : 0, others = M * (2 * LANES + 6) + K + constants_count(p);
+  const double bytes_wanted = 8.0 * ((double)rows * (double)L + (double)N_rows * (double)N + (double)others);
+  if (bytes_wanted > (double)(PTRDIFF_MAX / 2)) return NULL;
+  const size_t row_bytes = (size_t)(rows * L) * sizeof(real), other_bytes = (size_t)(others + N_rows * N) * sizeof(double);
+  void *memory = aligned_alloc(64, (row_bytes + other_bytes + 63) / 64 * 64);
   if (!memory) return NULL;
-  double *next = memory;
-  s->roots = next, next += K * L;
-  s->means = next, next += K * L;
-  s->teacher = next, next += L;
-  s->x = next, next += L;
-  s->reference = next, next += L;
-  s->iterates = next, next += M * L;
-  s->sums = (reals *)next, next += M * 2 * LANES;
+  real *row = memory;   /* whole blocks long, so at whole cache lines */
+  s->roots = row, row += K * L;
+  s->means = row, row += K * L;
+  s->teacher = row, row += L;
+  s->x = row, row += L;
+  s->iterates = row;
+  double *next = (double *)((char *)memory + row_bytes);
+  s->totals = next, next += M * 2 * LANES;
   s->updates = (update *)next, next += M * 2;
   s->norm2 = next, next += M;
   s->r = next, next += M;
@@ -1430,27 +1876,24 @@ static double *lay_out(simulation *s, int with_rates) {
   s->gradient2 = next, next += M;
   s->cumulated = next, next += K;
   s->constants = next, next += constants_count(p);
-  s->at_iterate = next, next += with_rates ? 7 * N : 0;
+  s->at_iterate = next, next += with_rates ? 8 * N : 0;
   s->predicted = next;
   return memory;
 }
 
 /* All that runs share, and summaries that are NaN until they are known; NULL when there is no memory. */
-static double *set_up(simulation *s, const sgdlimit_problem *p, int with_rates) {
+static void *set_up(simulation *s, const sgdlimit_problem *p, int with_rates) {
   const int64_t K = p->classes, N = p->modes, S = SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * K;
   *s = (simulation){.problem = p, .length = (N + BLOCK - 1) / BLOCK * BLOCK};
-  double *memory = lay_out(s, with_rates);
+  void *memory = lay_out(s, with_rates);
   if (!memory) return NULL;
   for (int64_t class = 0; class < K; class++) {
-    double *root = s->roots + class * s->length;
-    copy_padded(root, p->eigenvalues + class * N, N, s->length);
-    for (int64_t j = 0; j < N; j++) root[j] = sqrt(root[j]);
+    real *root = s->roots + class * s->length;
+    for (int64_t j = 0; j < s->length; j++) root[j] = j < N ? (real)sqrt(p->eigenvalues[class * N + j]) : 0;
     copy_padded(s->means + class * s->length, p->means + class * N, N, s->length);
     s->cumulated[class] = p->probabilities[class] + (class > 0 ? s->cumulated[class - 1] : 0);
   }
   copy_padded(s->teacher, p->teacher, N, s->length);
-  if (p->reference) copy_padded(s->reference, p->reference, N, s->length);
-  else s->reference = NULL;
   if (with_rates) {
     for (int64_t j = 0; j < N; j++) s->at_iterate[N + j] = 0;
     constants(p, s->constants);
@@ -1460,13 +1903,13 @@ static double *set_up(simulation *s, const sgdlimit_problem *p, int with_rates) 
   return memory;
 }
 
-/* Runs first_run .. first_run + runs - 1, each a function of (seed, run) alone, for `times` in units of d steps.
+/* Runs first_run .. first_run + runs - 1, each a function of (seed, run, precision) alone, for `times` in units of d steps.
  * Summaries that trouble left undone are NaN; the later runs are then not begun. */
 int32_t sgdlimit_simulate(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
   *outcome = (sgdlimit_outcome){.status = SGDLIMIT_BAD_PROBLEM};
   if (!can_be_simulated(p)) return outcome->status;
   simulation s;
-  double *memory = set_up(&s, p, depends_on_state(p));
+  void *memory = set_up(&s, p, depends_on_state(p));
   if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
   outcome->status = SGDLIMIT_OK;
   for (int64_t i = 0; i < p->runs && outcome->status == SGDLIMIT_OK; i++) {
@@ -1475,6 +1918,416 @@ int32_t sgdlimit_simulate(const sgdlimit_problem *p, sgdlimit_outcome *outcome) 
   }
   if (p->progress) *p->progress = outcome->accepted;
   free(memory);
+  return outcome->status;
+}
+
+#ifndef SGDLIMIT_FLOAT32
+
+/* ---- Streaming SGD in lumps ------------------------------------------------------------------------------------
+ * The same law at a cost that does not grow with the dimension. A mode here is a coordinate, or a lump: `D` coordinates
+ * with one eigenvalue a class in which means, teacher and reference are 0. D is weight times dimension. Of the iterate's
+ * part w in a lump its norm alone matters, and x_j is that norm: fresh samples are isotropic in it. With g the sample's
+ * component along w and chi2, of D - 1 degrees of freedom, the squared length of the rest,
+ *     ||w|| <- sqrt((kept ||w|| + added root g)^2 + added^2 root^2 chi2),
+ * where kept and added depend on g, by the score, but not on chi2 (docs/theory.md, section 8). To `rates`, x is a state of
+ * as many modes. Eight runs advance together, one a lane, each with a stream of its own: its words are a function of
+ * (seed, run), whoever is in the other lanes. As in a sweep over coordinates, a step first applies the one before. */
+
+enum { LUMPED_STEPS_PER_LOOK = 1 << 18 };   /* in modes of eight runs, between looks at the cancel flag: a few milliseconds */
+
+/* Chi-square by G. Marsaglia, W. W. Tsang, "A simple method for generating gamma variables", ACM TOMS 26 (2000): with z
+ * normal and w = spread z, 2 centre (1 + w)^3 is accepted where 1 - u < exp(3 centre L(w)), u uniform on (0, 1],
+ * L(w) = log(1 + w) - w + w^2/2 - w^3/3. Since -L(w) <= w^4/(4 (1 - |w|)), that is certain where
+ * squeeze w^4 < u (1 - |w|): all but 1/(18 degrees) of the draws are, in arithmetic alone. */
+typedef struct chi2_law {
+  double degrees, centre, spread, squeeze;
+} chi2_law;
+
+static chi2_law chi2_of(double degrees) {
+  const double centre = 0.5 * degrees - 1.0 / 3.0;
+  return (chi2_law){degrees, centre, 1 / sqrt(9 * centre), 0.75 * centre};
+}
+
+static int is_accepted(const chi2_law *law, double w, double u) {
+  if (!(w > -1)) return 0;
+  return u > -expm1(3 * law->centre * (log1p(w) - w + w * w * (0.5 - w / 3)));
+}
+
+/* The lanes that the squeeze left open, each until it accepts; the streams of the others stand still. */
+static __attribute__((noinline)) void settle(generator *g, int v, const chi2_law *law, const words *sure, reals *w,
+                                             const reals *u) {
+  for (int lane = 0; lane < LANES_PER_VECTOR; lane++) {
+    if ((*sure)[lane]) continue;
+    for (double uniform = (*u)[lane]; !is_accepted(law, (*w)[lane], uniform);) {
+      const generator before = *g;
+      reals z, unused;
+      draw_normals(g, v, &z, &unused);
+      const reals again = 2.0 - from_one_to_two(draw_words(g, v));
+      for (int other = 0; other < LANES_PER_VECTOR; other++)
+        for (int i = 0; other != lane && i < 4; i++) g->state[i][v][other] = before.state[i][v][other];
+      (*w)[lane] = law->spread * z[lane];
+      uniform = again[lane];
+    }
+  }
+}
+
+LANEWISE reals absolute(reals x) { return (reals)((words)x & UINT64_C(0x7fffffffffffffff)); }
+
+/* Chi-squares of all lanes, from normals that nothing else has used, and a word of each lane. */
+LANEWISE void draw_chi2(generator *g, const chi2_law *law, const reals z[VECTORS], reals chi2[VECTORS]) {
+  reals w[VECTORS], u[VECTORS];
+  words sure[VECTORS], all = ~(words){0};
+  for (int v = 0; v < VECTORS; v++) u[v] = 2.0 - from_one_to_two(draw_words(g, v));
+  if (law->degrees <= 2) {
+    for (int v = 0; v < VECTORS; v++) chi2[v] = law->degrees == 1 ? z[v] * z[v] : minus_two_log(u[v]);
+    return;
+  }
+  for (int v = 0; v < VECTORS; v++) {
+    w[v] = law->spread * z[v];
+    const reals w2 = w[v] * w[v];
+    sure[v] = (words)(law->squeeze * w2 * w2 < u[v] * (1.0 - absolute(w[v])));
+    all &= sure[v];
+  }
+  uint64_t certain = ~UINT64_C(0);
+  for (int lane = 0; lane < LANES_PER_VECTOR; lane++) certain &= all[lane];
+  if (!certain)
+    for (int v = 0; v < VECTORS; v++) settle(g, v, law, &sure[v], &w[v], &u[v]);
+  for (int v = 0; v < VECTORS; v++) {
+    const reals root = 1.0 + w[v];
+    chi2[v] = 2 * law->centre * root * root * root;
+  }
+}
+
+/* X <- kept X + added x, in each lane of a vector. */
+typedef struct lane_update {
+  reals kept, added;
+} lane_update;
+
+/* Eight runs. Coordinates come before lumps, an odd number of them (one may be nothing but zeros): of the normals, drawn
+ * in pairs, the first is the label's noise. */
+typedef struct lumped {
+  simulation one;               /* a run at a time, for what is asked of an iterate: its learning rate, its summary */
+  int64_t coordinates, lumps;   /* C, L */
+  int64_t *mode;                /* [C + L] of the problem; -1 for none */
+  double *roots;                /* [C + L][K] */
+  double *means;                /* [C][K] */
+  double *teacher;              /* [C] */
+  chi2_law *laws;               /* [L] */
+  reals *iterates;              /* [C + L][VECTORS] */
+  reals *x;                     /* [C + L][VECTORS] the last sample; in a lump, its component along the iterate */
+  reals *beside;                /* [L][VECTORS] squared length of the rest of it */
+  words *drawn;                 /* [K][VECTORS] all ones in the lanes that have drawn the class */
+  lane_update updates[VECTORS];   /* to be applied */
+  generator numbers;
+  double gradient2[LANES];      /* sum of ||g||^2/d^2 over the steps so far */
+} lumped;
+
+/* A step's scores and chances in each lane, and its gradient dr x + shrinkage X. */
+typedef struct lane_scores {
+  double norm2[LANES], r[LANES], r_star[LANES], xi[LANES], uniform[LANES], dr[LANES], shrinkage[LANES];
+  int64_t class[LANES];
+} lane_scores;
+
+LANEWISE reals splat(double value) { return value - (reals){0}; }
+
+/* Of [K] values, that of each lane's class. */
+LANEWISE reals of_class(const lumped *l, int64_t K, const double *values, int v) {
+  if (K == 1) return splat(values[0]);
+  words bits = {0};
+  for (int64_t i = 0; i < K; i++) bits |= l->drawn[i * VECTORS + v] & (words)splat(values[i]);
+  return (reals)bits;
+}
+
+static void draw_classes(lumped *l, lane_scores *scores) {
+  const int64_t K = l->one.problem->classes;
+  for (int v = 0; v < VECTORS; v++) store(scores->uniform + v * LANES_PER_VECTOR, draw_uniforms(&l->numbers, v));
+  if (K == 1) return;
+  double uniform[LANES];
+  uint64_t is_drawn[LANES];
+  for (int v = 0; v < VECTORS; v++) store(uniform + v * LANES_PER_VECTOR, draw_uniforms(&l->numbers, v));
+  for (int lane = 0; lane < LANES; lane++) scores->class[lane] = drawn_class(&l->one, uniform[lane]);
+  for (int64_t i = 0; i < K; i++) {
+    for (int lane = 0; lane < LANES; lane++) is_drawn[lane] = scores->class[lane] == i ? ~UINT64_C(0) : 0;
+    memcpy(l->drawn + i * VECTORS, is_drawn, sizeof is_drawn);
+  }
+}
+
+/* The last update of the iterates' part in a lump. */
+LANEWISE reals updated_norm(const lumped *l, lane_update u, int64_t lump, int v) {
+  const int64_t at = (l->coordinates + lump) * VECTORS + v;
+  const reals along = u.kept * l->iterates[at] + u.added * l->x[at];
+  return square_root(along * along + u.added * u.added * l->beside[lump * VECTORS + v]);
+}
+
+typedef struct lane_sums {
+  reals norm2[VECTORS], r[VECTORS], r_star[VECTORS];
+} lane_sums;
+
+/* A coordinate: the update before, a fresh component, and what it adds to the scores. */
+LANEWISE void visit_coordinate(lumped *l, const lane_update *u, int64_t K, int64_t j, int v, reals z,
+                               lane_sums *sums) {
+  const int64_t at = j * VECTORS + v;
+  const reals X = u[v].kept * l->iterates[at] + u[v].added * l->x[at];
+  const reals x = of_class(l, K, l->means + j * K, v) + of_class(l, K, l->roots + j * K, v) * z;
+  l->iterates[at] = X;
+  l->x[at] = x;
+  sums->norm2[v] += X * X;
+  sums->r[v] += X * x;
+  sums->r_star[v] += l->teacher[j] * x;
+}
+
+/* One pass over the modes. Inlined once with K = 1. */
+LANEWISE void lumped_sweep(lumped *l, int64_t K, lane_scores *scores) {
+  const int64_t C = l->coordinates;
+  lane_sums sums = {{{0}}, {{0}}, {{0}}};
+  generator g = l->numbers;
+  lane_update u[VECTORS];
+  memcpy(u, l->updates, sizeof u);
+  for (int v = 0; v < VECTORS; v++) {
+    reals xi, z;
+    draw_normals(&g, v, &xi, &z);
+    store(scores->xi + v * LANES_PER_VECTOR, xi);
+    visit_coordinate(l, u, K, 0, v, z, &sums);
+  }
+  for (int64_t j = 1; j < C; j += 2)
+    for (int v = 0; v < VECTORS; v++) {
+      reals z_j, z_k;
+      draw_normals(&g, v, &z_j, &z_k);
+      visit_coordinate(l, u, K, j, v, z_j, &sums);
+      visit_coordinate(l, u, K, j + 1, v, z_k, &sums);
+    }
+  for (int64_t lump = 0; lump < l->lumps; lump++) {
+    reals z[VECTORS], chi2[VECTORS];
+    for (int v = 0; v < VECTORS; v++) {
+      const int64_t at = (C + lump) * VECTORS + v;
+      reals along;
+      draw_normals(&g, v, &along, &z[v]);
+      const reals X = updated_norm(l, u[v], lump, v), x = of_class(l, K, l->roots + (C + lump) * K, v) * along;
+      l->iterates[at] = X;
+      l->x[at] = x;
+      sums.norm2[v] += X * X;
+      sums.r[v] += X * x;
+    }
+    draw_chi2(&g, &l->laws[lump], z, chi2);
+    for (int v = 0; v < VECTORS; v++) {
+      const reals root = of_class(l, K, l->roots + (C + lump) * K, v);
+      l->beside[lump * VECTORS + v] = root * root * chi2[v];
+    }
+  }
+  l->numbers = g;
+  memcpy(scores->norm2, sums.norm2, sizeof scores->norm2);
+  memcpy(scores->r, sums.r, sizeof scores->r);
+  memcpy(scores->r_star, sums.r_star, sizeof scores->r_star);
+}
+
+/* Gradients of all lanes; nothing else is in the loop, so that a compiler may do the lanes at once. */
+LANEWISE void pull_lanes(const lumped *l, int64_t K, lane_scores *scores) {
+#pragma omp simd
+  for (int lane = 0; lane < LANES; lane++) {
+    const pull g = pull_of(l->one.problem, 0, K == 1 ? 0 : scores->class[lane], scores->r[lane],
+                           sqrt(scores->norm2[lane]), scores->r_star[lane], scores->xi[lane], scores->uniform[lane]);
+    scores->dr[lane] = g.dr;
+    scores->shrinkage[lane] = g.shrinkage;
+  }
+}
+
+/* Squared norm of the last sample of one lane. */
+static double sample_norm2(const lumped *l, int lane) {
+  const int v = lane / LANES_PER_VECTOR, k = lane % LANES_PER_VECTOR;
+  double sum = 0;
+  for (int64_t j = 0; j < l->coordinates + l->lumps; j++) sum += l->x[j * VECTORS + v][k] * l->x[j * VECTORS + v][k];
+  for (int64_t lump = 0; lump < l->lumps; lump++) sum += l->beside[lump * VECTORS + v][k];
+  return sum;
+}
+
+static void accumulate_lanes(lumped *l, const lane_scores *scores) {
+  for (int lane = 0; lane < LANES; lane++) {
+    const pull g = {scores->dr[lane], scores->shrinkage[lane]};
+    const double n = sqrt(scores->norm2[lane]);
+    l->gradient2[lane] += square_of_gradient(l->one.problem, g, scores->r[lane], n, sample_norm2(l, lane));
+  }
+}
+
+/* Puts one lane where `rate_of_iterate` and `summarise` look. */
+static simulation *shown(lumped *l, int lane) {
+  for (int64_t j = 0; j < l->coordinates + l->lumps; j++)
+    if (l->mode[j] >= 0)
+      l->one.iterates[l->mode[j]] = l->iterates[j * VECTORS + lane / LANES_PER_VECTOR][lane % LANES_PER_VECTOR];
+  l->one.gradient2[0] = l->gradient2[lane];
+  return &l->one;
+}
+
+/* Between sweeps, so that iterates can be looked at; the next sweep then finds nothing to apply. */
+static void apply_lane_updates(lumped *l) {
+  for (int v = 0; v < VECTORS; v++) {
+    for (int64_t at = v; at < l->coordinates * VECTORS; at += VECTORS)
+      l->iterates[at] = l->updates[v].kept * l->iterates[at] + l->updates[v].added * l->x[at];
+    for (int64_t lump = 0; lump < l->lumps; lump++)
+      l->iterates[(l->coordinates + lump) * VECTORS + v] = updated_norm(l, l->updates[v], lump, v);
+    l->updates[v] = (lane_update){splat(1), splat(0)};
+  }
+}
+
+static void begin_lanes(lumped *l, int64_t first_run) {
+  const sgdlimit_problem *p = l->one.problem;
+  begin_at_start(&l->one, 0);
+  for (int lane = 0; lane < LANES; lane++) {
+    generator own;
+    seed_generator(&own, mix(p->seed ^ UINT64_C(0x6c756d706564)), (uint64_t)(first_run + lane), COORDINATES);
+    for (int i = 0; i < 4; i++)
+      l->numbers.state[i][lane / LANES_PER_VECTOR][lane % LANES_PER_VECTOR] = own.state[i][0][0];
+    l->gradient2[lane] = l->one.gradient2[0];
+  }
+  for (int64_t j = 0; j < l->coordinates + l->lumps; j++)
+    for (int v = 0; v < VECTORS; v++) {
+      l->iterates[j * VECTORS + v] = splat(l->mode[j] < 0 ? 0 : p->start_mean[l->mode[j]]);
+      l->x[j * VECTORS + v] = splat(0);
+    }
+  for (int64_t at = 0; at < l->lumps * VECTORS; at++) l->beside[at] = splat(0);
+  for (int v = 0; v < VECTORS; v++) l->updates[v] = (lane_update){splat(1), splat(0)};
+}
+
+/* Eight runs from `first_run` on, of which the first `count` are asked for; on trouble its status, with `outcome` telling
+ * run and time. */
+static int32_t simulate_lanes(lumped *l, int64_t first_run, int count, sgdlimit_outcome *outcome) {
+  const sgdlimit_problem *p = l->one.problem;
+  const int64_t K = p->classes, T = p->times_count, values = SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * K;
+  const int64_t look_every = 1 + LUMPED_STEPS_PER_LOOK / (l->coordinates + l->lumps);
+  const int by_state = depends_on_state(p);
+  double *statistics = p->statistics + (first_run - p->first_run) * T * values, pace[LANES];
+  lane_scores scores = {.class = {0}};
+  begin_lanes(l, first_run);
+  const double bound = l->one.norm2_bound[0];
+
+  int64_t step = steps_until(p, p->start_time), next_look = step;
+  for (int64_t output = 0; output < T; output++) {
+    for (const int64_t stop = steps_until(p, p->times[output]); step < stop; step++, outcome->accepted += count) {
+      const double t = (double)step / p->dimension;
+      if (step == next_look) {
+        next_look += look_every;
+        outcome->time = t;
+        if (p->progress) *p->progress = outcome->accepted;
+        if (p->cancel && *p->cancel) return SGDLIMIT_CANCELLED;
+      }
+      draw_classes(l, &scores);
+      lumped_sweep(l, K, &scores);
+      if (K == 1) pull_lanes(l, 1, &scores);
+      else pull_lanes(l, K, &scores);
+      if (p->step_kind == SGDLIMIT_ADAGRAD_NORM) accumulate_lanes(l, &scores);
+      const double common = by_state ? 0 : learning_rate(p, NULL, 0, t, NULL) / p->dimension;
+      int diverged = 0;
+      for (int lane = 0; lane < count; lane++) diverged |= !(scores.norm2[lane] <= bound);
+      for (int lane = 0; lane < LANES; lane++) pace[lane] = common;
+      for (int lane = 0; (by_state || diverged) && lane < count; lane++) {
+        outcome->run = first_run + lane;
+        outcome->time = t;
+        if (has_diverged(&l->one, 0, scores.norm2[lane])) return SGDLIMIT_DIVERGED;
+        if (by_state) pace[lane] = rate_of_iterate(shown(l, lane), 0, t) / p->dimension;
+        if (isnan(pace[lane])) return SGDLIMIT_NO_STEP;
+      }
+      for (int v = 0; v < VECTORS; v++) {
+        const int lane = v * LANES_PER_VECTOR;
+        const reals step = load(pace + lane);
+        l->updates[v] = (lane_update){1.0 - step * load(scores.shrinkage + lane), -step * load(scores.dr + lane)};
+      }
+    }
+    outcome->time = (double)step / p->dimension;
+    apply_lane_updates(l);
+    for (int lane = 0; lane < count; lane++) {
+      double *summary = statistics + (lane * T + output) * values;
+      summarise(shown(l, lane), 0, outcome->time, summary);
+      if (has_diverged(&l->one, 0, summary[0])) {
+        outcome->run = first_run + lane;
+        return SGDLIMIT_DIVERGED;
+      }
+    }
+  }
+  return SGDLIMIT_OK;
+}
+
+/* Coordinates of a mode; 0 where its weight times the dimension is no whole number. */
+static double multiplicity(const sgdlimit_problem *p, int64_t mode) {
+  const double given = p->weights[mode] * p->dimension, whole = floor(given + 0.5);
+  return fabs(given - whole) <= 1e-9 + 1e-12 * given ? whole : 0;
+}
+
+static int can_be_lumped(const sgdlimit_problem *p) {
+  if (!has_counts_and_times(p) || p->iterates != 1 || !(p->dimension < 0x1p53)) return 0;
+  for (int64_t j = 0; j < p->modes; j++) {
+    const double D = multiplicity(p, j);
+    if (!(D >= 1)) return 0;
+    if (D == 1) continue;
+    if (p->teacher[j] != 0 || (p->reference && p->reference[j] != 0)) return 0;
+    for (int64_t i = 0; i < p->classes; i++)
+      if (p->means[i * p->modes + j] != 0) return 0;
+  }
+  return 1;
+}
+
+/* Cuts the arrays of the lanes out of one allocation, which the caller frees; NULL when there is no memory. */
+static void *lay_out_lanes(lumped *l) {
+  const int64_t K = l->one.problem->classes, C = l->coordinates, L = l->lumps;
+  const size_t lanes = LANES * sizeof(double);
+  const double bytes = (double)lanes * (double)(2 * (C + L) + L + K) + (double)((C + L) * (2 + 2 * K) + 4 * L) * 8.0;
+  if (bytes > (double)(PTRDIFF_MAX / 2)) return NULL;
+  char *memory = aligned_alloc(64, ((size_t)bytes + 127) / 64 * 64), *next = memory;
+  if (!memory) return NULL;
+  l->iterates = (reals *)next, next += (size_t)(C + L) * lanes;
+  l->x = (reals *)next, next += (size_t)(C + L) * lanes;
+  l->beside = (reals *)next, next += (size_t)L * lanes;
+  l->drawn = (words *)next, next += (size_t)K * lanes;
+  l->laws = (chi2_law *)next, next += (size_t)L * sizeof(chi2_law);
+  l->mode = (int64_t *)next, next += (size_t)(C + L) * sizeof(int64_t);
+  l->teacher = (double *)next, next += (size_t)C * sizeof(double);
+  l->means = (double *)next, next += (size_t)(C * K) * sizeof(double);
+  l->roots = (double *)next;
+  return memory;
+}
+
+/* What all runs share; NULL when there is no memory. */
+static void *set_up_lanes(lumped *l) {
+  const sgdlimit_problem *p = l->one.problem;
+  const int64_t K = p->classes, N = p->modes;
+  l->lumps = 0;
+  for (int64_t j = 0; j < N; j++) l->lumps += multiplicity(p, j) > 1;
+  l->coordinates = (N - l->lumps) | 1;
+  void *memory = lay_out_lanes(l);
+  if (!memory) return NULL;
+  int64_t coordinate = 0, lump = 0;
+  for (int64_t j = 0; j < N; j++) {
+    const double D = multiplicity(p, j);
+    if (D > 1) l->laws[lump] = chi2_of(D - 1);
+    l->mode[D > 1 ? l->coordinates + lump++ : coordinate++] = j;
+  }
+  for (; coordinate < l->coordinates; coordinate++) l->mode[coordinate] = -1;
+  for (int64_t j = 0; j < l->coordinates + l->lumps; j++) {
+    const int64_t mode = l->mode[j];
+    for (int64_t i = 0; i < K; i++) {
+      l->roots[j * K + i] = mode < 0 ? 0 : sqrt(p->eigenvalues[i * N + mode]);
+      if (j < l->coordinates) l->means[j * K + i] = mode < 0 ? 0 : p->means[i * N + mode];
+    }
+    if (j < l->coordinates) l->teacher[j] = mode < 0 ? 0 : p->teacher[mode];
+  }
+  return memory;
+}
+
+/* As sgdlimit_simulate, with the same summaries, for one iterate and a finite dimension: weights times dimension are the
+ * modes' numbers of coordinates, and where that is more than one, means, teacher and reference are 0. */
+int32_t sgdlimit_simulate_lumped(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
+  *outcome = (sgdlimit_outcome){.status = SGDLIMIT_BAD_PROBLEM};
+  if (!can_be_lumped(p)) return outcome->status;
+  lumped l;
+  double *shared = set_up(&l.one, p, depends_on_state(p));
+  void *lanes = shared ? set_up_lanes(&l) : NULL;
+  outcome->status = lanes ? SGDLIMIT_OK : SGDLIMIT_OUT_OF_MEMORY;
+  for (int64_t i = 0; i < p->runs && outcome->status == SGDLIMIT_OK; i += LANES) {
+    const int64_t left = p->runs - i;
+    outcome->run = p->first_run + i;
+    outcome->status = simulate_lanes(&l, outcome->run, left < LANES ? (int)left : LANES, outcome);
+  }
+  if (p->progress) *p->progress = outcome->accepted;
+  free(lanes);
+  free(shared);
   return outcome->status;
 }
 
@@ -1596,7 +2449,7 @@ int32_t sgdlimit_diffuse(const sgdlimit_problem *p, double longest, sgdlimit_out
   *outcome = (sgdlimit_outcome){.status = SGDLIMIT_BAD_PROBLEM};
   if (!can_be_simulated(p) || p->max_steps < 1 || !(longest > 0 && longest < INFINITY)) return outcome->status;
   simulation s;
-  double *memory = set_up(&s, p, 1);
+  void *memory = set_up(&s, p, 1);
   if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
   outcome->status = SGDLIMIT_OK;
   for (int64_t i = 0; i < p->runs && outcome->status == SGDLIMIT_OK; i++)
@@ -1608,6 +2461,9 @@ int32_t sgdlimit_diffuse(const sgdlimit_problem *p, double longest, sgdlimit_out
   free(memory);
   return outcome->status;
 }
+
+#endif
+#endif
 
 /* ---- The interface ----------------------------------------------------------------------------------------------- */
 

@@ -4,7 +4,7 @@
     target     Labels()
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 7. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 10. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from scipy.special import erfcx
+from typing import Any, NamedTuple
 from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -69,6 +71,22 @@ class StepKind(IntEnum):
     ADAGRAD_NORM = 6
 
 
+class Method(IntEnum):
+    """How a solve steps; the numbers are those of the C interface.
+
+    Examples
+    --------
+    >>> Method["EXPONENTIAL"].value
+    2
+    """
+
+    AUTO = 0  # explicit, and exponential where the fastest mode would limit the steps of that
+    EXPLICIT = 1
+    EXPONENTIAL = 2  # but for the first steps
+
+
+LANES = 8
+"""Runs of a simulation in lumps that advance together in C: one costs as much as so many."""
 SUMMARY = ("norm2", "overlap", "distance2", "reference_distance2", "learning_rate")
 CLASS_SUMMARY = ("m", "c", "Q")
 
@@ -156,6 +174,8 @@ class Problem:
         Relative tolerance of a solve.
     max_steps : int
         Bound on the number of steps of a solve.
+    method : int
+        How a solve steps, a `Method`.
     first_run, runs : int
         A simulation makes the runs ``first_run .. first_run + runs - 1``.
     seed : int
@@ -184,6 +204,7 @@ class Problem:
     start_time: float = 0.0
     rtol: float = 1e-8
     max_steps: int = 1_000_000
+    method: int = Method.AUTO
     first_run: int = 0
     runs: int = 1
     seed: int = 0
@@ -661,6 +682,156 @@ def ridge(par):
 # ---- The solver and the simulation ------------------------------------------------------------------------------
 
 
+NODES = 4
+_SERIES = [1 / ((k + 5) * math.factorial(k)) for k in range(18)]
+
+
+class Node(NamedTuple):
+    """The equation's coefficients at one place, where a polynomial goes through.
+
+    Parameters
+    ----------
+    clock : float
+        The place: t, from the start.
+    decay, drive, spread : array [N]
+        The coefficients.
+    total : float
+        Sum of the noise.
+    fastest : float
+        The largest ``|decay|``.
+    """
+
+    clock: float
+    decay: Array
+    drive: Array
+    spread: Array
+    total: float
+    fastest: float
+
+
+def interpolation_weights(nodes: list[Node], start: float, end: float) -> Array:
+    """Coefficients ``[NODES, nodes]`` of ``(end − start) l_i(u)``, ``u = (end − t)/(end − start)``, in powers of u.
+
+    ``l_i`` is 1 at node i and 0 at the others.
+
+    Examples
+    --------
+    >>> nothing = np.empty(0)
+    >>> nodes = [Node(t, nothing, nothing, nothing, 0.0, 0.0) for t in (2.0, 1.0)]
+    >>> interpolation_weights(nodes, 1.0, 2.0).tolist()
+    [[1.0, 0.0], [-1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]
+    """
+    places = [(end - node.clock) / (end - start) for node in nodes]
+    weights = np.zeros((NODES, len(nodes)))
+    for i, place in enumerate(places):
+        others = [other for k, other in enumerate(places) if k != i]
+        polynomial = np.atleast_1d(np.poly(others))[::-1] / np.prod([place - other for other in others])
+        weights[: len(nodes), i] = (end - start) * polynomial
+    return weights
+
+
+def integral(cubic: Array) -> Array:
+    """Of polynomials over u from 0 to 1; their coefficients are the rows.
+
+    Examples
+    --------
+    >>> float(integral(np.array([1.0, 2.0, 3.0, 4.0])))
+    4.0
+    """
+    total: Array = 1 / np.arange(1, NODES + 1) @ cubic
+    return total
+
+
+def moments(z: Array, exp_z: Array) -> Array:
+    """``g_k = ∫ u^k exp(z u) du`` over u from 0 to 1, for k from 0 to 4: ``[5, …]``.
+
+    Examples
+    --------
+    >>> z = np.array([-1e3, 0.0])
+    >>> moments(z, np.exp(z))[:2].tolist()
+    [[0.001, 1.0], [1e-06, 0.5]]
+    """
+    far, near = np.empty((2, 5, *z.shape))
+    with np.errstate(all="ignore"):
+        far[0] = (exp_z - 1) / z
+        for k in range(1, 5):
+            far[k] = (exp_z - k * far[k - 1]) / z
+        near[4] = np.polynomial.polynomial.polyval(z, _SERIES)
+        for k in range(4, 0, -1):
+            near[k - 1] = (exp_z - z * near[k]) / k
+    found: Array = np.where(np.abs(z) > 1, far, near)
+    return found
+
+
+def doubled(g: Array, exp_z: Array) -> Array:
+    """The moments of ``exp(2 z u)``, from the two halves of the step.
+
+    Examples
+    --------
+    >>> z = np.array([-3.0])
+    >>> bool(np.allclose(doubled(moments(z, np.exp(z)), np.exp(z)), moments(2 * z, np.exp(2 * z)), rtol=1e-13))
+    True
+    """
+    binomial = np.array([[math.comb(k, l) for l in range(5)] for k in range(5)])
+    halves: Array = (g + exp_z * (binomial @ g)) / 2.0 ** np.arange(1, 6)[:, np.newaxis]
+    return halves
+
+
+def driven(f: Array, x: Sequence[Array], g: Array, *, with_fourth: bool) -> Array:
+    """``∫ f(u) (1 + x_1 u + x_2 u² + …) exp(z u) du`` over u from 0 to 1, with the terms in ``u⁴`` or without.
+
+    Examples
+    --------
+    >>> one, none = np.ones(1), np.zeros(1)
+    >>> f = np.array([one, none, none, none])
+    >>> float(driven(f, [one, none, none, none], moments(none, one), with_fourth=True)[0])  # ∫ 1 + u
+    1.5
+    """
+    total: Array = f[0] * g[0] + (f[1] + f[0] * x[0]) * g[1] + (f[2] + f[1] * x[0] + f[0] * x[1]) * g[2]
+    total += (f[3] + f[2] * x[0] + f[1] * x[1] + f[0] * x[2]) * g[3]
+    if with_fourth:
+        total += (f[3] * x[0] + f[2] * x[1] + f[1] * x[2] + f[0] * x[3]) * g[4]
+    return total
+
+
+def propagate(
+    nodes: list[Node], start: float, end: float, e: Array, v: Array, *, with_fourth: bool = True
+) -> tuple[Array, Array]:
+    """The state at the time ``end`` from that at ``start``.
+
+    Parameters
+    ----------
+    nodes : list of Node
+        One to four.
+    start, end : float
+        Times.
+    e, v : array [N]
+        The state at ``start``.
+    with_fourth : bool
+        With terms in ``u⁴``.
+
+    Examples
+    --------
+    >>> node = Node(0.0, np.array([-1.0]), np.array([2.0]), np.array([1.0]), 0.0, 1.0)
+    >>> e, v = propagate([node], 0.0, 50.0, np.zeros(1), np.zeros(1))  # to rest
+    >>> bool(abs(e[0] - 2) < 1e-14 and abs(v[0] - 0.5) < 1e-14)
+    True
+    """
+    weights = interpolation_weights(nodes, start, end)
+    l, p, m = (weights @ np.array([node[k] for node in nodes]) for k in (1, 2, 3))
+    z = integral(l)
+    kept = np.exp(z)
+    d1, d2, d3, d4 = l[0] - z, l[1] / 2, l[2] / 3, l[3] / 4
+    half2 = d1 * d1 / 2
+    x1, x2, x3 = d1, d2 + half2, d3 + d1 * (d2 + half2 / 3)
+    x4 = d4 + d1 * d3 + d2 * (d2 / 2 + half2) + half2 * half2 / 6
+    y1, y2, y3, y4 = 2 * x1, 2 * x2 + x1 * x1, 2 * (x3 + x1 * x2), 2 * (x4 + x1 * x3) + x2 * x2
+    g = moments(z, kept)
+    variance = kept * kept * v + driven(m, (y1, y2, y3, y4), doubled(g, kept), with_fourth=with_fourth)
+    mean = kept * e + driven(p, (x1, x2, x3, x4), g, with_fourth=with_fourth)
+    return mean, np.where(variance < 0, 0.0, variance)
+
+
 Constants = Callable[[Problem], Array]
 Rates = Callable[[Problem, Array, int, Array, Array, Array], tuple[Array, Array, Array]]
 Statistics = Callable[[Problem, Array, int, float, Array, Array, Array], Array]
@@ -689,6 +860,7 @@ _DENSE = np.array(
     ]
 )
 _PATIENCE = 1000
+_STIFF_STEPS = 15  # steps longer than the fastest mode's time, less those shorter, that change the method
 _JITTER = 12  # of the estimate of an error, in units of what the slopes are known to, at the longest steps
 _EPSILON = float(np.finfo(np.float64).eps)
 _SMALLEST = float(np.finfo(np.float64).tiny)
@@ -758,6 +930,7 @@ class _Attempt(NamedTuple):
     scale: Array
     norm2: float
     error: float  # in units of what it may be
+    node: Node  # at its end
 
 
 @dataclass
@@ -785,6 +958,11 @@ class _Integration:
     rejected: int = 0
     evaluations: int = 0
     missing: bool = False  # a learning rate that was asked for does not exist
+    nodes: list[Node] = field(default_factory=list)  # the last steps' ends, newest first, at most three
+    used: int = 0  # how many of them a prediction takes
+    missed: list[float] = field(default_factory=lambda: [0.0] * NODES)  # how far predictions from so many missed
+    exponential: bool = False  # which method the next step is of
+    stiff_steps: int = 0  # 0 to _STIFF_STEPS
 
     def parts(self, y: Array) -> tuple[Array, Array, float]:
         """``e``, ``v`` and the integral."""
@@ -817,33 +995,116 @@ class _Integration:
         self.missing |= depends_on_state(p) and math.isnan(gamma)
         return gamma, offset, slope, noise
 
-    def differentiate(self, s: float, y: Array) -> Array:
-        """``dy/ds`` at the state ``y``; ``dt = 2 s ds``."""
+    def node(self, s: float, y: Array) -> Node:
+        """What the state ``y`` at ``s`` makes the equations."""
         gamma, offset, slope, noise = self.evaluate(self.problem.start_time + s * s, y)
+        return Node(
+            s * s,
+            gamma * slope,
+            gamma * offset,
+            gamma * gamma * noise,
+            float(np.sum(noise)),
+            float(np.max(np.abs(gamma * slope))),
+        )
+
+    def differentiate(self, s: float, node: Node, y: Array) -> Array:
+        """``dy/ds`` at the state ``y``; ``dt = 2 s ds``."""
         e, v, _ = self.parts(y)
-        of_e, of_v = gamma * (offset + slope * e), gamma * (2 * slope * v + gamma * noise)
-        return 2 * s * np.concatenate([of_e, of_v, [np.sum(noise)]])
+        of_e, of_v = node.decay * e + node.drive, 2 * node.decay * v + node.spread
+        return 2 * s * np.concatenate([of_e, of_v, [node.total]])
+
+    def step_explicitly(self, s: float, h: float, state: Array, slopes: Array) -> tuple[Array, Array, Node]:
+        """The step's end, its error, and what it makes the equations; fills ``slopes`` but for the first."""
+        trial, node = state, None
+        for stage in range(1, 7):
+            trial = state + np.tensordot(h * _WEIGHTS[stage], slopes[:stage], 1)
+            place = s + _POSITIONS[stage] * h
+            node = self.node(place, trial)
+            slopes[stage] = self.differentiate(place, node, trial)
+        assert node is not None
+        return trial, np.tensordot(h * _ERROR, slopes, 1), node
+
+    def follow(self, nodes: list[Node], start: float, end: float, y: Array, *, with_end: bool = True) -> Array:
+        """The state at the clock ``end`` from that at ``start``, exactly, where the rates go through the nodes."""
+        e, v, accumulated = self.parts(y)
+        totals = np.array([node.total for node in nodes])
+        accumulated += float(integral(interpolation_weights(nodes, start**2, end**2)) @ totals)
+        mean, variance = propagate(nodes, start**2, end**2, e, v, with_fourth=with_end)
+        return np.concatenate([mean, variance, [accumulated]])
+
+    def step_exponentially(self, s: float, h: float, state: Array) -> tuple[Array, Array, Node]:
+        """The step's end, its error, and what its prediction makes the equations."""
+        nodes = self.nodes[: self.used]
+        predicted = self.follow(nodes, s, s + h, state, with_end=False)
+        node = self.node(s + h, predicted)
+        corrected = self.follow([node, *nodes], s, s + h, state)
+        return corrected, corrected - predicted, node
 
     def attempt(self, s: float, h: float, state: Array, slopes: Array, scale: Array) -> _Attempt:
         """A step of length ``h``; fills ``slopes`` but for the first."""
-        trial = state
         self.missing = False
-        for stage in range(1, 7):
-            trial = state + np.tensordot(h * _WEIGHTS[stage], slopes[:stage], 1)
-            slopes[stage] = self.differentiate(s + _POSITIONS[stage] * h, trial)
-        of_mean, of_variance, of_integral = self.parts(np.tensordot(h * _ERROR, slopes, 1))
+        if self.exponential:
+            trial, error, node = self.step_exponentially(s, h, state)
+        else:
+            trial, error, node = self.step_explicitly(s, h, state, slopes)
+        of_mean, of_variance, of_integral = self.parts(error)
         trial_scale, unresolved, norm2 = self.judge(trial)
-        scale = np.maximum(scale, trial_scale)
+        # In an exponential step what errors are relative to may fall by orders of magnitude.
+        scale = trial_scale if self.exponential else np.maximum(scale, trial_scale)
         # Of Σ W (e² + v), to first order: a square errs twice as much as its root.
         relative = 2 * np.sqrt(self.weightings @ (of_mean * of_mean) / (scale + unresolved))
         relative += self.weightings @ np.abs(of_variance) / scale
-        allowed = 0.5 * self.problem.rtol  # steps add up
+        allowed = (0.25 if self.exponential else 0.5) * self.problem.rtol  # steps add up
         worst = float(np.max(relative))
         if self.problem.step_kind == StepKind.ADAGRAD_NORM:
             b = self.problem.step_arguments[self.iterate, 1]
             worst = max(worst, abs(of_integral) / (b * b + self.parts(trial)[2]))
-        error = worst / allowed if math.isfinite(norm2) else math.nan
-        return _Attempt(trial, trial_scale, norm2, error)
+        return _Attempt(trial, trial_scale, norm2, worst / allowed if math.isfinite(norm2) else math.nan, node)
+
+    def interpolate(self, s: float, h: float, theta: float, state: Array, slopes: Array, node: Node) -> Array:
+        """The state at the fraction ``theta`` of an attempted step."""
+        if self.exponential:
+            return self.follow([node, *self.nodes[: self.used]], s, s + theta * h, state)
+        return _interpolate(self.problem.modes, h, theta, state, slopes)
+
+    def best_count(self, end: Node) -> int:
+        """How many steps' ends the next prediction takes: as many as would have predicted the last one's sums best."""
+        best = 1
+        for count in range(1, len(self.nodes) + 1):
+            nodes = self.nodes[:count]
+            shares = interpolation_weights(nodes, nodes[0].clock, end.clock)[0] / (end.clock - nodes[0].clock)
+            total = shares @ np.array([node.total for node in nodes])
+            fastest = shares @ np.array([node.fastest for node in nodes])
+            with np.errstate(all="ignore"):
+                miss = np.fmax(abs(total / np.float64(end.total) - 1), abs(fastest / np.float64(end.fastest) - 1))
+            # no single lucky one, and no choice by rounding
+            self.missed[count] = max(float(np.fmax(miss, 0.01 * self.problem.rtol)), self.missed[count] / 2)
+            if self.missed[count] <= self.missed[best]:
+                best = count
+        return best
+
+    def move_on(self, start: float, s: float, trial: _Attempt, slopes: Array) -> None:
+        """After a step from ``start`` to ``s``: its end becomes a node, and the next step's method is chosen."""
+        method = self.problem.method
+        end = trial.node
+        slopes[0] = slopes[6]
+        if self.exponential:
+            end = self.node(s, trial.state)
+            slopes[0] = self.differentiate(s, end, trial.state)
+        has_node = method == Method.EXPONENTIAL or (method == Method.AUTO and self.stiff_steps > 0)
+        stiff = (s - start) * (s + start) * end.fastest > 1
+        self.stiff_steps = min(self.stiff_steps + 1, _STIFF_STEPS) if stiff else max(self.stiff_steps - 1, 0)
+        if has_node:
+            self.used = len(self.nodes) + 1 if len(self.nodes) < NODES - 1 else self.best_count(end)
+            self.nodes = [end, *self.nodes[: NODES - 2]]
+        else:
+            self.nodes = []
+        if len(self.nodes) < NODES - 1:
+            self.exponential = False
+        elif method == Method.EXPONENTIAL or self.stiff_steps == _STIFF_STEPS:
+            self.exponential = True
+        elif self.stiff_steps == 0:
+            self.exponential = False
 
     def first_step(self, state: Array) -> float:
         """It lasts rtol times the fastest mode's time."""
@@ -896,7 +1157,7 @@ class _Integration:
         bound[self.judged :] = np.nan
 
         s, h, last_error, growth, output = 0.0, first, 1.0, 10.0, 0
-        hopeless = 0
+        hopeless, length_before = 0, 0.0
         while output < len(clocks) and clocks[output] <= 0:
             self.record(output, state, bound)
             output += 1
@@ -910,13 +1171,18 @@ class _Integration:
                 raise _Stopped(Status.NO_STEP if self.missing else Status.NO_PROGRESS)
             h = end - s
             # steps of this length in time that are needed, against those left
-            hopeless = hopeless + 1 if (finish - s) * (finish + s) > left * h * (s + end) else 0
+            length = h * (s + end)
+            length_before = length if hopeless == 0 else length_before
+            hopeless = hopeless + 1 if (finish - s) * (finish + s) > left * length else 0
+            if hopeless > _PATIENCE and length > 2 * length_before:
+                hopeless = 0
             if hopeless > _PATIENCE:
                 raise _Stopped(Status.NO_STEP if self.missing else Status.NO_PROGRESS)
 
             trial = self.attempt(s, h, state, slopes, scale)
+            power = 1 / (self.used + 1) if self.exponential else 0.2
             if not trial.error <= 1:
-                kept = max(0.1, 0.95 * trial.error**-0.2) if math.isfinite(trial.error) else 0.1
+                kept = max(0.1, 0.95 * trial.error**-power) if math.isfinite(trial.error) else 0.1
             else:
                 kept = 0.5 if np.any(self.parts(trial.state)[1] < 0) else 1.0
             if kept < 1:
@@ -926,18 +1192,24 @@ class _Integration:
                 continue
             while output < len(clocks) and clocks[output] <= end:
                 theta = (clocks[output] - s) / h
-                y = _interpolate(p.modes, h, theta, state, slopes) if theta < 1 else trial.state
+                y = self.interpolate(s, h, theta, state, slopes, trial.node) if theta < 1 else trial.state
                 self.record(output, y, bound)
                 output += 1
 
             self.accepted += 1
-            s = end
+            start, s = s, end
             self.time = p.start_time + s * s
             if trial.norm2 > norm2_bound:
                 raise _Stopped(Status.DIVERGED)
-            state, scale, slopes[0] = trial.state, trial.scale, slopes[6]
-            grown = 0.95 * trial.error**-0.17 * last_error**0.04 if trial.error > 0 else growth
-            h *= min(growth, max(0.2, grown))
+            longer, limit = growth, growth
+            if self.exponential:
+                limit = min(growth, 2.0)
+                longer = 0.95 * trial.error**-power if trial.error > 0 else limit
+            elif trial.error > 0:
+                longer = 0.95 * trial.error**-0.17 * last_error**0.04
+            self.move_on(start, s, trial, slopes)
+            state, scale = trial.state, trial.scale
+            h *= min(limit, max(0.2, longer))
             last_error = max(trial.error, 1e-4)
             growth = 10.0
         self.time = float(p.times[-1])
@@ -1095,9 +1367,12 @@ def solve(
 Gradient = Callable[[Array, Array, Array, Array], tuple[Array, Array]]
 Target = Callable[[Array, Array, Array, Array, Array], Array]
 Ridge = Callable[[Array], Array]
+Real = np.dtype[Any]
 
 # Coordinates of the iterates that advance together: enough to hide the interpreter, few enough for the cache.
 COORDINATES_TOGETHER = 1 << 15
+# Runs that do, however few their coordinates: each has numbers in store.
+RUNS_TOGETHER = 1 << 11
 # Normals that a run draws at once, to amortise the call; drawn in sequence, they are the same for any number.
 NORMALS_AT_ONCE = 1 << 10
 # Steps whose class, label noise and label's chance a run draws at once: a part of the stream's definition.
@@ -1132,8 +1407,8 @@ class Sgd(NamedTuple):
     rates: Rates
 
 
-def simulate(problem: Problem, sgd: Sgd) -> Array:
-    """Simulate the runs ``first_run .. first_run + runs - 1``, each a function of (seed, run) alone.
+def simulate(problem: Problem, sgd: Sgd, precision: str = "float64") -> Array:
+    """Simulate the runs ``first_run .. first_run + runs - 1``, each a function of (seed, run, precision) alone.
 
     Parameters
     ----------
@@ -1141,6 +1416,8 @@ def simulate(problem: Problem, sgd: Sgd) -> Array:
         The problem; ``dimension`` must be the number of modes, since a mode is a coordinate here.
     sgd : Sgd
         The model.
+    precision : {"float64", "float32"}
+        Of samples and iterates; scores, norms and statistics are summed in float64.
 
     Returns
     -------
@@ -1176,9 +1453,14 @@ def simulate(problem: Problem, sgd: Sgd) -> Array:
     """
     if not can_be_simulated(problem):
         raise Trouble(Status.BAD_PROBLEM, iterate=0, run=problem.first_run, time=problem.start_time)
+    return simulate_all(problem, sgd, np.ones(problem.modes), precision)
+
+
+def simulate_all(problem: Problem, sgd: Sgd, multiplicities: Array, precision: str = "float64") -> Array:
+    """Of a checked problem, whose modes are a coordinate each, or as many as told (``lumped.py``)."""
     M, T, K = problem.iterates, problem.times_count, problem.classes
     summaries = np.full((problem.runs, M, T, summary_size(K)), np.nan)
-    together = max(1, COORDINATES_TOGETHER // (M * problem.modes))
+    together = min(RUNS_TOGETHER, max(1, COORDINATES_TOGETHER // (M * problem.modes)))
     if problem.progress is not None:
         problem.progress[0] = 0
     try:
@@ -1186,7 +1468,7 @@ def simulate(problem: Problem, sgd: Sgd) -> Array:
         with np.errstate(all="ignore"):
             for begin in range(0, problem.runs, together):
                 chunk = summaries[begin : begin + together]
-                simulate_together(problem, problem.first_run + begin, chunk, sgd)
+                simulate_together(problem, problem.first_run + begin, chunk, sgd, multiplicities, np.dtype(precision))
     except Trouble as trouble:
         trouble.curve = summaries
         raise
@@ -1194,11 +1476,15 @@ def simulate(problem: Problem, sgd: Sgd) -> Array:
 
 
 def can_be_simulated(problem: Problem) -> bool:
-    """Whether a mode is a coordinate, times run forward from 0 or later, and no count is too small."""
+    """Whether a mode is a coordinate, and counts and times can be."""
+    return problem.dimension == problem.modes and has_counts_and_times(problem)
+
+
+def has_counts_and_times(problem: Problem) -> bool:
+    """Whether times run forward from 0 or later, and no count is too small."""
     times = np.concatenate([[0.0, problem.start_time], problem.times])
     return bool(
-        problem.dimension == problem.modes
-        and (np.diff(times) >= 0).all()
+        (np.diff(times) >= 0).all()
         and (problem.eigenvalues >= 0).all()
         and min(problem.first_run, problem.runs, problem.times_count - 1, problem.iterates - 1) >= 0
     )
@@ -1214,7 +1500,7 @@ def learning_rates(problem: Problem, k: Array, sgd: Sgd, iterates: Array, gradie
         return np.broadcast_to([sgd.learning_rate(problem, k, m, t, None) for m in range(M)], iterates.shape[:2])
     found = np.empty(iterates.shape[:2])
     for run, m in np.ndindex(found.shape):
-        x, none = iterates[run, m], np.zeros(problem.modes)
+        x, none = iterates[run, m].astype(float), np.zeros(problem.modes)
         e = x - problem.teacher
         own = problem.step_kind == StepKind.ADAGRAD_NORM  # needs no rates
         rates = (none, none, none) if own else sgd.rates(problem, k, m, x, e, none)
@@ -1223,21 +1509,33 @@ def learning_rates(problem: Problem, k: Array, sgd: Sgd, iterates: Array, gradie
     return found
 
 
-def simulate_together(problem: Problem, first_run: int, summaries: Array, sgd: Sgd) -> None:
-    """Advance the runs from ``first_run`` on, one for each row of ``summaries``, and fill it."""
+def simulate_together(
+    problem: Problem, first_run: int, summaries: Array, sgd: Sgd, multiplicities: Array, real: Real
+) -> None:
+    """Advance the runs from ``first_run`` on, one for each row of ``summaries``, and fill it.
+
+    A mode of more than one coordinate is a lump: x_j is the norm of the iterate's part in it (``docs/theory.md`` §8).
+    """
     M, N, d = problem.iterates, problem.modes, problem.dimension
     runs = len(summaries)
-    seeds = [np.random.SeedSequence([problem.seed, first_run + run]).spawn(2) for run in range(runs)]
+    lumps = np.flatnonzero(multiplicities > 1)
+    # coordinates, chances, squares in lumps; the two precisions begin apart
+    spawned = [np.random.SeedSequence([problem.seed, first_run + run]).spawn(5) for run in range(runs)]
+    seeds = [own[3:] if real == np.float32 else own[:3] for own in spawned]
     coordinates = [np.random.default_rng(seed[0]) for seed in seeds]
     chances = [np.random.default_rng(seed[1]) for seed in seeds]
+    squares = [np.random.default_rng(seed[2]) for seed in seeds] if lumps.size else []
 
-    roots, cumulated = np.sqrt(problem.eigenvalues), np.cumsum(problem.probabilities)[:-1]
+    roots, cumulated = np.sqrt(problem.eigenvalues).astype(real), np.cumsum(problem.probabilities)[:-1]
+    means, teacher = problem.means.astype(real), problem.teacher.astype(real)
     parameters = np.ascontiguousarray(problem.parameters.transpose(1, 2, 0))  # [P, K, M]
-    iterates = np.repeat(problem.start_mean[np.newaxis], runs, axis=0)  # [run, M, N]
+    iterates = np.repeat(problem.start_mean.astype(real)[np.newaxis], runs, axis=0)  # [run, M, N]
     norm2_bound = 1e6 * np.maximum(np.sum(problem.start_mean**2, axis=1), 1)
-    change = np.empty_like(iterates)
-    x, mean = np.empty((runs, N)), np.empty((runs, N))
-    z = np.empty((runs, max(1, NORMALS_AT_ONCE // N), N))
+    change, own = np.empty_like(iterates), np.empty_like(iterates)
+    x, mean = np.empty((runs, N), real), np.empty((runs, N), real)
+    z = np.empty((runs, max(1, NORMALS_AT_ONCE // N), N), real)
+    # squared lengths of what is neither along the iterate nor along a coordinate
+    chi2 = np.empty((runs, max(1, NORMALS_AT_ONCE // N), len(lumps)))
     drawn = np.empty((3, runs, CHANCES_AT_ONCE))
     k = sgd.constants(problem)
     # the sum of ‖g‖²/d² over the steps so far, g the whole stochastic gradient
@@ -1253,7 +1551,9 @@ def simulate_together(problem: Problem, first_run: int, summaries: Array, sgd: S
             chance = (step - first_step) % CHANCES_AT_ONCE
             if block == 0:
                 for run, generator in enumerate(coordinates):
-                    generator.standard_normal(out=z[run])
+                    generator.standard_normal(out=z[run], dtype=real)
+                for run, generator in enumerate(squares):
+                    chi2[run] = generator.chisquare(multiplicities[lumps] - 1, size=chi2.shape[1:])
             if chance == 0:
                 for run, generator in enumerate(chances):
                     generator.random(out=drawn[0, run])
@@ -1262,13 +1562,14 @@ def simulate_together(problem: Problem, first_run: int, summaries: Array, sgd: S
 
             class_ = np.searchsorted(cumulated, drawn[0, :, chance], side="right")
             np.take(roots, class_, axis=0, out=x, mode="clip")
-            np.take(problem.means, class_, axis=0, out=mean, mode="clip")
+            np.take(means, class_, axis=0, out=mean, mode="clip")
             x *= z[:, block]
             x += mean
             # Sums by einsum, whose order does not depend on how many runs there are; that of BLAS may.
-            r = np.einsum("rmn,rn->rm", iterates, x)
-            r_star = np.einsum("rn,n->r", x, problem.teacher)[:, np.newaxis]
-            norm2 = np.einsum("rmn,rmn->rm", iterates, iterates)
+            r = np.einsum("rmn,rn->rm", iterates, x, dtype=float)
+            r_star = np.einsum("rn,n->r", x, teacher, dtype=float)[:, np.newaxis]
+            beside = problem.eigenvalues[class_][:, lumps] * chi2[:, block] if lumps.size else chi2[:, block]
+            norm2 = np.einsum("rmn,rmn->rm", iterates, iterates, dtype=float)
             refuse_divergence(norm2, norm2_bound, first_run, step / d)
 
             of_class = parameters[:, class_]  # [P, run, M]
@@ -1278,13 +1579,18 @@ def simulate_together(problem: Problem, first_run: int, summaries: Array, sgd: S
             dr, dn = sgd.gradient(r, n, y, of_class)
             shrinkage = np.divide(dn, n, out=np.zeros_like(n), where=n > 0) + sgd.ridge(of_class)
             if problem.step_kind == StepKind.ADAGRAD_NORM:  # g = dr x + shrinkage X
-                x2 = np.einsum("rn,rn->r", x, x)[:, np.newaxis]
+                x2 = (np.einsum("rn,rn->r", x, x, dtype=float) + np.einsum("rn->r", beside))[:, np.newaxis]
                 gradient2 += (dr**2 * x2 + 2 * dr * shrinkage * r + shrinkage**2 * norm2) / d**2
             pace = learning_rates(problem, k, sgd, iterates, gradient2, step / d) / d
             refuse_missing(pace, first_run, step / d)
-            np.multiply((pace * dr)[:, :, np.newaxis], x[:, np.newaxis], out=change)
-            iterates *= (1 - pace * shrinkage)[:, :, np.newaxis]
+            # the change first: a factor 1 - pace shrinkage would lose in single precision what is below 6e-8 of it
+            np.multiply((pace * dr).astype(real)[:, :, np.newaxis], x[:, np.newaxis], out=change)
+            np.multiply((pace * shrinkage).astype(real)[:, :, np.newaxis], iterates, out=own)
+            change += own
             iterates -= change
+            if lumps.size:
+                rest2 = (pace * dr)[:, :, np.newaxis] ** 2 * beside[:, np.newaxis]
+                iterates[:, :, lumps] = np.sqrt(iterates[:, :, lumps] ** 2 + rest2)
             if problem.progress is not None:
                 problem.progress[0] += runs
         done = stop
@@ -1315,7 +1621,8 @@ def refuse_missing(pace: Array, first_run: int, time: float) -> None:
 
 
 def summarise(problem: Problem, iterates: Array, learning_rates: Array) -> Array:
-    """Summaries ``[run, M, summary_size(K)]`` of iterates ``[run, M, N]``."""
+    """Summaries ``[run, M, summary_size(K)]`` of iterates ``[run, M, N]``, in float64 whatever those are in."""
+    iterates = iterates.astype(float)
     summary = np.full((*iterates.shape[:2], summary_size(problem.classes)), np.nan)
     summary[..., 0] = np.sum(iterates**2, axis=-1)
     summary[..., 1] = np.sum(iterates * problem.teacher, axis=-1)
@@ -1329,6 +1636,73 @@ def summarise(problem: Problem, iterates: Array, learning_rates: Array) -> Array
         summary[..., first + 1] = np.sum(eigenvalue * iterates * problem.teacher, axis=-1)
         summary[..., first + 2] = np.sum(eigenvalue * iterates**2, axis=-1)
     return summary
+
+
+def simulate_lumped(problem: Problem, sgd: Sgd) -> Array:
+    """Simulate runs at a cost that does not grow with the dimension, exactly in law (``docs/theory.md`` §8).
+
+    Parameters
+    ----------
+    problem : Problem
+        Of one iterate; ``weights`` times ``dimension`` are the modes' numbers of coordinates. Where that is more than
+        one, means, teacher and reference are 0, and ``start_mean`` is the norm of the start's part there.
+    sgd : Sgd
+        The model.
+
+    Returns
+    -------
+    array [runs, 1, T, summary_size(K)]
+        As `simulate` returns it.
+
+    Raises
+    ------
+    Trouble
+        As `simulate`.
+
+    Examples
+    --------
+    Least squares without noise, half a billion coordinates, started at the teacher: it stays there.
+
+    >>> import numpy as np
+    >>> two, d = np.array([[1.0, 0.0]]), 5e8
+    >>> problem = Problem(
+    ...     dimension=d, weights=np.array([1 / d, 1 - 1 / d]), probabilities=np.ones(1), eigenvalues=np.ones((1, 2)),
+    ...     means=0 * two, labels=np.ones(1), teacher=two[0], parameters=np.empty((1, 0, 1)), start_mean=two,
+    ...     start_variance=0 * two, step_arguments=np.array([[0.5]]), times=np.array([10 / d]),
+    ... )
+    >>> sgd = Sgd(
+    ...     gradient=lambda r, n, y, parameters: (r - y, 0 * n),
+    ...     target=lambda label, r_star, xi, uniform, parameters: r_star,
+    ...     ridge=lambda parameters: 0,
+    ...     learning_rate=lambda problem, k, iterate, t, point: 0.5,
+    ...     constants=lambda problem: np.empty(0),
+    ...     rates=lambda problem, k, iterate, x, e, v: (0 * x, -1 + 0 * x, 0 * x),
+    ... )
+    >>> simulate_lumped(problem, sgd).tolist()
+    [[[[1.0, 1.0, 0.0, nan, 0.5, 0.0, 1.0, 1.0]]]]
+    """
+    if not can_be_lumped(problem):
+        raise Trouble(Status.BAD_PROBLEM, iterate=0, run=problem.first_run, time=problem.start_time)
+    return simulate_all(problem, sgd, multiplicities(problem))
+
+
+def multiplicities(problem: Problem) -> Array:
+    """Coordinates of each mode; 0 where its weight times the dimension is no whole number."""
+    given = problem.weights * problem.dimension
+    whole = np.floor(given + 0.5)
+    return np.where(np.abs(given - whole) <= 1e-9 + 1e-12 * given, whole, 0.0)
+
+
+def can_be_lumped(problem: Problem) -> bool:
+    """Whether there is one iterate, and every mode a coordinate or a lump that bears no fixed vector."""
+    if not has_counts_and_times(problem) or problem.iterates != 1 or not problem.dimension < 2.0**53:
+        return False
+    counts = multiplicities(problem)
+    lumps = counts > 1
+    fixed = [problem.means[:, lumps], problem.teacher[lumps]]
+    if problem.reference is not None:
+        fixed.append(problem.reference[lumps])
+    return bool((counts >= 1).all() and not any(vectors.any() for vectors in fixed))
 
 
 class Diffusion(NamedTuple):
@@ -1520,9 +1894,14 @@ def solve_problem(problem, modes=False):
                  resolution=0.0, modes=modes)
 
 
-def simulate_problem(problem):
+def simulate_problem(problem, precision="float64"):
     """Run streaming SGD on a Problem; see `simulate`."""
-    return simulate(problem, Sgd(gradient, target, ridge, learning_rate, constants, rates))
+    return simulate(problem, Sgd(gradient, target, ridge, learning_rate, constants, rates), precision)
+
+
+def simulate_lumped_problem(problem):
+    """Run streaming SGD in lumps on a Problem; see `simulate_lumped`."""
+    return simulate_lumped(problem, Sgd(gradient, target, ridge, learning_rate, constants, rates))
 
 
 def diffuse_problem(problem, longest):
