@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sgdlimit.codegen.library.problem import LANES
+from sgdlimit.codegen.library.problem import LANES, Problem
 from sgdlimit.derive.errors import Diverged, InputError, InstanceError
 from sgdlimit.derive.expression import parse
 from sgdlimit.derive.model import Formula, Model, StepSize
@@ -45,6 +45,7 @@ from sgdlimit.runtime.verdict import allot
 
 Array = NDArray[np.float64]
 Progress = Callable[[int, int], None]
+Verb = Callable[[Problem], Array]
 
 DEFAULT_BUDGET: Mapping[str, float] = {"c": 1e10, "numpy": 5e9}
 """Coordinate-steps, by backend."""
@@ -224,7 +225,7 @@ def gather(
         kernel = load_kernel(model, statistics=own, schedule=schedule, backend=backend)
     if dynamics not in DYNAMICS:
         raise InputError("dynamics", f"there are none called {dynamics!r}", f"they are {', '.join(DYNAMICS)}")
-    verb = kernel.simulate if dynamics == "sgd" else partial(kernel.diffuse, longest=DEFAULT_STEP)
+    verb: Verb = kernel.simulate if dynamics == "sgd" else partial(kernel.diffuse, longest=DEFAULT_STEP)
     chosen = _dimensions(instance, dimensions)
     instances = [instance.at_dimension(d) for d in chosen]
     grid = _times(horizon, times, chosen[0])
