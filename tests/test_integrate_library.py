@@ -24,6 +24,7 @@ from scipy.integrate import RK45, solve_ivp
 from scipy.special import erf
 
 from sgdlimit.codegen import library
+from sgdlimit.codegen.excerpt import called, excerpt
 from sgdlimit.codegen.library import integrate
 from sgdlimit.codegen.library.integrate import Outcome, Solution
 from sgdlimit.codegen.library.problem import Method, Problem, Status, StepKind
@@ -191,21 +192,13 @@ TITLE = '#pragma GCC diagnostic ignored "-Wunknown-pragmas"'
 
 
 def source(*parts: str) -> str:
-    problem, steps, exponential, integrator = (
-        (FOLDER / f"{name}.h").read_text(encoding="utf-8") for name in ("problem", "steps", "exponential", "integrate")
+    problem, elementary, steps, exponential, integrator = (
+        (FOLDER / f"{name}.h").read_text(encoding="utf-8")
+        for name in ("problem", "elementary", "steps", "exponential", "integrate")
     )
-    return "\n".join(
-        [
-            TITLE,
-            problem,
-            steps,
-            "enum { STATISTICS = 4, JUDGED_STATISTICS = STATISTICS }; static const double RESOLUTION = 0;",
-            exponential,
-            integrator,
-            LOSS,
-            *parts,
-        ]
-    )
+    sizes = "enum { STATISTICS = 4, JUDGED_STATISTICS = STATISTICS }; static const double RESOLUTION = 0;"
+    rest = [steps, sizes, exponential, integrator, LOSS, *parts]
+    return "\n".join([TITLE, problem, excerpt(elementary, called("\n".join(rest))), *rest])
 
 
 # --------------------------------------------------------------------------------- the loss, in NumPy
