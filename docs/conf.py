@@ -80,6 +80,11 @@ def resolve(app: Sphinx, env: Any, node: nodes.Element, content: nodes.Element) 
     return domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], name, node, content)
 
 
+def link_theory(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
+    """A docstring's ``docs/theory.md`` becomes a link."""
+    lines[:] = [line.replace("``docs/theory.md``", ":doc:`Theory </docs/theory>`") for line in lines]
+
+
 def gallery(app: Sphinx) -> None:
     """Figures of the notebooks as files, ``build/gallery/NOTEBOOK-NUMBER.png``."""
     folder = Path(app.srcdir) / "build" / "gallery"
@@ -95,4 +100,5 @@ def gallery(app: Sphinx) -> None:
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("builder-inited", gallery)
+    app.connect("autodoc-process-docstring", link_theory)
     app.connect("missing-reference", resolve)

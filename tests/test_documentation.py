@@ -72,7 +72,9 @@ def test_what_a_page_shows_runs_and_prints_what_it_says(
 
 def test_the_reference_has_every_public_name() -> None:
     text = "".join(page.read_text(encoding="utf-8") for page in sorted((DOCS / "api").glob("*.rst")))
-    documented = {name.rpartition(".")[2] for name in re.findall(r"^\.\. auto\w+:: (\S+)$", text, flags=re.MULTILINE)}
+    documented = {
+        name.rpartition(".")[2] for name in re.findall(r"^\.\. (?:auto\w+|data):: (\S+)$", text, flags=re.MULTILINE)
+    }
     public = {name for package in PACKAGES for name in import_module(package).__all__}
     assert public - documented == NOT_DOCUMENTED
 
