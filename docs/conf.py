@@ -33,6 +33,7 @@ extensions = [
 # Markdown as it is written for a reader of the repository: $…$, ```math, links to headings
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
 myst_fence_as_directive = ["math"]
+myst_dmath_double_inline = True
 myst_heading_anchors = 3
 
 # Notebooks are shown as they are committed
