@@ -97,12 +97,22 @@ def magnitude(expression: sp.Expr, sizes: Mapping[sp.Symbol, sp.Expr]) -> sp.Exp
     """``Σ |factor| size + |rest|`` where an expression is linear in what has a size, else its absolute value."""
     parts = sorted(set(sizes) & expression.free_symbols, key=sp.default_sort_key)
     if not parts:
-        return sp.Abs(expression)
+        return _with_rounding(expression)
     factors = [sp.diff(expression, s) for s in parts]
     if any(factor.free_symbols & set(parts) for factor in factors):
         return sp.Abs(expression)
     rest = expression.xreplace(dict.fromkeys(parts, sp.S.Zero))
     return sum((sp.Abs(f) * sizes[s] for f, s in zip(factors, parts, strict=True)), sp.Abs(rest))
+
+
+_ROUNDING = sp.Float(1e-8)  # over the share that is allowed: what terms of that size leave when they cancel
+
+
+def _with_rounding(expression: sp.Expr) -> sp.Expr:
+    """Absolute value of a sum, and of its terms what they cannot be trusted with where they cancel."""
+    terms = sp.Add.make_args(sp.expand_mul(expression))
+    rounding = _ROUNDING * sp.Add(*map(sp.Abs, terms)) if len(terms) > 1 else sp.S.Zero
+    return sp.Abs(expression) + rounding
 
 
 def _size(symbol: sp.Symbol) -> sp.Symbol:

@@ -96,11 +96,36 @@ def _size(exponent: sp.Expr) -> sp.Expr:
     return sum((abs(term.as_coeff_Mul()[0]) for term in terms), sp.S.Zero)
 
 
+def squares_in_denominators(expression: sp.Expr) -> sp.Expr:
+    """``1/(a² + 2ab + b²)`` as ``1/(a + b)²``: the sum is 0, or of the wrong sign, where it is merely small.
+
+    Examples
+    --------
+    >>> a, b = sp.symbols("a b", real=True)
+    >>> squares_in_denominators(1 / (a**2 + 2 * a * b + b**2) + 1 / (a**2 + b**2))
+    1/(a**2 + b**2) + (a + b)**(-2)
+    """
+
+    def is_divided_by(e: sp.Expr) -> bool:
+        return isinstance(e, sp.Pow) and e.exp.is_Integer and e.exp < 0 and isinstance(e.base, sp.Add)
+
+    def factored(e: sp.Expr) -> sp.Expr:
+        base = e.base
+        if base.has(sp.Float) or not base.is_polynomial(*base.free_symbols):
+            return e
+        constant, factors = sp.factor_list(base)
+        if all(power == 1 for _, power in factors):
+            return e
+        return (constant * sp.Mul(*(factor**power for factor, power in factors))) ** e.exp
+
+    return expression.replace(is_divided_by, factored)
+
+
 def share(
     expressions: Sequence[sp.Expr], names: Iterator[sp.Symbol]
 ) -> tuple[list[tuple[sp.Symbol, sp.Expr]], list[sp.Expr]]:
     """Common subexpressions of some expressions, in order of dependency, and the expressions in terms of them."""
-    exponentials, reduced = share_exponentials(expressions, names)
+    exponentials, reduced = share_exponentials([squares_in_denominators(e) for e in expressions], names)
     parts, reduced = sp.cse(
         share_calls(fold(e) for e in (*(e for _, e in exponentials), *reduced)), symbols=names, order="canonical"
     )

@@ -225,7 +225,9 @@ LANEWISE double tail_moment0(double h) { return sgdlimit_normal_tail(h); }
 
 LANEWISE double tail_moment1(double h) { return sgdlimit_tail_ratio(h) * sgdlimit_normal_tail(h); }
 
-LANEWISE double tail_moment2(double h) { return (1.0 - h * sgdlimit_tail_ratio(h)) * sgdlimit_normal_tail(h); }
+LANEWISE double tail_moment2(double h) {
+  return h > 50.0 ? 0.0 : (1.0 - h * sgdlimit_tail_ratio(h)) * sgdlimit_normal_tail(h);
+}
 
 /* M_k(h)/phi(h) */
 LANEWISE double scaled_tail_moment0(double h) { return 1.0 / (h + sgdlimit_tail_ratio(h)); }

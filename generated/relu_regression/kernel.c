@@ -3,7 +3,7 @@
  *   target     Teacher('Max(0, r_star)')
  *   adversary  none
  *
- * Written by sgdlimit, generator format 10. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * Written by sgdlimit, generator format 11. To write it again: sgdlimit generate SPEC --out DIRECTORY
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
  *
@@ -204,7 +204,9 @@ LANEWISE double tail_moment0(double h) { return sgdlimit_normal_tail(h); }
 
 LANEWISE double tail_moment1(double h) { return sgdlimit_tail_ratio(h) * sgdlimit_normal_tail(h); }
 
-LANEWISE double tail_moment2(double h) { return (1.0 - h * sgdlimit_tail_ratio(h)) * sgdlimit_normal_tail(h); }
+LANEWISE double tail_moment2(double h) {
+  return h > 50.0 ? 0.0 : (1.0 - h * sgdlimit_tail_ratio(h)) * sgdlimit_normal_tail(h);
+}
 
 /* ---- Tail moments of the normal distribution ---------------------------------------------------------------------
  * M_k(h) = integral over z > h of (z - h)^k phi(z) dz for h >= 0: what lies beyond a kink. They obey
