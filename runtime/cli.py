@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sgdlimit.runtime.ensemble import Ensemble
     from sgdlimit.runtime.minimiser import Optimum
     from sgdlimit.runtime.spec import Equations, Spec
+    from sgdlimit.runtime.trajectory import Trajectory
     from sgdlimit.runtime.verdict import Judgement
     from sgdlimit.runtime.verification import Verification
 
@@ -102,7 +103,11 @@ _Horizon = Annotated[float | None, typer.Option(help="Last time t = k/d, in plac
 _Backend = Annotated[Backend, typer.Option(help="auto: C where a compiler runs, else NumPy.")]
 _Precision = Annotated[Precision, typer.Option(help="Of samples and iterates; float32 is twice as fast.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-_Out = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the curves: .csv, .npz or .nc.")]
+_Out = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write the curves: .csv, .npz or .nc; or their picture: .svg, .pdf or .png."),
+]
+_Figure = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the picture too: .svg, .pdf or .png.")]
 _Seed = Annotated[int | None, typer.Option(min=0, help="Seed of the random numbers.")]
 
 
@@ -282,6 +287,7 @@ def generate(
 def solve(
     spec: _Spec,
     out: _Out = None,
+    figure: _Figure = None,
     set_: _Set = None,
     gamma: _Gamma = None,
     horizon: _Horizon = None,
@@ -295,23 +301,23 @@ def solve(
 ) -> None:
     """Solve the equations: the learning curve in the limit of high dimension.
 
-    Prints some of its points; --out writes them all.
+    Prints some of its points; --out writes them all, or their picture.
     """
-    from sgdlimit.runtime.output import CURVES, about, check_output, plain, save_curves
+    from sgdlimit.runtime.output import about, plain, save_result
     from sgdlimit.runtime.solver import solve as run
 
     loaded = _load(spec, set_, gamma=gamma, horizon=horizon, rtol=rtol)
-    if out is not None:
-        check_output(out, CURVES)
+    files = _files(out, figure, loaded)
     with _about(loaded):
         trajectory = run(**loaded.arguments, rtol=loaded.rtol, method=method.value, backend=backend.value)
-    if out is not None:
-        save_curves(trajectory, out)
+    for path in files:
+        save_result(trajectory, path)
     if as_json:
         curves = {"times": trajectory.times, "statistics": trajectory.values}
         _print_json({"name": loaded.name, **about(trajectory), **plain(curves)})
-    elif out is not None:
-        typer.echo(f"{out}: {len(trajectory.names)} statistics at {len(trajectory.times)} times")
+    elif files:
+        for path in files:
+            typer.echo(f"{path}: {len(trajectory.names)} statistics at {len(trajectory.times)} times")
     else:
         typer.echo(_heading(loaded, trajectory.backend))
         typer.echo(_curve_table({"t": trajectory.times, **trajectory.values}))
@@ -335,6 +341,7 @@ def simulate(
         typer.Option("--lumped", help="The same law in a few numbers a block of equal eigenvalues, at any dimension."),
     ] = False,
     out: _Out = None,
+    figure: _Figure = None,
     set_: _Set = None,
     gamma: _Gamma = None,
     horizon: _Horizon = None,
@@ -344,12 +351,12 @@ def simulate(
 ) -> None:
     """Run streaming SGD itself, fresh samples, many runs.
 
-    Prints means over the runs with standard errors; --out writes every run.
+    Prints means over the runs with standard errors; --out writes every run. A picture shows them with the limit.
     """
     from sgdlimit.runtime.diffusion import diffuse
     from sgdlimit.runtime.instance import Instance
     from sgdlimit.runtime.lumped import simulate_lumped
-    from sgdlimit.runtime.output import CURVES, about, check_output, plain, save_curves
+    from sgdlimit.runtime.output import FIGURES, about, plain, save_figure, save_result
     from sgdlimit.runtime.simulator import simulate as sgd
 
     if homogenised and lumped:
@@ -361,8 +368,7 @@ def simulate(
     run: Callable[..., Ensemble] = diffuse if homogenised else simulate_lumped if lumped else full
     of = "homogenised SGD" if homogenised else "SGD in lumps" if lumped else "SGD"
     loaded = _load(spec, set_, gamma=gamma, horizon=horizon)
-    if out is not None:
-        check_output(out, CURVES)
+    files = _files(out, figure, loaded)
     with _about(loaded), _progress(f"{of}, {loaded.name}") as progress:
         arguments = loaded.arguments
         if dimension is not None:
@@ -377,15 +383,21 @@ def simulate(
             backend=backend.value,
             progress=progress,
         )
-    if out is not None:
-        save_curves(ensemble, out)
+    for path in (path for path in files if path.suffix not in FIGURES):
+        save_result(ensemble, path)
+    pictures = [path for path in files if path.suffix in FIGURES]
+    if pictures:
+        drawn = ensemble.plot(limit=_limit_of(ensemble, loaded, backend.value))
+        for path in pictures:
+            save_figure(drawn, path)
     means = {name: ensemble.mean(name) for name in ensemble.names}
     errors = {name: ensemble.standard_error(name) for name in ensemble.names}
     if as_json:
         curves = {"runs": ensemble.runs, "times": ensemble.times, "mean": means, "standard_error": errors}
         _print_json({"name": loaded.name, **about(ensemble), **plain(curves)})
-    elif out is not None:
-        typer.echo(f"{out}: {ensemble.runs} runs, {len(ensemble.names)} statistics at {len(ensemble.times)} times")
+    elif files:
+        for path in files:
+            typer.echo(f"{path}: {ensemble.runs} runs, {len(ensemble.names)} statistics at {len(ensemble.times)} times")
     else:
         typer.echo(f"{_heading(loaded, ensemble.backend, ensemble.dimension)}, {ensemble.runs} runs of {of}")
         typer.echo(_curve_table({"t": ensemble.times, **means}, errors))
@@ -417,7 +429,7 @@ def verify(
 
     Exit code 0: passed; 1: failed, the equations are not those of SGD; 4: inconclusive, more simulation would decide.
     """
-    from sgdlimit.runtime.output import FIGURES, PAGES, check_output, written
+    from sgdlimit.runtime.output import FIGURES, PAGES, check_output, save_figure, written
     from sgdlimit.runtime.verification import verify as run
 
     loaded = _load(spec, set_, gamma=gamma, horizon=horizon)
@@ -433,8 +445,7 @@ def verify(
         with written(report) as temporary:
             found.save_html(temporary)
     if figure is not None:
-        with written(figure) as temporary:
-            found.figure().savefig(temporary)
+        save_figure(found.plot(), figure)
     if as_json:
         _print_json(_findings(loaded, found))
     else:
@@ -533,6 +544,31 @@ def parse_setting(text: str) -> tuple[str, Any]:
             f"--set {text!r}", f"{value!r} is not a TOML value", "write a number, a list, or text in quotes"
         )
     return (key if "." in key else f"parameters.{key}"), parsed["value"]
+
+
+def _files(out: Path | None, figure: Path | None, spec: Spec) -> list[Path]:
+    """The files that were asked for, refused before the work if they cannot be written."""
+    from sgdlimit.runtime.output import CURVES, FIGURES, check_output
+    from sgdlimit.runtime.tables import check_names
+
+    if out is not None:
+        check_output(out, (*CURVES, *FIGURES))
+        check_names(spec.statistics, ("run", "time"))
+    if figure is not None:
+        check_output(figure, FIGURES)
+    return list(dict.fromkeys(path for path in (out, figure) if path is not None))
+
+
+def _limit_of(ensemble: Ensemble, spec: Spec, backend: str) -> Trajectory | None:
+    """The limit, for a picture of its simulation; where there is none, that is said and the runs are drawn alone."""
+    from sgdlimit.runtime.solver import solve
+
+    asked = {**spec.arguments, "instance": ensemble.instance, "times": None, "horizon": float(ensemble.times[-1])}
+    try:
+        return solve(**asked, rtol=spec.rtol, backend=backend)
+    except SgdlimitError as error:
+        typer.echo(f"note: the picture is without the limit: {error}", err=True)
+        return None
 
 
 # ── Output ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -162,6 +162,11 @@ class DenseInstance:
         parts.append(f"|start|={np.linalg.norm(self.start):.4g}")
         return f"DenseInstance({', '.join(parts)})"
 
+    def _repr_html_(self) -> str:
+        from sgdlimit.runtime.display import dense_instance_html
+
+        return dense_instance_html(self)
+
 
 def _rebuilt(values: dict[str, Any]) -> DenseInstance:
     return DenseInstance(**values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,16 @@ from sgdlimit.derive.model import Model, StepSize
 from sgdlimit.runtime.dense import DenseInstance
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.step_sizes import Parameters
+from sgdlimit.runtime.tables import Table, Tabular, statistics_table
+
+if TYPE_CHECKING:
+    from sgdlimit.runtime.trajectory import Trajectory
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Ensemble:
+class Ensemble(Tabular):
     """Statistics of independent runs: ``ensemble["adversarial_risk"]`` is an array ``[runs, T]``.
 
     Expectations over the scores (risks, error rates) are averages of the user's loss itself over fresh scores, with the
@@ -84,6 +89,49 @@ class Ensemble:
             return np.full(len(self.times), np.nan)
         error: Array = self[name].std(axis=0, ddof=1) / np.sqrt(self.runs)
         return error
+
+    def table(self) -> Table:
+        """Statistics over ``run`` and ``time``."""
+        from sgdlimit.runtime.output import about
+
+        return statistics_table(self.values, {"run": np.arange(self.runs), "time": self.times}, about(self))
+
+    def plot(self, *names: str, limit: Trajectory | None = None) -> Any:
+        """The runs as a Matplotlib ``Figure``: their mean, and a band that the middle 80 % of them stay in.
+
+        Parameters
+        ----------
+        *names : str
+            Statistics; all unless given, but for a learning rate or a ridge that is constant.
+        limit : Trajectory, optional
+            Drawn over the runs.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            As of :meth:`Trajectory.plot <sgdlimit.runtime.trajectory.Trajectory.plot>`.
+
+        Raises
+        ------
+        InputError
+            For a statistic that there is not.
+
+        Examples
+        --------
+        >>> import sgdlimit as sl
+        >>> asked = {**sl.load_spec("least-squares").arguments, "horizon": 1.0}
+        >>> ensemble = sl.simulate(**asked, runs=8, backend="numpy")
+        >>> len(ensemble.plot("norm2", limit=sl.solve(**asked, backend="numpy")).axes)
+        1
+        """
+        from sgdlimit.runtime.plotting import ensemble_figure
+
+        return ensemble_figure(self, names, limit)
+
+    def _repr_html_(self) -> str:
+        from sgdlimit.runtime.display import ensemble_html
+
+        return ensemble_html(self)
 
     def __repr__(self) -> str:
         of = {"homogenised": " of homogenised SGD", "lumped": " in lumps"}.get(self.dynamics, "")

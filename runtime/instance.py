@@ -191,6 +191,11 @@ class Instance:
         parts.append(f"|start|={np.linalg.norm(self.start):.4g}")
         return f"Instance({', '.join(parts)})"
 
+    def _repr_html_(self) -> str:
+        from sgdlimit.runtime.display import instance_html
+
+        return instance_html(self)
+
     def at_dimension(self, d: float) -> Instance:
         """The instance of dimension ``d`` that has exactly the same limit.
 

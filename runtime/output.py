@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping
-from importlib import import_module
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sgdlimit.derive.errors import InputError
+from sgdlimit.runtime.tables import Tabular, package, write_csv, write_netcdf, write_npz
 
 if TYPE_CHECKING:
     from sgdlimit.runtime.ensemble import Ensemble
@@ -42,7 +42,7 @@ def check_output(path: Path, endings: tuple[str, ...]) -> None:
     if path.suffix not in endings:
         raise InputError(str(path), f"its ending is not one of {', '.join(endings)}", "the ending says the format")
     if path.suffix == ".nc":
-        _xarray(path)
+        package("xarray", str(path))
     folder = path.parent
     if not folder.is_dir():
         raise InputError(str(path), f"there is no folder {folder}", "make it first")
@@ -72,23 +72,39 @@ def written(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def save_curves(result: Trajectory | Ensemble, path: Path) -> None:
-    """Write the curves of a solve or a simulation in the format that the ending says.
+def save_result(result: Tabular, path: Path) -> None:
+    """Write a result in the format that the ending says: see :meth:`sgdlimit.runtime.tables.Tabular.save`.
 
-    ``.csv``: a line for each time (of each run). ``.npz``: arrays by name, and ``about``, the rest as JSON.
-    ``.nc``: an xarray data set with named dimensions.
+    Raises
+    ------
+    InputError
+        For an unknown ending, or a file that cannot be written.
     """
-    check_output(path, CURVES)
+    check_output(path, (*CURVES, *FIGURES))
+    if path.suffix in FIGURES:
+        save_figure(result.plot(), path)
+        return
+    table = result.table()
     with written(path) as temporary:
         if path.suffix == ".csv":
-            _save_csv(result, temporary)
+            write_csv(table, temporary)
         elif path.suffix == ".npz":
-            named: dict[str, Any] = {"times": result.times, **result.values}
-            np.savez(temporary, about=np.array(json.dumps(about(result))), **named)
+            write_npz(table, temporary)
         else:
-            data = {name: (_dimensions(result), values) for name, values in result.values.items()}
-            attributes = {key: v if isinstance(v, str) else json.dumps(v) for key, v in about(result).items()}
-            _xarray(path).Dataset(data, {"time": result.times}, attributes).to_netcdf(temporary)
+            write_netcdf(table, temporary, str(path))
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a Matplotlib figure in the format that the ending says.
+
+    Raises
+    ------
+    InputError
+        For an unknown ending, or a file that cannot be written.
+    """
+    check_output(path, FIGURES)
+    with written(path) as temporary:
+        figure.savefig(temporary)
 
 
 def about(result: Trajectory | Ensemble) -> dict[str, Any]:
@@ -99,7 +115,9 @@ def about(result: Trajectory | Ensemble) -> dict[str, Any]:
         "parameters": {name: _plain(value) for name, value in result.parameters.items()},
         "dimension": plain(result.instance.dimension),
         "modes": result.instance.modes,
+        "instance": repr(result.instance),
         "backend": result.backend,
+        "versions": {"sgdlimit": metadata.version("sgdlimit"), "numpy": np.__version__},
     }
     for name in ("rtol", "seed", "dynamics", "precision"):
         if hasattr(result, name):
@@ -122,36 +140,3 @@ def plain(value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     return plain(np.asarray(value, dtype=float)) if np.ndim(value) else float(value)
-
-
-def _dimensions(result: Trajectory | Ensemble) -> tuple[str, ...]:
-    return ("time",) if next(iter(result.values.values())).ndim == 1 else ("run", "time")
-
-
-def _save_csv(result: Trajectory | Ensemble, path: Path) -> None:
-    columns = {"t": result.times}
-    runs = 1 if _dimensions(result) == ("time",) else result[result.names[0]].shape[0]
-    if _dimensions(result) != ("time",):
-        columns = {"run": np.repeat(np.arange(runs), len(result.times)), "t": np.tile(result.times, runs)}
-    columns |= {name: values.ravel() for name, values in result.values.items()}
-    formats = ["%d" if name == "run" else "%.17g" for name in columns]
-    np.savetxt(
-        path,
-        np.column_stack(list(columns.values())),
-        formats,
-        ",",
-        header=",".join(columns),
-        comments="",
-        encoding="utf-8",
-    )
-
-
-def _xarray(path: Path) -> Any:
-    try:
-        return import_module("xarray")
-    except ImportError:
-        raise InputError(
-            str(path),
-            "NetCDF files need xarray, which is not installed",
-            "pip install 'sgdlimit[array]', or write .npz",
-        ) from None

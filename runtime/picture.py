@@ -47,11 +47,11 @@ def figure(verification: Verification) -> Any:
     statistic, the limit with the ensemble at the largest dimension, and the means at all dimensions against 1/d at the
     time that is nearest to failing.
     """
-    from matplotlib.figure import Figure
+    from sgdlimit.runtime.figures import Picture
 
     names = verification.names
     rows = -(-len(names) // _PAIRS_A_ROW)
-    fig = Figure(figsize=(13.0, 2.5 + 2.5 * rows), layout="constrained")
+    fig = Picture(figsize=(13.0, 2.5 + 2.5 * rows), layout="constrained")
     grid = fig.add_gridspec(rows + 1, 2 * _PAIRS_A_ROW, height_ratios=[0.8, *[1.0] * rows])
     fig.suptitle(claim(verification), fontsize=14, fontweight="bold", x=0.01, ha="left")
     _all_comparisons(fig.add_subplot(grid[0, :]), verification)

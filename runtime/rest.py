@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,8 +63,12 @@ class RestPoint:
     @cached_property
     def largest_stable_gamma(self) -> float:
         """The supremum of the learning rates that have a rest point on the branch that begins at the optimum; may be
-        infinite. Found when it is first asked for."""
+        infinite. Found when it is first asked for, or pickled."""
         return self._branch.largest()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # the branch holds a compiled kernel; what it is kept for is one number
+        return {**self.__dict__, "largest_stable_gamma": self.largest_stable_gamma, "_branch": None}
 
     def __repr__(self) -> str:
         size = float((self.mean**2).sum()), float(self.variance.sum())

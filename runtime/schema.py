@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from sgdlimit.derive.errors import InputError, InstanceError, SpecError
@@ -134,6 +134,8 @@ Array = Annotated[Any, _numbers(2)]
 Matrices = Annotated[Any, _numbers(3)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Dimension = Annotated[float, BeforeValidator(lambda given: math.inf if given == "inf" else given)]
+"""JSON has no infinity: there it is text."""
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -264,7 +266,10 @@ class InstanceTable(Table):
 
 
 class ArraysTable(InstanceTable):
-    """Arrays over modes, ``builder`` left out; ``dimension`` spreads the modes over more coordinates."""
+    """Arrays over modes, ``builder`` left out; ``dimension`` spreads the modes over more coordinates.
+
+    With ``spread = false`` they stay as they are, each for its share of the dimension.
+    """
 
     probabilities: PerClass = Field(description="the probability of each class, [1.0] for one class")
     eigenvalues: Array = Field(description="the covariance eigenvalues, one list over the modes for each class")
@@ -273,10 +278,14 @@ class ArraysTable(InstanceTable):
     labels: PerClass = None
     teacher: PerClass = None
     weights: PerClass = None
-    dimension: float | None = None
+    dimension: Dimension | None = None
+    spread: bool = True
 
     def build(self, model: Model, folder: Path) -> Instance:
-        limit = Instance(**{"means": 0, "start": 0, **self.given("builder", "dimension")})
+        arrays = {"means": 0, "start": 0, **self.given("builder", "dimension", "spread")}
+        if not self.spread:
+            return Instance(**arrays, dimension=self.dimension)
+        limit = Instance(**arrays)
         if self.dimension is None or self.dimension == limit.dimension:
             return limit
         return limit.at_dimension(self.dimension)
@@ -285,7 +294,7 @@ class ArraysTable(InstanceTable):
 class SpectrumTable(InstanceTable):
     """What every builder with a spectrum takes: see :class:`sgdlimit.runtime.builders.FixedVectors`."""
 
-    dimension: float = Field(description="the number of coordinates, or inf")
+    dimension: Dimension = Field(description="the number of coordinates, or inf")
     probabilities: PerClass = None
     labels: PerClass = None
     teacher_norm: float = 1.0
@@ -368,6 +377,21 @@ class CovariancesTable(InstanceTable):
         return Instance.from_covariances(**{"means": 0, **self.given("builder")})
 
 
+class DenseTable(InstanceTable):
+    """``builder = "dense"``: covariances as matrices, whether they commute or not."""
+
+    name = "dense"
+    probabilities: PerClass = Field(description="the probability of each class, [1.0] for one class")
+    covariances: Matrices = Field(description="the covariance matrix of each class")
+    means: Array = 0
+    labels: PerClass = None
+    teacher: PerClass = None
+    start: PerClass = 0
+
+    def build(self, model: Model, folder: Path) -> Instance | DenseInstance:
+        return DenseInstance(**self.given("builder"))
+
+
 class DataTable(InstanceTable):
     """``builder = "from_data"``: a data set of scikit-learn, or a file ``.npz`` that holds ``X`` and ``y``."""
 
@@ -397,6 +421,7 @@ BUILDERS: dict[str | None, type[InstanceTable]] = {
         DecayingTable,
         ZeroOneTable,
         CovariancesTable,
+        DenseTable,
         DataTable,
     )
 }

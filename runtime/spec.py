@@ -44,19 +44,25 @@ A whole file, with everything that has no default and most of what has one:
 
 from __future__ import annotations
 
+import copy
+import json
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from sgdlimit.derive.errors import SpecError
 from sgdlimit.derive.model import Expectation, Formula, Model, Schedule, StepSize
 from sgdlimit.runtime.dense import DenseInstance
 from sgdlimit.runtime.instance import Instance
+from sgdlimit.runtime.output import plain
 from sgdlimit.runtime.problem import check_target, output_times
 from sgdlimit.runtime.schema import (
     Document,
@@ -66,10 +72,18 @@ from sgdlimit.runtime.schema import (
     ScheduleTable,
     SimulateTable,
     StatisticTable,
+    Table,
     VerifyTable,
     instance_table,
     nearest,
     validated,
+)
+from sgdlimit.runtime.spec_text import (
+    instance_section,
+    model_section,
+    schedule_section,
+    statistics_section,
+    toml_text,
 )
 
 Parameters = Mapping[str, float | tuple[float, ...]]
@@ -94,17 +108,46 @@ class Equations:
         The learning rate if it is an expression in ``t``: then it is part of the kernel.
     """
 
-    name: str
-    source: str
+    name: str = field(compare=False)
+    source: str = field(compare=False)
     description: str
     model: Model
     statistics: Mapping[str, Expectation | Formula]
     schedule: StepSize | None
 
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, Mapping):
+                object.__setattr__(self, each.name, MappingProxyType(dict(value)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # read-only views of mappings cannot be pickled
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return _restored, (type(self), {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The tables of a spec file that reads to an equal value: text, numbers, lists and tables."""
+        document: dict[str, Any] = {"description": self.description} if self.description else {}
+        document["model"] = model_section(self.model)
+        document["statistics"] = statistics_section(self.statistics)
+        document["schedule"] = {} if self.schedule is None else schedule_section(self.schedule)
+        return {key: value for key, value in document.items() if value != {}}
+
+    def to_toml(self) -> str:
+        """The text of a spec file that reads to an equal value."""
+        return toml_text(self.to_dict())
+
+    def to_json(self) -> str:
+        """:meth:`to_dict` as JSON, an infinite dimension as ``"inf"``."""
+        return json.dumps(plain(self.to_dict()), ensure_ascii=False, allow_nan=False)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Spec(Equations):
-    """Everything that a spec file says: see :func:`load_spec`.
+    """Everything that a spec file says: see :func:`load_spec`, and :meth:`Spec.of` for one made in Python.
+
+    Specs are equal that ask for the same, wherever they were read.
 
     Parameters
     ----------
@@ -125,12 +168,17 @@ class Spec(Equations):
         Of a simulation.
     verification : mapping of str
         Keywords of ``verify`` that the file gives; ``verify`` has times of its own, a dozen.
+    built : tuple of Instance or DenseInstance and mapping, optional
+        The instance as it was read and the section that says so: as long as the instance is that one, it is written
+        that way, else by its arrays.
 
     Examples
     --------
     >>> spec = load_spec("least-squares")
     >>> spec.model.loss, spec.schedule, sorted(spec.parameters)
     (Loss('(r - y)**2/2'), Constant(gamma=0.8), ['sigma'])
+    >>> Spec.from_toml(spec.to_toml()) == spec == Spec.from_json(spec.to_json())
+    True
     """
 
     schedule: StepSize
@@ -142,6 +190,142 @@ class Spec(Equations):
     runs: int
     seed: int
     verification: Mapping[str, Any]
+    built: tuple[Instance | DenseInstance, Mapping[str, Any]] | None = field(default=None, compare=False, repr=False)
+
+    @staticmethod
+    def of(
+        model: Model,
+        instance: Instance | DenseInstance,
+        schedule: StepSize,
+        parameters: Mapping[str, Any] | None = None,
+        horizon: float | None = None,
+        *,
+        times: ArrayLike | None = None,
+        statistics: Mapping[str, Expectation | Formula] | None = None,
+        rtol: float | None = None,
+        runs: int | None = None,
+        seed: int | None = None,
+        verification: Mapping[str, Any] | None = None,
+        description: str = "",
+    ) -> Spec:
+        """The spec of what was built in Python; ``to_toml()`` is a file of it.
+
+        Parameters
+        ----------
+        model, instance, schedule, parameters, horizon, times, statistics, rtol
+            As of :func:`sgdlimit.runtime.solver.solve`.
+        runs, seed
+            As of :func:`sgdlimit.runtime.simulator.simulate`.
+        verification : mapping of str, optional
+            Keywords of ``verify``.
+        description : str
+            One line.
+
+        Raises
+        ------
+        SpecError
+            As of :func:`load_spec`.
+
+        Examples
+        --------
+        >>> import sgdlimit as sl
+        >>> model = sl.Model(sl.Loss("(r - y)**2/2"), sl.Teacher("r_star + sigma*xi"))
+        >>> spec = Spec.of(model, sl.Instance.isotropic(2), sl.Constant(0.5), {"sigma": 0.5}, horizon=4.0)
+        >>> print(spec.to_toml())
+        [model]
+        loss = "(r - y)**2/2"
+        target = {teacher = "r_star + sigma*xi"}
+        adversary = "none"
+        <BLANKLINE>
+        [parameters]
+        sigma = 0.5
+        <BLANKLINE>
+        [instance]
+        probabilities = [1.0]
+        eigenvalues = [[1.0, 1.0]]
+        teacher = [0.7071067811865475, 0.7071067811865475]
+        <BLANKLINE>
+        [schedule]
+        gamma = 0.5
+        <BLANKLINE>
+        [run]
+        horizon = 4.0
+        <BLANKLINE>
+        """
+        run = {"horizon": horizon, "times": None if times is None else np.asarray(times, dtype=float).tolist()}
+        document = {
+            "description": description,
+            "model": model_section(model),
+            "statistics": statistics_section(statistics or {}),
+            "parameters": {name: _number_or_list(value) for name, value in (parameters or {}).items()},
+            "instance": instance_section(instance),
+            "schedule": schedule_section(schedule),
+            "run": _given({**run, "rtol": rtol}),
+            "simulate": _given({"runs": runs, "seed": seed}),
+            "verify": dict(verification or {}),
+        }
+        return Spec.from_dict(document)
+
+    @staticmethod
+    def from_dict(document: Mapping[str, Any], source: str = "spec") -> Spec:
+        """What the tables of a spec file say; ``source`` names them in errors.
+
+        Raises
+        ------
+        SpecError
+            As of :func:`load_spec`.
+        """
+        return _spec(_checked(copy.deepcopy(dict(document)), {}, source, Path(), Place(source)))
+
+    @staticmethod
+    def from_toml(text: str, source: str = "spec") -> Spec:
+        """What the text of a spec file says; ``source`` names it in errors.
+
+        Raises
+        ------
+        SpecError
+            As of :func:`load_spec`.
+        """
+        return Spec.from_dict(_parsed(text, Place(source)), source)
+
+    @staticmethod
+    def from_json(text: str, source: str = "spec") -> Spec:
+        """What :meth:`to_json` wrote.
+
+        Raises
+        ------
+        SpecError
+            As of :func:`load_spec`.
+        """
+        try:
+            document = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise Place(source).error(f"is not JSON: {_lower(str(error))}") from None
+        if not isinstance(document, dict):
+            raise Place(source).error(f"is {type(document).__name__} and no object", "write what to_json() does")
+        return Spec.from_dict(document, source)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The tables of a spec file that reads to an equal spec: text, numbers, lists and tables.
+
+        An instance that was read from a file is written as it was there, any other one by its arrays.
+        """
+        run = {"times": list(self.times)} if self.times is not None else {}
+        if self.times is None or self.horizon != self.times[-1]:
+            run = {"horizon": self.horizon, **run}
+        document = super().to_dict() | {
+            "parameters": {name: list(v) if isinstance(v, tuple) else v for name, v in self.parameters.items()},
+            "instance": self._instance_section(),
+            "run": run | _unless_usual(RunTable, rtol=self.rtol),
+            "simulate": _unless_usual(SimulateTable, runs=self.runs, seed=self.seed),
+            "verify": dict(self.verification),
+        }
+        return {key: document[key] for key in Document.model_fields if key in document and document[key] != {}}
+
+    def _instance_section(self) -> dict[str, Any]:
+        if self.built is not None and self.built[0] is self.instance:
+            return copy.deepcopy(dict(self.built[1]))
+        return instance_section(self.instance)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -188,42 +372,7 @@ def load_spec(source: str | os.PathLike[str], overrides: Mapping[str, Any] | Non
     sgdlimit.derive.errors.SpecError: last-squares: there is no such file, and no catalogue model of that name; \
 did you mean least-squares?
     """
-    file = _read(source, overrides or {})
-    equations = _equations(file)
-    at, document = file.place.at, file.document
-    schedule = equations.schedule
-    if schedule is None:
-        raise at("schedule").error(
-            "is missing", 'give a section [schedule] with gamma = 0.5, expression = "…" in t, or rule = "…"'
-        )
-    if not document.instance:
-        raise at("instance").error(
-            "is missing", "give a section [instance] with a builder or the arrays of an instance"
-        )
-    instance = _instance(file, equations.model)
-    run = validated(RunTable, document.run, at("run"))
-    horizon = run.times[-1] if run.horizon is None and run.times else run.horizon
-    if horizon is None:
-        raise at("run", "horizon").error("is missing", "give the last time, horizon = 10.0, or times = [...]")
-    with at("run").of_arguments():
-        output_times(horizon, run.times, count=2)
-    simulation = validated(SimulateTable, document.simulate, at("simulate"))
-    return Spec(
-        name=equations.name,
-        source=equations.source,
-        description=equations.description,
-        model=equations.model,
-        statistics=equations.statistics,
-        schedule=schedule,
-        instance=instance,
-        parameters=_parameters(file, equations, schedule),
-        horizon=horizon,
-        times=None if run.times is None else tuple(run.times),
-        rtol=run.rtol,
-        runs=simulation.runs,
-        seed=simulation.seed,
-        verification=MappingProxyType(validated(VerifyTable, document.verify, at("verify")).given()),
-    )
+    return _spec(_read(source, overrides or {}))
 
 
 def load_equations(source: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None) -> Equations:
@@ -296,20 +445,30 @@ def _read(source: str | os.PathLike[str], overrides: Mapping[str, Any]) -> _File
     except OSError as error:
         raise place.error(f"cannot be read: {error.strerror}") from None
     try:
-        values = tomllib.loads(content.decode("utf-8"))
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise place.error(f"line {line} is not UTF-8 text", "save the file as UTF-8") from None
+    return _checked(_parsed(text, place), overrides, shown if in_catalogue else path.stem, path.parent, place)
+
+
+def _parsed(text: str, place: Place) -> dict[str, Any]:
+    """The values of a spec file's text."""
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise place.error(
             f"is not TOML: {_lower(str(error))}", 'a line is key = value or [section]; text is in "quotes"'
         ) from None
     except RecursionError:
         raise place.error("is nested too deeply", "a spec file needs lists of lists of lists at most") from None
+
+
+def _checked(values: dict[str, Any], overrides: Mapping[str, Any], name: str, folder: Path, place: Place) -> _File:
+    """Override and check the outline."""
     for key, value in overrides.items():
         _override(values, key, value, place)
-    document = validated(Document, values, place)
-    return _File(shown if in_catalogue else path.stem, path.parent, place, document)
+    return _File(name, folder, place, validated(Document, values, place))
 
 
 # Keys of which a file gives one: to override one is to drop the others.
@@ -363,9 +522,68 @@ def _equations(file: _File) -> Equations:
         source=file.place.source,
         description=document.description,
         model=validated(ModelTable, document.model, at("model")).build(at("model")),
-        statistics=MappingProxyType(statistics),
+        statistics=statistics,
         schedule=schedule,
     )
+
+
+def _spec(file: _File) -> Spec:
+    equations = _equations(file)
+    at, document = file.place.at, file.document
+    schedule = equations.schedule
+    if schedule is None:
+        raise at("schedule").error(
+            "is missing", 'give a section [schedule] with gamma = 0.5, expression = "…" in t, or rule = "…"'
+        )
+    if not document.instance:
+        raise at("instance").error(
+            "is missing", "give a section [instance] with a builder or the arrays of an instance"
+        )
+    instance = _instance(file, equations.model)
+    run = validated(RunTable, document.run, at("run"))
+    horizon = run.times[-1] if run.horizon is None and run.times else run.horizon
+    if horizon is None:
+        raise at("run", "horizon").error("is missing", "give the last time, horizon = 10.0, or times = [...]")
+    with at("run").of_arguments():
+        output_times(horizon, run.times, count=2)
+    simulation = validated(SimulateTable, document.simulate, at("simulate"))
+    return Spec(
+        name=equations.name,
+        source=equations.source,
+        description=equations.description,
+        model=equations.model,
+        statistics=equations.statistics,
+        schedule=schedule,
+        instance=instance,
+        parameters=_parameters(file, equations, schedule),
+        horizon=horizon,
+        times=None if run.times is None else tuple(run.times),
+        rtol=run.rtol,
+        runs=simulation.runs,
+        seed=simulation.seed,
+        verification=validated(VerifyTable, document.verify, at("verify")).given(),
+        # a file's place is said from the spec's own folder
+        built=None if "file" in document.instance else (instance, document.instance),
+    )
+
+
+def _restored(kind: type[Equations], values: dict[str, Any]) -> Equations:
+    """From a pickle."""
+    return kind(**values)
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _unless_usual(table: type[Table], **values: Any) -> dict[str, Any]:
+    """Those that are not what the table takes by default."""
+    return {name: value for name, value in values.items() if value != table.model_fields[name].default}
+
+
+def _number_or_list(value: Any) -> Any:
+    listed = np.asarray(value, dtype=float).tolist()
+    return value if isinstance(value, int | float) else listed
 
 
 def _instance(file: _File, model: Model) -> Instance | DenseInstance:
@@ -392,7 +610,7 @@ def _parameters(file: _File, equations: Equations, schedule: StepSize) -> Parame
         if name not in given and name != "tau":
             listing = f"the parameters are {', '.join(known)}, and tau is 0 unless given"
             raise place.at(name).error("is missing", listing)
-    return MappingProxyType({name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
 
 
 __all__ = ["Equations", "Spec", "SpecError", "catalogue", "catalogue_text", "load_equations", "load_spec"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from sgdlimit.derive.model import Model, StepSize
 from sgdlimit.runtime.dense import DenseInstance
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.step_sizes import Parameters
+from sgdlimit.runtime.tables import Column, Table, Tabular, column, statistics_table
 
 Array = NDArray[np.float64]
 
@@ -41,10 +43,11 @@ class State:
 
 
 @dataclass(frozen=True, eq=False)
-class Trajectory:
+class Trajectory(Tabular):
     """Statistics of the limit along a run (``docs/theory.md`` §3).
 
-    ``trajectory["adversarial_risk"]`` is an array ``[T]``; ``trajectory.final`` restarts a solve.
+    ``trajectory["adversarial_risk"]`` is an array ``[T]``; ``trajectory.final`` restarts a solve; ``to_xarray()``,
+    ``to_dataframe()``, ``plot()`` and ``save("curve.nc")`` are what they say.
 
     Parameters
     ----------
@@ -87,6 +90,57 @@ class Trajectory:
         if name not in self.values:
             raise InputError("statistic", f"there is none called {name!r}", f"they are {', '.join(self.values)}")
         return self.values[name]
+
+    def table(self) -> Table:
+        """Statistics over ``time``; the modes, where kept, over ``time`` and ``mode``."""
+        from sgdlimit.runtime.output import about
+
+        along: dict[str, Column] = {}
+        more: dict[str, Column] = {}
+        if self.modes is not None:
+            mean, variance = self.modes
+            along["mode"] = column("mode", "mode", np.arange(mean.shape[1]))
+            if isinstance(self.instance, Instance):
+                along["weight"] = column("weight", "mode", self.instance.weights)
+                along["eigenvalue"] = column("eigenvalue", ("class", "mode"), self.instance.eigenvalues)
+            more["mode_mean"] = column("mode_mean", ("time", "mode"), mean)
+            more["mode_variance"] = column("mode_variance", ("time", "mode"), variance)
+        return statistics_table(self.values, {"time": self.times}, about(self), along=along, more=more)
+
+    def plot(self, *names: str) -> Any:
+        """The curves as a Matplotlib ``Figure``, a panel for each kind of statistic.
+
+        Parameters
+        ----------
+        *names : str
+            Statistics; all unless given, but for a learning rate or a ridge that is constant.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            ``figure.savefig("curve.pdf")`` writes it, in the format that the ending says; ``figure.axes`` are the
+            panels, to go on with.
+
+        Raises
+        ------
+        InputError
+            For a statistic that there is not.
+
+        Examples
+        --------
+        >>> import sgdlimit as sl
+        >>> trajectory = sl.solve(**sl.load_spec("least-squares").arguments, backend="numpy")
+        >>> [axes.get_ylabel() for axes in trajectory.plot("norm2", "clean_risk").axes]
+        ['$\\\\langle E f\\\\rangle$', '$n^2$']
+        """
+        from sgdlimit.runtime.plotting import trajectory_figure
+
+        return trajectory_figure(self, names)
+
+    def _repr_html_(self) -> str:
+        from sgdlimit.runtime.display import trajectory_html
+
+        return trajectory_html(self)
 
     def __repr__(self) -> str:
         first = self.names[0]

@@ -53,7 +53,7 @@ _CURVE_POINTS = 161
 _SMALL_RANGE = 0.1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Verification:
     """What a verification found.
 
@@ -143,6 +143,10 @@ class Verification:
         from sgdlimit.runtime.picture import figure
 
         return figure(self)
+
+    def plot(self) -> Any:
+        """The same as :meth:`figure`, as every result has it: a Matplotlib ``Figure``."""
+        return self.figure()
 
     def save_html(self, path: str | Path) -> None:
         """Write the report as one HTML file that needs no other.

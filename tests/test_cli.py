@@ -440,7 +440,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
     given = load_spec("least-squares")
     trajectory = solve(**given.arguments, backend="numpy")
     with pytest.raises(InputError, match=r"curve\.npz: cannot be written: No space left on device"):
-        output.save_curves(trajectory, path)
+        trajectory.save(path)
     assert os.listdir(tmp_path) == ["curve.npz"]
     assert path.read_bytes() == b"before"
 
