@@ -102,7 +102,7 @@ def ensemble_html(ensemble: Ensemble) -> str:
         mean = ensemble.mean(name)
         band = tuple(np.quantile(runs, [0.1, 0.9], axis=0)) if len(runs) > 1 else None
         spread = f"{ensemble.standard_error(name)[-1]:.2g}"
-        picture = sparkline(mean, times, band, label=_said(name, mean))  # type: ignore[arg-type]
+        picture = sparkline(mean, times, band, label=_said(name, mean))
         rows.append((name, *_range(mean), spread, picture))
     dynamics = {"homogenised": "homogenised SGD", "lumped": "SGD in lumps"}.get(ensemble.dynamics, "SGD")
     facts = [

@@ -18,7 +18,7 @@ COLOURS = ("#0b3c5d", "#d1641b", "#7fb0d6", "#111111")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 MARKS = ("o", "s", "^", "D")
 
-_STYLE = {
+_STYLE: Any = {
     "font.size": 9,
     "axes.labelsize": 9,
     "axes.titlesize": 9,
@@ -33,7 +33,6 @@ _STYLE = {
     "legend.handlelength": 2.6,
     "figure.dpi": 100,
     "figure.facecolor": "white",
-    "savefig.dpi": 300,
     "savefig.facecolor": "white",
     "pdf.fonttype": 42,  # letters as letters: what journals ask for
     "svg.hashsalt": "sgdlimit",
@@ -53,10 +52,13 @@ def style() -> Iterator[None]:
 class Picture(Figure):
     """A figure that keeps the style when it is written, and shows itself in a notebook."""
 
+    dots = 300  # an inch, where it is written as dots
+
     def savefig(self, fname: Any, **keywords: Any) -> None:
         """As of Matplotlib; without a date, so that the same picture is the same file."""
         ending = str(keywords.get("format") or getattr(fname, "suffix", None) or str(fname).rpartition(".")[2])
         keywords.setdefault("metadata", _UNDATED.get(ending.lstrip(".")))
+        keywords.setdefault("dpi", self.dots)
         with style():
             super().savefig(fname, **keywords)
 
@@ -66,8 +68,8 @@ class Picture(Figure):
         return buffer.getvalue()
 
 
-def picture(width: float, height: float) -> Picture:
-    """An empty figure, its size in inches.
+def picture(width: float, height: float, dots: int = 300) -> Picture:
+    """An empty figure, its size in inches, and dots an inch where it is written as dots.
 
     Examples
     --------
@@ -79,4 +81,6 @@ def picture(width: float, height: float) -> Picture:
     True
     """
     with style():
-        return Picture(figsize=(width, height), layout="constrained")
+        empty = Picture(figsize=(width, height), layout="constrained")
+    empty.dots = dots
+    return empty

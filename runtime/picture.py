@@ -47,17 +47,23 @@ def figure(verification: Verification) -> Any:
     statistic, the limit with the ensemble at the largest dimension, and the means at all dimensions against 1/d at the
     time that is nearest to failing.
     """
-    from sgdlimit.runtime.figures import Picture
+    from sgdlimit.runtime.figures import picture, style
 
     names = verification.names
     rows = -(-len(names) // _PAIRS_A_ROW)
-    fig = Picture(figsize=(13.0, 2.5 + 2.5 * rows), layout="constrained")
+    fig = picture(13.0, 2.5 + 2.5 * rows, dots=100)
+    with style():
+        _draw(fig, verification, rows)
+    return fig
+
+
+def _draw(fig: Any, verification: Verification, rows: int) -> None:
     grid = fig.add_gridspec(rows + 1, 2 * _PAIRS_A_ROW, height_ratios=[0.8, *[1.0] * rows])
     fig.suptitle(claim(verification), fontsize=14, fontweight="bold", x=0.01, ha="left")
     _all_comparisons(fig.add_subplot(grid[0, :]), verification)
-    for k, name in enumerate(names):
+    for k, name in enumerate(verification.names):
         row, column = 1 + k // _PAIRS_A_ROW, 2 * (k % _PAIRS_A_ROW)
-        last = row == rows or k + _PAIRS_A_ROW >= len(names)
+        last = row == rows or k + _PAIRS_A_ROW >= len(verification.names)
         _curve(fig.add_subplot(grid[row, column]), verification, name, last=last)
         _fit(fig.add_subplot(grid[row, column + 1]), verification, name, last=last)
     entries = {
@@ -66,7 +72,6 @@ def figure(verification: Verification) -> Any:
     fig.legend(
         entries.values(), entries.keys(), loc="outside lower center", ncols=len(entries), fontsize=8, frameon=False
     )
-    return fig
 
 
 def png(verification: Verification, dpi: int = 110) -> bytes:

@@ -5,6 +5,8 @@
     spec = load_spec("adversarial-least-squares")
     trajectory = solve(**spec.arguments, rtol=spec.rtol)
 
+and ``spec.to_toml()`` is the text of a file again; :meth:`Spec.of` makes one of what was built in Python.
+
 A whole file, with everything that has no default and most of what has one:
 
 .. code-block:: toml
@@ -310,7 +312,7 @@ class Spec(Equations):
 
         An instance that was read from a file is written as it was there, any other one by its arrays.
         """
-        run = {"times": list(self.times)} if self.times is not None else {}
+        run: dict[str, Any] = {"times": list(self.times)} if self.times is not None else {}
         if self.times is None or self.horizon != self.times[-1]:
             run = {"horizon": self.horizon, **run}
         document = super().to_dict() | {

@@ -13,12 +13,16 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"
 
 @pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.filterwarnings("ignore::sgdlimit.runtime.kernel.NoCompilerWarning")
-def test_the_example_runs_as_printed(block: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_example_runs_as_printed(
+    block: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     exec(compile(block, "README.md", "exec"), names)
     printed = capsys.readouterr().out
     assert "passed" in printed
     assert "# Limit of streaming SGD" in printed
+    assert (tmp_path / "curve.pdf").read_bytes().startswith(b"%PDF")
     assert str(names["source"]).startswith("/* The high-dimensional limit")
 
 

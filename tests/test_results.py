@@ -278,10 +278,10 @@ def test_what_comes_back_from_a_pickle_or_a_copy_is_the_same(noun: Callable[[], 
 
 
 def test_curves_and_runs_come_back_from_a_pickle(trajectory: Trajectory, ensemble: Ensemble) -> None:
-    for given in (trajectory, ensemble):
-        again = pickle.loads(pickle.dumps(given))
-        assert alike(given, again)
-        assert repr(again) == repr(given)
+    for result in (trajectory, ensemble):
+        again = pickle.loads(pickle.dumps(result))
+        assert alike(result, again)
+        assert repr(again) == repr(result)
     again = pickle.loads(pickle.dumps(trajectory))
     resumed = sl.solve(
         again.model, again.instance, again.schedule, again.parameters, 11.0, start=again.final, backend="numpy"
