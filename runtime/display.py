@@ -101,7 +101,8 @@ def ensemble_html(ensemble: Ensemble) -> str:
     for name, runs in ensemble.values.items():
         mean = ensemble.mean(name)
         band = tuple(np.quantile(runs, [0.1, 0.9], axis=0)) if len(runs) > 1 else None
-        spread = f"{ensemble.standard_error(name)[-1]:.2g}"
+        equal = len(runs) > 1 and np.ptp(runs[:, -1]) == 0
+        spread = "0" if equal else _number(ensemble.standard_error(name)[-1], 2)
         picture = sparkline(mean, times, band, label=_said(name, mean))
         rows.append((name, *_range(mean), spread, picture))
     dynamics = {"homogenised": "homogenised SGD", "lumped": "SGD in lumps"}.get(ensemble.dynamics, "SGD")
@@ -164,8 +165,8 @@ def _said(name: str, curve: Array) -> str:
     return f"{quantity(name).long_name}, {_number(curve[0])} to {_number(curve[-1])}"
 
 
-def _number(value: float) -> str:
-    return f"{value:.4g}" if np.isfinite(value) else "–"
+def _number(value: float, digits: int = 4) -> str:
+    return f"{value:.{digits}g}" if np.isfinite(value) else "–"
 
 
 def _counted(count: int, one: str, many: str = "") -> str:
