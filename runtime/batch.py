@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +21,7 @@ from sgdlimit.runtime.minimiser import Optimum, excess_risk
 from sgdlimit.runtime.problem import build_problem, check_counts, output_times
 from sgdlimit.runtime.solver import DEFAULT_TIMES, at_rest, optimum_for, stands_still
 from sgdlimit.runtime.step_sizes import Parameters
+from sgdlimit.runtime.tables import Table, Tabular, column, statistics_table
 from sgdlimit.runtime.trajectory import available
 
 Array = NDArray[np.float64]
@@ -32,8 +34,10 @@ _LOOK_EVERY = 0.1  # seconds between reports of progress
 
 
 @dataclass(frozen=True, eq=False)
-class Curves:
+class Curves(Tabular):
     """Statistics of the limit at many values of the parameters: ``curves["adversarial_risk"]`` is an array ``[M, T]``.
+
+    ``to_xarray()``, ``to_dataframe()``, ``plot()`` and ``save("curves.nc")`` are what they say.
 
     Parameters
     ----------
@@ -88,6 +92,46 @@ class Curves:
         if name not in self.values:
             raise InputError("statistic", f"there is none called {name!r}", f"they are {', '.join(self.values)}")
         return self.values[name]
+
+    def table(self) -> Table:
+        """Statistics over ``curve`` and ``time``; what varied, and how each curve ended, over ``curve``."""
+        from sgdlimit.runtime.output import about
+
+        along = {
+            name: column(name, ("curve", "class")[: values.ndim], values)
+            for name, values in {**self.over, "status": np.array(self.status), "ended": self.ended}.items()
+        }
+        facts = {**about(self), "schedule": repr(self.schedules[0])}
+        if len(set(self.schedules)) > 1:
+            facts["schedule"] = [repr(schedule) for schedule in self.schedules]
+        return statistics_table(self.values, {"curve": np.arange(len(self)), "time": self.times}, facts, along=along)
+
+    def plot(self, *names: str) -> Any:
+        """All curves as a Matplotlib ``Figure``: a panel for each statistic, coloured by the first thing that varied.
+
+        Parameters
+        ----------
+        *names : str
+            Statistics; all unless given.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            As of :meth:`Trajectory.plot <sgdlimit.runtime.trajectory.Trajectory.plot>`.
+
+        Raises
+        ------
+        InputError
+            For a statistic that there is not.
+        """
+        from sgdlimit.runtime.plotting import curves_figure
+
+        return curves_figure(self, names)
+
+    def _repr_html_(self) -> str:
+        from sgdlimit.runtime.display import curves_html
+
+        return curves_html(self)
 
     def __repr__(self) -> str:
         counts = {status: self.status.count(status) for status in dict.fromkeys(self.status)}

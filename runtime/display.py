@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sgdlimit.runtime.quantities import quantity
 
 if TYPE_CHECKING:
+    from sgdlimit.runtime.batch import Curves
     from sgdlimit.runtime.dense import DenseInstance
     from sgdlimit.runtime.ensemble import Ensemble
     from sgdlimit.runtime.instance import Instance
@@ -116,6 +117,35 @@ def ensemble_html(ensemble: Ensemble) -> str:
     ]
     head = ("mean over the runs", "start", "end", "min", "max", "s.e. at the end", "over time, with the middle 80 %")
     return _page("Ensemble", facts, head, rows)
+
+
+def curves_html(curves: Curves) -> str:
+    """Many solves: of each statistic the last values and the median in a band, of the curves that came to the end."""
+    rows = []
+    for name, values in curves.values.items():
+        finished = values[curves.done] if curves.done.any() else values
+        last, defined = values[curves.done][:, -1], np.isfinite(finished).any(axis=0)
+        known = finished[:, defined]
+        ends = (_number(last.min()), _number(np.median(last)), _number(last.max())) if last.size else ("–",) * 3
+        band = (np.nanmin(known, axis=0), np.nanmax(known, axis=0))
+        picture = ""
+        if known.size:
+            picture = sparkline(
+                np.nanmedian(known, axis=0), curves.times[defined], band, label=quantity(name).long_name
+            )
+        rows.append((name, *ends, picture))
+    counts = {status: curves.status.count(status) for status in dict.fromkeys(curves.status)}
+    ranges = [f"{name} from {at.min():.4g} to {at.max():.4g}" for name, at in curves.over.items()]
+    facts = [
+        f"{len(curves)} curves over {', '.join(ranges)}" if ranges else _counted(len(curves), "curve"),
+        ", ".join(f"{count} {status}" for status, count in counts.items()),
+        f"{_counted(len(curves.times), 'time')}, t = {curves.times[0]:g} … {curves.times[-1]:g}",
+        *_valued(curves.parameters),
+        f"d = {curves.instance.dimension:g}",
+        f"rtol {curves.rtol:g}, {curves.backend}",
+    ]
+    head = ("at the end", "min", "median", "max", "over time: median, min and max")
+    return _page("Curves", facts, head, rows)
 
 
 def instance_html(instance: Instance) -> str:

@@ -28,6 +28,7 @@ _STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.8,
+    "axes.formatter.limits": (-4, 6),  # a power of ten beside an axis is easily missed
     "lines.linewidth": 1.6,
     "legend.frameon": False,
     "legend.handlelength": 2.6,

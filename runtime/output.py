@@ -16,6 +16,7 @@ from sgdlimit.derive.errors import InputError
 from sgdlimit.runtime.tables import Tabular, package, write_csv, write_netcdf, write_npz
 
 if TYPE_CHECKING:
+    from sgdlimit.runtime.batch import Curves
     from sgdlimit.runtime.ensemble import Ensemble
     from sgdlimit.runtime.trajectory import Trajectory
 
@@ -107,11 +108,10 @@ def save_figure(figure: Any, path: Path) -> None:
         figure.savefig(temporary)
 
 
-def about(result: Trajectory | Ensemble) -> dict[str, Any]:
+def about(result: Trajectory | Ensemble | Curves) -> dict[str, Any]:
     """What a result is of, as JSON takes it."""
     facts: dict[str, Any] = {
         "model": result.model.canonical(),
-        "schedule": repr(result.schedule),
         "parameters": {name: _plain(value) for name, value in result.parameters.items()},
         "dimension": plain(result.instance.dimension),
         "modes": result.instance.modes,
@@ -119,6 +119,8 @@ def about(result: Trajectory | Ensemble) -> dict[str, Any]:
         "backend": result.backend,
         "versions": {"sgdlimit": metadata.version("sgdlimit"), "numpy": np.__version__},
     }
+    if hasattr(result, "schedule"):
+        facts["schedule"] = repr(result.schedule)
     for name in ("rtol", "seed", "dynamics", "precision"):
         if hasattr(result, name):
             facts[name] = getattr(result, name)

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sgdlimit.derive.errors import InputError
 from sgdlimit.runtime.figures import COLOURS, DASHES, MARKS, Picture, picture, style
 from sgdlimit.runtime.quantities import quantity
 
 if TYPE_CHECKING:
+    from sgdlimit.runtime.batch import Curves
     from sgdlimit.runtime.ensemble import Ensemble
     from sgdlimit.runtime.trajectory import Trajectory
 
@@ -31,6 +33,8 @@ _MARKS = 16  # of a curve, so that marks can be told apart
 _PANEL = (3.3, 2.6)  # inches
 _A_ROW = 3
 _DECADES = 1e3
+_CURVES = 300  # that a panel shows at most, of many
+_FEW = 30
 
 
 def trajectory_figure(trajectory: Trajectory, names: Sequence[str] = ()) -> Picture:
@@ -64,10 +68,29 @@ def ensemble_figure(ensemble: Ensemble, names: Sequence[str] = (), limit: Trajec
     return figure
 
 
+def curves_figure(curves: Curves, names: Sequence[str] = ()) -> Picture:
+    """Many solves; see :meth:`sgdlimit.runtime.batch.Curves.plot`."""
+    panels = [name for members in _panels(curves, names).values() for name in members]
+    drawn = np.unique(np.linspace(0, len(curves) - 1, _CURVES).round().astype(int))
+    varied = next((name for name, at in curves.over.items() if at.ndim == 1 and np.ptp(at) > 0), None)
+    with style():
+        figure, places = _grid(len(panels))
+        for axes, name in zip(places, panels, strict=True):
+            lines = _many(axes, curves, name, drawn, varied)
+            finished = curves[name][curves.done] if curves.done.any() else curves[name]
+            _finish(axes, name, [name], curves.times, list(finished), many=True)
+            _within(axes, finished)
+        if varied is not None:
+            figure.colorbar(lines, ax=places, label=quantity(varied).label, aspect=40)
+        if len(drawn) < len(curves) or not curves.done.all():
+            figure.suptitle(_counts(curves, len(drawn)), fontsize=9)
+    return figure
+
+
 # ── What goes where ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _panels(result: Trajectory | Ensemble, names: Sequence[str]) -> dict[str, list[str]]:
+def _panels(result: Trajectory | Ensemble | Curves, names: Sequence[str]) -> dict[str, list[str]]:
     """The statistics of each panel, by what the panel shows."""
     for name in names:
         result[name]  # refuses one that there is not
@@ -76,12 +99,15 @@ def _panels(result: Trajectory | Ensemble, names: Sequence[str]) -> dict[str, li
     panels: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for name in wanted:
         panels.setdefault(kind_of.get(name, name), []).append(name)
+    if not wanted:
+        raise InputError("plot()", "no statistic is defined anywhere", f"they are {', '.join(result.names)}")
     return {kind: members for kind, members in panels.items() if members}
 
 
-def _worth_showing(result: Trajectory | Ensemble, name: str) -> bool:
+def _worth_showing(result: Trajectory | Ensemble | Curves, name: str) -> bool:
     """Not a learning rate or a ridge that is the same all the time, nor what is nowhere defined."""
-    finite = result[name][np.isfinite(result[name])]
+    values = result[name]
+    finite = values[np.isfinite(values)]
     return bool(finite.size) and not (name in ("learning_rate", "effective_ridge") and np.ptp(finite) == 0)
 
 
@@ -115,13 +141,49 @@ def _runs(axes: Any, ensemble: Ensemble, name: str, k: int, *, as_line: bool) ->
     axes.plot(ensemble.times[some], mean[some], label=label, zorder=4 + 0.1 * k, **marked)
 
 
-def _finish(axes: Any, title: str, shown: Sequence[str], times: Array, curves: Sequence[Array]) -> None:
+def _many(axes: Any, curves: Curves, name: str, drawn: NDArray[np.intp], varied: str | None) -> Any:
+    """Many lines, from dark to light as what varied increases."""
+    from matplotlib.collections import LineCollection
+
+    lines = LineCollection(
+        [np.column_stack([curves.times, values]) for values in curves[name][drawn]],
+        cmap="cividis" if varied else None,
+        colors=None if varied else COLOURS[0],
+        linewidths=1.2 if len(drawn) <= _FEW else 0.6,
+    )
+    if varied is not None:
+        lines.set_array(curves.over[varied][drawn])
+    axes.add_collection(lines)
+    axes.autoscale_view()
+    return lines
+
+
+def _within(axes: Any, finished: Array) -> None:
+    """Room for the curves that came to their end: those that diverged leave at the top."""
+    known = finished[np.isfinite(finished)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+    if axes.get_yscale() == "linear" and high > low:
+        axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+
+
+def _counts(curves: Curves, drawn: int) -> str:
+    ended = {status: curves.status.count(status) for status in dict.fromkeys(curves.status)}
+    few = "" if drawn == len(curves) else f"{drawn} shown of "
+    return f"{few}{len(curves)} curves: " + ", ".join(f"{count} {status}" for status, count in ended.items())
+
+
+def _finish(
+    axes: Any, title: str, shown: Sequence[str], times: Array, curves: Sequence[Array], *, many: bool = False
+) -> None:
     """Labels with units, scales, and above the curves what each is: nothing is covered."""
     axes.set_xlabel("time $t = k/d$ (dimensionless)")
     symbol = quantity(shown[0]).symbol
     axes.set_ylabel(title if len(shown) > 1 else f"${symbol}$" if symbol else shown[0])
     _scales(axes, times, curves)
     axes.margins(x=0.01)
+    if many:
+        axes.set_title(quantity(shown[0]).label, loc="left", fontsize=8)
+        return
     axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), borderaxespad=0.2, labelspacing=0.25)
 
 

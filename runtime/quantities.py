@@ -16,7 +16,8 @@ class Quantity:
     symbol : str
         In LaTeX without dollars, in the notation of ``docs/theory.md``; empty where there is none.
     units : str
-        ``"1"``: without dimension, as everything here is. Time counts steps over dimension, ``t = k/d``.
+        ``"1"``: without dimension, as every number here is; empty for words. Time counts steps over dimension,
+        ``t = k/d``.
 
     Examples
     --------
@@ -36,8 +37,8 @@ class Quantity:
     @property
     def attributes(self) -> dict[str, str]:
         """As xarray's attributes have them."""
-        told = {"long_name": self.long_name, "units": self.units}
-        return told | ({"symbol": self.symbol} if self.symbol else {})
+        told = {"long_name": self.long_name, "units": self.units, "symbol": self.symbol}
+        return {name: text for name, text in told.items() if text}
 
 
 TIME = Quantity("time, steps over dimension", "t = k/d")
@@ -45,6 +46,9 @@ TIME = Quantity("time, steps over dimension", "t = k/d")
 _KNOWN = {
     "time": TIME,
     "run": Quantity("independent run"),
+    "curve": Quantity("curve"),
+    "status": Quantity("how the curve ended", units=""),
+    "ended": Quantity("time when the curve ended", "t = k/d"),
     "mode": Quantity("mode"),
     "class": Quantity("class of the mixture"),
     "adversarial_risk": Quantity("adversarial risk", r"\langle R\rangle"),

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 import sgdlimit as sl
 from sgdlimit.derive.errors import InputError, SpecError
 from sgdlimit.runtime import cli
+from sgdlimit.runtime.batch import Curves
 from sgdlimit.runtime.display import sparkline
 from sgdlimit.runtime.ensemble import Ensemble
 from sgdlimit.runtime.figures import COLOURS, picture
@@ -34,7 +35,7 @@ from sgdlimit.runtime.spec import catalogue, load_equations
 from sgdlimit.runtime.tables import Table, Tabular, column, statistics_table
 from sgdlimit.runtime.trajectory import Trajectory
 
-MODULES = "display ensemble figures plotting quantities spec spec_text tables trajectory"
+MODULES = "batch display ensemble figures plotting quantities spec spec_text tables trajectory"
 
 
 @pytest.fixture(scope="module")
@@ -553,6 +554,13 @@ def test_a_curve_that_is_nowhere_defined_is_left_out(trajectory: Trajectory) -> 
     assert "nan" not in some._repr_html_()
 
 
+def test_where_nothing_is_defined_there_is_no_picture(trajectory: Trajectory) -> None:
+    nowhere = replace(trajectory, values={"effective_ridge": np.full(len(trajectory.times), np.nan)})
+    with pytest.raises(InputError, match="no statistic is defined anywhere; they are effective_ridge"):
+        nowhere.plot()
+    assert nowhere._repr_html_().count("<svg") == 0
+
+
 def test_a_verification_is_plotted_as_it_is_reported() -> None:
     found = _verification()
     figure = found.plot()
@@ -664,3 +672,48 @@ print(sorted({"sympy", "scipy", "mpmath", "xarray", "pandas", "matplotlib.pyplot
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.splitlines()[-1] == "[]"
     assert Path("curve.pdf").read_bytes().startswith(MAGIC[".pdf"])
+
+
+# ── Many curves ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def curves() -> Curves:
+    spec = sl.load_spec("least-squares", {"run.horizon": 3.0})
+    over = sl.grid(sigma=[0.0, 0.5], gamma=[0.4, 9.0])
+    asked = {**spec.arguments, "parameters": {}, "times": np.linspace(0.0, 3.0, 7)}
+    return sl.solve_many(**asked, over=over, backend="numpy")
+
+
+def test_many_curves_are_written_with_what_varied_and_how_they_ended(curves: Curves, tmp_path: Path) -> None:
+    assert curves.status == ("done", "diverged") * 2
+    curves.save(tmp_path / "many.npz")
+    curves.save(tmp_path / "many.csv")
+    archive = np.load(tmp_path / "many.npz", allow_pickle=False)
+    for name in curves.names:
+        np.testing.assert_array_equal(archive[name], curves[name])
+    assert archive["status"].tolist() == list(curves.status)
+    assert json.loads(str(archive["about"]))["schedule"] == [repr(schedule) for schedule in curves.schedules]
+    lines = np.genfromtxt(tmp_path / "many.csv", delimiter=",", names=True, dtype=None, encoding="utf-8")
+    np.testing.assert_array_equal(lines["norm2"], curves["norm2"].ravel())
+    np.testing.assert_array_equal(lines["gamma"], np.repeat(curves.over["gamma"], 7))
+    assert alike(curves, pickle.loads(pickle.dumps(curves)))
+
+
+def test_many_curves_are_a_data_set(curves: Curves, tmp_path: Path) -> None:
+    xarray = pytest.importorskip("xarray")
+    curves.save(tmp_path / "many.nc")
+    with xarray.open_dataset(tmp_path / "many.nc") as data:
+        done = data["norm2"].where(data["status"] == "done", drop=True)
+        np.testing.assert_array_equal(done, curves["norm2"][curves.done])
+
+
+def test_a_picture_of_many_curves_keeps_to_those_that_ended_and_counts_the_others(curves: Curves) -> None:
+    axes, bar = curves.plot("norm2").axes
+    assert axes.get_ylim()[1] < 2 * curves["norm2"][curves.done].max()
+    assert len(axes.collections[0].get_segments()) == 4
+    assert bar.get_ylabel() == "sigma"
+    assert axes.figure.get_suptitle() == "4 curves: 2 done, 2 diverged"
+    page = ElementTree.fromstring(curves._repr_html_())
+    assert "4 curves over sigma from 0 to 0.5, gamma from 0.4 to 9 · 2 done, 2 diverged" in "".join(page.itertext())
+    assert len(page.findall(".//svg")) == len(curves.names)
