@@ -35,7 +35,7 @@ from sgdlimit.runtime.spec import catalogue, load_equations
 from sgdlimit.runtime.tables import Table, Tabular, column, statistics_table
 from sgdlimit.runtime.trajectory import Trajectory
 
-MODULES = "batch display ensemble figures plotting quantities spec spec_text tables trajectory"
+MODULES = "display ensemble figures plotting quantities spec spec_text tables trajectory"
 
 
 @pytest.fixture(scope="module")
