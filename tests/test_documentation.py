@@ -79,6 +79,11 @@ def test_the_reference_has_every_public_name() -> None:
     assert public - documented == NOT_DOCUMENTED
 
 
+def test_the_first_page_has_the_commands_of_the_readme() -> None:
+    (command, *_) = [text for kind, _, text in blocks(DOCS.parent / "README.md") if kind == "sh"]
+    assert ("sh", "", command) in blocks(DOCS / "index.md")
+
+
 def test_every_page_is_in_the_table_of_contents() -> None:
     index = (DOCS / "index.md").read_text(encoding="utf-8")
     listed = {(DOCS / entry).resolve() for entry in re.findall(r"^([\w./-]+)$", index, flags=re.MULTILINE)}
