@@ -81,6 +81,12 @@ def resolve(app: Sphinx, env: Any, node: nodes.Element, content: nodes.Element) 
     return domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], name, node, content)
 
 
+def keep_colons(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
+    """A property's first sentence may have a colon; napoleon would take what is before it for a type."""
+    if what == "property":
+        lines[:0] = ["..", ""]
+
+
 def link_theory(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
     """A docstring's ``docs/theory.md`` becomes a link."""
     lines[:] = [line.replace("``docs/theory.md``", ":doc:`Theory </docs/theory>`") for line in lines]
@@ -101,5 +107,6 @@ def gallery(app: Sphinx) -> None:
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("builder-inited", gallery)
+    app.connect("autodoc-process-docstring", keep_colons, priority=400)  # before napoleon
     app.connect("autodoc-process-docstring", link_theory)
     app.connect("missing-reference", resolve)
