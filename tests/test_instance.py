@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.integrate import quad
 
 from sgdlimit.derive.errors import InstanceError
-from sgdlimit.runtime import builders, checks, density, laws, spectra
+from sgdlimit.runtime import builders, checks, density, spectra, spectral_laws
 from sgdlimit.runtime import instance as instance_module
 from sgdlimit.runtime.dense import DenseInstance
 from sgdlimit.runtime.instance import Instance
@@ -724,7 +724,7 @@ def test_data_that_will_not_do_are_refused(X: Any, y: Any, options: dict[str, An
     assert message in str(caught.value)
 
 
-MODULES = [(instance_module, 10), (spectra, 10), (builders, 2), (checks, 2), (laws, 8), (density, 4)]
+MODULES = [(instance_module, 10), (spectra, 10), (builders, 2), (checks, 2), (spectral_laws, 8), (density, 4)]
 
 
 @pytest.mark.parametrize(("module", "at_least"), MODULES)
