@@ -36,6 +36,7 @@ from sgdlimit.derive.errors import BackendError, InputError
 from sgdlimit.derive.model import Expectation, Formula, Greedy, Model, Schedule, StepSize
 from sgdlimit.runtime.compiler import (
     Compiler,
+    Library,
     cache_folder,
     find_compiler,
     load_library,
@@ -72,6 +73,8 @@ class Kernel(Protocol):
         Expressions in the parameters that must be positive for the derivation to hold.
     descents : tuple of str
         What learning rates can follow that depend on the state: ``line_search``, ``polyak``, ``greedy``.
+    binary : str
+        SHA-256 of the library's file; of the source where it is NumPy.
     """
 
     @property
@@ -90,6 +93,8 @@ class Kernel(Protocol):
     def positive(self) -> tuple[str, ...]: ...
     @property
     def descents(self) -> tuple[str, ...]: ...
+    @property
+    def binary(self) -> str: ...
 
     def solve(self, problem: Problem, modes: bool = False) -> Solution:
         """Solve the mode equations; trouble is told by the outcome's status.
@@ -323,8 +328,9 @@ class CKernel:
 
     backend = "c"
 
-    def __init__(self, library: ctypes.CDLL) -> None:
+    def __init__(self, library: Library) -> None:
         self._library = library
+        self.binary = library.sha256
         self._threads = ThreadPoolExecutor()  # kept: a fresh thread would take as long as a small solve
         if library.sgdlimit_abi() != ABI:
             raise BackendError(f"the kernel speaks version {library.sgdlimit_abi()} of the interface, not {ABI}")
@@ -471,6 +477,7 @@ class NumpyKernel:
     score: tuple[str, ...]
     positive: tuple[str, ...]
     descents: tuple[str, ...]
+    binary: str
     backend: str = "numpy"
 
     def solve(self, problem: Problem, modes: bool = False) -> Solution:
@@ -505,6 +512,36 @@ class NumpyKernel:
         return np.array(self.module.all_coefficients(np.asarray(score), y, np.asarray(parameters)), dtype=float)
 
 
+def kernel_source(
+    model: Model, statistics: Statistics | None = None, schedule: StepSize | None = None, target: str = "c"
+) -> str:
+    """The source of a model's kernel: what :func:`load_source` takes, here or on another machine.
+
+    Examples
+    --------
+    >>> from sgdlimit.derive import Loss, Model, Teacher
+    >>> "import numpy" in kernel_source(Model(Loss("(r - y)**2/2"), Teacher("r_star + sigma*xi")), target="numpy")
+    True
+    """
+    return _source(model, statistics, schedule, target, None)[0]
+
+
+def load_source(source: str, target: str) -> Kernel:
+    """A kernel from its source, compiled unless this machine's cache has it.
+
+    Raises
+    ------
+    BackendError
+        For C without a compiler, or a compile that fails.
+    """
+    if target == "numpy":
+        return _import_numpy(source)
+    compiler = find_compiler()
+    if compiler is None:
+        raise BackendError(no_compiler())
+    return CKernel(load_library(source, compiler))
+
+
 def kernel_from_source(source: str, target: str, compiler: Compiler | None = None) -> Kernel:
     """A kernel from emitted text, outside the cache; C without optimisation over modes, for a few evaluations."""
     if target == "c" and compiler is not None:
@@ -535,4 +572,5 @@ def _import_numpy(source: str) -> NumpyKernel:
         module.SCORE,
         module.POSITIVE,
         module.DESCENTS,
+        hashlib.sha256(source.encode()).hexdigest(),
     )

@@ -44,6 +44,7 @@ A whole file, with everything that has no default and most of what has one:
 
 from __future__ import annotations
 
+import copy
 import os
 import tomllib
 from collections.abc import Mapping
@@ -188,7 +189,38 @@ def load_spec(source: str | os.PathLike[str], overrides: Mapping[str, Any] | Non
     sgdlimit.derive.errors.SpecError: last-squares: there is no such file, and no catalogue model of that name; \
 did you mean least-squares?
     """
-    file = _read(source, overrides or {})
+    return _spec(_read(source, overrides or {}))
+
+
+def spec_from(values: Mapping[str, Any], source: str, folder: Path, overrides: Mapping[str, Any] | None = None) -> Spec:
+    """The spec that the sections of a file describe, parsed already.
+
+    Parameters
+    ----------
+    values : mapping
+        The sections, as TOML gives them; not changed.
+    source : str
+        What errors call the file.
+    folder : Path
+        Where it looks for files of data.
+    overrides : mapping of str, optional
+        As of :func:`load_spec`.
+
+    Raises
+    ------
+    SpecError, ExpressionError, ModelError, ParameterError, InstanceError
+        As of :func:`load_spec`.
+
+    Examples
+    --------
+    >>> values = tomllib.loads(catalogue_text("least-squares"))
+    >>> spec_from(values, "mine.toml", Path(), {"schedule.gamma": 0.1}).schedule
+    Constant(gamma=0.1)
+    """
+    return _spec(_file(values, source, Path(source).stem, folder, overrides or {}))
+
+
+def _spec(file: _File) -> Spec:
     equations = _equations(file)
     at, document = file.place.at, file.document
     schedule = equations.schedule
@@ -281,6 +313,20 @@ class _File:
 
 def _read(source: str | os.PathLike[str], overrides: Mapping[str, Any]) -> _File:
     """Find, parse and override; the catalogue goes before a file of the same name."""
+    values, shown, path, in_catalogue = _parsed(source)
+    return _file(values, shown, shown if in_catalogue else path.stem, path.parent, overrides)
+
+
+def _file(values: Mapping[str, Any], shown: str, name: str, folder: Path, overrides: Mapping[str, Any]) -> _File:
+    """Override and check the outline."""
+    place, changed = Place(shown), copy.deepcopy(dict(values)) if overrides else dict(values)
+    for key, value in overrides.items():
+        override(changed, key, value, place)
+    return _File(name, folder, place, validated(Document, changed, place))
+
+
+def _parsed(source: str | os.PathLike[str]) -> tuple[dict[str, Any], str, Path, bool]:
+    """The values of a file, what errors call it, its path, and whether it is of the catalogue."""
     shown = os.fspath(source)
     place = Place(shown)
     entry = resources.files("sgdlimit.runtime.catalogue").joinpath(f"{shown}.toml")
@@ -295,8 +341,19 @@ def _read(source: str | os.PathLike[str], overrides: Mapping[str, Any]) -> _File
         raise place.error("there is no such file, and no catalogue model of that name", suggestion) from None
     except OSError as error:
         raise place.error(f"cannot be read: {error.strerror}") from None
+    return parsed_toml(content, place), shown, path, in_catalogue
+
+
+def parsed_toml(content: bytes, place: Place) -> dict[str, Any]:
+    """The values of a TOML file.
+
+    Raises
+    ------
+    SpecError
+        Says the line.
+    """
     try:
-        values = tomllib.loads(content.decode("utf-8"))
+        return tomllib.loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise place.error(f"line {line} is not UTF-8 text", "save the file as UTF-8") from None
@@ -306,10 +363,6 @@ def _read(source: str | os.PathLike[str], overrides: Mapping[str, Any]) -> _File
         ) from None
     except RecursionError:
         raise place.error("is nested too deeply", "a spec file needs lists of lists of lists at most") from None
-    for key, value in overrides.items():
-        _override(values, key, value, place)
-    document = validated(Document, values, place)
-    return _File(shown if in_catalogue else path.stem, path.parent, place, document)
 
 
 # Keys of which a file gives one: to override one is to drop the others.
@@ -323,8 +376,8 @@ _RIVALS = {
 }
 
 
-def _override(values: dict[str, Any], key: str, value: Any, place: Place) -> None:
-    """Put a value at a dotted key."""
+def override(values: dict[str, Any], key: str, value: Any, place: Place) -> None:
+    """Put a value at a dotted key, in place of its rivals."""
     for dotted, put in (*((rival, False) for rival in _RIVALS.get(key, ())), (key, True)):
         *tables, last = dotted.split(".")
         table: Any = values
@@ -395,4 +448,4 @@ def _parameters(file: _File, equations: Equations, schedule: StepSize) -> Parame
     return MappingProxyType({name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})
 
 
-__all__ = ["Equations", "Spec", "SpecError", "catalogue", "catalogue_text", "load_equations", "load_spec"]
+__all__ = ["Equations", "Spec", "SpecError", "catalogue", "catalogue_text", "load_equations", "load_spec", "spec_from"]
