@@ -472,7 +472,8 @@ def _kind(value: Any) -> str:
         return "truth values"
     if isinstance(value, int | float):
         return "numbers"
-    return {str: "texts", list: "lists", dict: "tables"}.get(type(value), "other things")
+    kinds = ((str, "texts"), (list, "lists"), (dict, "tables"))
+    return next((name for kind, name in kinds if isinstance(value, kind)), "other things")
 
 
 def _check_keys(keys: Sequence[str], place: Place) -> None:

@@ -85,7 +85,8 @@ class Sweep:
         """What became of each point: ``"done"``, ``"diverged"``, …; ``"not yet"`` where a sweep is not finished."""
         if not self.names:
             return np.full([len(d) for d in self.plan.dimensions], STATUSES[0])
-        return np.array(STATUSES)[self["status"]]
+        told: NDArray[np.str_] = np.array(STATUSES)[self["status"]]
+        return told
 
     def counts(self) -> dict[str, int]:
         """How many points became what."""

@@ -86,7 +86,8 @@ class Store:
         SweepStopped
             When it cannot be written.
         """
-        write_durably(self.path(batch), lambda file: np.savez(file, **dict(arrays)))
+        named: dict[str, Any] = dict(arrays)
+        write_durably(self.path(batch), lambda file: np.savez(file, **named))
 
     def read(self, batch: int, *names: str) -> dict[str, NDArray[Any]]:
         """A batch's arrays, all unless named; empty for a batch that is not there.
