@@ -69,9 +69,7 @@ def measure(
 
 
 def _in_a_process(points: int, modes: int, horizon: float) -> dict[str, Any]:
-    answer = run_python(
-        "-m", "benchmarks.sweeping", str(points), str(modes), str(horizon), environment={**os.environ}
-    )
+    answer = run_python("-m", "benchmarks.sweeping", str(points), str(modes), str(horizon), environment={**os.environ})
     if answer.returncode:
         raise RuntimeError(last_line(answer.stderr))
     found: dict[str, Any] = json.loads(last_line(answer.stdout))

@@ -24,7 +24,7 @@ from dataclasses import dataclass, fields, replace
 from importlib import metadata, resources
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,27 @@ BACKENDS = ("auto", "c", "numpy")
 
 class NoCompilerWarning(UserWarning):
     """There is no C compiler: the NumPy backend is used. Silence it with ``backend="numpy"``."""
+
+
+class Each(NamedTuple):
+    """What :meth:`Kernel.solve_each` computed.
+
+    Parameters
+    ----------
+    statistics : array [M, T, S]
+        NaN where trouble kept it from computing.
+    status : int array [M]
+        :class:`~sgdlimit.codegen.library.problem.Status`.
+    time : array [M]
+        Reached, or of the trouble.
+    accepted : int array [M]
+        Steps.
+    """
+
+    statistics: Array
+    status: NDArray[np.int64]
+    time: Array
+    accepted: NDArray[np.int64]
 
 
 class Kernel(Protocol):
@@ -100,6 +121,13 @@ class Kernel(Protocol):
         """Solve the mode equations; trouble is told by the outcome's status.
 
         With a ``cancel`` flag in the problem it runs in the calling thread, and who gave the flag stops it.
+        """
+        ...
+
+    def solve_each(self, problem: Problem, parameters: Array, step_arguments: Array) -> Each:
+        """Solve a problem of one iterate with each of M parameters ``[M, P, K]`` and arguments ``[M, A]`` in turn.
+
+        The problem has a ``cancel`` flag. Trouble in one does not keep the others.
         """
         ...
 
@@ -393,6 +421,36 @@ class CKernel:
         del held
         return Solution(statistics, mean, variance, final_mean, final_variance, final_auxiliary, _outcome(outcome))
 
+    def solve_each(self, problem: Problem, parameters: Array, step_arguments: Array) -> Each:
+        M, T, S = len(parameters), problem.times_count, len(self.statistics)
+        parameters, step_arguments = (
+            np.require(a, dtype=float, requirements="C") for a in (parameters, step_arguments)
+        )
+        struct, held = self.struct(problem)
+        statistics = np.full((M, T, S), np.nan)
+        status, accepted = (np.full(M, Status.CANCELLED), np.zeros(M, dtype=np.int64))
+        time = np.full(M, problem.start_time)
+        # one struct for all: between two calls only where they read and write moves on
+        places = [
+            (name, array.ctypes.data, array[0].nbytes)
+            for name, array in (
+                ("parameters", parameters),
+                ("step_arguments", step_arguments),
+                ("statistics", statistics),
+            )
+        ]
+        outcome = _Outcome()
+        solve, to_struct, to_outcome = self._library.sgdlimit_solve, ctypes.byref(struct), ctypes.byref(outcome)
+        for m in range(M):
+            if problem.cancel is not None and problem.cancel[0]:
+                break
+            for name, begin, stride in places:
+                setattr(struct, name, begin + m * stride)
+            solve(to_struct, to_outcome)
+            status[m], time[m], accepted[m] = outcome.status, outcome.time, outcome.accepted
+        del held
+        return Each(statistics, status, time, accepted)
+
     def _solve_interruptibly(self, struct: _Problem, outcome: _Outcome) -> None:
         """In another thread: Python hears an interrupt only between its own instructions."""
         cancel = np.zeros(1, dtype=np.int32)
@@ -483,6 +541,18 @@ class NumpyKernel:
     def solve(self, problem: Problem, modes: bool = False) -> Solution:
         solution: Solution = self.module.solve_problem(problem, modes=modes)
         return solution
+
+    def solve_each(self, problem: Problem, parameters: Array, step_arguments: Array) -> Each:
+        found = []
+        for own, arguments in zip(parameters, step_arguments, strict=True):
+            found.append(self.solve(replace(problem, parameters=own[np.newaxis], step_arguments=arguments[np.newaxis])))
+        outcomes = [solution.outcome for solution in found]
+        return Each(
+            np.concatenate([solution.statistics for solution in found]),
+            np.array([int(outcome.status) for outcome in outcomes]),
+            np.array([outcome.time for outcome in outcomes]),
+            np.array([outcome.accepted for outcome in outcomes]),
+        )
 
     def simulate(self, problem: Problem) -> Array:
         return self._summaries(self.module.simulate_problem, problem)

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib import metadata
 from itertools import groupby
 from pathlib import Path
@@ -171,15 +171,30 @@ class _Group:
         """What is recorded: the last time alone, unless the file says otherwise."""
         return self.spec.times or (self.spec.horizon,)
 
+    @cached_property
+    def schedules(self) -> list[StepSize | InputError]:
+        """The step sizes of the points; where one cannot be, why."""
+        count = len(next(iter(self.fast.values()), [None]))
+        own = [(kind, name, self.fast[key]) for key, (kind, name) in _OWN_NUMBERS.items() if key in self.fast]
+        for kind, name, _ in own:
+            if not isinstance(self.spec.schedule, kind):
+                error = InputError(f"schedule.{name}", f"{self.spec.schedule!r} has no {name}", "take the axis out")
+                return [error] * count
+        return [self._paced({name: values[m] for _, name, values in own}) for m in range(count)]
+
+    def _paced(self, own: Mapping[str, float]) -> StepSize | InputError:
+        try:
+            if isinstance(self.spec.schedule, Constant) and own:
+                return Constant(own["gamma"])
+            return replace(self.spec.schedule, **own) if own else self.spec.schedule  # type: ignore[arg-type]
+        except InputError as error:
+            return error
+
     def schedule(self, m: int) -> StepSize:
-        """The step size of point ``m``."""
-        given: dict[str, float] = {}
-        for key, (kind, name) in _OWN_NUMBERS.items():
-            if key in self.fast:
-                if not isinstance(self.spec.schedule, kind):
-                    raise InputError(key, f"{self.spec.schedule!r} has no {name}", "take the axis out")
-                given[name] = float(self.fast[key][m])
-        return replace(self.spec.schedule, **given) if given else self.spec.schedule  # type: ignore[arg-type]
+        """The step size of point ``m``, which has one."""
+        found = self.schedules[m]
+        assert not isinstance(found, InputError)
+        return found
 
     def varying(self, m: int) -> dict[str, Any]:
         """The parameters of point ``m`` that vary."""
@@ -191,7 +206,12 @@ class _Group:
 
     def fill(self, rows: _Rows, part: slice) -> None:
         """Every point's row; ``part`` are the group's within the batch."""
-        solvable = [m for m in range(part.stop - part.start) if self._checked(rows, part.start + m, m)]
+        solvable = []
+        for m, schedule in enumerate(self.schedules):
+            if isinstance(schedule, InputError):
+                rows.add_reason(part.start + m, str(schedule))
+            else:
+                solvable.append(m)
         if isinstance(self.spec.instance, DenseInstance):
             for m in solvable:
                 self._solve_one(rows, part.start + m, m)
@@ -203,19 +223,11 @@ class _Group:
             if self.plan.verify:
                 self._verify(rows, part.start + m, m)
 
-    def _checked(self, rows: _Rows, row: int, m: int) -> bool:
-        try:
-            self.schedule(m)
-        except InputError as error:
-            rows.add_reason(row, str(error))
-            return False
-        return True
-
     def _solve(self, rows: _Rows, start: int, members: Sequence[int]) -> None:
         """All in one call; where one's input cannot be, by halves, so that the others go on."""
         if not members:
             return
-        names = list(self.varying(0))
+        names = {key.partition(".")[2]: v for key, v in self.fast.items() if key.startswith("parameters.")}
         fixed = {name: value for name, value in self.spec.parameters.items() if name not in names}
         try:
             curves = solve_many(
@@ -224,7 +236,7 @@ class _Group:
                 [self.schedule(m) for m in members],
                 fixed,
                 times=self.times,
-                over={name: [self.varying(m)[name] for m in members] for name in names},
+                over={name: [values[m] for m in members] for name, values in names.items()},
                 rtol=self.spec.rtol,
                 kernel=self.kernel,
                 threads=1,
