@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgdlimit.codegen import FORMAT
-from sgdlimit.derive.errors import BackendError, Diverged, InputError, NoLearningRate, NoMinimiser
+from sgdlimit.derive.errors import BackendError, Diverged, InputError, NoLearningRate, NoMinimiser, SgdlimitError
 from sgdlimit.derive.model import AdaGradNorm, Constant, StepSize
 from sgdlimit.runtime.batch import Curves, solve_many
 from sgdlimit.runtime.compiler import cpu_name
@@ -148,6 +148,11 @@ class _Rows:
         for m in range(part.start, part.stop):
             self.add_reason(m, reason)
 
+    def fails(self, m: int, error: SgdlimitError) -> None:
+        """A point without results: its input cannot be, or the computation could not go on."""
+        self.status[m] = _CODES["invalid" if isinstance(error, InputError) else "stopped"]
+        self.add_reason(m, str(error))
+
     def add_reason(self, m: int, reason: str) -> None:
         self._reasons[m] = "; ".join(filter(None, (self._reasons[m], reason)))
 
@@ -242,9 +247,9 @@ class _Group:
                 threads=1,
                 progress=self.watch,
             )
-        except InputError as error:
+        except SgdlimitError as error:
             if len(members) == 1:
-                rows.add_reason(start + members[0], str(error))
+                rows.fails(start + members[0], error)
                 return
             half = len(members) // 2
             self._solve(rows, start, members[:half])
@@ -275,8 +280,8 @@ class _Group:
         except NoMinimiser as error:
             rows.status[row] = _CODES["no optimum"]
             rows.add_reason(row, str(error))
-        except InputError as error:
-            rows.add_reason(row, str(error))
+        except SgdlimitError as error:
+            rows.fails(row, error)
         if trajectory is not None:
             for name, values in rows.statistics.items():
                 if name in trajectory.names:
@@ -302,7 +307,7 @@ class _Group:
             out["simulated_status"][row] = _CODES["diverged" if isinstance(error, Diverged) else "no learning rate"]
             rows.add_reason(row, f"simulation {error}")
             return
-        except InputError as error:
+        except SgdlimitError as error:
             rows.add_reason(row, f"simulation: {error}")
             return
         out["simulated_status"][row] = _CODES["done"]
@@ -326,7 +331,7 @@ class _Group:
                 progress=self.watch,
                 **{"seed": self._seed(m), **spec.verification},
             )
-        except (Diverged, NoLearningRate, InputError) as error:
+        except SgdlimitError as error:
             rows.add_reason(row, f"verification: {error}")
             return
         rows.simulated["verdict"][row] = VERDICTS.index(found.verdict)

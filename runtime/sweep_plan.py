@@ -519,10 +519,11 @@ def check_size(plan: Plan, yes: bool) -> None:
 # ── The size of a batch ─────────────────────────────────────────────────────────────────────────────────────
 
 SECONDS_A_BATCH = 0.5
-"""Of work: a batch costs about 5 ms besides (a file synchronised, a task sent), so 1 % of it, and no more than this
-is lost when the machine stops."""
+"""Of work: a batch costs about 10 ms besides (a file synchronised, a task sent), a few per cent of it, and no more than
+this is lost, for each core, when the machine stops."""
 
 MOST_IN_A_BATCH = 1000
+"""So that a batch's arrays stay small whatever a point costs."""
 
 
 def batch_size(points: int, seconds_a_point: float) -> int:

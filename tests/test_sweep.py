@@ -19,8 +19,8 @@ from typing import IO, Any
 import numpy as np
 import pytest
 
-from sgdlimit.derive.errors import Diverged, InputError, SpecError
-from sgdlimit.runtime import cli, locks, sweep_plan, sweep_result, sweep_run, sweep_store, sweeping
+from sgdlimit.derive.errors import BackendError, Diverged, InputError, SpecError
+from sgdlimit.runtime import cli, locks, sweep_batch, sweep_plan, sweep_result, sweep_run, sweep_store, sweeping
 from sgdlimit.runtime.compiler import find_compiler
 from sgdlimit.runtime.locks import held_by, only_one
 from sgdlimit.runtime.simulator import simulate
@@ -373,6 +373,10 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     return call
 
 
+def test_help_has_an_example(run: Run) -> None:
+    assert "Example: sgdlimit sweep" in run("sweep", "--help").out
+
+
 def test_the_command_runs_tells_its_status_and_says_what_is_wrong(run: Run) -> None:
     Path("mine.toml").write_text(FILE.replace("count = 20", "count = 3").replace("40.0", "4.0"))
     assert (
@@ -410,6 +414,23 @@ def test_without_dask_the_extra_is_named_and_with_it_a_silent_scheduler(
     )
 
 
+def test_a_point_that_fails_is_stopped_with_its_reason_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = sweep_batch.solve_many
+
+    def failing(*arguments: Any, **keywords: Any) -> Any:
+        if 0.2 in keywords["over"]["epsilon"]:
+            raise BackendError("the optimum does not converge")
+        return real(*arguments, **keywords)
+
+    monkeypatch.setattr(sweep_batch, "solve_many", failing)
+    found = sweep({**SMALL, "sweep": {"batch": 6}}, tmp_path / "s", backend="numpy")
+    assert found.status.tolist() == [["done"] * 2, ["stopped"] * 2, ["done"] * 2]
+    assert found["reason"][1, 0] == "the optimum does not converge"
+    assert np.isfinite(found["norm2"]).tolist() == [[True] * 2, [False] * 2, [True] * 2]
+
+
 def test_ctrl_c_ends_with_130_and_one_line(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(FILE)
     child = started(tmp_path)
@@ -419,6 +440,26 @@ def test_ctrl_c_ends_with_130_and_one_line(tmp_path: Path) -> None:
     assert child.returncode == 130, told
     assert told.startswith("interrupted: ")
     assert told.endswith("of 400 points are in s; the same command goes on\n")
+
+
+@pytest.mark.parametrize("name", ["phase-diagram", "line-search-against-polyak"])
+def test_the_committed_sweeps_make_what_the_docs_say(tmp_path: Path, name: str) -> None:
+    file = Path(__file__).parent.parent / "docs" / "sweeps" / f"{name}.toml"
+    if name == "phase-diagram":
+        mean = (1 - 0.25) / (2 - 0.25)
+        near = {"from": 0.95 * 2 / mean, "to": 1.05 * 2 / mean, "count": 2}
+        changes = {"axes.epsilon.count": 3, "axes.schedule.gamma": near, "run.horizon": 400.0, "instance.dimension": 40}
+        found = sweep(file, tmp_path / "s", overrides=changes)
+        # the boundary of stability is 2/mean λ, whatever the radius
+        assert found.status.tolist() == [["done", "diverged"]] * 3
+        return
+    changes = {"axes.instance.exponent": [0.0, 0.85], "axes.epsilon": [0.2], "instance.dimension": 60}
+    found = sweep(file, tmp_path / "s", overrides=changes, backend="numpy")
+    line_search, polyak = np.moveaxis(found["adversarial_risk"][:, 0], -1, 0)
+    excess = found["excess_risk"][:, 0, 1]
+    ratio = (line_search - polyak + excess) / excess
+    assert (ratio > 1.2).all()
+    assert ratio[1] > 2
 
 
 # ── Killed ──────────────────────────────────────────────────────────────────────────────────────────────────
