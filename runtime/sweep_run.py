@@ -167,9 +167,12 @@ def cluster(text: str, sources: Mapping[str, str], folder: str, address: str) ->
         yield Workers(submit, slots, check, f"the cluster at {address}")
     except SgdlimitError:
         raise
-    except (ModuleNotFoundError, ImportError) as error:
-        raise BackendError(f"a worker cannot run it: {error}; install sgdlimit there, the same version") from None
     except Exception as error:
+        # the scheduler unpickles tasks too, and says only that it could not
+        if isinstance(error, ImportError) or "deserializ" in str(error):
+            raise BackendError(
+                f"the scheduler {address} or a worker of its cannot import sgdlimit; install it there, the same version"
+            ) from None
         if client.status != "running" or type(error).__name__ in (
             "CancelledError",
             "FutureCancelledError",

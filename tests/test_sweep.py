@@ -8,8 +8,10 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -294,6 +296,25 @@ def test_another_file_another_version_and_another_folder_are_told(tmp_path: Path
         sweep(SMALL, tmp_path / "mine", backend="numpy")
 
 
+def test_who_waits_for_a_lock_goes_on_when_the_holder_is_gone(tmp_path: Path) -> None:
+    code = f"from sgdlimit.runtime.locks import alone; from pathlib import Path; import time\nwith alone(Path({str(tmp_path / 'lock')!r})): print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "held\n"
+        done = threading.Event()
+
+        def wait() -> None:
+            with locks.alone(tmp_path / "lock"):
+                done.set()
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        assert not done.wait(0.2)
+        child.kill()
+        assert done.wait(20)
+        waiting.join()
+
+
 def test_one_process_writes_a_store_and_a_dead_one_leaves_no_lock(tmp_path: Path) -> None:
     sweep(SMALL, tmp_path / "s", backend="numpy")
     with only_one(tmp_path / "s" / "lock", "process 42 on here") as own:
@@ -435,11 +456,18 @@ def test_ctrl_c_ends_with_130_and_one_line(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(FILE)
     child = started(tmp_path)
     wait_for_batches(tmp_path / "s", 2, child)
+    seen = status(tmp_path / "s")
     child.send_signal(signal.SIGINT)
     _, told = child.communicate(timeout=20)
     assert child.returncode == 130, told
     assert told.startswith("interrupted: ")
     assert told.endswith("of 400 points are in s; the same command goes on\n")
+    assert seen.running.startswith(f"process {child.pid} on ")
+    assert seen.points == 400
+    assert 20 <= seen.finished < 400
+    assert seen.rate > 0
+    assert " a second, " in str(seen)
+    assert status(tmp_path / "s").running == ""
 
 
 @pytest.mark.parametrize("name", ["phase-diagram", "line-search-against-polyak"])
@@ -607,8 +635,6 @@ def test_a_cluster_that_loses_a_worker_and_its_scheduler_makes_the_store_of_this
     tmp_path: Path, dask: Callable[..., subprocess.Popen[str]]
 ) -> None:
     pytest.importorskip("distributed")
-    import socket
-
     slow = FILE.replace("horizon = 40.0", "horizon = 400.0").replace("rtol = 1e-9", "rtol = 1e-11")
     (tmp_path / "mine.toml").write_text(slow)
     import tomllib
@@ -640,6 +666,26 @@ def test_a_cluster_that_loses_a_worker_and_its_scheduler_makes_the_store_of_this
     _, told = child.communicate(timeout=90)
     assert child.returncode == 0, told
     same_batches(tmp_path / "s", tmp_path / "whole")
+
+
+def test_a_cluster_that_cannot_import_sgdlimit_is_one_sentence(
+    tmp_path: Path, dask: Callable[..., subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    (tmp_path / "mine.toml").write_text(FILE)
+    # a module of that name that is empty stands before the real one
+    (tmp_path / "empty" / "sgdlimit").mkdir(parents=True)
+    (tmp_path / "empty" / "sgdlimit" / "__init__.py").write_text("")
+    with monkeypatch.context() as changed:
+        changed.setenv("PYTHONPATH", str(tmp_path / "empty"), prepend=os.pathsep)
+        dask("scheduler", "--host", "127.0.0.1", "--port", port)
+    child = started(tmp_path, "--scheduler", f"tcp://127.0.0.1:{port}")
+    _, told = child.communicate(timeout=60)
+    assert child.returncode == 5
+    assert told.endswith("cannot import sgdlimit; install it there, the same version\n")
 
 
 def test_a_scheduler_that_does_not_answer_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
