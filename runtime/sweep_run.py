@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import pkgutil
 import queue
 import threading
 import time
@@ -159,20 +160,16 @@ def cluster(text: str, sources: Mapping[str, str], folder: str, address: str) ->
         now = time.monotonic()
         if now > counted[0] + _COUNT_EVERY:
             counted[:] = [now, sum(client.nthreads().values())]
+            if not counted[1]:
+                warnings.warn(f"the cluster at {address} has no workers; waiting for some", UserWarning, stacklevel=2)
         return max(1, int(counted[1]))
 
-    if not client.nthreads():
-        warnings.warn(f"the cluster at {address} has no workers yet; waiting for some", UserWarning, stacklevel=2)
     try:
+        _check_imports(client, address)
         yield Workers(submit, slots, check, f"the cluster at {address}")
     except SgdlimitError:
         raise
     except Exception as error:
-        # the scheduler unpickles tasks too, and says only that it could not
-        if isinstance(error, ImportError) or "deserializ" in str(error):
-            raise BackendError(
-                f"the scheduler {address} or a worker of its cannot import sgdlimit; install it there, the same version"
-            ) from None
         if client.status != "running" or type(error).__name__ in (
             "CancelledError",
             "FutureCancelledError",
@@ -187,3 +184,24 @@ def cluster(text: str, sources: Mapping[str, str], folder: str, address: str) ->
     finally:
         with contextlib.suppress(Exception):
             client.close(timeout=2)
+
+
+def _check_imports(client: Any, address: str) -> None:
+    """Scheduler and workers unpickle what they are sent: one that cannot fails in its own way, or waits for ever.
+
+    Raises
+    ------
+    BackendError
+        Names the first that cannot.
+    """
+    probe, module = pkgutil.resolve_name, "sgdlimit.runtime.sweep_batch:run_batch.__name__"
+    try:
+        client.run_on_scheduler(probe, module)
+    except (ImportError, AttributeError):
+        raise BackendError(_NO_IMPORT.format(who=f"the scheduler {address}")) from None
+    for where, found in sorted(client.run(probe, module, on_error="return").items()):
+        if isinstance(found, ImportError | AttributeError):
+            raise BackendError(_NO_IMPORT.format(who=f"the worker {where}"))
+
+
+_NO_IMPORT = "{who} cannot import sgdlimit; install it there, the same version"

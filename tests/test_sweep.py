@@ -668,23 +668,34 @@ def test_a_cluster_that_loses_a_worker_and_its_scheduler_makes_the_store_of_this
     same_batches(tmp_path / "s", tmp_path / "whole")
 
 
+@pytest.mark.parametrize("who", ["scheduler", "worker"])
 def test_a_cluster_that_cannot_import_sgdlimit_is_one_sentence(
-    tmp_path: Path, dask: Callable[..., subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, dask: Callable[..., subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch, who: str
 ) -> None:
-    pytest.importorskip("distributed")
+    distributed = pytest.importorskip("distributed")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
+    address = f"tcp://127.0.0.1:{port}"
     (tmp_path / "mine.toml").write_text(FILE)
-    # a module of that name that is empty stands before the real one
+    # an empty module of that name stands before the real one
     (tmp_path / "empty" / "sgdlimit").mkdir(parents=True)
     (tmp_path / "empty" / "sgdlimit" / "__init__.py").write_text("")
-    with monkeypatch.context() as changed:
-        changed.setenv("PYTHONPATH", str(tmp_path / "empty"), prepend=os.pathsep)
-        dask("scheduler", "--host", "127.0.0.1", "--port", port)
-    child = started(tmp_path, "--scheduler", f"tcp://127.0.0.1:{port}")
+    commands = {
+        "scheduler": ("scheduler", "--host", "127.0.0.1", "--port", port),
+        "worker": ("worker", address, "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1"),
+    }
+    for name, command in commands.items():
+        with monkeypatch.context() as changed:
+            if name == who:
+                changed.setenv("PYTHONPATH", str(tmp_path / "empty"), prepend=os.pathsep)
+            dask(*command)
+    with distributed.Client(address, timeout=30, set_as_default=False) as client:
+        client.wait_for_workers(1, timeout=30)
+    child = started(tmp_path, "--scheduler", address)
     _, told = child.communicate(timeout=60)
     assert child.returncode == 5
+    assert told.startswith(f"error: the {who} tcp://127.0.0.1:")
     assert told.endswith("cannot import sgdlimit; install it there, the same version\n")
 
 
