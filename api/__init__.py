@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from sgdlimit.runtime.simulator import simulate
     from sgdlimit.runtime.solver import solve
     from sgdlimit.runtime.spec import Spec, catalogue, load_spec
+    from sgdlimit.runtime.sweep_result import Sweep, load_sweep
+    from sgdlimit.runtime.sweeping import sweep
     from sgdlimit.runtime.trajectory import State, Trajectory
     from sgdlimit.runtime.verification import Verification, verify
 
@@ -103,6 +105,7 @@ __all__ = [
     "Spec",
     "SpecError",
     "State",
+    "Sweep",
     "Teacher",
     "Trajectory",
     "Verification",
@@ -114,12 +117,14 @@ __all__ = [
     "grid",
     "load_kernel",
     "load_spec",
+    "load_sweep",
     "optimum",
     "rest_point",
     "simulate",
     "simulate_lumped",
     "solve",
     "solve_many",
+    "sweep",
     "verify",
 ]
 
@@ -142,6 +147,8 @@ _MODULES = {
     "sgdlimit.runtime.simulator": "simulate",
     "sgdlimit.runtime.solver": "solve",
     "sgdlimit.runtime.spec": "Spec catalogue load_spec",
+    "sgdlimit.runtime.sweep_result": "Sweep load_sweep",
+    "sgdlimit.runtime.sweeping": "sweep",
     "sgdlimit.runtime.trajectory": "State Trajectory",
     "sgdlimit.runtime.verification": "Verification verify",
 }

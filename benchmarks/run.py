@@ -17,6 +17,7 @@ from benchmarks import (
     solving,
     starting,
     stiff,
+    sweeping,
     universality,
 )
 from benchmarks.machine import describe
@@ -29,6 +30,7 @@ BENCHMARKS: dict[str, tuple[Callable[[], Table], Callable[[], Table]]] = {
     "stiff": (stiff.measure, lambda: stiff.measure(modes=100, peers=("RK45", "BDF"), rounds=1)),
     "long": (stiff.measure_long, lambda: stiff.measure_long(sizes=(1_000, 10_000), rounds=2)),
     "many": (many.measure, lambda: many.measure(curves=200, rounds=2)),
+    "sweep": (sweeping.measure, lambda: sweeping.measure(sizes=(500, 2_000), rounds=1)),
     "rhs": (right_hand_sides.measure, lambda: right_hand_sides.measure(QUICK_MODELS, rounds=2)),
     "simulate": (simulating.measure, lambda: simulating.measure(rounds=2, work=1e6)),
     "lumped": (lumped.measure, lambda: lumped.measure(rounds=2, work=5e5)),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from sgdlimit.runtime.simulator import simulate
     from sgdlimit.runtime.solver import solve
     from sgdlimit.runtime.spec import Spec, load_spec
+    from sgdlimit.runtime.sweep_result import Sweep, load_sweep
+    from sgdlimit.runtime.sweeping import sweep
     from sgdlimit.runtime.trajectory import State, Trajectory
     from sgdlimit.runtime.verification import Verification, verify
 
@@ -41,6 +43,8 @@ _MODULES = {
     "sgdlimit.runtime.simulator": "simulate",
     "sgdlimit.runtime.solver": "solve",
     "sgdlimit.runtime.spec": "Spec load_spec",
+    "sgdlimit.runtime.sweep_result": "Sweep load_sweep",
+    "sgdlimit.runtime.sweeping": "sweep",
     "sgdlimit.runtime.trajectory": "State Trajectory",
     "sgdlimit.runtime.verification": "Verification verify",
 }
@@ -64,12 +68,14 @@ __all__ = [
     "SelfCheckWarning",
     "Spec",
     "State",
+    "Sweep",
     "Trajectory",
     "Verification",
     "diffuse",
     "grid",
     "load_kernel",
     "load_spec",
+    "load_sweep",
     "optimum",
     "rest_point",
     "self_check",
@@ -77,6 +83,7 @@ __all__ = [
     "simulate_lumped",
     "solve",
     "solve_many",
+    "sweep",
     "verify",
 ]
 

@@ -14,7 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from sgdlimit.codegen.library.problem import Problem, Status
 from sgdlimit.derive.errors import InputError, NoMinimiser
-from sgdlimit.derive.model import AdaGradNorm, Constant, Greedy, Model, Schedule, StepSize
+from sgdlimit.derive.expression import parse
+from sgdlimit.derive.model import AdaGradNorm, Constant, Greedy, LineSearch, Model, Schedule, StepSize, Teacher
+from sgdlimit.runtime.evaluate import evaluate
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel, Statistics, load_kernel
 from sgdlimit.runtime.minimiser import Optimum, excess_risk
@@ -240,23 +242,26 @@ def solve_many(
         kernel = load_kernel(model, statistics=statistics, schedule=schedules[0], backend=backend)
     known = (*kernel.parameters, *kernel.schedule_parameters)
     paced = [_with_own(schedules[m], table, m, known) for m in range(len(schedules))]
-    given = [_at(parameters or {}, table, m, schedules[m]) for m in range(len(paced))]
+    M, T = len(paced), len(chosen)
     cancel, at_start = np.zeros(1, dtype=np.int32), np.zeros(instance.modes)
+    workers = (threads or os.cpu_count() or 1) if kernel.backend == "c" else 1
+    size = max(1, min(64, -(-M // (4 * workers))))
 
-    def prepare(m: int) -> tuple[Problem, Optimum | None] | None:
+    def prepare(m: int) -> _Job | None:
         """One curve's problem; None without the optimum it needs."""
+        own = _at(parameters or {}, table, m, schedules[m])
         try:
-            best = optimum_for(model, instance, paced[m], given[m], kernel)
+            best = optimum_for(model, instance, paced[m], own, kernel)
         except NoMinimiser:
             return None
-        pace = at_rest(float(chosen[-1])) if stands_still(instance, paced[m], given[m]) else paced[m]
+        pace = at_rest(float(chosen[-1])) if stands_still(instance, paced[m], own) else paced[m]
         point = None if best is None else best.x
         problem = build_problem(
             kernel,
             model,
             instance,
             pace,
-            given[m],
+            own,
             chosen,
             rtol=rtol,
             method=method,
@@ -264,31 +269,38 @@ def solve_many(
             reference=point,
             cancel=cancel,
         )
-        return problem, best
+        return _Job(m, problem, problem.parameters, problem.step_arguments, best, own)
 
-    prepared = [prepare(m) for m in range(len(paced))]
-    workers = (threads or os.cpu_count() or 1) if kernel.backend == "c" else 1
-    has_optimum = any(found is not None and found[1] is not None for found in prepared)
+    first = prepare(0)
+    stacked = None if first is None else _stacked(kernel, model, instance, paced, parameters or {}, table, first)
+    if first is not None and stacked is not None:
+        prepared = [
+            _Job(begin, first.problem, stacked[0][begin : begin + size], stacked[1][begin : begin + size], None, {})
+            for begin in range(0, M, size)
+        ]
+    else:
+        prepared = [job for job in (first, *(prepare(m) for m in range(1, M))) if job is not None]
+    has_optimum = any(job.best is not None for job in prepared)
     listed = available(kernel.statistics, instance, has_optimum=has_optimum)
-    M, T = len(paced), len(chosen)
     values = {name: np.full((M, T), np.nan) for _, name in listed}
     if has_optimum:
         values["excess_risk"] = np.full((M, T), np.nan)
     status, ended, steps = [NO_OPTIMUM] * M, np.full(M, chosen[0]), np.zeros(M, dtype=np.int64)
 
-    def run(m: int, problem: Problem, best: Optimum | None) -> None:
-        solution = kernel.solve(problem)
-        outcome = solution.outcome
-        status[m], ended[m], steps[m] = _REASONS.get(outcome.status, STOPPED), outcome.time, outcome.accepted
-        reached = T if outcome.status == Status.OK else int(np.sum(chosen < outcome.time))
+    def run(job: _Job) -> None:
+        found = kernel.solve_each(job.problem, job.parameters, job.arguments)
+        part = slice(job.begin, job.begin + len(job))
+        status[part] = [_REASONS.get(Status(code), STOPPED) for code in found.status.tolist()]
+        ended[part], steps[part] = found.time, found.accepted
+        for m in np.flatnonzero(found.status != Status.OK):
+            found.statistics[m, int(np.sum(chosen < found.time[m])) :] = np.nan
         for index, name in listed:
-            values[name][m, :reached] = solution.statistics[0, :reached, index]
-        if best is not None:
-            curve = {name: values[name][m] for name in ("adversarial_risk", "norm2")}
-            values["excess_risk"][m] = excess_risk(curve, given[m], best)
+            values[name][part] = found.statistics[:, :, index]
+        if job.best is not None:
+            curve = {name: values[name][job.begin] for name in ("adversarial_risk", "norm2")}
+            values["excess_risk"][job.begin] = excess_risk(curve, job.own, job.best)
 
-    jobs = [(m, *found) for m, found in enumerate(prepared) if found is not None]
-    _run_all(run, jobs, workers, cancel, progress)
+    _run_all(run, prepared, size, workers, cancel, progress)
     return Curves(
         times=chosen,
         values=values,
@@ -376,32 +388,100 @@ def _at(
     return values
 
 
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """Neighbouring curves that differ in numbers alone.
+
+    Parameters
+    ----------
+    begin : int
+        The first.
+    problem : Problem
+        Of one iterate; what it says of parameters and learning rate is the first's.
+    parameters, arguments : array [m, P, K] and [m, A]
+        Of each: the model's parameters and the learning rate's.
+    best : Optimum or None
+        That the curve, then one alone, refers to.
+    own : mapping
+        Its parameters by name.
+    """
+
+    begin: int
+    problem: Problem
+    parameters: Array
+    arguments: Array
+    best: Optimum | None
+    own: Parameters
+
+    def __len__(self) -> int:
+        return len(self.parameters)
+
+
+def _stacked(
+    kernel: Kernel,
+    model: Model,
+    instance: Instance,
+    paced: Sequence[StepSize],
+    fixed: Parameters,
+    table: Mapping[str, Array],
+    first: _Job,
+) -> tuple[Array, Array] | None:
+    """All curves' parameters and arguments, where the problem of the first, which was checked, is that of all.
+
+    None where curves have to be looked at one by one: for what depends on them, and to say which of them cannot be.
+    """
+    kind = type(paced[0])
+    depends = not isinstance(model.target, Teacher) or not (np.any(instance.start) or "sign" not in model.target.text)
+    if depends or kind not in (Constant, AdaGradNorm, LineSearch, Greedy) or first.best is not None:
+        return None
+    if kind in (LineSearch, Greedy) and not np.any(instance.start):
+        return None  # some may stand still
+    M, own = len(paced), _numbers(paced[0])
+    parameters = np.repeat(first.parameters, M, axis=0)
+    for name, values in table.items():
+        if name in own:
+            continue
+        alike = values.ndim == 1 or (column.shape[1] == instance.classes and name not in ("epsilon", "tau"))
+        if name in fixed or name not in kernel.parameters or not alike or not np.isfinite(values).all():
+            return None
+        if name in ("epsilon", "tau") and (values < 0).any():
+            return None
+        parameters[:, kernel.parameters.index(name)] = values.reshape(M, -1)
+    named = {name: parameters[:, index] for index, name in enumerate(kernel.parameters)}
+    if not all(np.all(evaluate(parse(text), named) > 0) for text in kernel.positive):
+        return None
+    if own:
+        return parameters, np.array([[getattr(schedule, name) for name in own] for schedule in paced])
+    return parameters, np.repeat(first.arguments, M, axis=0)
+
+
 def _run_all(
-    run: Callable[[int, Problem, Optimum | None], None],
-    jobs: Sequence[tuple[int, Problem, Optimum | None]],
+    run: Callable[[_Job], None],
+    jobs: Sequence[_Job],
+    size: int,
     threads: int,
     cancel: NDArray[np.int32],
     progress: Progress | None,
 ) -> None:
-    """All curves, in chunks on threads; an interrupt stops them."""
-    size = max(1, min(64, -(-len(jobs) // (4 * threads))))
+    """All jobs, in chunks of about so many curves on threads; an interrupt stops them."""
+    together = max(1, size // max(1, max(map(len, jobs), default=1)))
+    chunks = [jobs[begin : begin + together] for begin in range(0, len(jobs), together)]
 
-    def run_chunk(begin: int) -> None:
-        for job in jobs[begin : begin + size]:
+    def run_chunk(chunk: Sequence[_Job]) -> int:
+        for job in chunk:
             if not cancel[0]:
-                run(*job)
+                run(job)
+        return sum(map(len, chunk))
 
     with ThreadPoolExecutor(threads) as pool:
-        pending = {pool.submit(run_chunk, begin) for begin in range(0, len(jobs), size)}
-        chunks, done = len(pending), 0
+        pending = {pool.submit(run_chunk, chunk) for chunk in chunks}
+        total, done = sum(map(len, jobs)), 0
         try:
             while pending:
                 finished, pending = wait_for(pending, timeout=_LOOK_EVERY if progress else None)
-                done += len(finished)
-                for job in finished:
-                    job.result()
+                done += sum(job.result() for job in finished)
                 if progress:
-                    progress(min(len(jobs), done * size) if done < chunks else len(jobs), len(jobs))
+                    progress(done, total)
         finally:
             if pending:
                 cancel[0] = 1

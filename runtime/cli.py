@@ -158,8 +158,8 @@ def _command(function: Callable[..., int | None]) -> Callable[..., None]:
                 warnings.simplefilter("once", UserWarning)
                 warnings.showwarning = lambda message, *_, **__: typer.echo(f"note: {message}", err=True)
                 code = function(*args, **kwargs)
-        except KeyboardInterrupt:
-            typer.echo("interrupted", err=True)
+        except KeyboardInterrupt as interrupt:
+            typer.echo(str(interrupt) or "interrupted", err=True)
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             # the reader, `head` say, has what it wanted; Python must not try to flush the rest
@@ -481,6 +481,58 @@ def optimum(spec: _Spec, set_: _Set = None, backend: _Backend = Backend.auto, as
         typer.echo("\n".join(f"{key:<{width}}  {_cell(value)}" for key, value in told.items()))
 
 
+@app.command(epilog="Example: sgdlimit sweep phase-diagram.toml --out phase-diagram.sweep")
+@_command
+def sweep(
+    spec: Annotated[str, typer.Argument(metavar="SWEEP.toml", help="A spec file with axes.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="STORE", help="The folder of results: the file's name .sweep unless given.")
+    ] = None,
+    status: Annotated[bool, typer.Option("--status", help="Say how far it is, running or not, and stop.")] = False,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Run on the Dask cluster of tcp://host:8786.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of this machine; all cores unless given.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="More than ten million points are meant.")] = False,
+    set_: _Set = None,
+    backend: _Backend = Backend.auto,
+    as_json: _Json = False,
+) -> None:
+    """Solve the limit over a grid of parameters, step sizes and instances.
+
+    Each finished batch is on disk at once; stopped at any moment, the same command goes on. A point that diverges is a
+    result.
+    """
+    import time
+
+    from sgdlimit.runtime.sweep_store import status as look
+    from sgdlimit.runtime.sweeping import summary
+    from sgdlimit.runtime.sweeping import sweep as run
+
+    store = Path(f"{Path(spec).stem}.sweep") if out is None else out
+    if status:
+        found = look(store)
+        facts = {"points": found.points, "finished": found.finished, "running": found.running, "whole": found.whole}
+        _print_json({"store": str(store), **facts}) if as_json else typer.echo(f"{store}: {found}")
+        return
+    begin = time.monotonic()
+    with _progress(f"sweep {Path(spec).stem}", "points") as progress:
+        result = run(
+            spec,
+            store,
+            scheduler=scheduler,
+            threads=threads,
+            backend=backend.value,
+            overrides=dict(parse_setting(text) for text in set_ or ()),
+            yes=yes,
+            progress=progress,
+        )
+    if as_json:
+        _print_json({"store": str(store), "points": result.plan.points, "counts": result.counts()})
+    else:
+        typer.echo(summary(result, time.monotonic() - begin))
+
+
 @app.command(epilog="Example: sgdlimit catalogue adversarial-huber > mine.toml")
 @_command
 def catalogue(
@@ -577,18 +629,26 @@ _ROWS = 11
 
 
 @contextmanager
-def _progress(label: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on standard error if that is a terminal."""
+def _progress(label: str, unit: str = "") -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on standard error if that is a terminal; with the rate, of what ``unit`` names."""
     if not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()]
+    columns += [TextColumn("{task.fields[rate]}")] * bool(unit)
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None, rate="")
+
+        def show(done: int, total: int) -> None:
+            if bar.tasks[0].total is None:  # what was there before is not this run's speed
+                bar.reset(task, total=total, completed=done)
+            speed = bar.tasks[0].speed
+            bar.update(task, completed=done, total=total, rate=f"{speed:,.0f} {unit}/s" if speed else "")
+
+        yield show
 
 
 def _print_json(value: Any) -> None:

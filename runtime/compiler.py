@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sgdlimit.derive.errors import BackendError
+from sgdlimit.runtime.locks import alone
 
 # -std=c11 turns contraction of a*b + c off and math errno on; neither changes a result that the tests hold.
 # Nothing here
@@ -47,6 +48,14 @@ class Compiler:
     command: tuple[str, ...]
     version: str
     flags: tuple[str, ...]
+
+
+class Library(ctypes.CDLL):
+    """A loaded library that knows its file's SHA-256."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def cache_folder() -> Path | None:
@@ -82,7 +91,7 @@ def no_compiler() -> str:
     return f"there is no C compiler: {missing}; install gcc or clang, set CC, or use backend='numpy'"
 
 
-def load_library(source: str, compiler: Compiler, *switches: str) -> ctypes.CDLL:
+def load_library(source: str, compiler: Compiler, *switches: str) -> Library:
     """Compile a source unless that was done before, and load it.
 
     Parameters
@@ -102,14 +111,18 @@ def load_library(source: str, compiler: Compiler, *switches: str) -> ctypes.CDLL
         return load_uncached(source, compiler, *switches)
     key = _digest(source, *compiler.command, compiler.version, *_BASE, *compiler.flags, *_defined(switches), _cpu())
     path = folder / "kernels" / f"{key}.so"
-    if _is_whole(path):
+    damaged = _is_whole(path)
+    if damaged:
         with contextlib.suppress(BackendError):
             return _load(path)
     make_folder(path.parent)
-    return _load(_build(source, compiler, path, switches))
+    with alone(path.with_suffix(".lock")):
+        if not damaged and _is_whole(path):  # by another process meanwhile
+            return _load(path)
+        return _load(_build(source, compiler, path, switches))
 
 
-def load_uncached(source: str, compiler: Compiler, *switches: str) -> ctypes.CDLL:
+def load_uncached(source: str, compiler: Compiler, *switches: str) -> Library:
     """Compile a source and load it, leaving nothing behind.
 
     Raises
@@ -171,9 +184,9 @@ def _build(source: str, compiler: Compiler, path: Path, switches: Sequence[str])
     return path
 
 
-def _load(path: Path) -> ctypes.CDLL:
+def _load(path: Path) -> Library:
     try:
-        return ctypes.CDLL(str(path))
+        return Library(path)
     except OSError as error:
         raise BackendError(f"the compiled kernel cannot be loaded: {error}") from None
 
@@ -216,6 +229,18 @@ def _cpu() -> str:
         lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
         return "\n".join(line for line in lines if line.startswith(("model name", "flags", "Features")))
     return f"{platform.machine()} {platform.processor()}"
+
+
+def cpu_name() -> str:
+    """This machine's CPU for people, with a hash of what ``-march=native`` depends on.
+
+    Examples
+    --------
+    >>> len(cpu_name().rpartition(" ")[2])
+    12
+    """
+    names = [line.partition(":")[2].strip() for line in _cpu().splitlines() if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()} {_digest(_cpu())[:12]}"
 
 
 def _digest(*parts: str) -> str:

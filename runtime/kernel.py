@@ -26,7 +26,7 @@ from functools import partial
 from importlib import metadata, resources
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ from sgdlimit.derive.errors import BackendError, InputError
 from sgdlimit.derive.model import Expectation, Formula, Greedy, Model, Schedule, StepSize
 from sgdlimit.runtime.compiler import (
     Compiler,
+    Library,
     cache_folder,
     find_compiler,
     load_library,
@@ -62,6 +63,27 @@ class NoCompilerWarning(UserWarning):
     """There is no C compiler: the NumPy backend is used. Silence it with ``backend="numpy"``."""
 
 
+class Each(NamedTuple):
+    """What :meth:`Kernel.solve_each` computed.
+
+    Parameters
+    ----------
+    statistics : array [M, T, S]
+        NaN where trouble kept it from computing.
+    status : int array [M]
+        :class:`~sgdlimit.codegen.library.problem.Status`.
+    time : array [M]
+        Reached, or of the trouble.
+    accepted : int array [M]
+        Steps.
+    """
+
+    statistics: Array
+    status: NDArray[np.int64]
+    time: Array
+    accepted: NDArray[np.int64]
+
+
 class Kernel(Protocol):
     """What a compiled or imported kernel offers.
 
@@ -75,6 +97,8 @@ class Kernel(Protocol):
         Expressions in the parameters that must be positive for the derivation to hold.
     descents : tuple of str
         What learning rates can follow that depend on the state: ``line_search``, ``polyak``, ``greedy``.
+    binary : str
+        SHA-256 of the library's file; of the source where it is NumPy.
     """
 
     @property
@@ -93,11 +117,20 @@ class Kernel(Protocol):
     def positive(self) -> tuple[str, ...]: ...
     @property
     def descents(self) -> tuple[str, ...]: ...
+    @property
+    def binary(self) -> str: ...
 
     def solve(self, problem: Problem, modes: bool = False) -> Solution:
         """Solve the mode equations; trouble is told by the outcome's status.
 
         With a ``cancel`` flag in the problem it runs in the calling thread, and who gave the flag stops it.
+        """
+        ...
+
+    def solve_each(self, problem: Problem, parameters: Array, step_arguments: Array) -> Each:
+        """Solve a problem of one iterate with each of M parameters ``[M, P, K]`` and arguments ``[M, A]`` in turn.
+
+        The problem has a ``cancel`` flag. Trouble in one does not keep the others.
         """
         ...
 
@@ -341,12 +374,13 @@ class CKernel:
 
     backend = "c"
 
-    def __init__(self, load: Callable[..., ctypes.CDLL]) -> None:
+    def __init__(self, load: Callable[..., Library]) -> None:
         self._load = load
-        self._loaded: dict[str, ctypes.CDLL] = {}
+        self._loaded: dict[str, Library] = {}
         self._loading = threading.Lock()  # runs on several threads ask for the same section
         self._threads = ThreadPoolExecutor()  # kept: a fresh thread would take as long as a small solve
         self._library = library = self._section("limit")
+        self.binary = library.sha256
         library.sgdlimit_constants_count.restype = ctypes.c_int64
         self.parameters = self._names("parameter")
         self.schedule_parameters = self._names("schedule")
@@ -356,7 +390,7 @@ class CKernel:
         self.positive = self._names("positive")
         self.descents = self._names("descent")
 
-    def _section(self, name: str) -> ctypes.CDLL:
+    def _section(self, name: str) -> Library:
         with self._loading:
             if name not in self._loaded:
                 library = self._load(*SECTIONS[name])
@@ -415,6 +449,36 @@ class CKernel:
             self._solve_interruptibly(struct, outcome)
         del held
         return Solution(statistics, mean, variance, final_mean, final_variance, final_auxiliary, _outcome(outcome))
+
+    def solve_each(self, problem: Problem, parameters: Array, step_arguments: Array) -> Each:
+        M, T, S = len(parameters), problem.times_count, len(self.statistics)
+        parameters, step_arguments = (
+            np.require(a, dtype=float, requirements="C") for a in (parameters, step_arguments)
+        )
+        struct, held = self.struct(problem)
+        statistics = np.full((M, T, S), np.nan)
+        status, accepted = (np.full(M, Status.CANCELLED), np.zeros(M, dtype=np.int64))
+        time = np.full(M, problem.start_time)
+        # one struct for all: between two calls only where they read and write moves on
+        places = [
+            (name, array.ctypes.data, array[0].nbytes)
+            for name, array in (
+                ("parameters", parameters),
+                ("step_arguments", step_arguments),
+                ("statistics", statistics),
+            )
+        ]
+        outcome = _Outcome()
+        solve, to_struct, to_outcome = self._library.sgdlimit_solve, ctypes.byref(struct), ctypes.byref(outcome)
+        for m in range(M):
+            if problem.cancel is not None and problem.cancel[0]:
+                break
+            for name, begin, stride in places:
+                setattr(struct, name, begin + m * stride)
+            solve(to_struct, to_outcome)
+            status[m], time[m], accepted[m] = outcome.status, outcome.time, outcome.accepted
+        del held
+        return Each(statistics, status, time, accepted)
 
     def _solve_interruptibly(self, struct: _Problem, outcome: _Outcome) -> None:
         """In another thread: Python hears an interrupt only between its own instructions."""
@@ -500,11 +564,24 @@ class NumpyKernel:
     score: tuple[str, ...]
     positive: tuple[str, ...]
     descents: tuple[str, ...]
+    binary: str
     backend: str = "numpy"
 
     def solve(self, problem: Problem, modes: bool = False) -> Solution:
         solution: Solution = self.module.solve_problem(problem, modes=modes)
         return solution
+
+    def solve_each(self, problem: Problem, parameters: Array, step_arguments: Array) -> Each:
+        found = []
+        for own, arguments in zip(parameters, step_arguments, strict=True):
+            found.append(self.solve(replace(problem, parameters=own[np.newaxis], step_arguments=arguments[np.newaxis])))
+        outcomes = [solution.outcome for solution in found]
+        return Each(
+            np.concatenate([solution.statistics for solution in found]),
+            np.array([int(outcome.status) for outcome in outcomes]),
+            np.array([outcome.time for outcome in outcomes]),
+            np.array([outcome.accepted for outcome in outcomes]),
+        )
 
     def simulate(self, problem: Problem, precision: str = "float64") -> Array:
         return self._summaries(self.module.simulate_problem, problem, precision)
@@ -532,6 +609,36 @@ class NumpyKernel:
 
     def evaluate_coefficients(self, score: Array, y: float, parameters: Array) -> Array:
         return np.array(self.module.all_coefficients(np.asarray(score), y, np.asarray(parameters)), dtype=float)
+
+
+def kernel_source(
+    model: Model, statistics: Statistics | None = None, schedule: StepSize | None = None, target: str = "c"
+) -> str:
+    """The source of a model's kernel: what :func:`load_source` takes, here or on another machine.
+
+    Examples
+    --------
+    >>> from sgdlimit.derive import Loss, Model, Teacher
+    >>> "import numpy" in kernel_source(Model(Loss("(r - y)**2/2"), Teacher("r_star + sigma*xi")), target="numpy")
+    True
+    """
+    return _source(model, statistics, schedule, target, None)[0]
+
+
+def load_source(source: str, target: str) -> Kernel:
+    """A kernel from its source, compiled unless this machine's cache has it.
+
+    Raises
+    ------
+    BackendError
+        For C without a compiler, or a compile that fails.
+    """
+    if target == "numpy":
+        return _import_numpy(source)
+    compiler = find_compiler()
+    if compiler is None:
+        raise BackendError(no_compiler())
+    return CKernel(partial(load_library, source, compiler))
 
 
 def kernel_from_source(source: str, target: str, compiler: Compiler | None = None) -> Kernel:
@@ -564,4 +671,5 @@ def _import_numpy(source: str) -> NumpyKernel:
         module.SCORE,
         module.POSITIVE,
         module.DESCENTS,
+        hashlib.sha256(source.encode()).hexdigest(),
     )

@@ -377,6 +377,35 @@ did you mean least-squares?
     return _spec(_read(source, overrides or {}))
 
 
+def spec_from(values: Mapping[str, Any], source: str, folder: Path, overrides: Mapping[str, Any] | None = None) -> Spec:
+    """The spec that the sections of a file describe, parsed already.
+
+    Parameters
+    ----------
+    values : mapping
+        The sections, as TOML gives them; not changed.
+    source : str
+        What errors call the file.
+    folder : Path
+        Where it looks for files of data.
+    overrides : mapping of str, optional
+        As of :func:`load_spec`.
+
+    Raises
+    ------
+    SpecError, ExpressionError, ModelError, ParameterError, InstanceError
+        As of :func:`load_spec`.
+
+    Examples
+    --------
+    >>> values = tomllib.loads(catalogue_text("least-squares"))
+    >>> spec_from(values, "mine.toml", Path(), {"schedule.gamma": 0.1}).schedule
+    Constant(gamma=0.1)
+    """
+    own = copy.deepcopy(dict(values)) if overrides else dict(values)
+    return _spec(_checked(own, overrides or {}, Path(source).stem, folder, Place(source)))
+
+
 def load_equations(source: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None) -> Equations:
     """The model, statistics and schedule of a spec file, which may say nothing else.
 
@@ -446,12 +475,23 @@ def _read(source: str | os.PathLike[str], overrides: Mapping[str, Any]) -> _File
         raise place.error("there is no such file, and no catalogue model of that name", suggestion) from None
     except OSError as error:
         raise place.error(f"cannot be read: {error.strerror}") from None
+    return _checked(parsed_toml(content, place), overrides, shown if in_catalogue else path.stem, path.parent, place)
+
+
+def parsed_toml(content: bytes, place: Place) -> dict[str, Any]:
+    """The values of a TOML file.
+
+    Raises
+    ------
+    SpecError
+        Says the line.
+    """
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise place.error(f"line {line} is not UTF-8 text", "save the file as UTF-8") from None
-    return _checked(_parsed(text, place), overrides, shown if in_catalogue else path.stem, path.parent, place)
+    return _parsed(text, place)
 
 
 def _parsed(text: str, place: Place) -> dict[str, Any]:
@@ -469,7 +509,7 @@ def _parsed(text: str, place: Place) -> dict[str, Any]:
 def _checked(values: dict[str, Any], overrides: Mapping[str, Any], name: str, folder: Path, place: Place) -> _File:
     """Override and check the outline."""
     for key, value in overrides.items():
-        _override(values, key, value, place)
+        override(values, key, value, place)
     return _File(name, folder, place, validated(Document, values, place))
 
 
@@ -484,7 +524,7 @@ _RIVALS = {
 }
 
 
-def _override(values: dict[str, Any], key: str, value: Any, place: Place) -> None:
+def override(values: dict[str, Any], key: str, value: Any, place: Place) -> None:
     """Put a value at a dotted key."""
     for dotted, put in (*((rival, False) for rival in _RIVALS.get(key, ())), (key, True)):
         *tables, last = dotted.split(".")
@@ -615,4 +655,4 @@ def _parameters(file: _File, equations: Equations, schedule: StepSize) -> Parame
     return {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
 
 
-__all__ = ["Equations", "Spec", "SpecError", "catalogue", "catalogue_text", "load_equations", "load_spec"]
+__all__ = ["Equations", "Spec", "SpecError", "catalogue", "catalogue_text", "load_equations", "load_spec", "spec_from"]

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 DERIVE = "Loss Labels Teacher RandomLabels L2Adversary Model Expectation Formula derive"
 RUNTIME = (
     "Instance Constant Schedule load_kernel solve solve_many simulate simulate_lumped verify load_spec optimum rest_point "
-    "diffuse"
+    "diffuse solve_many sweep load_sweep"
 )
 
 

@@ -1,0 +1,107 @@
+"""``sweep``: time a point from the command to the last file, how much of it is the kernel's, and memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.table import Cell, Goal, Table
+from benchmarks.timing import last_line, run_python
+from sgdlimit.runtime.compiler import find_compiler, no_compiler
+
+RTOL = 1e-6
+
+
+def values(points: int, modes: int, horizon: float) -> dict[str, Any]:
+    """A sweep file over adversary and learning rate, all of it stable."""
+    side = round(points**0.5)
+    return {
+        "model": {"loss": "(r - y)**2/2", "target": {"teacher": "r_star + sigma*xi"}, "adversary": "l2"},
+        "parameters": {"sigma": 0.5},
+        "instance": {"builder": "power_law", "dimension": modes, "exponent": 0.25},
+        "run": {"horizon": horizon, "rtol": RTOL},
+        "axes": {
+            "epsilon": {"from": 0.1, "to": 1.0, "count": side},
+            "schedule": {"gamma": {"from": 0.3, "to": 1.2, "count": side}},
+        },
+    }
+
+
+def measure(
+    sizes: tuple[int, ...] = (2_000, 20_000), modes: int = 100, horizon: float = 20.0, rounds: int = 3
+) -> Table:
+    """Each in a process of its own; the least of some rounds."""
+    title = f"sweep: adversarial least squares, N = {modes}, t = {horizon:g}, rtol {RTOL:g}, on {os.cpu_count()} cores"
+    if find_compiler() is None:
+        return Table(title, (), notes=(f"skipped: {no_compiler()}",))
+    rows: list[dict[str, Cell]] = []
+    for points in sizes:
+        found = [_in_a_process(points, modes, horizon) for _ in range(rounds)]
+        best = min(found, key=lambda facts: facts["seconds"])
+        rows.append(
+            {
+                "points": best["points"],
+                "ms a point": 1e3 * best["seconds"] / best["points"],
+                "CPU ms a point": 1e3 * best["cpu"] / best["points"],
+                "kernel, of CPU": max(facts["kernel"] / facts["cpu"] for facts in found),
+                "peak MB": best["peak"],
+            }
+        )
+    last = rows[-1]
+    grown = float(last["peak MB"]) - float(rows[0]["peak MB"])
+    cost, share = float(last["ms a point"]), float(last["kernel, of CPU"])
+    goals = (
+        Goal("at most 0.6 ms a point, end to end", f"{cost:.3f} ms", cost <= 0.6),
+        Goal("at least 80 % in the kernel after start-up", f"{100 * share:.0f} %", share >= 0.8),
+        Goal("memory flat in the number of points", f"{grown:+.1f} MB from {sizes[0]} to {sizes[-1]}", grown < 10),
+    )
+    notes = (
+        "ms a point: wall time from the call to the last file, without imports; CPU of all threads, the kernel's own",
+        "measured around every call of the compiled function.",
+    )
+    return Table(title, tuple(rows), goals, (" ".join(notes),))
+
+
+def _in_a_process(points: int, modes: int, horizon: float) -> dict[str, Any]:
+    answer = run_python("-m", "benchmarks.sweeping", str(points), str(modes), str(horizon), environment={**os.environ})
+    if answer.returncode:
+        raise RuntimeError(last_line(answer.stderr))
+    found: dict[str, Any] = json.loads(last_line(answer.stdout))
+    return found
+
+
+def once(points: int, modes: int, horizon: float) -> dict[str, Any]:
+    """One sweep, in this process: seconds, CPU seconds, those of the kernel, and the most memory."""
+    import warnings
+
+    from sgdlimit.runtime import sweep_batch
+    from sgdlimit.runtime.sweeping import read_plan, settled, sweep
+
+    asked = values(points, modes, horizon)
+    plan, sources = settled(*read_plan(asked), "c")
+    kernel: Any = sweep_batch._kernel(next(iter(sources.values())), "c")
+    spent, called = [], kernel._library.sgdlimit_solve
+
+    def timed(*arguments: Any) -> Any:
+        begin = time.thread_time()
+        answer = called(*arguments)
+        spent.append(time.thread_time() - begin)
+        return answer
+
+    kernel._library.sgdlimit_solve = timed
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
+        begin, cpu = time.perf_counter(), time.process_time()
+        sweep(asked, Path(folder) / "store", backend="c")
+        seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"points": plan.points, "seconds": seconds, "cpu": cpu, "kernel": sum(spent), "peak": peak}
+
+
+if __name__ == "__main__":
+    print(json.dumps(once(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))))

@@ -1,0 +1,207 @@
+"""Who runs the batches of a sweep: threads of this machine, or the workers of a Dask cluster. One loop drives both."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import pkgutil
+import queue
+import threading
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol
+
+from sgdlimit.derive.errors import BackendError, InputError, SgdlimitError
+from sgdlimit.runtime.sweep_batch import Arrays, run_batch
+from sgdlimit.runtime.sweep_store import SweepStopped
+
+PATIENCE = 10.0
+"""Seconds in which a scheduler answers."""
+
+_LOOK_EVERY = 0.2  # seconds between looks at whether the workers are still there
+_COUNT_EVERY = 2.0  # seconds between counts of a cluster's threads
+_FETCH = 60.0  # seconds in which a result that is ready comes
+
+
+class Future(Protocol):
+    """What a thread pool and a cluster promise alike."""
+
+    def add_done_callback(self, fn: Callable[[Any], object], /) -> None: ...
+    def result(self, timeout: float | None = None) -> Any: ...
+    def cancel(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Somebody who runs batches.
+
+    Parameters
+    ----------
+    submit : callable
+        From a batch's number to a future of its arrays.
+    slots : callable
+        How many batches run at a time, now.
+    check : callable
+        Raises when they are gone.
+    who : str
+        For messages.
+    """
+
+    submit: Callable[[int], Future]
+    slots: Callable[[], int]
+    check: Callable[[], None]
+    who: str
+
+
+def each_finished(workers: Workers, batches: Iterable[int]) -> Iterator[tuple[int, Arrays]]:
+    """Numbers and arrays of the batches, as they finish; a few more than can run are handed out at a time.
+
+    Raises
+    ------
+    SweepStopped
+        When the workers are gone.
+    """
+    waiting = iter(batches)
+    ended: queue.SimpleQueue[tuple[int, Future]] = queue.SimpleQueue()
+    pending: dict[int, Future] = {}
+
+    def hand_out() -> None:
+        for batch in itertools.islice(waiting, max(0, 2 * workers.slots() - len(pending))):
+            future = pending[batch] = workers.submit(batch)
+            future.add_done_callback(lambda done, batch=batch: ended.put((batch, done)))  # type: ignore[misc]
+
+    try:
+        hand_out()
+        while pending:
+            try:
+                batch, future = ended.get(timeout=_LOOK_EVERY)
+            except queue.Empty:
+                workers.check()
+                hand_out()  # workers may have come
+                continue
+            del pending[batch]
+            hand_out()
+            yield batch, future.result(_FETCH)
+    finally:
+        for future in pending.values():
+            with contextlib.suppress(Exception):
+                future.cancel()
+
+
+@contextlib.contextmanager
+def local(text: str, sources: Mapping[str, str], folder: str, threads: int | None) -> Iterator[Workers]:
+    """Threads of this machine, all cores unless said; the kernel runs without Python's lock."""
+    stop = threading.Event()
+    count = threads or os.cpu_count() or 1
+
+    def watch(done: int, total: int) -> None:
+        if stop.is_set():
+            raise CancelledError
+
+    def submit(batch: int) -> Future:
+        return pool.submit(run_batch, text, sources, folder, batch, watch)
+
+    with ThreadPoolExecutor(count, thread_name_prefix="sweep") as pool:
+        try:
+            yield Workers(submit, lambda: count, lambda: None, f"{count} threads")
+        finally:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def cluster(text: str, sources: Mapping[str, str], folder: str, address: str) -> Iterator[Workers]:
+    """Workers of a Dask cluster, by its scheduler's address.
+
+    Raises
+    ------
+    InputError
+        Without Dask distributed, or when no scheduler answers there.
+    SweepStopped
+        When the scheduler goes away.
+    """
+    try:
+        distributed = import_module("distributed")
+    except ImportError:
+        raise InputError(
+            "--scheduler", "it needs Dask distributed, which is not installed", "pip install 'sgdlimit[sweep]'"
+        ) from None
+    try:
+        client = distributed.Client(address, timeout=PATIENCE, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:  # TimeoutError is an OSError
+        why = "no scheduler answers" if isinstance(error, OSError) else f"it is no address ({error})"
+        raise InputError(
+            f"--scheduler {address}", f"{why} within {PATIENCE:g} s", "start one with `dask scheduler`"
+        ) from None
+    session = uuid.uuid4().hex[:8]
+    gone = f"the scheduler {address} is gone; every finished batch is kept, give the same command when it is back"
+
+    def check() -> None:
+        if client.status != "running":
+            raise SweepStopped(gone)
+
+    def submit(batch: int) -> Future:
+        check()
+        future: Future = client.submit(
+            run_batch, text, sources, folder, batch, key=f"sweep-{session}-{batch}", pure=False
+        )
+        return future
+
+    counted: list[float] = [0.0, 0]  # when, and how many threads
+
+    def slots() -> int:
+        check()
+        now = time.monotonic()
+        if now > counted[0] + _COUNT_EVERY:
+            counted[:] = [now, sum(client.nthreads().values())]
+            if not counted[1]:
+                warnings.warn(f"the cluster at {address} has no workers; waiting for some", UserWarning, stacklevel=2)
+        return max(1, int(counted[1]))
+
+    try:
+        _check_imports(client, address)
+        yield Workers(submit, slots, check, f"the cluster at {address}")
+    except SgdlimitError:
+        raise
+    except Exception as error:
+        if client.status != "running" or type(error).__name__ in (
+            "CancelledError",
+            "FutureCancelledError",
+            "CommClosedError",
+        ):
+            raise SweepStopped(gone) from None
+        if type(error).__name__ == "KilledWorker":
+            raise SweepStopped(
+                f"a batch ended {address}'s workers several times ({error}); look at their memory and logs"
+            ) from None
+        raise
+    finally:
+        with contextlib.suppress(Exception):
+            client.close(timeout=2)
+
+
+def _check_imports(client: Any, address: str) -> None:
+    """Scheduler and workers unpickle what they are sent: one that cannot fails in its own way, or waits for ever.
+
+    Raises
+    ------
+    BackendError
+        Names the first that cannot.
+    """
+    probe, module = pkgutil.resolve_name, "sgdlimit.runtime.sweep_batch:run_batch.__name__"
+    try:
+        client.run_on_scheduler(probe, module)
+    except (ImportError, AttributeError):
+        raise BackendError(_NO_IMPORT.format(who=f"the scheduler {address}")) from None
+    for where, found in sorted(client.run(probe, module, on_error="return").items()):
+        if isinstance(found, ImportError | AttributeError):
+            raise BackendError(_NO_IMPORT.format(who=f"the worker {where}"))
+
+
+_NO_IMPORT = "{who} cannot import sgdlimit; install it there, the same version"

@@ -1,0 +1,350 @@
+"""The folder of a sweep: its plan, a file for each finished batch, at the end the whole as Zarr. All I/O is here.
+
+::
+
+    STORE/sweep.json           the plan: spec, axes, versions (written first)
+    STORE/batches/000000012.npz   a finished batch: there whole or not at all
+    STORE/sweep.zarr           everything, named dimensions (when the last batch is finished)
+    STORE/lock                 who writes
+
+A file is written under a temporary name, synchronised, renamed, and its folder synchronised: what is there survives
+whatever ends the process or the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sgdlimit.derive.errors import InputError, SgdlimitError
+from sgdlimit.runtime.locks import held_by, only_one
+from sgdlimit.runtime.sweep_plan import STORE_FORMAT, Plan, differences, plan_from_json
+
+PLAN, BATCHES, LOCK, ZARR = "sweep.json", "batches", "lock", "sweep.zarr"
+_BATCH = re.compile(r"(\d{9,})\.npz")
+_TEMPORARY = ".tmp"
+
+
+class SweepStopped(SgdlimitError):
+    """A sweep that cannot go on now; everything finished is in its store, and the same command goes on."""
+
+
+class SweepInterrupted(KeyboardInterrupt):
+    """Ctrl-C during a sweep: says how to go on."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """An opened store.
+
+    Parameters
+    ----------
+    folder : Path
+    plan : Plan
+    """
+
+    folder: Path
+    plan: Plan
+
+    def path(self, batch: int) -> Path:
+        """Of a batch's file."""
+        return self.folder / BATCHES / f"{batch:09d}.npz"
+
+    def finished(self) -> NDArray[np.bool_]:
+        """Which batches there are, a byte each."""
+        there = np.zeros(self.plan.batches, dtype=bool)
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.folder / BATCHES) as entries:
+            for entry in entries:
+                named = _BATCH.fullmatch(entry.name)
+                if named and int(named[1]) < len(there):
+                    there[int(named[1])] = True
+        return there
+
+    def points_in(self, finished: NDArray[np.bool_]) -> int:
+        """How many points those batches hold."""
+        count = int(finished.sum()) * self.plan.batch
+        last = self.plan.batches - 1
+        return count - (self.plan.batch - len(self.plan.points_of(last)) if finished[last] else 0)
+
+    def write(self, batch: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Put a batch on disk, durably.
+
+        Raises
+        ------
+        SweepStopped
+            When it cannot be written.
+        """
+        named: dict[str, Any] = dict(arrays)
+        write_durably(self.path(batch), lambda file: np.savez(file, **named))
+
+    def read(self, batch: int, *names: str) -> dict[str, NDArray[Any]]:
+        """A batch's arrays, all unless named; empty for a batch that is not there.
+
+        Raises
+        ------
+        SweepStopped
+            For a file that is damaged.
+        """
+        path = self.path(batch)
+        try:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+                return {name: file[name] for name in names or file.files if name in file.files}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            raise SweepStopped(
+                f"{path}: the file is damaged; delete it, and the same command computes that batch again"
+            ) from None
+
+
+def write_durably(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file so that it is there whole or not at all, whatever happens.
+
+    Raises
+    ------
+    SweepStopped
+        When it cannot be written: a full disk, say.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
+    try:
+        try:
+            with temporary.open("wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            synchronise(path.parent)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+    except OSError as error:
+        raise SweepStopped(
+            f"{path}: cannot be written: {error.strerror or error}; every finished batch is kept, make room and give "
+            "the same command again"
+        ) from None
+
+
+def synchronise(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# ── Opening ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextlib.contextmanager
+def opened(folder: Path, plan: Plan) -> Iterator[Store]:
+    """The store of a plan, made if it is not there; while it is open nobody else writes.
+
+    Raises
+    ------
+    InputError
+        When another process writes there, or what is there is not of this plan: says what differs.
+    """
+    check_folder(folder, plan)
+    with contextlib.ExitStack() as held:
+        try:
+            (folder / BATCHES).mkdir(parents=True, exist_ok=True)
+            own = held.enter_context(only_one(folder / LOCK, f"process {os.getpid()} on {socket.gethostname()}"))
+        except OSError as error:
+            raise InputError(
+                str(folder), f"cannot be written: {error.strerror or error}", "give another store"
+            ) from None
+        if not own:
+            holder = held_by(folder / LOCK) or "another process"
+            raise InputError(str(folder), f"{holder} is writing it", "wait for it, or give another store")
+        if check_folder(folder, plan) is None:
+            write_durably(folder / PLAN, lambda file: file.write(plan.text().encode()))
+        _sweep_up(folder)
+        yield Store(folder, plan)
+
+
+def check_folder(folder: Path, plan: Plan) -> Plan | None:
+    """The plan that a folder holds, which is the one given; None for a folder without one.
+
+    Raises
+    ------
+    InputError
+        For another plan, another version, or a folder of something else.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(str(folder), "it is a file, not a folder", "give another store")
+    if not (folder / PLAN).exists():
+        known = {BATCHES, LOCK}
+        foreign = (
+            [f.name for f in folder.iterdir() if f.name not in known and not f.name.endswith(_TEMPORARY)]
+            if folder.is_dir()
+            else []
+        )
+        if foreign:
+            raise InputError(str(folder), f"it holds {min(foreign)}, which is not a sweep's", "give another store")
+        return None
+    stored = _stored(folder)
+    given = plan.json()
+    for name, version in given["versions"].items():
+        there = stored.get("versions", {}).get(name)
+        if there != version:
+            raise InputError(
+                str(folder),
+                f"it was made by {name} {there}, this is {version}",
+                "use that version, or give another store",
+            )
+    found = differences(stored, given)
+    if found:
+        more = f", and {len(found) - 3} more" if len(found) > 3 else ""
+        raise InputError(
+            str(folder),
+            f"it holds another sweep: {'; '.join(found[:3])}{more}",
+            "give another store, or put the file back",
+        )
+    return plan
+
+
+def stored_plan(folder: Path) -> Plan:
+    """The plan of a store.
+
+    Raises
+    ------
+    InputError
+        When there is none, or it is of another version.
+    """
+    return plan_from_json(_stored(folder))
+
+
+def _stored(folder: Path) -> dict[str, Any]:
+    path = folder / PLAN
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise InputError(str(folder), f"there is no sweep in it, no {PLAN}", "give the folder of a sweep") from None
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or found.get("store") != STORE_FORMAT:
+        version = found.get("store") if isinstance(found, dict) else "unknown"
+        raise InputError(
+            str(folder),
+            f"its format is {version} and this version reads {STORE_FORMAT}",
+            "use the version of sgdlimit that wrote it, or give another store",
+        )
+    return found
+
+
+def _sweep_up(folder: Path) -> None:
+    """Remove what a killed process left half written."""
+    for place in (folder, folder / BATCHES):
+        for left in place.glob(f".*{_TEMPORARY}"):
+            if left.is_dir():
+                import shutil
+
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    left.unlink()
+
+
+# ── Looking ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a sweep is.
+
+    Parameters
+    ----------
+    finished, points : int
+        Points that are on disk, and all.
+    running : str
+        Who runs it now; empty if nobody does.
+    rate : float
+        Points a second lately; NaN when that cannot be said.
+    whole : bool
+        Whether the whole is there as Zarr.
+    """
+
+    finished: int
+    points: int
+    running: str
+    rate: float
+    whole: bool
+
+    @property
+    def left(self) -> float:
+        """Seconds that remain at that rate."""
+        return (self.points - self.finished) / self.rate
+
+    def __str__(self) -> str:
+        share = 100 * self.finished / self.points
+        told = f"{self.finished:,} of {self.points:,} points ({share:.1f} %)"
+        if self.finished == self.points:
+            return f"{told}, finished"
+        if not self.running:
+            return f"{told}, not running; the same command without --status goes on"
+        if np.isfinite(self.rate):
+            told += f", {self.rate:,.0f} a second, {_duration(self.left)} left"
+        return f"{told}, run by {self.running}"
+
+
+def status(folder: Path) -> Progress:
+    """How far the sweep of a store is, running or not; nothing is touched.
+
+    Raises
+    ------
+    InputError
+        For a folder without a sweep.
+    """
+    plan = stored_plan(folder)
+    store = Store(folder, plan)
+    finished = store.finished()
+    return Progress(
+        finished=store.points_in(finished),
+        points=plan.points,
+        running=held_by(folder / LOCK),
+        rate=_rate(store, np.flatnonzero(finished)[-50:]),
+        whole=(folder / ZARR).is_dir(),
+    )
+
+
+def _rate(store: Store, batches: NDArray[np.int64]) -> float:
+    """From the times of the last files."""
+    written = []
+    for batch in batches:
+        with contextlib.suppress(OSError):
+            written.append(store.path(int(batch)).stat().st_mtime)
+    if len(written) < 2:
+        return float("nan")
+    since = time.time() - min(written)
+    return (len(written) - 1) * store.plan.batch / since if since > 0 else float("nan")
+
+
+def _duration(seconds: float) -> str:
+    """Two units at most.
+
+    Examples
+    --------
+    >>> _duration(42.2), _duration(4000), _duration(200_000)
+    ('42 s', '1 h 6 min', '2 d 7 h')
+    """
+    whole = round(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"

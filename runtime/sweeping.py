@@ -1,0 +1,250 @@
+"""``sweep``: limits over a grid of parameters, step sizes and instances; durable, and resumed by the same command."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sgdlimit.derive.errors import InputError
+from sgdlimit.derive.model import Greedy, Polyak, StepSize
+from sgdlimit.runtime.dense import DenseInstance
+from sgdlimit.runtime.kernel import Kernel, kernel_source, kernel_text, load_kernel
+from sgdlimit.runtime.problem import build_problem, check_counts
+from sgdlimit.runtime.schema import Place, nearest
+from sgdlimit.runtime.spec import Spec, override, parsed_toml
+from sgdlimit.runtime.sweep_batch import kinds, seconds_a_point, versions
+from sgdlimit.runtime.sweep_plan import Plan, batch_size, check_size, plan_of
+from sgdlimit.runtime.sweep_result import Sweep, consolidate, load_sweep, missing_for_zarr
+from sgdlimit.runtime.sweep_run import cluster, each_finished, local
+from sgdlimit.runtime.sweep_store import SweepInterrupted, check_folder, opened
+from sgdlimit.runtime.trajectory import available
+
+Source = str | os.PathLike[str] | Mapping[str, Any]
+
+
+class UnconsolidatedWarning(UserWarning):
+    """The batches are there, the whole as Zarr is not: packages are missing."""
+
+
+def sweep(
+    source: Source,
+    store: str | os.PathLike[str] | None = None,
+    *,
+    scheduler: str | None = None,
+    threads: int | None = None,
+    backend: str = "auto",
+    overrides: Mapping[str, Any] | None = None,
+    yes: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Sweep:
+    """Solve the limit at every point of a sweep file, in batches, each on disk as soon as it is finished.
+
+    The file is a spec file (:mod:`sgdlimit.runtime.spec`) with axes (``docs/sweeps.md``). Killed at any instant, the
+    same call goes on where it stopped. A point that diverges or cannot be is a result with its reason.
+
+    Parameters
+    ----------
+    source : path or mapping
+        The sweep file, or its values.
+    store : path, optional
+        The folder of results; the file's name with ``.sweep`` in the current folder unless given.
+    scheduler : str, optional
+        Address of a Dask scheduler, ``"tcp://host:8786"``: its workers run the batches. This machine's threads do
+        unless given.
+    threads : int, optional
+        Of this machine; all cores unless given.
+    backend : {"auto", "c", "numpy"}
+    overrides : mapping of str, optional
+        Values to use in place of the file's, by dotted key.
+    yes : bool
+        More than ten million points are meant.
+    progress : callable, optional
+        Called with the numbers of points finished and of all.
+
+    Returns
+    -------
+    Sweep
+        Arrays over the axes, read when asked for.
+
+    Raises
+    ------
+    SpecError, InputError
+        For a file that says something that cannot be (its first point is tried), a store of something else, a
+        scheduler that does not answer.
+    SweepStopped
+        When the disk is full or the scheduler is gone: what is finished is kept.
+
+    Examples
+    --------
+    >>> import tempfile, tomllib
+    >>> from sgdlimit.runtime.spec import catalogue_text
+    >>> values = tomllib.loads(catalogue_text("least-squares"))
+    >>> values["axes"] = {"sigma": [0.1, 0.5], "schedule": {"gamma": [0.2, 0.8, 9.0]}}
+    >>> with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
+    ...     found = sweep(values, f"{folder}/noise", backend="numpy")
+    ...     found.dims, found["adversarial_risk"].shape, found.status[0].tolist()
+    (('sigma', 'gamma'), (2, 3), ['done', 'done', 'diverged'])
+    """
+    plan, folder = read_plan(source, overrides)
+    check_size(plan, yes)
+    check_counts(0, threads=threads)
+    plan, sources = settled(plan, folder, backend)
+    place = Path(f"{Path(plan.name).stem}.sweep") if store is None else Path(store)
+    check_folder(place, plan)
+    text = plan.text()
+    with opened(place, plan) as held:
+        finished = held.finished()
+        done = held.points_in(finished)
+        if progress:
+            progress(done, plan.points)
+        try:
+            if not finished.all():
+                where = (
+                    cluster(text, sources, folder, scheduler) if scheduler else local(text, sources, folder, threads)
+                )
+                with where as workers:
+                    missing = (int(batch) for batch in range(plan.batches) if not finished[batch])
+                    for batch, arrays in each_finished(workers, missing):
+                        held.write(batch, arrays)
+                        done += len(plan.points_of(batch))
+                        if progress:
+                            progress(done, plan.points)
+            result = Sweep(held)
+            lacking = missing_for_zarr()
+            if lacking:
+                warnings.warn(
+                    f"{place}: all {plan.points:,} points are in its batches, which sgdlimit.load_sweep reads; "
+                    f"for one Zarr data set pip install 'sgdlimit[sweep]' (there is no {lacking}) and give the same "
+                    "command again",
+                    UnconsolidatedWarning,
+                    stacklevel=2,
+                )
+            else:
+                consolidate(result)
+        except KeyboardInterrupt:
+            raise SweepInterrupted(
+                f"interrupted: {done:,} of {plan.points:,} points are in {place}; the same command goes on"
+            ) from None
+    return result
+
+
+# ── The plan ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def read_plan(source: Source, overrides: Mapping[str, Any] | None = None) -> tuple[Plan, str]:
+    """The plan of a sweep file, and the folder in which it looks for data.
+
+    Raises
+    ------
+    SpecError
+        For a file that cannot be read or does not hold what it must.
+    """
+    if isinstance(source, Mapping):
+        name, folder, values = "sweep", Path(), dict(source)
+    else:
+        path = Path(source)
+        name, folder = str(path), path.parent
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise Place(name).error("there is no such file", "docs/sweeps.md shows one") from None
+        except OSError as error:
+            raise Place(name).error(f"cannot be read: {error.strerror}") from None
+        values = parsed_toml(content, Place(name))
+    for key, value in (overrides or {}).items():
+        override(values, key, value, Place(name))
+    return plan_of(values, name), str(folder.resolve())
+
+
+def settled(plan: Plan, folder: str, backend: str) -> tuple[Plan, dict[str, str]]:
+    """The plan with all that it leaves open, and the sources of its kernels by their canonical texts.
+
+    The first point of every kind is checked as `solve` would: a file that is wrong everywhere is refused before the
+    work.
+    """
+    sources: dict[str, str] = {}
+    statistics: dict[str, None] = {}
+    seconds, target = 0.0, ""
+    for spec in kinds(plan, folder):
+        kernel = load_kernel(spec.model, statistics=spec.statistics, schedule=spec.schedule, backend=backend)
+        target = kernel.backend
+        sources[kernel_text(spec.model, spec.statistics, spec.schedule)] = kernel_source(
+            spec.model, spec.statistics, spec.schedule, target
+        )
+        _check(plan, spec, kernel)
+        follows = _follows_an_optimum(spec.schedule)
+        listed = [name for _, name in available(kernel.statistics, spec.instance, has_optimum=follows)]
+        statistics.update(dict.fromkeys([*listed, *(["excess_risk"] if follows else [])]))
+        seconds = max(seconds, seconds_a_point(spec, plan))
+    for name in plan.statistics:
+        if name not in statistics:
+            raise (
+                Place(plan.name)
+                .at("sweep", "statistics")
+                .error(f"there is no statistic {name!r}", nearest(name, list(statistics), "they are"))
+            )
+    return replace(
+        plan,
+        statistics=plan.statistics or tuple(statistics),
+        batch=plan.batch or batch_size(plan.points, seconds),
+        backend=target,
+        versions=versions(),
+        data=_data_hash(plan, folder),
+    ), sources
+
+
+def _check(plan: Plan, spec: Spec, kernel: Kernel) -> None:
+    """A point's input, as the solver reads it."""
+    at = Place(plan.name)
+    if plan.simulate and spec.instance.dimension == float("inf"):
+        raise at.at("sweep", "simulate").error("SGD has no infinite dimension", "give a finite [instance] dimension")
+    with at.of_arguments():
+        if isinstance(spec.instance, DenseInstance):
+            return
+        times = np.array(spec.times or (spec.horizon,))
+        build_problem(
+            kernel,
+            spec.model,
+            spec.instance,
+            spec.schedule,
+            spec.parameters,
+            times,
+            rtol=spec.rtol,
+            reference=np.zeros(spec.instance.modes),
+        )
+
+
+def _follows_an_optimum(schedule: StepSize) -> bool:
+    return isinstance(schedule, Polyak) or (isinstance(schedule, Greedy) and schedule.statistic == "optimum_distance2")
+
+
+def _data_hash(plan: Plan, folder: str) -> str:
+    """Of the file that the instance is made from, so that a store knows when it changed."""
+    named = plan.document.get("instance", {}).get("file")
+    if not isinstance(named, str):
+        return ""
+    try:
+        return hashlib.sha256((Path(folder) / named).read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(named, f"cannot be read: {error.strerror}", "give a file of arrays X and y") from None
+
+
+def summary(result: Sweep, seconds: float | None = None) -> str:
+    """What became of the points, in a line or a few."""
+    counts = result.counts()
+    told = ", ".join(f"{count:,} {status}" for status, count in counts.items())
+    time = "" if seconds is None else f"; {seconds:.3g} s"
+    lines = [f"{result.store.folder}: {result.plan.points:,} points: {told}{time}"]
+    if "invalid" in counts:
+        lines += [f"  {reason}" for reason in result.reasons()]
+    return "\n".join(lines)
+
+
+__all__ = ["Sweep", "load_sweep", "read_plan", "settled", "summary", "sweep"]
