@@ -441,7 +441,7 @@ def _stacked(
     for name, values in table.items():
         if name in own:
             continue
-        alike = values.ndim == 1 or (column.shape[1] == instance.classes and name not in ("epsilon", "tau"))
+        alike = values.ndim == 1 or (values.shape[1] == instance.classes and name not in ("epsilon", "tau"))
         if name in fixed or name not in kernel.parameters or not alike or not np.isfinite(values).all():
             return None
         if name in ("epsilon", "tau") and (values < 0).any():
