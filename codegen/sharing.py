@@ -124,7 +124,7 @@ def squares_in_denominators(expression: sp.Expr) -> sp.Expr:
 def share(
     expressions: Sequence[sp.Expr], names: Iterator[sp.Symbol]
 ) -> tuple[list[tuple[sp.Symbol, sp.Expr]], list[sp.Expr]]:
-    """Common subexpressions of some expressions, in order of dependency, and the expressions in terms of them."""
+    """Common subexpressions of some expressions, in no particular order, and the expressions in terms of them."""
     exponentials, reduced = share_exponentials([squares_in_denominators(e) for e in expressions], names)
     parts, reduced = sp.cse(
         share_calls(fold(e) for e in (*(e for _, e in exponentials), *reduced)), symbols=names, order="canonical"

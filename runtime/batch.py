@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, replace
 from typing import Any
@@ -478,7 +478,8 @@ def _run_all(
         total, done = sum(map(len, jobs)), 0
         try:
             while pending:
-                finished, pending = wait_for(pending, timeout=_LOOK_EVERY if progress else None)
+                look = _LOOK_EVERY if progress else None
+                finished, pending = wait_for(pending, timeout=look, return_when=FIRST_EXCEPTION)
                 done += sum(job.result() for job in finished)
                 if progress:
                     progress(done, total)

@@ -24,11 +24,11 @@ from pathlib import Path
 from sgdlimit.derive.errors import BackendError
 from sgdlimit.runtime.locks import alone
 
-# -std=c11 turns contraction of a*b + c off and math errno on; neither changes a result that the tests hold.
-# Nothing here
-# reorders a sum or assumes finite numbers.
+# -std=c11 turns contraction of a*b + c off and math errno on; neither changes a result that the tests hold. Nothing
+# here assumes finite numbers or reorders a sum, but for those that are marked as reductions.
 _WANTED = ("-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 _BASE = ("-std=c11", "-O3", "-fPIC", "-shared")
+_END = "."  # of the flags that are remembered: a file without it was not written to its end
 
 
 @dataclass(frozen=True)
@@ -111,13 +111,13 @@ def load_library(source: str, compiler: Compiler, *switches: str) -> Library:
         return load_uncached(source, compiler, *switches)
     key = _digest(source, *compiler.command, compiler.version, *_BASE, *compiler.flags, *_defined(switches), _cpu())
     path = folder / "kernels" / f"{key}.so"
-    damaged = _is_whole(path)
-    if damaged:
+    was_there = _is_whole(path)
+    if was_there:
         with contextlib.suppress(BackendError):
             return _load(path)
     make_folder(path.parent)
     with alone(path.with_suffix(".lock")):
-        if not damaged and _is_whole(path):  # by another process meanwhile
+        if not was_there and _is_whole(path):  # by another process meanwhile; else what was there does not load
             return _load(path)
         return _load(_build(source, compiler, path, switches))
 
@@ -198,7 +198,7 @@ def _checksum(path: Path) -> Path:
 def _is_whole(path: Path) -> bool:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest() == _checksum(path).read_text()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return False
 
 
@@ -207,8 +207,10 @@ def _probed_flags(command: tuple[str, ...], version: str) -> tuple[str, ...]:
     folder = cache_folder()
     memory = None if folder is None else folder / "flags" / _digest(*command, version, *_BASE, *_WANTED, _cpu())
     if memory is not None:
-        with contextlib.suppress(OSError):
-            return tuple(memory.read_text().split())
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            *flags, end = memory.read_text().split() or [""]
+            if end == _END and set(flags) <= set(_WANTED):
+                return tuple(flags)
     taken: list[str] = []
     with tempfile.TemporaryDirectory(prefix="sgdlimit-") as temporary:
         probe = Path(temporary) / "probe.c"
@@ -219,7 +221,7 @@ def _probed_flags(command: tuple[str, ...], version: str) -> tuple[str, ...]:
                 taken.append(flag)
     if memory is not None:
         make_folder(memory.parent)
-        write_whole(memory, " ".join(taken).encode())
+        write_whole(memory, " ".join([*taken, _END]).encode())
     return tuple(taken)
 
 

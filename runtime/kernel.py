@@ -14,12 +14,13 @@ import ctypes
 import hashlib
 import importlib.util
 import json
+import os
 import sys
 import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -378,7 +379,7 @@ class CKernel:
         self._load = load
         self._loaded: dict[str, Library] = {}
         self._loading = threading.Lock()  # runs on several threads ask for the same section
-        self._threads = ThreadPoolExecutor()  # kept: a fresh thread would take as long as a small solve
+        self._pool: tuple[int, ThreadPoolExecutor] | None = None
         self._library = library = self._section("limit")
         self.binary = library.sha256
         library.sgdlimit_constants_count.restype = ctypes.c_int64
@@ -446,7 +447,8 @@ class CKernel:
         if problem.cancel is not None:  # the caller's, who watches for interrupts
             self._library.sgdlimit_solve(ctypes.byref(struct), ctypes.byref(outcome))
         else:
-            self._solve_interruptibly(struct, outcome)
+            results = (statistics, mean, variance, final_mean, final_variance, final_auxiliary)
+            self._solve_interruptibly(struct, outcome, (held, results))
         del held
         return Solution(statistics, mean, variance, final_mean, final_variance, final_auxiliary, _outcome(outcome))
 
@@ -480,17 +482,32 @@ class CKernel:
         del held
         return Each(statistics, status, time, accepted)
 
-    def _solve_interruptibly(self, struct: _Problem, outcome: _Outcome) -> None:
-        """In another thread: Python hears an interrupt only between its own instructions."""
+    def _solve_interruptibly(self, struct: _Problem, outcome: _Outcome, owned: object) -> None:
+        """In another thread: Python hears an interrupt only between its own instructions.
+
+        The job holds what C writes to, so that nobody's impatience takes it away.
+        """
         cancel = np.zeros(1, dtype=np.int32)
         struct.cancel = cancel.ctypes.data
-        job = self._threads.submit(self._library.sgdlimit_solve, ctypes.byref(struct), ctypes.byref(outcome))
+
+        def run() -> object:
+            self._library.sgdlimit_solve(ctypes.byref(struct), ctypes.byref(outcome))
+            return owned, cancel
+
+        jobs: list[Future[object]] = []
         try:
-            job.result()
+            jobs.append(self._threads().submit(run))
+            jobs[0].result()
         except BaseException:
             cancel[0] = 1
-            wait_for([job])
+            wait_for(jobs)
             raise
+
+    def _threads(self) -> ThreadPoolExecutor:
+        """Kept, as a fresh thread takes as long as a small solve; not over a fork, which leaves the threads behind."""
+        if self._pool is None or self._pool[0] != os.getpid():
+            self._pool = os.getpid(), ThreadPoolExecutor()
+        return self._pool[1]
 
     def simulate(self, problem: Problem, precision: str = "float64") -> Array:
         return self._summaries(self._section(precision).sgdlimit_simulate, problem)

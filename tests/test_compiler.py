@@ -128,3 +128,17 @@ def test_a_warm_solve_imports_neither_sympy_nor_scipy_nor_matplotlib(own_cache: 
 
 def test_a_compiler_prints_what_it_is() -> None:
     assert "gcc" in repr(Compiler(("gcc",), "gcc 12", ()))
+
+
+@needs_compiler
+@pytest.mark.parametrize("content", [b"", b"-march=native", b"\xff\xfe", b"--nonsense ."])
+def test_a_damaged_memory_of_flags_is_made_again(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SGDLIMIT_CACHE", str(tmp_path))
+    compiler = find_compiler()
+    assert compiler is not None
+    (memory,) = (tmp_path / "flags").iterdir()
+    memory.write_bytes(content)
+    again = find_compiler()
+    assert again == compiler

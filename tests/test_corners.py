@@ -160,6 +160,7 @@ def test_price_identities_hold_under_a_teacher(loss: str, target: Teacher) -> No
         np.testing.assert_allclose([A, B, D], expected, rtol=2e-9, atol=2e-9)
 
 
+@pytest.mark.filterwarnings("ignore:self-check MISSED")  # near n = 0 and X* (docs/numerics.md)
 @pytest.mark.parametrize("sigma", [0.5, 0.0])
 @pytest.mark.parametrize("epsilon", [0.0, 0.4])
 def test_an_iterate_parallel_to_the_teacher_is_the_limit_of_those_that_are_nearly(sigma: float, epsilon: float) -> None:
@@ -173,6 +174,7 @@ def test_an_iterate_parallel_to_the_teacher_is_the_limit_of_those_that_are_nearl
     assert (less != parallel).any()
 
 
+@pytest.mark.filterwarnings("ignore:self-check MISSED")  # near n = 0 and X* (docs/numerics.md)
 def test_without_a_radius_the_adversary_is_none() -> None:
     standard = load_kernel(Model(Loss(PENALISED), NOISY), backend="c")
     for state in TEACHER_STATES:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import doctest
 import importlib
 import math
+import multiprocessing
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +25,7 @@ from sgdlimit.derive.errors import (
 )
 from sgdlimit.runtime.compiler import find_compiler
 from sgdlimit.runtime.instance import Instance
+from sgdlimit.runtime.kernel import load_kernel
 from sgdlimit.runtime.solver import solve
 from sgdlimit.runtime.spec import load_spec
 
@@ -367,3 +370,24 @@ def test_a_point_of_rest_is_stood_on(name: str) -> None:
     found = solve(**{**spec.arguments, "instance": replace(spec.instance, start=start), "times": None, "horizon": 5.0})
     assert np.max(found["norm2"]) < 1e-25
     assert found["adversarial_risk"][-1] == pytest.approx(found["adversarial_risk"][0], rel=1e-12)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork") or find_compiler() is None, reason="no fork, or no compiler")
+def test_a_kernel_that_has_solved_solves_in_a_forked_process_too() -> None:
+    model, instance = Model(Loss("(r - y)**2/2"), Teacher("r_star + sigma*xi")), Instance.isotropic(20)
+    kernel = load_kernel(model, backend="c")
+
+    def risk() -> float:
+        found = solve(model, instance, Constant(0.5), {"sigma": 0.5}, horizon=1.0, kernel=kernel)
+        return float(found["adversarial_risk"][-1])
+
+    here = risk()
+    fork = multiprocessing.get_context("fork")
+    answers = fork.SimpleQueue()
+    child = fork.Process(target=lambda: answers.put(risk()))
+    child.start()
+    child.join(30)
+    ended = child.exitcode
+    child.kill()
+    assert ended == 0
+    assert answers.get() == here
