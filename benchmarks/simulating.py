@@ -19,7 +19,7 @@ from benchmarks.timing import cpu_seconds
 from sgdlimit.codegen.library.problem import Problem
 from sgdlimit.codegen.library.simulate import COORDINATES_TOGETHER
 from sgdlimit.runtime.compiler import Compiler, find_compiler, load_library, no_compiler
-from sgdlimit.runtime.kernel import CKernel, Kernel, load_kernel, source_of
+from sgdlimit.runtime.kernel import CKernel, Kernel, kernel_source, load_kernel
 
 DIMENSIONS = (100, 1000, 10_000, 100_000)
 OURS = "C, float64"
@@ -77,7 +77,7 @@ def measure(dimensions: Sequence[int] = DIMENSIONS, work: float = 4e6, rounds: i
     compiler = find_compiler()
     if compiler is None:
         return Table(title, (), notes=(f"skipped: {no_compiler()}",))
-    source = source_of(MODEL, "c")
+    source = kernel_source(MODEL)
     in_c, in_numpy = CKernel(partial(load_library, source, compiler)), load_kernel(MODEL, backend="numpy")
     peers, absent = installed()
     found: dict[int, dict[str, float]] = {}

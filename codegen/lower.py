@@ -514,8 +514,8 @@ def _rates(sums: dict[str, _Parts], names: Sequence[str], known: dict[sp.Symbol,
             value += name * monomial
         if value != own:
             finish.append((array, value))
-    before = _sequence([known[s] for s in _ordered([n, INVERSE_NORM], known)])
-    return Function((*before, loop, *scalars, Map(tuple(finish))))
+    leading = _sequence([known[s] for s in _ordered([n, INVERSE_NORM], known)])
+    return Function((*leading, loop, *scalars, Map(tuple(finish))))
 
 
 def _statistics(
@@ -530,14 +530,14 @@ def _statistics(
                 sums[total] = sp.Symbol(f"sum_{name}", real=True)
     expressions = {name: e.xreplace(sums) for name, e in expressions.items()}
     used = {s for e in expressions.values() for s in _dependencies(e)} | {n}
-    before = [known[s] for s in _ordered(used & set(known), known) if s not in constants]
+    leading = [known[s] for s in _ordered(used & set(known), known) if s not in constants]
     extra = [Definition(symbol, total) for total, symbol in sums.items()]
     loop = ForClasses(
         (Call("statistic_coefficients", tuple(sp.Symbol(name) for name in names)),),
         tuple(Let(s, _local(t.args[0])) for t, s in totals.items()),
     )
     results = tuple(Let(sp.Symbol(name), e) for name, e in expressions.items())
-    return Function((*_sequence([*before, *extra]), loop), results)
+    return Function((*_sequence([*leading, *extra]), loop), results)
 
 
 def _slope_results(name: str, slopes: Limit) -> dict[str, sp.Expr]:
@@ -567,10 +567,10 @@ def _descent(
     result = [Let(sp.Symbol("first", real=True), descent.first), Let(sp.Symbol("second", real=True), descent.second)]
     needs = [d.expression for d in (*weights, *result)]
     used = {s for e in needs for s in _dependencies(e)} | ({n} if totals or descent.averages else set())
-    before = [known[s] for s in _ordered(used & set(known), known) if s not in constants]
+    leading = [known[s] for s in _ordered(used & set(known), known) if s not in constants]
     return Function(
         (
-            *_sequence([*before, *(Definition(symbol, total) for total, symbol in sums.items())]),
+            *_sequence([*leading, *(Definition(symbol, total) for total, symbol in sums.items())]),
             *loops,
             *_sequence([Definition(let.symbol, let.expression) for let in result]),
         ),

@@ -1,8 +1,7 @@
 """From a model to its high-dimensional equations.
 
 ``model`` (losses, targets, step sizes as canonical text) imports neither SymPy nor NumPy; everything symbolic is
-imported
-when it is asked for.
+imported when it is asked for.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 A file's name is the hash of everything that its content depends on: source, flags, compiler and CPU. It is written
 beside its place and renamed into it, so that a reader never sees half a file; its checksum stands beside it, and
-an entry
-that does not match is built again.
+an entry that does not match is built again.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Kernels: from a model to something that solves and simulates.
 
-The way from a model's text to a kernel's source is a cache keyed by that text and the generator's format, so that
-a known
-model starts without SymPy: first the catalogue's committed sources, then the user's cache folder, and only then the
-derivation. The C source is compiled (:mod:`sgdlimit.runtime.compiler`) and called through ctypes; the NumPy source
+The way from a model's text to a kernel's source is a cache keyed by that text and the generator's format, so that a
+known model starts without SymPy: first the catalogue's committed sources, then the user's cache folder, and only then
+the derivation. The C source is compiled (:mod:`sgdlimit.runtime.compiler`) and called through ctypes; the NumPy source
 is imported.
 """
 
@@ -225,11 +224,6 @@ def _warn_of_misses(limit: Limit, kernel: Kernel) -> None:
 
 
 # --- source ---------------------------------------------------------------------------------------------------------
-
-
-def source_of(model: Model, target: str, statistics: Statistics | None = None, schedule: StepSize | None = None) -> str:
-    """A model's emitted text, from the catalogue, the cache, or derived; ``target`` is ``"c"`` or ``"numpy"``."""
-    return _source(model, statistics, schedule, target, None)[0]
 
 
 def kernel_text(model: Model, statistics: Statistics | None = None, schedule: StepSize | None = None) -> str:

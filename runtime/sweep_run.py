@@ -139,7 +139,7 @@ def cluster(text: str, sources: Mapping[str, str], folder: str, address: str) ->
         raise InputError(
             f"--scheduler {address}", f"{why} within {PATIENCE:g} s", "start one with `dask scheduler`"
         ) from None
-    session = uuid.uuid4().hex[:8]
+    run_id = uuid.uuid4().hex[:8]
     gone = f"the scheduler {address} is gone; every finished batch is kept, give the same command when it is back"
 
     def check() -> None:
@@ -149,7 +149,7 @@ def cluster(text: str, sources: Mapping[str, str], folder: str, address: str) ->
     def submit(batch: int) -> Future:
         check()
         future: Future = client.submit(
-            run_batch, text, sources, folder, batch, key=f"sweep-{session}-{batch}", pure=False
+            run_batch, text, sources, folder, batch, key=f"sweep-{run_id}-{batch}", pure=False
         )
         return future
 
