@@ -10,7 +10,7 @@ from sgdlimit.derive.adversarial_loss import KAPPA
 from sgdlimit.derive.convert import Switch, Switched, switched
 from sgdlimit.derive.errors import DerivationError
 from sgdlimit.derive.functions import Branch
-from sgdlimit.derive.kinks import jumps, unplaced, vanishes
+from sgdlimit.derive.kinks import expanded, jumps, unplaced, vanishes
 from sgdlimit.derive.symbols import epsilon, n, r
 
 
@@ -41,10 +41,16 @@ def endpoints(loss: sp.Expr) -> tuple[Switched, Switch]:
 def without_positive_factors(expression: sp.Expr) -> sp.Expr:
     """The same sign with less to compute."""
     if not expression.is_polynomial(*expression.free_symbols):
-        return _with_sinh(sp.expand(expression))
+        return _with_sinh(sp.expand(expression)) if _grows_linearly(expression) else expanded(expression)
     content, factors = sp.factor_list(expression)
     # where an even power vanishes both lose the same
     return sp.sign(content) * sp.Mul(*(factor for factor, power in factors if power % 2 and not factor.is_positive))
+
+
+def _grows_linearly(expression: sp.Expr) -> bool:
+    """Whether every exponent is linear: the factors of exponentials of squares overflow, as the whole does not."""
+    exponents = (sp.Poly(e.args[0], *e.free_symbols) for e in expression.atoms(sp.exp) if e.free_symbols)
+    return all(exponent.total_degree() <= 1 for exponent in exponents)
 
 
 def _with_sinh(expression: sp.Expr) -> sp.Expr:

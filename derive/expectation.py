@@ -254,7 +254,8 @@ class Expectations:
             function, source = function.xreplace(rename), source.xreplace(rename)
             switches += source.switches
             integrand += branch.weight * function.expression
-            found |= dict.fromkeys(analytic_features(function, (law.variable,)))
+            # sign changes are looked for on the panels: where there are masses, these must resolve what makes them
+            found |= dict.fromkeys(analytic_features(source if masses or jumps else function, (law.variable,)))
             rates |= dict.fromkeys(exponents(function.expression, (law.variable,)))
             for position, mass in enumerate(masses):
                 if mass.branch == k:

@@ -108,6 +108,10 @@ class Tanh(Stable):
     written = "tanh(#1)"
     is_real = True
 
+    @classmethod
+    def eval(cls, x: sp.Expr) -> sp.Expr | None:
+        return -cls(-x) if x.could_extract_minus_sign() else None
+
     def _eval_is_nonnegative(self) -> bool | None:
         result: bool | None = self.args[0].is_nonnegative
         return result

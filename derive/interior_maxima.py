@@ -126,7 +126,14 @@ def _numeric_maxima(loss: sp.Expr) -> tuple[sp.Expr, ...] | None:
     slope = sp.lambdify(r, textbook(loss.subs(y, 0).diff(r)), "mpmath")
     grid = [-_REACH + 2 * _REACH * k / (_SAMPLES - 1) for k in range(_SAMPLES)]
     heights = [value(u) for u in grid]  # as mpmath has them: in doubles a far tail is 0, above a negative one
-    peaks = [k for k in range(1, _SAMPLES - 1) if heights[k - 1] < heights[k] >= heights[k + 1]]
+    rounding = 1e-13 * max(map(abs, heights))
+
+    def is_ripple(k: int) -> bool:
+        """Whether a slope that does not change its sign was lifted above its neighbours by rounding."""
+        flat = max(heights[k - 1 : k + 2]) - min(heights[k - 1 : k + 2]) <= rounding
+        return bool(flat and slope(grid[k - 1]) * slope(grid[k + 1]) >= 0)
+
+    peaks = [k for k in range(1, _SAMPLES - 1) if heights[k - 1] < heights[k] >= heights[k + 1] and not is_ripple(k)]
     if len(peaks) > _MOST_MAXIMA or any(abs(grid[k]) > 0.9 * _REACH for k in peaks):
         some = ", ".join(f"{grid[k]:.3g}" for k in peaks[:6])
         raise DerivationError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
 
 from sgdlimit.derive.adversary import adversarial
 from sgdlimit.derive.convert import Switched, to_sympy
@@ -85,3 +87,17 @@ def test_the_located_supremum_is_the_largest_value_within_reach(
         got = value_of(located.function, {"r": u + 0.3, "y": 0.3, "epsilon": reach / 0.8, "n": 0.8})
         wanted = largest(of_residual, u - reach, u + reach)
         assert abs(got - wanted) < 1e-9 * (1 + abs(wanted)), (text, u, reach, got, wanted)
+
+
+@pytest.mark.parametrize("loss", ["tanh(r - y)**2", "tanh(r - y)**2*(1 + (r - y)**2)", "(r - y)*tanh(r - y)"])
+def test_an_even_loss_that_saturates_is_no_oscillation(loss: str) -> None:
+    assert adversarial(to_sympy(loss, "loss")).case == "even"
+
+
+def test_rounding_on_a_plateau_is_no_local_maximum() -> None:
+    located = adversarial(to_sympy("tanh(r - y)**2*(3/2 - exp(-(r - y - 2)**2))", "loss"))
+    (place,) = re.findall(r"r = y \+ ([\d.]+)", located.statement)
+    best = minimize_scalar(
+        lambda u: -(np.tanh(u) ** 2) * (1.5 - np.exp(-((u - 2) ** 2))), bounds=(0.5, 1.9), options={"xatol": 1e-9}
+    )
+    assert float(place) == pytest.approx(best.x, abs=1e-7)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d
 from scipy.special import expit
 
 from sgdlimit.derive import Constant, Expectation, L2Adversary, Labels, Loss, Model, RandomLabels, Teacher, derive
@@ -321,6 +322,44 @@ def test_an_error_is_in_the_symbols_of_the_user(loss: str, target: Teacher) -> N
         except SgdlimitError as error:
             said = str(error)
         assert not ENGINE.search(said), said
+
+
+# kappa, mean and deviation of the residual
+REACHES = ((1.0, 20.0, 100.0), (10.0, 0.0, 9.0), (0.5, -6.0, 16.0), (0.02, -0.5, 1.0), (3.0, -8.0, 32.0))
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("loss", "f"),
+    [
+        (
+            "(1 - exp(-(r - y)**2))*(2 - exp(-(r - y - 3)**2))",
+            lambda u: -np.expm1(-(u**2)) * (2 - np.exp(-((u - 3) ** 2))),
+        ),
+        ("tanh(r - y)**2*(3/2 - exp(-(r - y - 2)**2))", lambda u: np.tanh(u) ** 2 * (1.5 - np.exp(-((u - 2) ** 2)))),
+    ],
+    ids=["two wells", "a well on a plateau"],
+)
+def test_kinks_between_wells_carry_their_point_masses_however_wide_the_residual(
+    loss: str, f: Callable[[Array], Array]
+) -> None:
+    """Against the supremum on a grid and Stein's identity, to the grid's error: a mass not found is a tenth or more."""
+    kernel = load_kernel(Model(Loss(loss), NOISY, L2Adversary()), backend="c")
+    step = 1e-3
+    for kappa, mean, s in REACHES:
+        score = {"n": kappa / 0.5, "dm": mean, "Q_star": 1.0, "beta1": 0.0, "Q_perp": s**2 - 0.25}
+        parameters = np.array([{"epsilon": 0.5, "tau": 0.0, "sigma": 0.5}[p] for p in kernel.parameters])
+        values = kernel.evaluate_coefficients(np.array([score[w] for w in kernel.score]), 0.0, parameters)
+        found = dict(zip(kernel.coefficients, values, strict=True))
+        reach = round(kappa / step)
+        u = step * np.arange(-25_000 - reach, 25_001 + reach)  # beyond, both losses are constant
+        worst = maximum_filter1d(f(u), 2 * reach + 1)[reach : u.size - reach]
+        slope, u = np.gradient(worst, step), u[reach : u.size - reach]
+        z = (u - mean) / s
+        density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) / s * step
+        size = np.sum(np.abs(np.gradient(slope, step)) * density)
+        assert abs(found["A"] - np.sum(slope * density)) < 2e-3 * np.sum(np.abs(slope) * density) + 1e-12
+        assert abs(found["B"] - np.sum(slope * z / s * density)) < 2e-3 * size + 1e-12, (kappa, mean, s)
 
 
 def test_a_slope_that_jumps_with_the_label_alone_is_refused() -> None:
