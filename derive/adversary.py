@@ -62,12 +62,14 @@ def check_continuity(loss: sp.Expr) -> tuple[sp.Symbol, ...]:
 def _a_jump(loss: sp.Expr) -> str | None:
     """The first jump in ``r``, in words."""
     function = switched(loss, r)
-    for jump in jumps(function, r):
+    for jump in jumps(function, r, apart=True):
         if not vanishes(jump.size):
             size = "" if jump.size.has(Branch, Side) else f"by {written(jump.size, function.switches)} "
             return f"jumps {size}at r = {written(jump.point, function.switches)}"
     for switch, size in unplaced(function, r):
-        # continuous where the kink's own argument divides what jumps
+        # continuous where nothing is left of the jump at the kink, or the kink's own argument divides it
+        if vanishes(size.subs(switch.argument, 0)):
+            continue
         if sp.fraction(sp.cancel(size / switch.argument))[1].has(r):
             by = "" if size.has(Branch, Side) else f"by {written(size, function.switches)} "
             return f"jumps {by}where {written(switch.argument, function.switches)} = 0"

@@ -15,7 +15,7 @@ import sympy as sp
 
 from sgdlimit.derive.convert import Switch, Switched, reduce_squares
 from sgdlimit.derive.functions import Branch, ScaledTailMoment, Side, TailMoment
-from sgdlimit.derive.kinks import Root, expanded, indicator_and_values, patterns, roots, single_root, used_switches
+from sgdlimit.derive.kinks import Root, expanded, indicator, patterns, roots, sides_at, single_root, used_switches
 from sgdlimit.derive.quadrature import Definition, ScoreLaw
 
 
@@ -261,9 +261,9 @@ class Pieces:
 
     def beyond(self, rate: sp.Expr, kink: Kink, tail: Callable[[sp.Poly], sp.Expr]) -> sp.Expr:
         """The tail of the jump at a kink, if the pattern under which the kink was found holds there."""
-        switch, pattern, point = kink.switch, kink.pattern, kink.point
-        index = self.switches.index(switch)
-        sides = [self._sides(point, {**pattern, switch.symbol: sp.Integer(side)}) for side in (1, -1)]
+        index = self.switches.index(kink.switch)
+        root = Root(kink.pattern, kink.point, kink.slope, kink.slope)
+        sides = [sides_at(self.switches, index, root, self.variable, side) for side in (1, -1)]
 
         @cache
         def tail_of(right: sp.Expr, left: sp.Expr) -> sp.Expr:
@@ -288,17 +288,7 @@ class Pieces:
                 Branch(at_left, build((*right, -1), (*left, 1)), build((*right, -1), (*left, -1))),
             )
 
-        root = Root(pattern, point, kink.slope, kink.slope)
-        indicator, _ = indicator_and_values(self.switches, index, root, self.variable)
-        return indicator * build((), ())
-
-    def _sides(self, point: sp.Expr, known: Mapping[sp.Symbol, sp.Expr | int]) -> dict[sp.Symbol, sp.Expr]:
-        """Values of the switches at a point."""
-        values: dict[sp.Symbol, sp.Expr] = {symbol: sp.Integer(sign) for symbol, sign in known.items()}
-        for switch in self.switches:
-            if switch.symbol not in values:
-                values[switch.symbol] = Side(sp.expand(switch.argument.subs(self.variable, point).subs(values)))
-        return values
+        return indicator(self.switches, index, root, self.variable) * build((), ())
 
 
 def _exponential_polynomial(expression: sp.Expr, w: sp.Symbol) -> dict[sp.Expr, sp.Expr] | None:

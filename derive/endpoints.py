@@ -149,4 +149,4 @@ def against(peak: sp.Expr, value: sp.Expr) -> sp.Expr:
 def has_corners(function: Switched) -> bool:
     """Whether the slope jumps somewhere."""
     slope = function.derive(r)
-    return any(not vanishes(jump.size) for jump in jumps(slope, r)) or any(True for _ in unplaced(slope, r))
+    return any(not vanishes(jump.size) for jump in jumps(slope, r, apart=True)) or any(True for _ in unplaced(slope, r))

@@ -355,6 +355,9 @@ class Branch(sp.Function):
             return minus
         return None
 
+    def _eval_is_real(self) -> bool | None:
+        return True if all(value.is_real for value in self.args[1:]) else None
+
     def _eval_derivative(self, symbol: sp.Symbol) -> sp.Expr:
         switch, plus, minus = self.args
         return Branch(switch, plus.diff(symbol), minus.diff(symbol))

@@ -83,7 +83,7 @@ def _maxima(loss: sp.Expr, form: str) -> tuple[sp.Expr, ...] | None:
             real = zero.replace(_is_root, _real_root)
             if not nonnegative(sp.expand(curvature.subs(r, zero))):
                 found[real] = None
-    for jump in jumps(slope, r):
+    for jump in jumps(slope, r, apart=True):
         if not nonnegative(jump.size):
             found[jump.point] = None
     for switch, _ in unplaced(slope, r):

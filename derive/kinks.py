@@ -76,10 +76,10 @@ def single_root(argument: sp.Expr, variable: sp.Symbol) -> tuple[sp.Expr, sp.Exp
         slope = argument.coeff(variable, 1)
         return sp.expand(-argument.coeff(variable, 0) / slope), slope
     constant, rest = argument.as_independent(variable, as_Add=True)
-    factor, function = sp.factor_terms(rest).as_independent(variable, as_Add=False)
     rates = {e.args[0] for e in rest.atoms(sp.exp) if e.has(variable)}
-    if len(rates) != 1:
+    if len(rates) != 1 or rest.has(Branch):
         return None
+    factor, function = sp.factor_terms(rest).as_independent(variable, as_Add=False)
     (exponent,) = rates
     exponent = sp.expand(exponent)
     if function != sp.exp(exponent) or not exponent.is_polynomial(variable) or sp.degree(exponent, variable) != 1:
@@ -147,22 +147,67 @@ def roots(switch: Switch, switches: Iterable[Switch], variable: sp.Symbol) -> tu
     return tuple(found)
 
 
-def indicator_and_values(
-    switches: tuple[Switch, ...], index: int, root: Root, variable: sp.Symbol
-) -> tuple[sp.Expr, dict[sp.Symbol, sp.Expr]]:
-    """Whether the pattern under which a root was found holds there, and the earlier switches' values there."""
-    indicator, values = sp.S.One, dict(root.pattern)
+def side_at(argument: sp.Expr, variable: sp.Symbol, point: sp.Expr, limit: sp.Expr | int) -> sp.Expr:
+    """The side of an argument at a point: where it vanishes there too, the side next to it.
+
+    Parameters
+    ----------
+    limit : sympy.Expr or int
+        +1: seen from the right of the point; −1: from the left.
+
+    Examples
+    --------
+    >>> w, a = sp.symbols("w a", real=True)
+    >>> side_at(w - a, w, a, 1), side_at(w - a, w, a, -1), side_at(a - w, w, a, 1)
+    (1, -1, -1)
+    """
+    value = sp.expand(argument.subs(variable, point))
+    rising = limit * argument.diff(variable).subs(variable, point)
+    if rising == 0:
+        return Side(value)
+    return Branch(Side(rising), -Side(-value), Side(value))
+
+
+def sides_at(
+    switches: tuple[Switch, ...], index: int, root: Root, variable: sp.Symbol, side: int, apart: bool = False
+) -> dict[sp.Symbol, sp.Expr]:
+    """Values of all switches where the one at ``index`` is about to be on a side of its kink.
+
+    Kinks that coincide are crossed in the order of the switches, those that the crossing itself throws with it: so the
+    jumps at them add up to the whole. With ``apart``, kinks are taken not to coincide, and sides are simpler.
+    """
+    switch = switches[index]
+    values: dict[sp.Symbol, sp.Expr] = {symbol: sp.Integer(sign) for symbol, sign in root.pattern.items()}
+    values[switch.symbol] = sp.Integer(side)
+    thrown = {switch.symbol}
+    for position, other in enumerate(switches):
+        if other.symbol in values:
+            continue
+        limit: sp.Expr | int = 1 if position < index else -1
+        if other.argument.free_symbols & thrown:
+            thrown.add(other.symbol)
+            limit = side * sp.sign(root.slope)
+        argument = other.argument.subs(values)
+        there = sp.expand(argument.subs(variable, root.point))
+        values[other.symbol] = Side(there) if apart else side_at(argument, variable, root.point, limit)
+    return values
+
+
+def indicator(switches: tuple[Switch, ...], index: int, root: Root, variable: sp.Symbol) -> sp.Expr:
+    """1 where the pattern under which a root was found holds there, else 0."""
+    result, values = sp.S.One, dict(root.pattern)
     for other in switches[:index]:
-        argument = sp.expand(other.argument.subs(variable, root.point).subs(values))
-        if other.symbol in root.pattern and argument == 0 and not other.argument.subs(values).has(variable):
+        there = other.argument.subs(values)
+        argument = sp.expand(there.subs(variable, root.point))
+        if other.symbol not in root.pattern:
+            values[other.symbol] = side_at(there, variable, root.point, 1)
+        elif argument == 0 and not there.has(variable):
             # not a second kink that is met there, but one of another variable, which is where its own side ends
-            indicator *= int(root.pattern[other.symbol] == Side(argument))
-        elif other.symbol in root.pattern:
-            # strictly: where two kinks meet, neither pattern of the first holds at the second
-            indicator *= Branch(Side(sp.expand(root.pattern[other.symbol] * argument)), sp.S.One, sp.S.Zero)
+            result *= int(root.pattern[other.symbol] == Side(argument))
         else:
-            values[other.symbol] = Side(argument)
-    return indicator, values
+            # strictly: where two kinks meet, the crossing of the first throws the second with it
+            result *= Branch(Side(sp.expand(root.pattern[other.symbol] * argument)), sp.S.One, sp.S.Zero)
+    return result
 
 
 @dataclass(frozen=True)
@@ -175,27 +220,26 @@ class Jump:
     root: Root
 
 
-def jumps(function: Switched, variable: sp.Symbol) -> Iterator[Jump]:
+def jumps(function: Switched, variable: sp.Symbol, apart: bool = False) -> Iterator[Jump]:
     """Jumps of a piecewise smooth function at the kinks whose places are known.
 
     A place found under a pattern of other switches counts only where that pattern holds: the jump carries the
-    indicator.
+    indicator. With ``apart`` kinks are taken not to coincide: what is then zero is so at coincidences too, where the
+    function is continuous.
     """
     used = used_switches(function.expression, function.switches)
     for index, switch in enumerate(function.switches):
         if switch not in used:
             continue
         for root in roots(switch, function.switches, variable) or ():
-            indicator, values = indicator_and_values(function.switches, index, root, variable)
+            holds = indicator(function.switches, index, root, variable)
             sides = []
-            for sign in (1, -1):
-                assigned = {**values, switch.symbol: sp.Integer(sign)}
-                for later in function.switches[index + 1 :]:
-                    assigned[later.symbol] = Side(sp.expand(later.argument.subs(variable, root.point).subs(assigned)))
-                sides.append(function.expression.subs(variable, root.point).subs(assigned))
+            for side in (1, -1):
+                values = sides_at(function.switches, index, root, variable, side, apart)
+                sides.append(function.expression.subs(variable, root.point).subs(values))
             size = difference(*sides)
-            if size != 0 and indicator != 0:
-                yield Jump(sp.sign(root.slope) * indicator * size, root.point, switch, root)
+            if size != 0 and holds != 0:
+                yield Jump(sp.sign(root.slope) * holds * size, root.point, switch, root)
 
 
 def unplaced(function: Switched, variable: sp.Symbol) -> Iterator[tuple[Switch, sp.Expr]]:

@@ -576,7 +576,7 @@ def _check_jumps_at_labels(slope: Switched) -> None:
         if not switch.argument.has(y) or switch.argument.has(r):
             continue
         unknown = roots(switch, slope.switches, y) is None
-        if unknown or any(jump.switch == switch for jump in jumps(slope, y)):
+        if unknown or any(jump.switch == switch for jump in jumps(slope, y, apart=True)):
             raise DerivationError(
                 "loss",
                 f"its slope jumps where {written(switch.argument, slope.switches)} = 0, whatever r is, and the mean "

@@ -22,7 +22,7 @@ def shown_convex(function: Switched) -> tuple[sp.Rel, ...] | None:
         return None
     positive = {a.lhs: sp.Symbol(str(a.lhs), positive=True) for a in assumptions}
     more: list[sp.Rel] = []
-    for jump in jumps(slope, r):
+    for jump in jumps(slope, r, apart=True):
         size = jump.size.xreplace(positive)
         if not nonnegative(size):
             own = sorted(size.free_symbols - {y}, key=str)

@@ -11,7 +11,7 @@ from corner_reference import NAMES, Pieces, label_coefficients
 from mpmath import mp, mpf
 from numpy.typing import NDArray
 
-from sgdlimit.derive import L2Adversary, Labels, Loss, Model, Teacher, derive
+from sgdlimit.derive import L2Adversary, Labels, Loss, Model, RandomLabels, Teacher, derive
 from sgdlimit.derive.errors import DerivationError
 from sgdlimit.runtime.compiler import find_compiler
 from sgdlimit.runtime.kernel import Kernel, load_kernel
@@ -230,3 +230,37 @@ def test_noise_added_to_a_nonlinear_teacher_is_refused() -> None:
 def test_the_document_tells_of_the_jumps() -> None:
     text = derive(Model(Loss("Abs(r - y) + Max(0, r - y - 1)"), Labels(), L2Adversary())).markdown()
     assert "a point mass wherever the slope jumps" in text
+
+
+# ── Kinks that coincide, to the last bit ────────────────────────────────────────────────────────────────────────────
+
+TIED = (
+    ("Max(0, Abs(r - y) - a)", NOISY, L2Adversary()),
+    ("Max(0, Abs(r - y) - a)", RandomLabels("0.9*sigmoid(2*r_star) + 0.05"), L2Adversary()),
+    ("Max(0, r - y - a)*Max(0, r - y - b)", NOISY, None),
+    ("Max(0, r - y - a)**2 - Max(0, r - y - b)", NOISY, None),
+    ("Max(0, Min(r - y - a, 2*(r - y - b)))", NOISY, None),
+    ("Max(a - y*r, 2*(b - y*r), 0)", Labels(), L2Adversary()),
+    ("Max(0, r - a)*Max(0, r - b)*exp(-r) + y*r", Labels(), None),
+)
+
+
+@pytest.mark.parametrize(("loss", "target", "adversary"), TIED)
+def test_where_kinks_coincide_coefficients_are_the_limit_of_those_where_they_do_not(
+    loss: str, target: Teacher | RandomLabels | Labels, adversary: L2Adversary | None
+) -> None:
+    kernel = load_kernel(Model(Loss(loss), target, adversary), backend="numpy")
+    beta = 0.6
+
+    def evaluate(kappa: float, a: float, b: float) -> NDArray[np.float64]:
+        score = {"n": kappa, "m": 0.2, "m_star": -0.1, "Q": 0.86, "Q_star": 1.0, "Q_perp": 0.5}
+        score |= {"beta": beta, "beta1": beta - 1, "dm": score["m"] - score["m_star"]}
+        values = {"epsilon": 1.0, "tau": 0.0, "sigma": 0.3, "a": a, "b": b}
+        parameters = np.array([values[p] for p in kernel.parameters])
+        return kernel.evaluate_coefficients(np.array([score[s] for s in kernel.score]), 1.0, parameters)
+
+    at_once = evaluate(0.5, 0.5, 0.5)
+    assert np.max(np.abs(at_once)) > 0.1
+    for side in (-1, 1):
+        np.testing.assert_allclose(at_once, evaluate(0.5, 0.5, 0.5 + side * 1e-9), rtol=1e-7, atol=1e-8)
+        np.testing.assert_allclose(at_once, evaluate(0.5 + side * 1e-9, 0.5, 0.5), rtol=1e-7, atol=1e-8)
