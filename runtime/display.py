@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sgdlimit.runtime.dense import DenseInstance
     from sgdlimit.runtime.ensemble import Ensemble
     from sgdlimit.runtime.instance import Instance
+    from sgdlimit.runtime.sweep_result import Sweep
     from sgdlimit.runtime.trajectory import Trajectory
 
 Array = NDArray[np.float64]
@@ -146,6 +147,39 @@ def curves_html(curves: Curves) -> str:
     ]
     head = ("at the end", "min", "median", "max", "over time: median, min and max")
     return _page("Curves", facts, head, rows)
+
+
+def sweep_html(sweep: Sweep) -> str:
+    """A sweep: of each statistic the range over finished points, and its median along the longest axis in a band."""
+    from sgdlimit.runtime.sweep_result import meaning
+
+    plan = sweep.plan
+    axis = max(range(len(plan.dimensions)), key=lambda k: len(plan.dimensions[k]))
+    along = plan.dimensions[axis].name
+    rows = []
+    for name in (name for name in plan.statistics if name in sweep.names):
+        values = np.moveaxis(sweep[name], axis, -1)
+        known = values[np.isfinite(values)]
+        if not known.size:
+            rows.append((name, *("–",) * 3, ""))
+            continue
+        columns = values.reshape(-1, values.shape[-1])
+        there = np.isfinite(columns).any(axis=0)
+        band = np.nanmin(columns[:, there], axis=0), np.nanmax(columns[:, there], axis=0)
+        picture = sparkline(
+            np.nanmedian(columns[:, there], axis=0),
+            np.flatnonzero(there).astype(float),
+            band,
+            label=meaning(name).long_name,
+        )
+        rows.append((name, *map(_number, (known.min(), np.median(known), known.max())), picture))
+    facts = [
+        " × ".join(f"{len(d)} {d.name}" for d in plan.dimensions) + f" = {_counted(plan.points, 'point')}",
+        ", ".join(f"{count} {status}" for status, count in sweep.counts().items()),
+        plan.backend,
+        str(sweep.store.folder),
+    ]
+    return _page("Sweep", facts, ("statistic", "min", "median", "max", f"along {along}: median, min and max"), rows)
 
 
 def instance_html(instance: Instance) -> str:

@@ -71,6 +71,7 @@ _KNOWN = {
     "epsilon": Quantity("radius of the adversary", r"\varepsilon"),
     "tau": Quantity("ridge", r"\tau"),
     "gamma": Quantity("learning rate", r"\gamma"),
+    "exponent": Quantity("exponent of the spectrum"),
     "eta": Quantity("learning rate of AdaGrad-norm", r"\eta"),
 }
 

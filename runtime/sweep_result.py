@@ -1,44 +1,42 @@
-"""A sweep's results: arrays over its axes, from the batches with NumPy alone, and as Zarr through xarray."""
+"""A sweep's results: arrays over its axes, from the batches with NumPy alone; as tables and files, as pictures."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import math
 import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sgdlimit.derive.errors import InputError
-from sgdlimit.runtime.picture import LABELS
-from sgdlimit.runtime.sweep_plan import STATUSES, VERDICTS, Plan
-from sgdlimit.runtime.sweep_store import ZARR, Store, SweepStopped, stored_plan, synchronise
+from sgdlimit.runtime.quantities import TIME, Quantity, quantity
+from sgdlimit.runtime.sweep_plan import STATUSES, VERDICTS, Axis, Plan
+from sgdlimit.runtime.sweep_store import Store, stored_plan
+from sgdlimit.runtime.tables import Column, Table, Tabular
 
-_SLAB = 250_000
-"""Numbers of an array that are in memory at a time when the whole is written."""
+WORDS = {"status": STATUSES, "simulated_status": STATUSES, "verdict": VERDICTS}
+"""What the numbers of these arrays stand for."""
 
-_CODED = {"status": STATUSES, "simulated_status": STATUSES, "verdict": VERDICTS}
 _MEANINGS = {
-    "status": "what became of the point",
-    "simulated_status": "what became of the simulation",
-    "verdict": "of the verification",
-    "ended": "last time, or that of the trouble",
-    "steps": "accepted steps of the integrator",
+    "status": Quantity("what became of the point", units=""),
+    "simulated_status": Quantity("what became of the simulation", units=""),
+    "verdict": Quantity("verdict of the verification", units=""),
+    "ended": Quantity("last time, or that of the trouble", "t = k/d"),
+    "steps": Quantity("accepted steps of the integrator"),
+    "reason": Quantity("why a point could not be", units=""),
 }
 
 
 @dataclass(frozen=True, eq=False)
-class Sweep:
+class Sweep(Tabular):
     """Results of a sweep, finished or not: ``sweep["adversarial_risk"]`` is an array over its dimensions.
 
-    Each array is read when it is asked for.
+    Each array is read when it is asked for. ``to_xarray()``, ``to_dataframe()`` and ``save("points.csv")`` (or
+    ``.npz``, ``.nc``, ``.svg``, ``.pdf``, ``.png``) are as of every result.
 
     Parameters
     ----------
@@ -73,12 +71,30 @@ class Sweep:
         return tuple(name for name in self.store.read(int(first[0])) if name != "provenance")
 
     def __getitem__(self, name: str) -> NDArray[Any]:
+        return self.part(name, {})
+
+    def part(self, name: str, places: Mapping[str, ArrayLike]) -> NDArray[Any]:
+        """An array at some places along its dimensions, all along those that are not named.
+
+        Parameters
+        ----------
+        name : str
+        places : mapping of str to array of int
+            By dimension. Only what is asked for is kept in memory.
+
+        Raises
+        ------
+        InputError
+            For an array that there is not.
+        """
         if name not in self.names:
-            raise InputError("sweep", f"there is no {name!r} in it", f"there are {', '.join(self.names)}")
-        flat = read_range(self.store, name, range(self.plan.points))
-        shaped = flat.reshape(*self.plan.shape, *flat.shape[1:])
-        order = [self.plan.working_order.index(dimension) for dimension in self.plan.dimensions]
-        return np.transpose(shaped, (*order, *range(len(order), shaped.ndim)))
+            raise InputError("sweep", f"there is no {name!r} in it", f"there are {', '.join(self.names) or 'none yet'}")
+        along = [np.asarray(places.get(d.name, np.arange(len(d))), dtype=np.int64) for d in self.plan.dimensions]
+        by_name = dict(zip((d.name for d in self.plan.dimensions), np.ix_(*along), strict=True))
+        digits = tuple(by_name[d.name] for d in self.plan.working_order)
+        points = np.ravel_multi_index(digits, self.plan.shape)
+        flat = read_points(self.store, name, points.ravel())
+        return flat.reshape(*points.shape, *flat.shape[1:])
 
     @property
     def status(self) -> NDArray[np.str_]:
@@ -88,15 +104,16 @@ class Sweep:
         told: NDArray[np.str_] = np.array(STATUSES)[self["status"]]
         return told
 
-    def counts(self) -> dict[str, int]:
-        """How many points became what."""
-        counts = np.zeros(len(STATUSES), dtype=np.int64)
+    def counts(self, name: str = "status") -> dict[str, int]:
+        """How many points became what; or of another array that has words, ``"simulated_status"``, ``"verdict"``."""
+        words = WORDS[name]
+        counts = np.zeros(len(words), dtype=np.int64)
         for batch in range(self.plan.batches):
-            found = self.store.read(batch, "status")
+            found = self.store.read(batch, name)
             if found:
-                counts += np.bincount(found["status"], minlength=len(STATUSES))
-        counts[0] = self.plan.points - counts.sum()
-        return {name: int(count) for name, count in zip(STATUSES, counts, strict=True) if count}
+                counts += np.bincount(found[name], minlength=len(words))
+        counts[0] += self.plan.points - counts.sum()
+        return {word: int(count) for word, count in zip(words, counts, strict=True) if count}
 
     def reasons(self, most: int = 5) -> tuple[str, ...]:
         """The first few different reasons of points that could not be."""
@@ -109,23 +126,87 @@ class Sweep:
                 break
         return tuple(found)[:most]
 
-    def to_xarray(self) -> Any:
-        """An xarray data set: dimensions, coordinates, units, the spec and the versions as attributes.
+    def table(self) -> Table:
+        """Everything over the dimensions; statuses and verdicts in words.
 
         Raises
         ------
         InputError
-            Without xarray.
+            When no batch is finished.
         """
-        xarray = _imported("xarray")
-        if xarray is None:
-            raise InputError("to_xarray", "it needs xarray, which is not installed", "pip install 'sgdlimit[sweep]'")
+        if not self.names:
+            raise InputError("sweep", "no batch is finished", f"go on with it; its store is {self.store.folder}")
         dims = tuple(d.name for d in self.plan.dimensions)
-        variables = {}
+        columns = {}
         for name in self.names:
             values = self[name]
-            variables[name] = ((*dims, *(("time",) if values.ndim > len(dims) else ())), values, attributes_of(name))
-        return xarray.Dataset(variables, _coordinates(self.plan), attributes(self.plan))
+            if name in WORDS:
+                values = np.array(WORDS[name])[values]
+            columns[name] = Column((*dims, *(("time",) if values.ndim > len(dims) else ())), values, meaning(name))
+        return Table(coordinates(self.plan), columns, attributes(self.plan))
+
+    def plot(self, *names: str, x: str | None = None, y: str | None = None, at: Mapping[str, Any] | None = None) -> Any:
+        """The statistics over the axes as a Matplotlib ``Figure``, a panel for each.
+
+        Over two axes of five values or more a map with contours, with the part that diverges hatched and its boundary;
+        over one axis a line, or one for each value of a second axis, with what was simulated as points with the
+        standard errors of their means. Further axes make a panel each for up to three of their values; of several
+        times the last is shown, and over seeds the mean.
+
+        Parameters
+        ----------
+        *names : str
+            Statistics; all that are defined unless given.
+        x : str, optional
+            The axis to the right; the first with enough values unless given.
+        y : str, optional
+            The axis upwards of a map.
+        at : mapping of str, optional
+            One value of other axes, in place of panels for several: ``{"exponent": 0.25, "schedule": "polyak"}``.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            ``figure.savefig("map.pdf")`` writes it; ``figure.axes`` are the panels, to go on with.
+
+        Raises
+        ------
+        InputError
+            For a statistic, an axis or a value that there is not, or when no point is finished.
+
+        Examples
+        --------
+        >>> import tempfile, tomllib, warnings
+        >>> import sgdlimit as sl
+        >>> from sgdlimit.runtime.spec import catalogue_text
+        >>> values = tomllib.loads(catalogue_text("least-squares"))
+        >>> values["axes"] = {"sigma": [0.1, 0.5], "schedule": {"gamma": [0.2, 0.4, 0.8]}}
+        >>> with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
+        ...     found = sl.sweep(values, f"{folder}/noise", backend="numpy")
+        ...     [axes.get_xlabel() for axes in found.plot("norm2", x="gamma").axes]
+        ['learning rate $\\\\gamma$']
+        """
+        from sgdlimit.runtime.sweep_picture import sweep_figure
+
+        return sweep_figure(self, names, x=x, y=y, at=at)
+
+    def save_html(self, path: str | os.PathLike[str]) -> None:
+        """Write the report as one HTML file that needs no other.
+
+        Raises
+        ------
+        InputError
+            Where the file cannot be written, or when no point is finished.
+        """
+        from sgdlimit.runtime.output import save_page
+        from sgdlimit.runtime.sweep_report import page
+
+        save_page(page(self), Path(path))
+
+    def _repr_html_(self) -> str:
+        from sgdlimit.runtime.display import sweep_html
+
+        return sweep_html(self)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{d.name}: {len(d)}" for d in self.plan.dimensions)
@@ -150,150 +231,65 @@ def load_sweep(store: str | os.PathLike[str]) -> Sweep:
     return Sweep(Store(folder, stored_plan(folder)))
 
 
-def read_range(store: Store, name: str, points: range) -> NDArray[Any]:
-    """One array at neighbouring points; NaN, 0 or empty where a batch is not there."""
-    plan, parts = store.plan, []
-    for batch in range(points.start // plan.batch, (points.stop - 1) // plan.batch + 1):
-        own = plan.points_of(batch)
-        part = slice(max(points.start, own.start) - own.start, min(points.stop, own.stop) - own.start)
+def read_points(store: Store, name: str, points: NDArray[np.int64]) -> NDArray[Any]:
+    """One array at some points; NaN, 0 or empty where a batch is not there."""
+    order = np.argsort(points, kind="stable")
+    batches, begins = np.unique(points[order] // store.plan.batch, return_index=True)
+    parts: list[tuple[NDArray[np.int64], NDArray[Any] | None]] = []
+    for batch, members in zip(batches.tolist(), np.split(order, begins[1:]), strict=True):
         found = store.read(batch, name)
-        parts.append((found[name][part] if found else None, part.stop - part.start))
-    like = next((part for part, _ in parts if part is not None), np.zeros(1))
+        own = points[members] - store.plan.points_of(batch).start
+        parts.append((members, found[name][own] if found else None))
+    like = next((values for _, values in parts if values is not None), np.zeros(1))
     missing: Any = "" if like.dtype.kind == "U" else np.nan if like.dtype.kind == "f" else 0
-    return np.concatenate(
-        [np.full((count, *like.shape[1:]), missing, like.dtype) if part is None else part for part, count in parts]
+    widest = max(
+        (values.dtype for _, values in parts if values is not None), key=lambda d: d.itemsize, default=like.dtype
     )
+    whole = np.full((len(points), *like.shape[1:]), missing, widest)
+    for members, values in parts:
+        if values is not None:
+            whole[members] = values
+    return whole
 
 
-# ── Zarr ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Names and meanings ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def missing_for_zarr() -> str:
-    """Which packages the whole as Zarr would need and are not there."""
-    return ", ".join(name for name in ("xarray", "zarr", "dask") if _imported(name) is None)
-
-
-def consolidate(sweep: Sweep) -> Path:
-    """Write a finished sweep as one Zarr data set, slab by slab; nothing is done where it is there already.
-
-    The dimensions are in working order: the one that varies fastest in the batches is the last.
-
-    Raises
-    ------
-    SweepStopped
-        When it cannot be written.
-    """
-    store, plan = sweep.store, sweep.plan
-    target = store.folder / ZARR
-    if target.is_dir():
-        return target
-    temporary = store.folder / f".{ZARR}.{os.getpid()}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        _write_zarr(sweep, temporary)
-        for folder, _, files in os.walk(temporary):
-            for name in files:
-                descriptor = os.open(Path(folder) / name, os.O_RDONLY)
-                os.fsync(descriptor)
-                os.close(descriptor)
-            synchronise(Path(folder))
-        temporary.rename(target)
-        synchronise(store.folder)
-    except OSError as error:
-        raise SweepStopped(
-            f"{target}: cannot be written: {error.strerror or error}; all {plan.points:,} points are in the batches, "
-            "make room and give the same command again"
-        ) from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return target
-
-
-def _write_zarr(sweep: Sweep, path: Path) -> None:
-    xarray, zeros = import_module("xarray"), import_module("dask.array").zeros
-    store, plan = sweep.store, sweep.plan
-    dims = tuple(dimension.name for dimension in plan.working_order)
-    first = store.read(0)
-    width = max([math.prod(values.shape[1:]) for name, values in first.items() if values.ndim], default=1)
-    chunks = _chunks(plan.shape, max(1, _SLAB // width))
-    template, encoding = {}, {}
-    numeric = [name for name, values in first.items() if values.ndim and values.dtype.kind != "U"]
-    for name in numeric:
-        tail = first[name].shape[1:]
-        shape, chunk = (*plan.shape, *tail), (*chunks, *tail)
-        along = (*dims, *(("time",) if tail else ()))
-        template[name] = (along, zeros(shape, dtype=first[name].dtype, chunks=chunk), attributes_of(name))
-        encoding[name] = {"chunks": chunk, "_FillValue": None}
-    whole = xarray.Dataset(template, _coordinates(plan), attributes(plan))
-    whole.attrs["provenance"] = json.dumps(_provenances(store))
-    whole.attrs["reasons"] = json.dumps(sweep.reasons(20))
-    whole.to_zarr(path, mode="w", compute=False, encoding=encoding, zarr_format=2, consolidated=True)
-    for points, region in _slabs(plan.shape, chunks):
-        sizes = tuple(part.stop - part.start for part in region.values())
-        slab = {}
-        for name in numeric:
-            values = read_range(store, name, points)
-            slab[name] = ((*dims, *(("time",) if values.ndim > 1 else ())), values.reshape(*sizes, *values.shape[1:]))
-        part = {dim: region[k] for k, dim in enumerate(dims)}
-        if plan.times:
-            part["time"] = slice(0, len(plan.times))
-        xarray.Dataset(slab).to_zarr(path, region=part, zarr_format=2)
-
-
-def _chunks(shape: tuple[int, ...], most: int) -> tuple[int, ...]:
-    """The largest block of neighbours that a slab may hold: whole in the last dimensions, 1 in the first.
+def meaning(name: str) -> Quantity:
+    """Of an array.
 
     Examples
     --------
-    >>> _chunks((10, 1000, 500), 200_000), _chunks((3, 4), 1000)
-    ((1, 400, 500), (3, 4))
+    >>> meaning("simulated_norm2_error").long_name, meaning("steps").units
+    ('squared norm, standard error of the mean of SGD', '1')
     """
-    chunks: list[int] = []
-    for length in reversed(shape):
-        chunks.append(max(1, min(length, most)))
-        most //= length
-    return tuple(reversed(chunks))
+    if name in _MEANINGS:
+        return _MEANINGS[name]
+    bare = name.removeprefix("simulated_")
+    if bare == name:
+        return quantity(name)
+    known = quantity(bare.removesuffix("_error"))
+    of = ", standard error of the mean of SGD" if bare.endswith("_error") else ", mean of SGD"
+    return Quantity(known.long_name + of, units=known.units)
 
 
-def _slabs(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[range, dict[int, slice]]]:
-    """The blocks in turn: their points, and their places along the dimensions."""
-    counts = [-(-length // chunk) for length, chunk in zip(shape, chunks, strict=True)]
-    for block in np.ndindex(*counts):
-        region = {
-            k: slice(b * chunks[k], min(shape[k], (b + 1) * chunks[k])) for k, b in enumerate(int(b) for b in block)
-        }
-        start = int(np.ravel_multi_index([part.start for part in region.values()], shape))
-        count = math.prod(part.stop - part.start for part in region.values())
-        yield range(start, start + count), region
+def meaning_of(axis: Axis) -> Quantity:
+    """Of an axis; one without a name of its own is called by its key."""
+    known = quantity(axis.name)
+    return Quantity(axis.key.removeprefix("parameters.")) if known.long_name == axis.name else known
 
 
-def _coordinates(plan: Plan) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def coordinates(plan: Plan) -> dict[str, Column]:
+    """Values along the dimensions, by axis; a dimension of several axes is also counted."""
+    found: dict[str, Column] = {}
     for dimension in plan.dimensions:
         for axis in dimension.axes:
-            found[axis.name] = (dimension.name, np.array(axis.coordinate()), {"long_name": axis.key, "units": "1"})
+            found[axis.name] = Column((dimension.name,), np.array(axis.coordinate()), meaning_of(axis))
+        if dimension.name not in found:
+            found[dimension.name] = Column((dimension.name,), np.arange(len(dimension)), Quantity("place in the list"))
     if plan.times:
-        found["time"] = ("time", np.array(plan.times), {"long_name": "time t = k/d", "units": "samples/dimension"})
+        found["time"] = Column(("time",), np.array(plan.times), TIME)
     return found
-
-
-def attributes_of(name: str) -> dict[str, Any]:
-    """Units and meaning of an array.
-
-    Examples
-    --------
-    >>> attributes_of("adversarial_risk")
-    {'long_name': 'adversarial risk', 'units': '1'}
-    """
-    if name in _CODED:
-        words = [word.replace(" ", "_") for word in _CODED[name]]
-        codes = list(range(len(words)))
-        return {"long_name": _MEANINGS[name], "flag_values": codes, "flag_meanings": " ".join(words)}
-    bare = name.removeprefix("simulated_").removesuffix("_error") if name.startswith("simulated_") else name
-    label = LABELS.get(bare, _MEANINGS.get(bare, bare.replace("_", " ")))
-    if bare != name:
-        label += ", standard error of the mean of SGD" if name.endswith("_error") else ", mean of SGD"
-    return {"long_name": label, "units": "samples/dimension" if name == "ended" else "1"}
 
 
 def attributes(plan: Plan) -> dict[str, str]:
@@ -309,18 +305,12 @@ def attributes(plan: Plan) -> dict[str, str]:
     }
 
 
-def _provenances(store: Store) -> list[dict[str, Any]]:
-    """Of the batches, each different one once."""
+def provenances(store: Store) -> list[dict[str, Any]]:
+    """Of the batches that there are, each different one once: CPU, backend, hashes of the kernels' binaries."""
     found: dict[str, None] = {}
-    for batch in range(store.plan.batches):
+    for batch in np.flatnonzero(store.finished()).tolist():
         found[str(store.read(batch, "provenance")["provenance"])] = None
     return [json.loads(text) for text in sorted(found)]
 
 
-def _imported(name: str) -> Any:
-    with contextlib.suppress(ImportError):
-        return import_module(name)
-    return None
-
-
-__all__ = ["Sweep", "SweepStopped", "attributes", "attributes_of", "consolidate", "load_sweep", "missing_for_zarr"]
+__all__ = ["Sweep", "load_sweep"]

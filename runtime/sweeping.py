@@ -21,9 +21,10 @@ from sgdlimit.runtime.schema import Place, nearest
 from sgdlimit.runtime.spec import Spec, override, parsed_toml
 from sgdlimit.runtime.sweep_batch import kinds, seconds_a_point, versions
 from sgdlimit.runtime.sweep_plan import Plan, batch_size, check_size, plan_of
-from sgdlimit.runtime.sweep_result import Sweep, consolidate, load_sweep, missing_for_zarr
+from sgdlimit.runtime.sweep_result import Sweep, load_sweep
 from sgdlimit.runtime.sweep_run import cluster, each_finished, local
 from sgdlimit.runtime.sweep_store import SweepInterrupted, check_folder, opened
+from sgdlimit.runtime.sweep_zarr import consolidate, missing_for_zarr
 from sgdlimit.runtime.trajectory import available
 
 Source = str | os.PathLike[str] | Mapping[str, Any]

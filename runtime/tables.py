@@ -95,7 +95,7 @@ class Table:
         return next(iter(self.columns.values())).dims
 
     def rows(self) -> dict[str, NDArray[Any]]:
-        """All columns over the axes of a row, flat, the last axis fastest; those over other axes are left out."""
+        """All columns over axes of a row, flat, the last axis fastest; those over other axes are left out."""
         sizes = dict(zip(self.dims, next(iter(self.columns.values())).values.shape, strict=True))
 
         def flat(found: Column) -> NDArray[Any]:
@@ -103,7 +103,8 @@ class Table:
             return np.broadcast_to(found.values.reshape(shape), tuple(sizes.values())).ravel()
 
         axes = {name: flat(found) for name, found in self.axes.items() if set(found.dims) <= set(self.dims)}
-        return axes | {name: flat(found) for name, found in self.columns.items() if found.dims == self.dims}
+        columns = {name: flat(c) for name, c in self.columns.items() if set(c.dims) <= set(self.dims)}
+        return axes | columns
 
 
 def statistics_table(

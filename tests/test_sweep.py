@@ -22,7 +22,17 @@ import numpy as np
 import pytest
 
 from sgdlimit.derive.errors import BackendError, Diverged, InputError, SpecError
-from sgdlimit.runtime import cli, locks, sweep_batch, sweep_plan, sweep_result, sweep_run, sweep_store, sweeping
+from sgdlimit.runtime import (
+    cli,
+    locks,
+    sweep_batch,
+    sweep_plan,
+    sweep_result,
+    sweep_run,
+    sweep_store,
+    sweep_zarr,
+    sweeping,
+)
 from sgdlimit.runtime.compiler import find_compiler
 from sgdlimit.runtime.locks import held_by, only_one
 from sgdlimit.runtime.simulator import simulate
@@ -83,7 +93,7 @@ def contents(store: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("module", [locks, sweep_plan, sweep_result, sweep_store, sweeping])
+@pytest.mark.parametrize("module", [locks, sweep_plan, sweep_result, sweep_store, sweep_zarr, sweeping])
 def test_docstrings_run(module: Any) -> None:
     assert doctest.testmod(module).failed == 0
 
@@ -581,7 +591,7 @@ def test_the_whole_is_zarr_with_names_units_and_the_spec_whatever_the_slabs(
     for name in ("zarr", "dask.array"):
         pytest.importorskip(name)
     xarray = pytest.importorskip("xarray")
-    monkeypatch.setattr(sweep_result, "_SLAB", 7)
+    monkeypatch.setattr(sweep_zarr, "_SLAB", 7)
     axes = {
         "epsilon": [0.1, 0.2, 0.3],
         "instance": {"exponent": [0.1, 0.2]},
@@ -593,8 +603,9 @@ def test_the_whole_is_zarr_with_names_units_and_the_spec_whatever_the_slabs(
         if name != "reason":
             dims = (*found.dims[:3], *(("time",) if found[name].ndim == 4 else ()))
             np.testing.assert_array_equal(whole[name].transpose(*dims).values, found[name])
-    assert whole.adversarial_risk.attrs == {"long_name": "adversarial risk", "units": "1"}
-    assert whole.time.attrs["units"] == "samples/dimension"
+    symbol = {"symbol": r"\langle R\rangle"}
+    assert whole.adversarial_risk.attrs == {"long_name": "adversarial risk", "units": "1", **symbol}
+    assert all(whole[name].attrs["long_name"] and whole[name].attrs["units"] == "1" for name in whole.coords)
     assert whole.exponent.values.tolist() == [0.1, 0.2]
     assert json.loads(whole.attrs["spec"])["model"] == BASE["model"]
     assert set(json.loads(whole.attrs["versions"])) == {"sgdlimit", "generator", "sympy", "numpy"}
@@ -678,9 +689,9 @@ def test_a_cluster_that_cannot_import_sgdlimit_is_one_sentence(
         port = str(free.getsockname()[1])
     address = f"tcp://127.0.0.1:{port}"
     (tmp_path / "mine.toml").write_text(FILE)
-    # an empty module of that name stands before the real one
+    # a module of that name that cannot be imported stands before the real one
     (tmp_path / "empty" / "sgdlimit").mkdir(parents=True)
-    (tmp_path / "empty" / "sgdlimit" / "__init__.py").write_text("")
+    (tmp_path / "empty" / "sgdlimit" / "__init__.py").write_text("raise ImportError('not here')")
     commands = {
         "scheduler": ("scheduler", "--host", "127.0.0.1", "--port", port),
         "worker": ("worker", address, "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1"),
