@@ -30,6 +30,7 @@ from sgdlimit.codegen.language import (
     Statement,
     Tails,
 )
+from sgdlimit.derive import symbols
 from sgdlimit.derive.symbols import Parameter, e_optimum, epsilon, tau
 
 
@@ -74,6 +75,7 @@ class CEmitter:
         self.used: set[str] = set()
         self.libraries: set[str] = set()
         self.root_functions: dict[str, str] = {}
+        self.modes = "p->modes"  # how many a loop is over
 
     # -- expressions
 
@@ -296,7 +298,7 @@ class CEmitter:
     def accumulate(self, node: Accumulate) -> list[str]:
         return [
             "#pragma omp simd",
-            "for (int64_t j = 0; j < p->modes; j++) {",
+            f"for (int64_t j = 0; j < {self.modes}; j++) {{",
             *(f"  {array}[j] += {self.text(value)};" for array, value in node.sums),
             "}",
         ]
@@ -336,7 +338,7 @@ class CEmitter:
             return []
         return [
             "#pragma omp simd",
-            "for (int64_t j = 0; j < p->modes; j++) {",
+            f"for (int64_t j = 0; j < {self.modes}; j++) {{",
             *(f"  {array}[j] = {self.text(value)};" for array, value in node.assignments),
             "}",
         ]
@@ -487,21 +489,64 @@ class CEmitter:
         ]
 
     def rates(self) -> list[str]:
-        function = self.kernel.rates
-        body = self.statements(function.statements)
+        """Scalars from sums over the state, and from them the rates of any range of modes."""
+        statements = self.kernel.rates.statements
+        at, loop = next((at, node) for at, node in enumerate(statements) if isinstance(node, ForClasses))
+        *coefficients, accumulate = loop.body
+        assert isinstance(accumulate, Accumulate)
+        of_noise = {s for array, value in accumulate.sums if array == "noise" for s in value.free_symbols}
+        lets = [node for node in coefficients if isinstance(node, Let)]
+        shared = [node for node in statements[at + 1 :] if isinstance(node, Let)]
+        drift = [let for let in lets if let.symbol not in of_noise]
+        noise = [let for let in lets if let.symbol in of_noise]
+        finish = statements[-1]
+        assert isinstance(finish, Map)
+        places = {let.symbol: f"scalars[{index}]" for index, let in enumerate(shared)}
+        places |= {let.symbol: f"of_drift[i * {len(drift)} + {index}]" for index, let in enumerate(drift)}
+        places |= {let.symbol: f"of_noise[i * {len(noise)} + {index}]" for index, let in enumerate(noise)}
+        where = [
+            *([f"double *of_drift = scalars + {len(shared)};"] if drift else []),
+            *(["double *of_noise = scalars + drift_scalars_count(p);"] if noise else []),
+        ]
+        calls = tuple(node for node in coefficients if not isinstance(node, Let))
+        body = self.statements([*statements[:at], ForClasses(calls, loop.totals)])
+        closing = body.pop()
+        body += [*(f"  {places[let.symbol]} = {self.text(let.expression)};" for let in lets), closing]
+        body += [f"{places[let.symbol]} = {self.text(let.expression)};" for let in shared]
         text = "\n".join(body)
-        arrays = [_ARRAYS[name] for name in ("x_star", "omega") if mentions(text, name)]
-        ridge = self._iterate_parameters(text)
+        head = [*self._iterate_parameters(text), *where]
+        unused = [f"(void){a};" for a in ("k", "iterate", "x", "e", "v") if not mentions("\n".join([*head, text]), a)]
+        self.modes = "to - from"
+        inner = [f"const double {let.symbol} = {places[let.symbol]};" for let in lets] + self.statement(accumulate)
+        outer = [f"const double {let.symbol} = {places[let.symbol]};" for let in shared] + self.map(_begin(finish))
+        self.modes = "p->modes"
+        ranges = "\n".join([*inner, *outer])
+        arrays = [_from(_ARRAYS[name]) for name in ("x_star", "omega") if mentions(ranges, name)]
+        of_class = [_from(_ARRAYS[name]) for name in ("lam", "mu") if mentions(ranges, name)]
         return [
-            "/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j */",
-            "static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,",
-            "                  const double *v, double *offset, double *slope, double *noise) {",
+            "/* What the rates are made of beside the modes: scalars, of which those of the noise come last. */",
+            f"static int64_t drift_scalars_count(const sgdlimit_problem *p) {{ return {len(shared)} + {len(drift)} * p->classes; }}",
+            "static int64_t rate_scalars_count(const sgdlimit_problem *p) {",
+            f"  return drift_scalars_count(p) + {len(noise)} * p->classes;",
+            "}",
+            "",
+            "static void rate_scalars(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,",
+            "                         const double *v, double *scalars) {",
+            *_indent([*unused, *head, *body]),
+            "}",
+            "",
+            "/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j, of the",
+            " * modes from `from` to before `to`. */",
+            "static void rates(const sgdlimit_problem *p, const double *scalars, int64_t from, int64_t to, double *offset,",
+            "                  double *slope, double *noise) {",
             *_indent(
                 [
                     *arrays,
-                    *ridge,
-                    "for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;",
-                    *body,
+                    *(f"const {line}" for line in where),
+                    *outer,
+                    "for (int64_t i = 0; i < p->classes; i++) {",
+                    *_indent([*of_class, *inner]),
+                    "}",
                 ]
             ),
             "}",
@@ -741,16 +786,18 @@ const char *sgdlimit_score_names(void) {{ return "{score_names}"; }}
 const char *sgdlimit_positive_names(void) {{ return "{",".join(kernel.positive)}"; }}
 
 {_coefficients_export(kernel)}
-/* dx and dv at (t, x, v), where the integral of sum_j G_j is start_auxiliary's; work has room for 6 p->modes + the
- * constants (GLOBAL + CLASS * K). */
+/* dx and dv at (t, x, v), where the integral of sum_j G_j is start_auxiliary's; work has room for 6 p->modes +
+ * sgdlimit_constants_count. */
 int32_t sgdlimit_rhs(const sgdlimit_problem *p, int64_t iterate, double t, const double *x, const double *v, double *dx,
                      double *dv, double *work) {{
   if (p->size != sizeof *p || !has_step_arguments(p)) return SGDLIMIT_BAD_PROBLEM;
   const int64_t N = p->modes;
   double *offset = work, *slope = work + N, *noise = work + 2 * N, *e = work + 3 * N, *k = work + 6 * N;
+  double *scalars = k + constants_count(p);
   constants(p, k);
   for (int64_t j = 0; j < N; j++) e[j] = x[j] - p->teacher[j];
-  rates(p, k, iterate, x, e, v, offset, slope, noise);
+  rate_scalars(p, k, iterate, x, e, v, scalars);
+  rates(p, scalars, 0, N, offset, slope, noise);
   const double accumulated = p->start_auxiliary ? p->start_auxiliary[iterate] : 0;
   const point at = {{x, e, v, offset, slope, noise, accumulated, work + 4 * N}};
   const double gamma = learning_rate(p, k, iterate, t, &at);
@@ -761,8 +808,20 @@ int32_t sgdlimit_rhs(const sgdlimit_problem *p, int64_t iterate, double t, const
   return SGDLIMIT_OK;
 }}
 
-int64_t sgdlimit_constants_count(const sgdlimit_problem *p) {{ return constants_count(p); }}
+int64_t sgdlimit_constants_count(const sgdlimit_problem *p) {{ return constants_count(p) + rate_scalars_count(p); }}
 """
+
+
+def _begin(finish: Map) -> Map:
+    """The part of the rates that is not of a class, to which the classes' are added."""
+    values = dict(finish.assignments)
+    own = {name: sp.IndexedBase(name)[symbols.j] for name in ("offset", "slope", "noise")}
+    return Map(tuple((name, values.get(name, e).xreplace({e: sp.S.Zero})) for name, e in own.items()))
+
+
+def _from(array: str) -> str:
+    """The declaration of an array, from the first mode of a range on."""
+    return array.replace(";", " + from;")
 
 
 def _array(name: str, values: list[str], room: int) -> list[str]:

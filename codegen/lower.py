@@ -493,7 +493,7 @@ def _rates(sums: dict[str, _Parts], names: Sequence[str], known: dict[sp.Symbol,
             weights += 1
             scalar = sp.Symbol(f"w{weights}", real=True)
             body.append(Let(scalar, _local(weight)))
-            value += scalar * monomial
+            value += scalar * monomial * parts.outer
         if value != 0:
             accumulated.append((array, value))
     body.append(Accumulate(tuple(accumulated)))
@@ -502,7 +502,7 @@ def _rates(sums: dict[str, _Parts], names: Sequence[str], known: dict[sp.Symbol,
     scalars: list[Let] = []
     for array, parts in sums.items():
         own = sp.IndexedBase(array)[symbols.j]
-        value = parts.outer * own if parts.terms else sp.S.Zero
+        value = own if parts.terms else sp.S.Zero
         for term in sp.Add.make_args(parts.rest.xreplace(totals)):
             scalar, monomial = term.as_independent(*MODE_ARRAYS, as_Add=False)
             if scalar == 0:

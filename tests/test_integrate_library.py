@@ -84,19 +84,34 @@ static coefficients of_class(const sgdlimit_problem *p, int64_t iterate, int64_t
   return c;
 }
 
-static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x,
-                  const double *e, const double *v, double *offset, double *slope, double *noise) {
+enum { OF_MEANS, OF_EIGENVALUES, PULL, OF_NOISE, SCALARS };
+
+static int64_t rate_scalars_count(const sgdlimit_problem *p) { return SCALARS * p->classes; }
+
+static void rate_scalars(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
+                         const double *v, double *scalars) {
+  const int64_t K = p->classes;
   const double n = norm_of(p, x, v);
-  for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;
-  for (int64_t i = 0; i < p->classes; i++) {
+  for (int64_t i = 0; i < K; i++) {
     const coefficients c = of_class(p, iterate, i, n, e, v);
-    const double q = exp2(k[i]), tau = p->parameters[(iterate * PARAMETERS + TAU) * p->classes + i];
-    const double pull = q * ((n > 0 ? c.F / n : 0) + tau);
-    const double *lambda = p->eigenvalues + i * p->modes, *mu = p->means + i * p->modes;
-    for (int64_t j = 0; j < p->modes; j++) {
-      offset[j] -= q * c.A * mu[j] + pull * p->teacher[j];
-      slope[j] -= q * c.B * lambda[j] + pull;
-      noise[j] += p->weights[j] * q * c.I * lambda[j];
+    const double q = exp2(k[i]), tau = p->parameters[(iterate * PARAMETERS + TAU) * K + i];
+    scalars[OF_MEANS * K + i] = q * c.A;
+    scalars[OF_EIGENVALUES * K + i] = q * c.B;
+    scalars[PULL * K + i] = q * ((n > 0 ? c.F / n : 0) + tau);
+    scalars[OF_NOISE * K + i] = q * c.I;
+  }
+}
+
+static void rates(const sgdlimit_problem *p, const double *scalars, int64_t from, int64_t to, double *offset,
+                  double *slope, double *noise) {
+  const int64_t K = p->classes;
+  for (int64_t j = 0; j < to - from; j++) offset[j] = slope[j] = noise[j] = 0;
+  for (int64_t i = 0; i < K; i++) {
+    const double *lambda = p->eigenvalues + i * p->modes + from, *mu = p->means + i * p->modes + from;
+    for (int64_t j = 0; j < to - from; j++) {
+      offset[j] -= scalars[OF_MEANS * K + i] * mu[j] + scalars[PULL * K + i] * p->teacher[from + j];
+      slope[j] -= scalars[OF_EIGENVALUES * K + i] * lambda[j] + scalars[PULL * K + i];
+      noise[j] += p->weights[from + j] * scalars[OF_NOISE * K + i] * lambda[j];
     }
   }
 }
@@ -467,8 +482,17 @@ def test_tables_are_dormand_and_prince() -> None:
     slopes = np.cos(np.arange(35.0)).reshape(7, 5)  # of one state: e and v of two modes, and the integral
     for theta in (0.1, 0.5, 0.9):
         expected = 0.7 * np.einsum("is,ip,p->s", slopes, RK45.P, theta ** np.arange(1, 5))
-        found = integrate._interpolate(2, 0.7, theta, np.zeros(5), slopes)
+        found = np.maximum(integrate._dense_of_one(0.7, theta, np.zeros(5), slopes), [-np.inf, -np.inf, 0, 0, 0])
         np.testing.assert_allclose(found, np.maximum(expected, [-np.inf, -np.inf, 0, 0, 0]), rtol=1e-13, atol=1e-15)
+
+
+def test_outputs_through_two_steps_are_exact_for_quintics() -> None:
+    quintic = np.polynomial.Polynomial([0.3, -1.0, 2.0, 0.7, -0.4, 1.1])
+    ends = np.array([1.5, 2.0, 2.8])
+    states, slopes = (list(f(ends)[:, np.newaxis]) for f in (quintic, quintic.deriv()))
+    for theta in (0.01, 0.3, 0.9):
+        found = integrate._dense_of_two(0.5, 0.8, theta, states, slopes)
+        np.testing.assert_allclose(found, quintic(2 + 0.8 * theta), rtol=1e-13)
 
 
 @pytest.mark.parametrize(

@@ -51,10 +51,15 @@ static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_
 }
 static int64_t constants_count(const sgdlimit_problem *p) { return (void)p, 0; }
 static void constants(const sgdlimit_problem *p, double *k) { (void)p, (void)k; }
-static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
-                  const double *v, double *offset, double *slope, double *noise) {
-  (void)k, (void)iterate, (void)x, (void)e, (void)v;
-  for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;
+static int64_t rate_scalars_count(const sgdlimit_problem *p) { return (void)p, 0; }
+static void rate_scalars(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
+                         const double *v, double *scalars) {
+  (void)p, (void)k, (void)iterate, (void)x, (void)e, (void)v, (void)scalars;
+}
+static void rates(const sgdlimit_problem *p, const double *scalars, int64_t from, int64_t to, double *offset,
+                  double *slope, double *noise) {
+  (void)p, (void)scalars;
+  for (int64_t j = 0; j < to - from; j++) offset[j] = slope[j] = noise[j] = 0;
 }
 """
 

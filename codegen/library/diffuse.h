@@ -36,7 +36,8 @@ static int32_t diffusion_step(simulation *s, int64_t iterate, double t, double l
   double *work = noise + N, *middle = s->predicted, *spread = middle + N;
 
   for (int64_t j = 0; j < N; j++) e[j] = X[j] - p->teacher[j];
-  rates(p, s->constants, iterate, X, e, none, offset, slope, noise);
+  rate_scalars(p, s->constants, iterate, X, e, none, s->scalars);
+  rates(p, s->scalars, 0, N, offset, slope, noise);
   const point here = {X, e, none, offset, slope, noise, s->gradient2[iterate], work};
   double gamma = learning_rate(p, s->constants, iterate, t, &here);
   if (isnan(gamma) && depends_on_state(p)) return SGDLIMIT_NO_STEP;
@@ -56,7 +57,8 @@ static int32_t diffusion_step(simulation *s, int64_t iterate, double t, double l
     middle[j] = p->teacher[j] + e[j];
     spread[j] = gamma * gamma * noise[j] * half.noise;
   }
-  rates(p, s->constants, iterate, middle, e, spread, offset, slope, noise);
+  rate_scalars(p, s->constants, iterate, middle, e, spread, s->scalars);
+  rates(p, s->scalars, 0, N, offset, slope, noise);
   const point halfway = {middle, e, spread, offset, slope, noise, s->gradient2[iterate] + 0.5 * h * total, work};
   gamma = learning_rate(p, s->constants, iterate, t + 0.5 * h, &halfway);
   if (isnan(gamma) && depends_on_state(p)) return SGDLIMIT_NO_STEP;

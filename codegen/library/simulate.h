@@ -35,7 +35,7 @@ typedef struct simulation {
   double *gradient2;          /* [M] sum of ||g||^2/d^2 over the steps so far, g the whole stochastic gradient */
   double *at_iterate;         /* [8][N] e, v = 0, offset, slope, noise, work [2], x */
   double *predicted;          /* [2][N] mean and variance of the iterate half a step on, in a diffusion */
-  double *constants;
+  double *constants, *scalars;   /* what rates are made of */
   double *norm2_bound;        /* [M] beyond it the iterate has diverged */
   update *updates;            /* [M] */
   double *cumulated;          /* [K] cumulated probabilities of the classes */
@@ -187,12 +187,13 @@ static double rate_of_iterate(const simulation *s, int64_t iterate, double t) {
   const real *X = s->iterates + iterate * s->length;
   double *e = s->at_iterate, *v = e + N, *offset = v + N, *slope = offset + N, *noise = slope + N, *x = noise + 3 * N;
   const point at = {x, e, v, offset, slope, noise, s->gradient2[iterate], noise + N};
-  if (p->step_kind != SGDLIMIT_ADAGRAD_NORM) {
+  if (sums_over_rates(p)) {
     for (int64_t j = 0; j < N; j++) {
       x[j] = X[j];
       e[j] = x[j] - p->teacher[j];
     }
-    rates(p, s->constants, iterate, x, e, v, offset, slope, noise);
+    rate_scalars(p, s->constants, iterate, x, e, v, s->scalars);
+    rates(p, s->scalars, 0, N, offset, slope, noise);
   }
   return learning_rate(p, s->constants, iterate, t, &at);
 }
@@ -373,7 +374,8 @@ static int can_be_simulated(const sgdlimit_problem *p) {
 static void *lay_out(simulation *s, int with_rates) {
   const sgdlimit_problem *p = s->problem;
   const int64_t M = p->iterates, K = p->classes, N = p->modes, L = s->length;
-  const int64_t rows = 2 * K + M + 2, N_rows = with_rates ? 10 : 0, others = M * (2 * LANES + 6) + K + constants_count(p);
+  const int64_t rows = 2 * K + M + 2, N_rows = with_rates ? 10 : 0;
+  const int64_t others = M * (2 * LANES + 6) + K + constants_count(p) + rate_scalars_count(p);
   const double bytes_wanted = 8.0 * ((double)rows * (double)L + (double)N_rows * (double)N + (double)others);
   if (bytes_wanted > (double)(PTRDIFF_MAX / 2)) return NULL;
   const size_t row_bytes = (size_t)(rows * L) * sizeof(real), other_bytes = (size_t)(others + N_rows * N) * sizeof(double);
@@ -394,6 +396,7 @@ static void *lay_out(simulation *s, int with_rates) {
   s->gradient2 = next, next += M;
   s->cumulated = next, next += K;
   s->constants = next, next += constants_count(p);
+  s->scalars = next, next += rate_scalars_count(p);
   s->at_iterate = next, next += with_rates ? 8 * N : 0;
   s->predicted = next;
   return memory;
