@@ -43,23 +43,29 @@ double draw_alone(uint64_t seed, int64_t blocks) {
   seed_generator(&g, seed, 0, COORDINATES);
   reals sum[VECTORS] = {{0}};
   double total[LANES] = {0};
-  for (int64_t block = 0; block < blocks; block++)
-    for (int v = 0; v < VECTORS; v++) {
-      reals z_j, z_k;
-      draw_normals(&g, v, &z_j, &z_k);
-      sum[v] += z_j * z_k;
-    }
+  reals radius2[DRAWS * VECTORS];
+  words angles[DRAWS * VECTORS];
+  for (int64_t block = 0; block < blocks; block += DRAWS) {
+    draw_polar(&g, DRAWS, radius2, angles);
+    for (int i = 0; i < DRAWS * VECTORS; i += VECTORS)
+      for (int v = 0; v < VECTORS; v++) {
+        reals z_j, z_k;
+        turn(radius2[i + v], angles[i + v], &z_j, &z_k);
+        sum[v] += z_j * z_k;
+      }
+  }
   add_lanes(total, sum);
   return sum_of_lanes(total);
 }
 """
-_DRAWN = "draw_normals(&g, v, &z_j, &z_k);"
+_DRAWN = "draw_polar(&g, (int)((end - begin) / BLOCK), radius2, angles);"
+_TURNED = "turn(radius2[i], angles[i], &z_j, &z_k);"
 
 
 def without_normals(source: str) -> str:
     """An emitted file whose sweep takes for normals what it has in its registers."""
-    assert source.index(_DRAWN) < source.index("Streaming SGD in lumps"), "the first to draw is the sweep"
-    return source.replace(_DRAWN, "z_j = load(root + j), z_k = load(root + k);", 1)
+    assert source.count(_DRAWN) == source.count(_TURNED) == 1, "the sweep alone draws by the chunk"
+    return source.replace(_DRAWN, "").replace(_TURNED, "z_j = load(root + j), z_k = load(root + k);")
 
 
 def floors(source: str, compiler: Compiler, p: Problem) -> dict[str, Callable[[], object]]:

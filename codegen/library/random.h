@@ -29,7 +29,8 @@ enum {
   GENERATORS_PER_VECTOR = GENERATORS / VECTORS,
   LANES_PER_VECTOR = VECTOR_BYTES / (int)sizeof(real),
   LANES = LANES_PER_VECTOR * VECTORS,
-  BLOCK = 2 * LANES /* normals of one draw of all lanes */
+  BLOCK = 2 * LANES,   /* normals of one draw of all lanes */
+  DRAWS = 16           /* of all lanes, at most, that are made in one go */
 };
 
 typedef uint64_t words __attribute__((vector_size(VECTOR_BYTES)));
@@ -89,23 +90,39 @@ LANEWISE doubles draw_uniforms(generator *g, int v) { return from_one_to_two(dra
 
 #ifndef SGDLIMIT_FLOAT32
 
-/* -2 log(u) for u in (0, 1], never negative. With u = 2^e m, m in [1/sqrt 2, sqrt 2) and s = (m - 1)/(m + 1),
- * log(u) = e log 2 + s A(s^2), A(t) = 2 atanh(sqrt t)/sqrt t: relatively accurate at u = 1 too, where e = 0.
- * A: mpmath.chebyfit at 40 digits, 6 coefficients on 0 <= t <= 17 - 12 sqrt 2, times -2. Relative error 2.8e-14. */
-LANEWISE reals minus_two_log(reals u) {
+/* Uniform on (0, 1], from a word for the radius. */
+LANEWISE reals radius_chance(words a) { return 2.0 - from_one_to_two(a); }
+
+/* Uniform on [-1/2, 1/2), from a word for the angle: half a turn, so that the cosine is a short polynomial. */
+LANEWISE reals half_turns(words b) { return from_one_to_two(b) - 1.5; }
+
+/* The other half of the turn: a random sign of the radius, the lowest bit of the angle's word. */
+LANEWISE reals with_sign(reals radius, words b) { return (reals)((words)radius | (b << 63)); }
+
+/* u = 2^e m, m in [1/sqrt 2, sqrt 2), s = (m - 1)/(m + 1) */
+typedef struct split {
+  reals e, s;
+} split;
+
+LANEWISE split split_of(reals u) {
   const uint64_t one = UINT64_C(0x3ff0000000000000), root_half = UINT64_C(0x3fe6a09e667f3bcd);
   const uint64_t fraction = UINT64_C(0x000fffffffffffff), two_to_52 = UINT64_C(0x4330000000000000);
   const bits scaled = (bits)u + (one - root_half);   /* its exponent field is e + 1023, its fraction that of m */
-  const reals e = (reals)((scaled >> 52) | two_to_52) - (4503599627370496.0 + 1023.0);
   const reals m = (reals)((scaled & fraction) + root_half);
-  const reals s = (m - 1.0) / (m + 1.0);
-  const reals t = s * s;
+  return (split){(reals)((scaled >> 52) | two_to_52) - (4503599627370496.0 + 1023.0), (m - 1.0) / (m + 1.0)};
+}
+
+/* -2 log(u) for u in (0, 1], never negative: log(u) = e log 2 + s A(s^2), A(t) = 2 atanh(sqrt t)/sqrt t, relatively
+ * accurate at u = 1 too, where e = 0. A: mpmath.chebyfit at 40 digits, 6 coefficients on 0 <= t <= 17 - 12 sqrt 2, times
+ * -2. Relative error 2.8e-14. */
+LANEWISE reals minus_two_log_of(split u) {
+  const reals t = u.s * u.s;
   reals a = t * -0.3921619127950611 - 0.4434849982015498;
   a = a * t - 0.5714433229175145;
   a = a * t - 0.7999998978366476;
   a = a * t - 1.3333333335915852;
   a = a * t - 3.9999999999998943;
-  return e * -1.3862943611198906 + s * a;
+  return u.e * -1.3862943611198906 + u.s * a;
 }
 
 /* sin(pi w) and cos(pi w) for |w| <= 1/2: mpmath.chebyfit at 40 digits of sin(pi sqrt t)/sqrt t and cos(pi sqrt t), 8
@@ -138,30 +155,37 @@ LANEWISE reals square_root(reals x) {
   return x;
 }
 
-/* Two independent standard normals for each lane of vector v. The angle covers half a turn, so that the cosine is a
- * short polynomial; the other half is reached by a random sign of the radius, the lowest bit of the angle's word. */
-LANEWISE void draw_normals(generator *g, int v, reals *first, reals *second) {
-  const words a = draw_words(g, v), b = draw_words(g, v);
-  const reals radius = square_root(minus_two_log(2.0 - from_one_to_two(a)));
-  const reals signed_radius = (reals)((words)radius | (b << 63));
-  const reals w = from_one_to_two(b) - 1.5;
-  *first = signed_radius * cosine_of_half_turns(w);
-  *second = signed_radius * sine_of_half_turns(w);
-}
-
-
 #else
 
-/* The same in single precision. A: 3 coefficients, 4.8e-7 absolute, 1.2e-7 of the value. */
-LANEWISE reals minus_two_log(reals u) {
+/* The same in single precision, where a word of 64 bits serves two lanes. Of the radius's 32 bits none is lost where it
+ * counts: u is small in the tail, and a float holds it to 24 digits there; the largest radius is sqrt(66 log 2) = 6.8. The
+ * angle's word gives 31 bits and the sign. */
+typedef int32_t integers __attribute__((vector_size(VECTOR_BYTES)));
+
+LANEWISE reals radius_chance(words a) { return __builtin_convertvector((bits)a, reals) * 0x1p-32f + 0x1p-33f; }
+
+LANEWISE reals half_turns(words b) {
+  return __builtin_convertvector((integers)b >> 1, reals) * 0x1p-31f + 0x1p-32f;
+}
+
+LANEWISE reals with_sign(reals radius, words b) { return (reals)((bits)radius | ((bits)b << 31)); }
+
+typedef struct split {
+  reals e, s;
+} split;
+
+LANEWISE split split_of(reals u) {
   const uint32_t one = 0x3f800000, root_half = 0x3f3504f3, fraction = 0x007fffff, two_to_23 = 0x4b000000;
   const bits scaled = (bits)u + (one - root_half);
-  const reals e = (reals)((scaled >> 23) | two_to_23) - (8388608.0f + 127.0f);
   const reals m = (reals)((scaled & fraction) + root_half);
-  const reals s = (m - 1.0f) / (m + 1.0f);
-  const reals t = s * s;
+  return (split){(reals)((scaled >> 23) | two_to_23) - (8388608.0f + 127.0f), (m - 1.0f) / (m + 1.0f)};
+}
+
+/* A: 3 coefficients, 4.8e-7 absolute, 1.2e-7 of the value. */
+LANEWISE reals minus_two_log_of(split u) {
+  const reals t = u.s * u.s;
   const reals a = (t * -0.8258981836f - 1.333045335f) * t - 4.000000472f;
-  return e * -1.3862943611f + s * a;
+  return u.e * -1.3862943611f + u.s * a;
 }
 
 /* 5 coefficients each; errors 4e-9, relative, and 4.7e-8, absolute. */
@@ -187,17 +211,31 @@ LANEWISE reals square_root(reals x) {
   return x;
 }
 
-/* As in double precision; a word of 64 bits serves two lanes. Of the radius's 32 bits none is lost where it counts: u is
- * small in the tail, and a float holds it to 24 digits there; the largest radius is sqrt(66 log 2) = 6.8. The angle's word
- * gives 31 bits and the sign. */
-LANEWISE void draw_normals(generator *g, int v, reals *first, reals *second) {
-  typedef int32_t integers __attribute__((vector_size(VECTOR_BYTES)));
-  const bits a = (bits)draw_words(g, v), b = (bits)draw_words(g, v);
-  const reals u = __builtin_convertvector(a, reals) * 0x1p-32f + 0x1p-33f;
-  const reals w = __builtin_convertvector((integers)b >> 1, reals) * 0x1p-31f + 0x1p-32f;
-  const reals signed_radius = (reals)((bits)square_root(minus_two_log(u)) | (b << 31));
-  *first = signed_radius * cosine_of_half_turns(w);
-  *second = signed_radius * sine_of_half_turns(w);
+#endif
+
+LANEWISE reals minus_two_log(reals u) { return minus_two_log_of(split_of(u)); }
+
+/* Two independent standard normals, from the square of their radius and the word for their angle. */
+LANEWISE void turn(reals radius2, words b, reals *first, reals *second) {
+  const reals radius = with_sign(square_root(radius2), b), w = half_turns(b);
+  *first = radius * cosine_of_half_turns(w);
+  *second = radius * sine_of_half_turns(w);
 }
 
-#endif
+/* Two for each lane of vector v. */
+LANEWISE void draw_normals(generator *g, int v, reals *first, reals *second) {
+  const words a = draw_words(g, v), b = draw_words(g, v);
+  turn(minus_two_log(radius_chance(a)), b, first, second);
+}
+
+/* What `draw_normals` turns, of up to DRAWS draws. Words, division, polynomial and root are one long chain, of which a
+ * processor has fewer than two in sight: it waits less in a loop over each part of them. */
+LANEWISE void draw_polar(generator *g, int draws, reals radius2[DRAWS * VECTORS], words angles[DRAWS * VECTORS]) {
+  split u[DRAWS * VECTORS];
+  for (int i = 0; i < draws * VECTORS; i += VECTORS)
+    for (int v = 0; v < VECTORS; v++) {
+      u[i + v] = split_of(radius_chance(draw_words(g, v)));
+      angles[i + v] = draw_words(g, v);
+    }
+  for (int i = 0; i < draws * VECTORS; i++) radius2[i] = minus_two_log_of(u[i]);
+}

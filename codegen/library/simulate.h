@@ -20,8 +20,9 @@ typedef struct update {
   real own, sample;
 } update;
 
-/* Coordinates whose products a lane adds up in `real`, 32 of them, before they go to the sum in double. */
-enum { CHUNK = 16 * BLOCK };
+/* Coordinates that are drawn in one go; a lane adds their products up in `real`, 32 of them, before they go to the sum in
+ * double. */
+enum { CHUNK = DRAWS * BLOCK };
 
 typedef struct simulation {
   const sgdlimit_problem *problem;
@@ -94,13 +95,15 @@ static double sweep(simulation *s, const real *root, const real *mean) {
 
   for (int64_t begin = 0; begin < length; begin += CHUNK) {
     const int64_t end = begin + CHUNK < length ? begin + CHUNK : length;
-    reals star[VECTORS] = {{0}};
+    reals star[VECTORS] = {{0}}, radius2[DRAWS * VECTORS];
+    words angles[DRAWS * VECTORS];
     products sums = {{{0}}, {{0}}};
-    for (int64_t block = begin; block < end; block += BLOCK)
-      for (int v = 0; v < VECTORS; v++) {
+    draw_polar(&g, (int)((end - begin) / BLOCK), radius2, angles);
+    for (int64_t block = begin, i = 0; block < end; block += BLOCK)
+      for (int v = 0; v < VECTORS; v++, i++) {
         const int64_t j = block + v * LANES_PER_VECTOR, k = j + LANES;
         reals z_j, z_k;
-        draw_normals(&g, v, &z_j, &z_k);
+        turn(radius2[i], angles[i], &z_j, &z_k);
         const reals before_j = load(x + j), before_k = load(x + k);
         const reals x_j = load(mean + j) + load(root + j) * z_j;
         const reals x_k = load(mean + k) + load(root + k) * z_k;
