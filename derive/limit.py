@@ -338,16 +338,30 @@ def _slopes(model: Model, own: str, statistics: Mapping[str, Expectation | Formu
         raise DerivationError("step size", why, "choose an expectation in r, y and parameters of the model") from None
 
 
+MOST_KINKS_AND_LABELS = 7
+"""Kinks of an adversarial loss with corners, each end's and those between them, under a label of another score."""
+
+
 def check_places(function: Switched, score: Score | NestedForm) -> None:
-    """Refuse maxima that come and go with a label that varies.
+    """Refuse what cannot be integrated over a label that varies: too many kinks, and maxima that come and go.
 
     Raises
     ------
     DerivationError
-        For places that are roots of what may be negative, in a label that is a function of a teacher: where it is zero
+        For a loss with corners that has more kinks under its adversary than can be told apart under every label; for
+        places that are roots of what may be negative, in a label that is a function of a teacher: where it is zero
         they move infinitely fast, and no rule over the label knows of it.
     """
-    if not (function.corners and isinstance(score, NestedForm) and score.target is not None and not score.residual):
+    if not (function.corners and isinstance(score, NestedForm)):
+        return
+    if len(function.switches) > MOST_KINKS_AND_LABELS:
+        raise DerivationError(
+            "adversary",
+            f"under it the loss has {len(function.switches)} kinks, and the most is {MOST_KINKS_AND_LABELS} where the "
+            "label varies with a second score: each pair of them can meet",
+            "use a loss with fewer corners, labels, or train without an adversary",
+        )
+    if score.target is None or score.residual:
         return
     for switch in function.switches:
         if any(e.exp == sp.S.Half and e.has(y) for e in switch.argument.atoms(sp.Pow)):

@@ -316,7 +316,10 @@ class NestedForm:
         drift = point.diff(y_given) * dy_given + point.diff(ell) - slope_given
         if self.residual:
             drift += dy_given
-        drift = sp.Max(-_FASTEST_KINK, sp.Min(_FASTEST_KINK, drift)) if point.has(y_given) else drift
+        if point.has(y_given):
+            # branches, as SymPy tries to prove which argument of a Max is the larger
+            above, below = (Side(sign * drift - _FASTEST_KINK) for sign in (1, -1))
+            drift = Branch(above, sp.Integer(_FASTEST_KINK), Branch(below, -sp.Integer(_FASTEST_KINK), drift))
         return self.inner.kinks.spread(sp.sqrt(self.deviation**2 + (BLUR * s_ell * drift) ** 2))
 
     def _integral(self, name: str, value: sp.Expr, functions: tuple[Switched, ...], gather: Expectations) -> sp.Expr:

@@ -220,6 +220,16 @@ def test_maxima_that_come_and_go_with_a_label_that_varies_are_refused() -> None:
         derive(Model(Loss(WELLS), NOISY, L2Adversary()))
 
 
+def test_more_kinks_than_can_be_told_apart_under_every_label_are_refused() -> None:
+    for loss, target in (
+        ("Max(0, r**2 - y)**2", RandomLabels("sigmoid(r_star)")),
+        ("Abs(r**2 - y)", Teacher("sign(r_star + sigma*xi)")),
+        ("Max(0, Max(0, r) - y)**2 + 0.3*Max(0, y*r)**2", NOISY),
+    ):
+        with pytest.raises(DerivationError, match=r"the loss has (10|14) kinks, and the most is 7 where the label"):
+            derive(Model(Loss(loss), target, L2Adversary()))
+
+
 def test_noise_added_to_a_nonlinear_teacher_is_refused() -> None:
     with pytest.raises(DerivationError, match="adds noise to a nonlinear function") as caught:
         derive(Model(Loss(PENALISED), Teacher("tanh(r_star) + sigma*xi"), L2Adversary()))
