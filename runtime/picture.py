@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from sgdlimit.runtime.figures import Picture
     from sgdlimit.runtime.verification import Verification
 
 LABELS = {
@@ -66,12 +67,44 @@ def _draw(fig: Any, verification: Verification, rows: int) -> None:
         last = row == rows or k + _PAIRS_A_ROW >= len(verification.names)
         _curve(fig.add_subplot(grid[row, column]), verification, name, last=last)
         _fit(fig.add_subplot(grid[row, column + 1]), verification, name, last=last)
+    _key(fig, 9)
+
+
+def _key(fig: Any, columns: int) -> None:
+    """What lines and marks are, under the panels."""
     entries = {
         label: handle for axes in fig.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    fig.legend(
-        entries.values(), entries.keys(), loc="outside lower center", ncols=len(entries), fontsize=8, frameon=False
-    )
+    if entries:
+        fig.legend(
+            entries.values(),
+            entries.keys(),
+            loc="outside lower center",
+            ncols=min(columns, len(entries)),
+            fontsize=8,
+            frameon=False,
+        )
+
+
+def figures(verification: Verification) -> list[tuple[str, Picture]]:
+    """The figure in parts for a page that may be narrow: every comparison, then each statistic; with what they show."""
+    from sgdlimit.runtime.figures import picture, style
+
+    overview = picture(3.7, 2.9)
+    with style():
+        _all_comparisons(overview.add_subplot(), verification)
+        overview.axes[0].set_title(f"{len(verification.judgements)} comparisons", fontsize=10, loc="left")
+        overview.axes[0].set_xlabel(f"({verification.evidence.simulated} − equations) / half-width of the interval")
+    made = [("every comparison: beyond ±1 the equations are refuted", overview)]
+    for name in verification.names:
+        fig = picture(3.7, 5.4)
+        with style():
+            above, below = fig.subplots(2, 1)
+            _curve(above, verification, name, last=True)
+            _fit(below, verification, name, last=True)
+            _key(fig, 2)
+        made.append((f"{LABELS.get(name, name)}: over time, and at its worst time over 1/d", fig))
+    return made
 
 
 def png(verification: Verification, dpi: int = 110) -> bytes:
@@ -105,7 +138,7 @@ def _all_comparisons(axes: Any, verification: Verification) -> None:
     axes.tick_params(axis="y", length=0)
     what = verification.evidence.simulated
     axes.set_xlabel(
-        f"{what} minus equations, over the half-width of the interval (beyond ±1 the equations are refuted)"
+        f"{what} minus equations, over the half-width of the interval\n(beyond ±1 the equations are refuted)"
     )
     count = len(verification.judgements)
     axes.set_title(f"{count} comparisons, simultaneously at level {verification.level:.4g}", fontsize=10, loc="left")

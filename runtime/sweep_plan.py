@@ -278,6 +278,29 @@ class Plan:
             "data": self.data,
         }
 
+    def file(self) -> dict[str, Any]:
+        """The values of a sweep file of the same points, with what was chosen: statistics and size of a batch."""
+        alone = [d for d in self.dimensions if len(d.axes) == 1 and d.name == d.axes[0].name]
+        moved = [d for d in self.dimensions if d not in alone]
+
+        def axes(dimension: Dimension) -> dict[str, Any]:
+            return {
+                axis.key.removeprefix("parameters."): axis.values.json()
+                if isinstance(axis.values, Span)
+                else list(axis.values)
+                for axis in dimension.axes
+            }
+
+        done = {name: True for name, asked in (("simulate", self.simulate), ("verify", self.verify)) if asked}
+        kept = {"statistics": list(self.statistics)} if self.statistics else {}
+        size = {"batch": self.batch} if self.batch else {}
+        return {
+            **self.document,
+            "sweep": {**done, **kept, **size},
+            "axes": {key: values for dimension in alone for key, values in axes(dimension).items()},
+            "zip": {dimension.name: axes(dimension) for dimension in moved},
+        }
+
     def text(self) -> str:
         """Canonical: equal plans have equal texts."""
         return json.dumps(self.json(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"

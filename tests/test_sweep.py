@@ -87,10 +87,9 @@ def of(**sections: Any) -> dict[str, Any]:
 
 
 def contents(store: Path) -> dict[str, bytes]:
-    """Every file of a store but the lock."""
-    return {
-        str(f.relative_to(store)): f.read_bytes() for f in sorted(store.rglob("*")) if f.is_file() and f.name != "lock"
-    }
+    """Every file of a store but the lock and what the command line draws."""
+    files = (f for f in sorted(store.rglob("*")) if f.is_file() and f.name not in ("lock", "figure.svg"))
+    return {str(f.relative_to(store)): f.read_bytes() for f in files}
 
 
 @pytest.mark.parametrize("module", [locks, sweep_plan, sweep_result, sweep_store, sweep_zarr, sweeping])
@@ -417,6 +416,8 @@ def test_the_command_runs_tells_its_status_and_says_what_is_wrong(run: Run) -> N
     done = run("sweep", "mine.toml", "--backend", "numpy")
     assert done.code == 0
     assert done.out.startswith("mine.sweep: 9 points: 9 done; ")
+    assert done.out.endswith("written: mine.sweep/figure.svg\n")
+    assert Path("mine.sweep/figure.svg").read_bytes().startswith(b"<?xml")
     assert run("sweep", "mine.toml", "--status").out == "mine.sweep: 9 of 9 points (100.0 %), finished\n"
     told = json.loads(run("sweep", "mine.toml", "--status", "--json").out)
     assert (told["points"], told["finished"], told["running"]) == (9, 9, "")
