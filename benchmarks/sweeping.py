@@ -34,7 +34,7 @@ def values(points: int, modes: int, horizon: float) -> dict[str, Any]:
 
 
 def measure(
-    sizes: tuple[int, ...] = (2_000, 20_000), modes: int = 100, horizon: float = 20.0, rounds: int = 3
+    sizes: tuple[int, ...] = (10_000, 100_000), modes: int = 100, horizon: float = 20.0, rounds: int = 2
 ) -> Table:
     """Each in a process of its own; the least of some rounds."""
     title = f"sweep: adversarial least squares, N = {modes}, t = {horizon:g}, rtol {RTOL:g}, on {os.cpu_count()} cores"

@@ -376,7 +376,6 @@ def _figure(shown: Sequence[Panel]) -> Picture:
 def draw(panel: Panel, axes: Any) -> Key:
     """One panel, with its labels and scales; returns what its marks mean."""
     key = (_draw_lines if panel.lines else _draw_map)(panel, axes)
-    _ticks(axes.xaxis, axes.set_xscale, panel.across)
     axes.set_xlabel(panel.across.label)
     what = meaning(panel.name).label
     axes.set_title(f"{what}, {panel.heading}" if panel.heading else what, loc="left", fontsize=9)
@@ -409,37 +408,49 @@ def _draw_map(panel: Panel, axes: Any) -> Key:
     key = draw_fate(axes, panel.across, panel.up, panel.fate)
     if panel.verdict is not None:
         key |= _draw_verdicts(panel, axes)
-    _ticks(axes.yaxis, axes.set_yscale, panel.up)
     axes.set_ylabel(panel.up.label)
     axes.set_xlim(panel.across.values[[0, -1]])
     axes.set_ylim(panel.up.values[[0, -1]])
     return key
 
 
-def draw_contours(axes: Any, across: Scale, up: Scale, values: Array) -> None:
+def draw_contours(axes: Any, across: Scale, up: Scale, values: Array, levels: Sequence[float] = ()) -> None:
     """Values over two axes by colour, darker where they are larger, with labelled contours and a bar.
 
     The colours go half a step beyond the last finite value: that far a point speaks for its surroundings.
+
+    Parameters
+    ----------
+    axes
+    across, up : Scale
+    values : array [U, A]
+    levels : sequence of float, optional
+        Of the contours, by ratios if they are positive and far apart; round numbers unless given.
     """
     from matplotlib import colormaps, patheffects
     from matplotlib.colors import ListedColormap, LogNorm, Normalize
 
-    levels, logarithmic = _levels(values)
-    if not len(levels):
+    # scales first: labels are set into the lines by their places on the page
+    _ticks(axes.xaxis, axes.set_xscale, across)
+    _ticks(axes.yaxis, axes.set_yscale, up)
+    chosen, by_ratios = _levels(values)
+    if len(levels):
+        chosen, by_ratios = np.array(levels), levels[0] > 0 and levels[-1] > 5 * levels[0]
+    if not len(chosen):
         told = "nowhere defined" if np.isnan(values).all() else f"{values[np.isfinite(values)][0]:.4g} everywhere"
         axes.text(0.5, 0.5, told, ha="center", va="center", transform=axes.transAxes)
         return
     # without the darkest third, so that black lines can be seen on it
     colours = ListedColormap(colormaps["cividis_r"](np.linspace(0.0, 0.72, 256)))
-    norm = (LogNorm if logarithmic else Normalize)(levels[0], levels[-1])
+    norm = (LogNorm if by_ratios else Normalize)(chosen[0], chosen[-1])
     filled = axes.contourf(
-        across.values, up.values, _spread(values), levels, cmap=colours, norm=norm, extend="both", zorder=0
+        across.values, up.values, _spread(values), chosen, cmap=colours, norm=norm, extend="both", zorder=0
     )
-    lines = axes.contour(across.values, up.values, values, levels, colors="black", linewidths=0.6, zorder=1)
+    lines = axes.contour(across.values, up.values, values, chosen, colors="black", linewidths=0.6, zorder=1)
     for text in axes.clabel(lines, fmt=lambda level: f"{level:.3g}", fontsize=7):
         text.set_path_effects([patheffects.withStroke(linewidth=2.0, foreground="white")])
     bar = axes.figure.colorbar(filled, ax=axes, aspect=30, pad=0.02)
-    bar.set_ticks(levels, labels=[f"{level:.3g}" for level in levels], minor=False)
+    bar.set_ticks(chosen, labels=[f"{level:.3g}" for level in chosen], minor=False)
     bar.minorticks_off()
     bar.ax.tick_params(labelsize=7)
 
@@ -535,6 +546,7 @@ def _draw_lines(panel: Panel, axes: Any) -> Key:
     from matplotlib.patches import Patch
 
     across, count = panel.across, len(panel.values)
+    _ticks(axes.xaxis, axes.set_xscale, across)
     unstable = panel.fate == _DIVERGED
     for k in range(count):
         values = np.where(panel.fate[k] == _DONE, panel.values[k], np.nan)
