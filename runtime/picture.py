@@ -90,11 +90,9 @@ def figures(verification: Verification) -> list[tuple[str, Picture]]:
     """The figure in parts for a page that may be narrow: every comparison, then each statistic; with what they show."""
     from sgdlimit.runtime.figures import picture, style
 
-    overview = picture(3.7, 2.9)
+    overview = picture(3.7, 1.4 + 0.25 * len(verification.worst_of_all))
     with style():
-        _all_comparisons(overview.add_subplot(), verification)
-        overview.axes[0].set_title(f"{len(verification.judgements)} comparisons", fontsize=10, loc="left")
-        overview.axes[0].set_xlabel(f"({verification.evidence.simulated} − equations) / half-width of the interval")
+        _by_kind(overview.add_subplot(), verification)
     made = [("every comparison: beyond ±1 the equations are refuted", overview)]
     for name in verification.names:
         fig = picture(3.7, 5.4)
@@ -144,6 +142,31 @@ def _all_comparisons(axes: Any, verification: Verification) -> None:
     axes.set_title(f"{count} comparisons, simultaneously at level {verification.level:.4g}", fontsize=10, loc="left")
     for spine in ("left", "right", "top"):
         axes.spines[spine].set_visible(False)
+
+
+def _by_kind(axes: Any, verification: Verification) -> None:
+    """The residuals of every comparison, a row for each statistic and each moment of a step that coefficients make."""
+    from sgdlimit.runtime.verification import PREFIXES
+
+    kinds = dict.fromkeys((j.comparison.part, j.comparison.name) for j in reversed(verification.judgements))
+    most = 1.35
+    for height, (part, name) in enumerate(kinds):
+        found = [j for j in verification.judgements if (j.comparison.part, j.comparison.name) == (part, name)]
+        signed = np.array([np.copysign(j.severity, j.comparison.deviation) for j in found])
+        lift = height + 0.5 * ((np.arange(len(found)) * 0.618034) % 1 - 0.5)
+        beyond = np.abs(signed) > most
+        axes.plot(signed[~beyond], lift[~beyond], "o", ms=3, color=_SGD, mec="white", mew=0.3)
+        for side, marker in ((-1, "<"), (1, ">")):
+            out = beyond & (np.sign(signed) == side)
+            axes.plot(side * np.full(out.sum(), most), lift[out], marker, ms=5, color=_SGD, mec="black", mew=0.5)
+    axes.axvspan(-1, 1, color=_SOUGHT, zorder=0)
+    axes.axvline(0, color=_EQUATIONS, lw=1.5, zorder=1)
+    axes.set(xlim=(-1.4, 1.4), ylim=(-0.6, len(kinds) - 0.4), xticks=[-1, 0, 1])
+    axes.set_yticks(range(len(kinds)), [PREFIXES[part] + name for part, name in kinds], fontsize=7)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(f"({verification.evidence.simulated} − equations)\n/ half-width of the interval", fontsize=8)
+    axes.set_title(f"{len(verification.judgements)} comparisons", fontsize=10, loc="left")
+    axes.spines["left"].set_visible(False)
 
 
 def _curve(axes: Any, verification: Verification, name: str, *, last: bool) -> None:

@@ -446,6 +446,25 @@ def test_without_dask_the_extra_is_named_and_with_it_a_silent_scheduler(
     )
 
 
+def test_the_core_imports_no_extra_and_a_sweep_without_them_says_which_to_install(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(FILE.replace("count = 20", "count = 3").replace("40.0", "4.0"))
+    extras = ("dask", "distributed", "zarr", "xarray", "pandas")
+    code = f"""
+import sys
+import sgdlimit as sl
+from sgdlimit.runtime import cli, sweep_picture, sweep_report, sweeping
+sl.solve(**sl.load_spec("least-squares").arguments, backend="numpy")
+print(sorted(set({extras}) & set(sys.modules)))
+sys.modules.update(dict.fromkeys({extras}))
+cli.app(["sweep", "mine.toml", "--backend", "numpy", "--out", "s", "--report", "s.html"], prog_name="sgdlimit")
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("[]\ns: 9 points: 9 done; ")
+    assert "pip install 'sgdlimit[sweep]' (there is no xarray, zarr, dask)" in done.stderr
+    assert (tmp_path / "s.html").exists()
+
+
 def test_a_point_that_fails_is_stopped_with_its_reason_and_the_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
