@@ -175,7 +175,7 @@ def _statistics(sweep: Sweep, names: Sequence[str]) -> list[str]:
     if not sweep.counts().get("done", 0) and not sweep.counts().get("diverged", 0):
         counts = ", ".join(f"{count} {status}" for status, count in sweep.counts().items())
         raise InputError("plot()", f"no point of the sweep has a result: {counts}", "see sweep.reasons()")
-    return list(names) or [name for name in there if np.isfinite(sweep[name]).any()] or there
+    return list(names) or [name for name in there if np.isfinite(sweep.extent(name)).all()] or there
 
 
 def _scales(sweep: Sweep) -> Iterator[Scale]:
