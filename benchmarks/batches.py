@@ -37,14 +37,16 @@ def measure(
             where["Dask"] = {"scheduler": held.enter_context(cluster(WORKERS))}
         for on in where.values():  # everything compiled, loaded and imported
             once(400, modes, horizon, 10, on)
+        batches_of = dict.fromkeys(where, 0)
         whole = dict.fromkeys(where, float("inf"))
         apart, together = dict(whole), dict(whole)
         for _ in range(rounds):
             for name, on in where.items():
-                whole[name] = min(whole[name], once(points, modes, horizon, 0, on))
+                seconds, batches_of[name] = once(points, modes, horizon, 0, on)
+                whole[name] = min(whole[name], seconds)
                 # few points, so that batches are nearly all that differs
-                apart[name] = min(apart[name], once(batches, modes, horizon, 1, on))
-                together[name] = min(together[name], once(batches, modes, horizon, batches // WORKERS, on))
+                apart[name] = min(apart[name], once(batches, modes, horizon, 1, on)[0])
+                together[name] = min(together[name], once(batches, modes, horizon, batches // WORKERS, on)[0])
     rows: list[dict[str, Cell]] = []
     for name in where:
         own = 1e3 * (apart[name] - together[name]) / (batches - WORKERS)
@@ -54,7 +56,8 @@ def measure(
                 "points": points,
                 "seconds": whole[name],
                 "ms a batch besides": own,
-                "of a batch's work": own * WORKERS / (1e3 * SECONDS_A_BATCH),
+                "batches": batches_of[name],
+                "of the seconds": 1e-3 * own * batches_of[name] / whole[name],
             }
         )
     notes = [
@@ -67,15 +70,15 @@ def measure(
     return Table(title, tuple(rows), (goal,), tuple(notes))
 
 
-def once(points: int, modes: int, horizon: float, batch: int, on: dict[str, Any]) -> float:
-    """Seconds of one sweep, from the call to the last file."""
+def once(points: int, modes: int, horizon: float, batch: int, on: dict[str, Any]) -> tuple[float, int]:
+    """Seconds of one sweep, from the call to the last file, and its batches."""
     asked = values(points, modes, horizon)
     if batch:
         asked["sweep"] = {"batch": batch}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
         begin = time.perf_counter()
-        sweep(asked, Path(folder) / "store", backend="c", **on)
-        return time.perf_counter() - begin
+        found = sweep(asked, Path(folder) / "store", backend="c", **on)
+        return time.perf_counter() - begin, found.plan.batches
 
 
 @contextlib.contextmanager

@@ -139,7 +139,8 @@ def panels(
     free = {name: scale for name, scale in scales.items() if name not in fixed}
     across, up, lines = _axes_of(free, _named(scales, sweep, x, "x"), _named(scales, sweep, y, "y"))
     shown = {across.name, *([up.name] if up else [])}
-    facets, others = {}, {}
+    facets: dict[str, tuple[int, ...]] = {}
+    others: dict[str, tuple[int, ...]] = {}
     for name, scale in scales.items():
         if name in shown:
             continue
@@ -323,8 +324,9 @@ def _panel(
 
 def _worst(verdicts: NDArray[np.int8]) -> NDArray[np.int8]:
     """Of several seeds: failed, else inconclusive, else passed."""
-    rank = np.array([0, 1, 3, 2])  # of VERDICTS
-    return np.take(np.array([0, 1, 3, 2], dtype=np.int8), rank[verdicts].max(axis=-1))
+    rank = np.array([0, 1, 3, 2], dtype=np.int8)  # of VERDICTS; its own inverse
+    worst: NDArray[np.int8] = rank[rank[verdicts].max(axis=-1)]
+    return worst
 
 
 def _short(sweep: Sweep, dimension: str) -> str:
@@ -474,7 +476,7 @@ def _levels(values: Array) -> tuple[Array, bool]:
         best = min(choices, key=lambda found: abs(len(found) - _LEVELS))
         if len(best) > 1:
             return np.array(best), True
-    found = MaxNLocator(_LEVELS, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    found = np.asarray(MaxNLocator(_LEVELS, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high), dtype=float)
     inside = found[(found >= low - 1e-12) & (found <= high + 1e-12)]
     return (inside if len(inside) > 1 else found), False
 
@@ -566,7 +568,7 @@ def _draw_lines(panel: Panel, axes: Any) -> Key:
     elif unstable.any():
         key["beyond it diverges"] = Line2D([], [], color="0.3", lw=0.9, ls=":")
     if panel.simulated is not None:
-        bars = {"color": "0.3", "marker": "o", "ms": 4, "mec": "white", "mew": 0.6, "ls": "none"}
+        bars: Any = {"color": "0.3", "marker": "o", "ms": 4, "mec": "white", "mew": 0.6, "ls": "none"}
         key["limit, d → ∞"] = Line2D([], [], color="0.3")
         key["mean of SGD ± standard error"] = Line2D([], [], **bars)
     symbol = meaning(panel.name).symbol

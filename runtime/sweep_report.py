@@ -17,7 +17,7 @@ from sgdlimit.runtime.spec_text import toml_text
 from sgdlimit.runtime.sweep_batch import ordered
 from sgdlimit.runtime.sweep_picture import panel_figures
 from sgdlimit.runtime.sweep_plan import STATUSES, Dimension, Plan, Span
-from sgdlimit.runtime.sweep_result import Sweep, coordinates, meaning, provenances
+from sgdlimit.runtime.sweep_result import WORDS, Sweep, coordinates, meaning, provenances
 from sgdlimit.runtime.verification_report import asked, target_text
 
 _SHOWN = 60  # points that a page lists
@@ -256,11 +256,9 @@ def _point(sweep: Sweep, names: list[str], points: Any) -> Iterator[tuple[str, .
 
 def _last(sweep: Sweep, name: str) -> NDArray[Any]:
     """An array over the dimensions, at the last time."""
-    from sgdlimit.runtime.sweep_result import WORDS
-
     values = sweep[name]
     if name in WORDS:
-        return np.array(WORDS[name])[values]
+        values = np.array(WORDS[name])[values]
     return values[..., -1] if values.ndim > len(sweep.plan.dimensions) else values
 
 
