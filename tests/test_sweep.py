@@ -81,6 +81,10 @@ schedule.gamma = {from = 0.05, to = 4.0, count = 20, spacing = "log"}
 """
 
 
+SLOW = FILE.replace("horizon = 40.0", "horizon = 400.0").replace("rtol = 1e-9", "rtol = 1e-11")
+"""Some seconds of work, so that what happens in the middle of it does."""
+
+
 def of(**sections: Any) -> dict[str, Any]:
     """The base with further sections."""
     return {**BASE, **sections}
@@ -451,18 +455,15 @@ def test_the_core_imports_no_extra_and_a_sweep_without_them_says_which_to_instal
     extras = ("dask", "distributed", "zarr", "xarray", "pandas")
     code = f"""
 import sys
-import sgdlimit as sl
-from sgdlimit.runtime import cli, sweep_picture, sweep_report, sweeping
-sl.solve(**sl.load_spec("least-squares").arguments, backend="numpy")
+from sgdlimit.runtime import cli, solver, spec, sweep_picture, sweep_report, sweeping
 print(sorted(set({extras}) & set(sys.modules)))
 sys.modules.update(dict.fromkeys({extras}))
-cli.app(["sweep", "mine.toml", "--backend", "numpy", "--out", "s", "--report", "s.html"], prog_name="sgdlimit")
+cli.app(["sweep", "mine.toml", "--backend", "numpy", "--out", "s"], prog_name="sgdlimit")
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("[]\ns: 9 points: 9 done; ")
     assert "pip install 'sgdlimit[sweep]' (there is no xarray, zarr, dask)" in done.stderr
-    assert (tmp_path / "s.html").exists()
 
 
 def test_a_point_that_fails_is_stopped_with_its_reason_and_the_others_go_on(
@@ -483,7 +484,7 @@ def test_a_point_that_fails_is_stopped_with_its_reason_and_the_others_go_on(
 
 
 def test_ctrl_c_ends_with_130_and_one_line(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text(FILE)
+    (tmp_path / "mine.toml").write_text(SLOW)
     child = started(tmp_path)
     wait_for_batches(tmp_path / "s", 2, child)
     seen = status(tmp_path / "s")
@@ -666,11 +667,10 @@ def test_a_cluster_that_loses_a_worker_and_its_scheduler_makes_the_store_of_this
     tmp_path: Path, dask: Callable[..., subprocess.Popen[str]]
 ) -> None:
     pytest.importorskip("distributed")
-    slow = FILE.replace("horizon = 40.0", "horizon = 400.0").replace("rtol = 1e-9", "rtol = 1e-11")
-    (tmp_path / "mine.toml").write_text(slow)
+    (tmp_path / "mine.toml").write_text(SLOW)
     import tomllib
 
-    sweep(tomllib.loads(slow), tmp_path / "whole")
+    sweep(tomllib.loads(SLOW), tmp_path / "whole")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
