@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 
 from benchmarks import (
+    batches,
     building,
     lumped,
     many,
@@ -31,6 +32,7 @@ BENCHMARKS: dict[str, tuple[Callable[[], Table], Callable[[], Table]]] = {
     "long": (stiff.measure_long, lambda: stiff.measure_long(sizes=(1_000, 10_000), rounds=2)),
     "many": (many.measure, lambda: many.measure(curves=200, rounds=2)),
     "sweep": (sweeping.measure, lambda: sweeping.measure(sizes=(500, 2_000), rounds=1)),
+    "batches": (batches.measure, lambda: batches.measure(points=2_000, batches=40, rounds=1)),
     "rhs": (right_hand_sides.measure, lambda: right_hand_sides.measure(QUICK_MODELS, rounds=2)),
     "simulate": (simulating.measure, lambda: simulating.measure(rounds=2, work=1e6)),
     "lumped": (lumped.measure, lambda: lumped.measure(rounds=2, work=5e5)),

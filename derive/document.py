@@ -79,7 +79,12 @@ def sections(limit: Limit) -> tuple[Section, ...]:
     >>> [section.title for section in sections(derive(Model(Loss("(r - y)**2/2"), Labels())))][:3]
     ['Model', 'Assumptions', 'Loss']
     """
-    named = [
+    return (*equations(limit), *_named(("Known limits", _known_limits(limit))))
+
+
+def equations(limit: Limit) -> tuple[Section, ...]:
+    """The document without the check of known limits, which takes a second."""
+    return _named(
         ("Model", _model(limit)),
         ("Assumptions", _assumptions(limit)),
         ("Adversarial loss" if limit.model.adversary else "Loss", _adversarial_loss(limit)),
@@ -88,9 +93,12 @@ def sections(limit: Limit) -> tuple[Section, ...]:
         ("Quadratures", _quadratures(limit)),
         ("Mode equations", _mode_equations(limit)),
         ("Statistics", _statistics(limit)),
-        ("Known limits", _known_limits(limit)),
-    ]
-    return tuple(Section(name, found) for name, content in named if (found := tuple(content)))
+    )
+
+
+def _named(*parts: tuple[str, Iterable[Item]]) -> tuple[Section, ...]:
+    """Those that have something in them."""
+    return tuple(Section(name, found) for name, content in parts if (found := tuple(content)))
 
 
 def _equation(left: str, right: sp.Basic, note: str = "") -> Equation:

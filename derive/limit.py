@@ -177,7 +177,7 @@ class Limit:
 
     def html(self) -> str:
         """The document as one HTML page with MathML; needs no network and no scripts."""
-        from sgdlimit.derive.writers import html
+        from sgdlimit.derive.page import html
 
         return html(self)
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sgdlimit.runtime.ensemble import Ensemble
     from sgdlimit.runtime.minimiser import Optimum
     from sgdlimit.runtime.spec import Equations, Spec
+    from sgdlimit.runtime.sweep_result import Sweep
     from sgdlimit.runtime.trajectory import Trajectory
     from sgdlimit.runtime.verdict import Judgement
     from sgdlimit.runtime.verification import Verification
@@ -429,7 +430,7 @@ def verify(
 
     Exit code 0: passed; 1: failed, the equations are not those of SGD; 4: inconclusive, more simulation would decide.
     """
-    from sgdlimit.runtime.output import FIGURES, PAGES, check_output, save_figure, written
+    from sgdlimit.runtime.output import FIGURES, PAGES, check_output, save_figure
     from sgdlimit.runtime.verification import verify as run
 
     loaded = _load(spec, set_, gamma=gamma, horizon=horizon)
@@ -442,8 +443,7 @@ def verify(
     with _about(loaded), _progress(f"{'homogenised ' * homogenised}SGD, {loaded.name}") as progress:
         found = run(**keywords, backend=backend.value, progress=progress)
     if report is not None:
-        with written(report) as temporary:
-            found.save_html(temporary)
+        found.save_html(report, loaded)
     if figure is not None:
         save_figure(found.plot(), figure)
     if as_json:
@@ -494,6 +494,11 @@ def sweep(
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Of this machine; all cores unless given.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="More than ten million points are meant.")] = False,
+    report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write the report as one HTML file.")] = None,
+    figure: _Figure = None,
+    table: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the points as one table too: .csv, .npz or .nc.")
+    ] = None,
     set_: _Set = None,
     backend: _Backend = Backend.auto,
     as_json: _Json = False,
@@ -501,10 +506,11 @@ def sweep(
     """Solve the limit over a grid of parameters, step sizes and instances.
 
     Each finished batch is on disk at once; stopped at any moment, the same command goes on. A point that diverges is a
-    result.
+    result. The picture is drawn into the store, figure.svg.
     """
     import time
 
+    from sgdlimit.runtime.output import CURVES, FIGURES, PAGES, check_output, save_result
     from sgdlimit.runtime.sweep_store import status as look
     from sgdlimit.runtime.sweeping import summary
     from sgdlimit.runtime.sweeping import sweep as run
@@ -515,6 +521,9 @@ def sweep(
         facts = {"points": found.points, "finished": found.finished, "running": found.running, "whole": found.whole}
         _print_json({"store": str(store), **facts}) if as_json else typer.echo(f"{store}: {found}")
         return
+    for path, endings in ((report, PAGES), (figure, FIGURES), (table, CURVES)):
+        if path is not None:
+            check_output(path, endings)
     begin = time.monotonic()
     with _progress(f"sweep {Path(spec).stem}", "points") as progress:
         result = run(
@@ -527,10 +536,20 @@ def sweep(
             yes=yes,
             progress=progress,
         )
+    seconds = time.monotonic() - begin
+    written = [path for path in (_drawn(result), figure, table, report) if path is not None]
+    for path in (figure, table):
+        if path is not None:
+            save_result(result, path)
+    if report is not None:
+        result.save_html(report)
     if as_json:
-        _print_json({"store": str(store), "points": result.plan.points, "counts": result.counts()})
+        facts = {"points": result.plan.points, "counts": result.counts(), "files": [str(path) for path in written]}
+        _print_json({"store": str(store), **facts})
     else:
-        typer.echo(summary(result, time.monotonic() - begin))
+        typer.echo(summary(result, seconds))
+        for path in written:
+            typer.echo(f"written: {path}")
 
 
 @app.command(epilog="Example: sgdlimit catalogue adversarial-huber > mine.toml")
@@ -621,6 +640,20 @@ def _limit_of(ensemble: Ensemble, spec: Spec, backend: str) -> Trajectory | None
     except SgdlimitError as error:
         typer.echo(f"note: the picture is without the limit: {error}", err=True)
         return None
+
+
+def _drawn(result: Sweep) -> Path | None:
+    """The picture of a sweep in its store; where there is nothing to draw, that is said."""
+    from sgdlimit.runtime.output import save_figure
+    from sgdlimit.runtime.sweep_store import FIGURE
+
+    path = result.store.folder / FIGURE
+    try:
+        save_figure(result.plot(), path)
+    except InputError as error:
+        typer.echo(f"note: there is no picture: {error}", err=True)
+        return None
+    return path
 
 
 # ── Output ──────────────────────────────────────────────────────────────────────────────────────────────────

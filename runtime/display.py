@@ -156,7 +156,7 @@ def sweep_html(sweep: Sweep) -> str:
     plan = sweep.plan
     axis = max(range(len(plan.dimensions)), key=lambda k: len(plan.dimensions[k]))
     along = plan.dimensions[axis].name
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name in (name for name in plan.statistics if name in sweep.names):
         values = np.moveaxis(sweep[name], axis, -1)
         known = values[np.isfinite(values)]

@@ -108,6 +108,8 @@ class Evidence:
         Single steps from fixed iterates.
     path : StepSize or Table
         The learning rate of those.
+    budget : float
+        Coordinate-steps that were to be spent.
     seed : int
     backend : str
         That simulated.
@@ -131,6 +133,7 @@ class Evidence:
     shared_variance: Array
     steps: tuple[OneStep, ...]
     path: Pace
+    budget: float
     seed: int
     backend: str
     dynamics: str = "sgd"
@@ -297,6 +300,7 @@ def gather(
         shared_variance=shared,
         steps=steps,
         path=path,
+        budget=spend,
         seed=seed,
         backend=kernel.backend,
         dynamics=dynamics,

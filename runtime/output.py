@@ -108,6 +108,19 @@ def save_figure(figure: Any, path: Path) -> None:
         figure.savefig(temporary)
 
 
+def save_page(text: str, path: Path) -> None:
+    """Write a page of HTML.
+
+    Raises
+    ------
+    InputError
+        For another ending, or a file that cannot be written.
+    """
+    check_output(path, PAGES)
+    with written(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
 def about(result: Trajectory | Ensemble | Curves) -> dict[str, Any]:
     """What a result is of, as JSON takes it."""
     facts: dict[str, Any] = {

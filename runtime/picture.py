@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from sgdlimit.runtime.figures import Picture
     from sgdlimit.runtime.verification import Verification
 
 LABELS = {
@@ -66,12 +67,42 @@ def _draw(fig: Any, verification: Verification, rows: int) -> None:
         last = row == rows or k + _PAIRS_A_ROW >= len(verification.names)
         _curve(fig.add_subplot(grid[row, column]), verification, name, last=last)
         _fit(fig.add_subplot(grid[row, column + 1]), verification, name, last=last)
+    _key(fig, 9)
+
+
+def _key(fig: Any, columns: int) -> None:
+    """What lines and marks are, under the panels."""
     entries = {
         label: handle for axes in fig.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    fig.legend(
-        entries.values(), entries.keys(), loc="outside lower center", ncols=len(entries), fontsize=8, frameon=False
-    )
+    if entries:
+        fig.legend(
+            entries.values(),
+            entries.keys(),
+            loc="outside lower center",
+            ncols=min(columns, len(entries)),
+            fontsize=8,
+            frameon=False,
+        )
+
+
+def figures(verification: Verification) -> list[tuple[str, Picture]]:
+    """The figure in parts for a page that may be narrow: every comparison, then each statistic; with what they show."""
+    from sgdlimit.runtime.figures import picture, style
+
+    overview = picture(3.7, 1.4 + 0.25 * len(verification.worst_of_all))
+    with style():
+        _by_kind(overview.add_subplot(), verification)
+    made = [("every comparison: beyond ±1 the equations are refuted", overview)]
+    for name in verification.names:
+        fig = picture(3.7, 5.4)
+        with style():
+            above, below = fig.subplots(2, 1)
+            _curve(above, verification, name, last=True)
+            _fit(below, verification, name, last=True)
+            _key(fig, 2)
+        made.append((f"{LABELS.get(name, name)}: over time, and at its worst time over 1/d", fig))
+    return made
 
 
 def png(verification: Verification, dpi: int = 110) -> bytes:
@@ -105,12 +136,37 @@ def _all_comparisons(axes: Any, verification: Verification) -> None:
     axes.tick_params(axis="y", length=0)
     what = verification.evidence.simulated
     axes.set_xlabel(
-        f"{what} minus equations, over the half-width of the interval (beyond ±1 the equations are refuted)"
+        f"{what} minus equations, over the half-width of the interval\n(beyond ±1 the equations are refuted)"
     )
     count = len(verification.judgements)
     axes.set_title(f"{count} comparisons, simultaneously at level {verification.level:.4g}", fontsize=10, loc="left")
     for spine in ("left", "right", "top"):
         axes.spines[spine].set_visible(False)
+
+
+def _by_kind(axes: Any, verification: Verification) -> None:
+    """The residuals of every comparison, a row for each statistic and each moment of a step that coefficients make."""
+    from sgdlimit.runtime.verification import PREFIXES
+
+    kinds = dict.fromkeys((j.comparison.part, j.comparison.name) for j in reversed(verification.judgements))
+    most = 1.35
+    for height, (part, name) in enumerate(kinds):
+        found = [j for j in verification.judgements if (j.comparison.part, j.comparison.name) == (part, name)]
+        signed = np.array([np.copysign(j.severity, j.comparison.deviation) for j in found])
+        lift = height + 0.5 * ((np.arange(len(found)) * 0.618034) % 1 - 0.5)
+        beyond = np.abs(signed) > most
+        axes.plot(signed[~beyond], lift[~beyond], "o", ms=3, color=_SGD, mec="white", mew=0.3)
+        for side, marker in ((-1, "<"), (1, ">")):
+            out = beyond & (np.sign(signed) == side)
+            axes.plot(side * np.full(out.sum(), most), lift[out], marker, ms=5, color=_SGD, mec="black", mew=0.5)
+    axes.axvspan(-1, 1, color=_SOUGHT, zorder=0)
+    axes.axvline(0, color=_EQUATIONS, lw=1.5, zorder=1)
+    axes.set(xlim=(-1.4, 1.4), ylim=(-0.6, len(kinds) - 0.4), xticks=[-1, 0, 1])
+    axes.set_yticks(range(len(kinds)), [PREFIXES[part] + name for part, name in kinds], fontsize=7)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(f"({verification.evidence.simulated} − equations)\n/ half-width of the interval", fontsize=8)
+    axes.set_title(f"{len(verification.judgements)} comparisons", fontsize=10, loc="left")
+    axes.spines["left"].set_visible(False)
 
 
 def _curve(axes: Any, verification: Verification, name: str, *, last: bool) -> None:

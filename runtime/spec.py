@@ -417,6 +417,19 @@ def load_equations(source: str | os.PathLike[str], overrides: Mapping[str, Any] 
     return _equations(_read(source, overrides or {}))
 
 
+def equations_from(values: Mapping[str, Any], source: str, overrides: Mapping[str, Any] | None = None) -> Equations:
+    """The model, statistics and schedule that the sections of a file describe, parsed already.
+
+    Examples
+    --------
+    >>> values = tomllib.loads(catalogue_text("least-squares"))
+    >>> equations_from(values, "mine.toml", {"model.loss": "Abs(r - y)"}).model.loss
+    Loss('Abs(r - y)')
+    """
+    own = copy.deepcopy(dict(values))
+    return _equations(_checked(own, overrides or {}, Path(source).stem, Path(), Place(source)))
+
+
 def catalogue() -> dict[str, str]:
     """Names of the models that come with sgdlimit, each with its description.
 

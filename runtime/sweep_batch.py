@@ -114,10 +114,10 @@ def _spec(plan: Plan, folder: str, slow: Mapping[str, Sequence[Any]]) -> Spec:
     """The spec that a group shares; its fast values are still those of the file, or the first."""
     first = {key: values[0] for key, values in plan.values([0], fast=True).items()}
     overrides = {key: values[0] for key, values in slow.items()}
-    return spec_from(plan.document, plan.name, Path(folder), _ordered({**first, **overrides}))
+    return spec_from(plan.document, plan.name, Path(folder), ordered({**first, **overrides}))
 
 
-def _ordered(overrides: Mapping[str, Any]) -> dict[str, Any]:
+def ordered(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Whole sections before the keys in them."""
     return dict(sorted(overrides.items(), key=lambda item: item[0].count(".")))
 
@@ -367,7 +367,7 @@ def kinds(plan: Plan, folder: str) -> Iterator[Spec]:
         For a first point that cannot be.
     """
     for overrides in plan.kinds():
-        yield spec_from(plan.document, plan.name, Path(folder), _ordered(overrides))
+        yield spec_from(plan.document, plan.name, Path(folder), ordered(overrides))
 
 
 def seconds_a_point(spec: Spec, plan: Plan) -> float:

@@ -139,7 +139,8 @@ def panels(
     free = {name: scale for name, scale in scales.items() if name not in fixed}
     across, up, lines = _axes_of(free, _named(scales, sweep, x, "x"), _named(scales, sweep, y, "y"))
     shown = {across.name, *([up.name] if up else [])}
-    facets, others = {}, {}
+    facets: dict[str, tuple[int, ...]] = {}
+    others: dict[str, tuple[int, ...]] = {}
     for name, scale in scales.items():
         if name in shown:
             continue
@@ -175,7 +176,7 @@ def _statistics(sweep: Sweep, names: Sequence[str]) -> list[str]:
     if not sweep.counts().get("done", 0) and not sweep.counts().get("diverged", 0):
         counts = ", ".join(f"{count} {status}" for status, count in sweep.counts().items())
         raise InputError("plot()", f"no point of the sweep has a result: {counts}", "see sweep.reasons()")
-    return list(names) or [name for name in there if np.isfinite(sweep[name]).any()] or there
+    return list(names) or [name for name in there if np.isfinite(sweep.extent(name)).all()] or there
 
 
 def _scales(sweep: Sweep) -> Iterator[Scale]:
@@ -323,8 +324,9 @@ def _panel(
 
 def _worst(verdicts: NDArray[np.int8]) -> NDArray[np.int8]:
     """Of several seeds: failed, else inconclusive, else passed."""
-    rank = np.array([0, 1, 3, 2])  # of VERDICTS
-    return np.take(np.array([0, 1, 3, 2], dtype=np.int8), rank[verdicts].max(axis=-1))
+    rank = np.array([0, 1, 3, 2], dtype=np.int8)  # of VERDICTS; its own inverse
+    worst: NDArray[np.int8] = rank[rank[verdicts].max(axis=-1)]
+    return worst
 
 
 def _short(sweep: Sweep, dimension: str) -> str:
@@ -376,7 +378,6 @@ def _figure(shown: Sequence[Panel]) -> Picture:
 def draw(panel: Panel, axes: Any) -> Key:
     """One panel, with its labels and scales; returns what its marks mean."""
     key = (_draw_lines if panel.lines else _draw_map)(panel, axes)
-    _ticks(axes.xaxis, axes.set_xscale, panel.across)
     axes.set_xlabel(panel.across.label)
     what = meaning(panel.name).label
     axes.set_title(f"{what}, {panel.heading}" if panel.heading else what, loc="left", fontsize=9)
@@ -409,37 +410,49 @@ def _draw_map(panel: Panel, axes: Any) -> Key:
     key = draw_fate(axes, panel.across, panel.up, panel.fate)
     if panel.verdict is not None:
         key |= _draw_verdicts(panel, axes)
-    _ticks(axes.yaxis, axes.set_yscale, panel.up)
     axes.set_ylabel(panel.up.label)
     axes.set_xlim(panel.across.values[[0, -1]])
     axes.set_ylim(panel.up.values[[0, -1]])
     return key
 
 
-def draw_contours(axes: Any, across: Scale, up: Scale, values: Array) -> None:
+def draw_contours(axes: Any, across: Scale, up: Scale, values: Array, levels: Sequence[float] = ()) -> None:
     """Values over two axes by colour, darker where they are larger, with labelled contours and a bar.
 
     The colours go half a step beyond the last finite value: that far a point speaks for its surroundings.
+
+    Parameters
+    ----------
+    axes
+    across, up : Scale
+    values : array [U, A]
+    levels : sequence of float, optional
+        Of the contours, by ratios if they are positive and far apart; round numbers unless given.
     """
     from matplotlib import colormaps, patheffects
     from matplotlib.colors import ListedColormap, LogNorm, Normalize
 
-    levels, logarithmic = _levels(values)
-    if not len(levels):
+    # scales first: labels are set into the lines by their places on the page
+    _ticks(axes.xaxis, axes.set_xscale, across)
+    _ticks(axes.yaxis, axes.set_yscale, up)
+    chosen, by_ratios = _levels(values)
+    if len(levels):
+        chosen, by_ratios = np.array(levels), levels[0] > 0 and levels[-1] > 5 * levels[0]
+    if not len(chosen):
         told = "nowhere defined" if np.isnan(values).all() else f"{values[np.isfinite(values)][0]:.4g} everywhere"
         axes.text(0.5, 0.5, told, ha="center", va="center", transform=axes.transAxes)
         return
     # without the darkest third, so that black lines can be seen on it
     colours = ListedColormap(colormaps["cividis_r"](np.linspace(0.0, 0.72, 256)))
-    norm = (LogNorm if logarithmic else Normalize)(levels[0], levels[-1])
+    norm = (LogNorm if by_ratios else Normalize)(chosen[0], chosen[-1])
     filled = axes.contourf(
-        across.values, up.values, _spread(values), levels, cmap=colours, norm=norm, extend="both", zorder=0
+        across.values, up.values, _spread(values), chosen, cmap=colours, norm=norm, extend="both", zorder=0
     )
-    lines = axes.contour(across.values, up.values, values, levels, colors="black", linewidths=0.6, zorder=1)
+    lines = axes.contour(across.values, up.values, values, chosen, colors="black", linewidths=0.6, zorder=1)
     for text in axes.clabel(lines, fmt=lambda level: f"{level:.3g}", fontsize=7):
         text.set_path_effects([patheffects.withStroke(linewidth=2.0, foreground="white")])
     bar = axes.figure.colorbar(filled, ax=axes, aspect=30, pad=0.02)
-    bar.set_ticks(levels, labels=[f"{level:.3g}" for level in levels], minor=False)
+    bar.set_ticks(chosen, labels=[f"{level:.3g}" for level in chosen], minor=False)
     bar.minorticks_off()
     bar.ax.tick_params(labelsize=7)
 
@@ -463,7 +476,7 @@ def _levels(values: Array) -> tuple[Array, bool]:
         best = min(choices, key=lambda found: abs(len(found) - _LEVELS))
         if len(best) > 1:
             return np.array(best), True
-    found = MaxNLocator(_LEVELS, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    found = np.asarray(MaxNLocator(_LEVELS, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high), dtype=float)
     inside = found[(found >= low - 1e-12) & (found <= high + 1e-12)]
     return (inside if len(inside) > 1 else found), False
 
@@ -535,6 +548,7 @@ def _draw_lines(panel: Panel, axes: Any) -> Key:
     from matplotlib.patches import Patch
 
     across, count = panel.across, len(panel.values)
+    _ticks(axes.xaxis, axes.set_xscale, across)
     unstable = panel.fate == _DIVERGED
     for k in range(count):
         values = np.where(panel.fate[k] == _DONE, panel.values[k], np.nan)
@@ -554,7 +568,7 @@ def _draw_lines(panel: Panel, axes: Any) -> Key:
     elif unstable.any():
         key["beyond it diverges"] = Line2D([], [], color="0.3", lw=0.9, ls=":")
     if panel.simulated is not None:
-        bars = {"color": "0.3", "marker": "o", "ms": 4, "mec": "white", "mew": 0.6, "ls": "none"}
+        bars: Any = {"color": "0.3", "marker": "o", "ms": 4, "mec": "white", "mew": 0.6, "ls": "none"}
         key["limit, d → ∞"] = Line2D([], [], color="0.3")
         key["mean of SGD ± standard error"] = Line2D([], [], **bars)
     symbol = meaning(panel.name).symbol

@@ -278,6 +278,29 @@ class Plan:
             "data": self.data,
         }
 
+    def file(self) -> dict[str, Any]:
+        """The values of a sweep file of the same points, with what was chosen: statistics and size of a batch."""
+        alone = [d for d in self.dimensions if len(d.axes) == 1 and d.name == d.axes[0].name]
+        moved = [d for d in self.dimensions if d not in alone]
+
+        def axes(dimension: Dimension) -> dict[str, Any]:
+            return {
+                axis.key.removeprefix("parameters."): axis.values.json()
+                if isinstance(axis.values, Span)
+                else list(axis.values)
+                for axis in dimension.axes
+            }
+
+        done = {name: True for name, asked in (("simulate", self.simulate), ("verify", self.verify)) if asked}
+        kept = {"statistics": list(self.statistics)} if self.statistics else {}
+        size = {"batch": self.batch} if self.batch else {}
+        return {
+            **self.document,
+            "sweep": {**done, **kept, **size},
+            "axes": {key: values for dimension in alone for key, values in axes(dimension).items()},
+            "zip": {dimension.name: axes(dimension) for dimension in moved},
+        }
+
     def text(self) -> str:
         """Canonical: equal plans have equal texts."""
         return json.dumps(self.json(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
@@ -519,21 +542,24 @@ def check_size(plan: Plan, yes: bool) -> None:
 # ── The size of a batch ─────────────────────────────────────────────────────────────────────────────────────
 
 SECONDS_A_BATCH = 0.5
-"""Of work: a batch costs about 10 ms besides (a file synchronised, a task sent), a few per cent of it, and no more than
-this is lost, for each core, when the machine stops."""
+"""Of work: a batch costs about 10 ms besides (a file synchronised, a task sent; ``python -m benchmarks batches``), some
+per cent of it, and no more than this is lost, for each core, when the machine stops."""
 
-MOST_IN_A_BATCH = 1000
-"""So that a batch's arrays stay small whatever a point costs."""
+MOST_IN_A_BATCH = 4000
+MOST_NUMBERS = 100_000
+"""Of one statistic in a batch, so that its arrays stay small however many times are recorded."""
 
 
-def batch_size(points: int, seconds_a_point: float) -> int:
+def batch_size(points: int, seconds_a_point: float, times: int = 1) -> int:
     """How many points make a batch; from a guess at a point's cost, so that the same file makes the same batches
     everywhere.
 
     Examples
     --------
     >>> batch_size(100_000, 2e-4), batch_size(100_000, 0.1), batch_size(100, 1e-4), batch_size(4, 60.0)
-    (1000, 5, 50, 1)
+    (2500, 5, 50, 1)
+    >>> batch_size(100_000, 2e-4, times=200)
+    500
     """
     fitting = int(SECONDS_A_BATCH / seconds_a_point)
-    return max(1, min(MOST_IN_A_BATCH, fitting, -(-points // 2)))
+    return max(1, min(MOST_IN_A_BATCH, MOST_NUMBERS // times, fitting, -(-points // 2)))

@@ -115,6 +115,16 @@ class Sweep(Tabular):
         counts[0] += self.plan.points - counts.sum()
         return {word: int(count) for word, count in zip(words, counts, strict=True) if count}
 
+    def extent(self, name: str) -> tuple[float, float]:
+        """The smallest and the largest finite number of an array, NaN where there is none; read batch by batch."""
+        low, high = np.inf, -np.inf
+        for batch in range(self.plan.batches):
+            found = self.store.read(batch, name)
+            known = found[name][np.isfinite(found[name])] if found else np.empty(0)
+            if known.size:
+                low, high = min(low, float(known.min())), max(high, float(known.max()))
+        return (low, high) if low <= high else (np.nan, np.nan)
+
     def reasons(self, most: int = 5) -> tuple[str, ...]:
         """The first few different reasons of points that could not be."""
         found: dict[str, None] = {}
@@ -211,7 +221,9 @@ class Sweep(Tabular):
     def __repr__(self) -> str:
         sizes = ", ".join(f"{d.name}: {len(d)}" for d in self.plan.dimensions)
         told = ", ".join(f"{count} {status}" for status, count in self.counts().items())
-        return f"Sweep({sizes}; {told}; {self.store.folder})"
+        first = [name for name in self.plan.statistics if name in self.names][:1]
+        ranges = [f"{name} {low:.4g} … {high:.4g}" for name in first for low, high in [self.extent(name)]]
+        return f"Sweep({'; '.join([sizes, told, *ranges, str(self.store.folder)])})"
 
 
 def load_sweep(store: str | os.PathLike[str]) -> Sweep:

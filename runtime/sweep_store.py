@@ -5,6 +5,7 @@
     STORE/sweep.json           the plan: spec, axes, versions (written first)
     STORE/batches/000000012.npz   a finished batch: there whole or not at all
     STORE/sweep.zarr           everything, named dimensions (when the last batch is finished)
+    STORE/figure.svg           the picture, which the command line draws then
     STORE/lock                 who writes
 
 A file is written under a temporary name, synchronised, renamed, and its folder synchronised: what is there survives
@@ -32,7 +33,7 @@ from sgdlimit.derive.errors import InputError, SgdlimitError
 from sgdlimit.runtime.locks import held_by, only_one
 from sgdlimit.runtime.sweep_plan import STORE_FORMAT, Plan, differences, plan_from_json
 
-PLAN, BATCHES, LOCK, ZARR = "sweep.json", "batches", "lock", "sweep.zarr"
+PLAN, BATCHES, LOCK, ZARR, FIGURE = "sweep.json", "batches", "lock", "sweep.zarr", "figure.svg"
 _BATCH = re.compile(r"(\d{9,})\.npz")
 _TEMPORARY = ".tmp"
 

@@ -18,7 +18,7 @@ from sgdlimit.runtime.sweep_result import WORDS, Sweep, attributes, coordinates,
 from sgdlimit.runtime.sweep_store import ZARR, SweepStopped, synchronise
 from sgdlimit.runtime.tables import Column
 
-_SLAB = 250_000
+_SLAB = 25_000
 """Numbers of an array that are in memory at a time when the whole is written."""
 
 

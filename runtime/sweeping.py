@@ -194,7 +194,7 @@ def settled(plan: Plan, folder: str, backend: str) -> tuple[Plan, dict[str, str]
     return replace(
         plan,
         statistics=plan.statistics or tuple(statistics),
-        batch=plan.batch or batch_size(plan.points, seconds),
+        batch=plan.batch or batch_size(plan.points, seconds, len(plan.times or (1,))),
         backend=target,
         versions=versions(),
         data=_data_hash(plan, folder),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,6 +39,9 @@ from sgdlimit.runtime.verdict import (
     firm_allowance,
     judge_all,
 )
+
+if TYPE_CHECKING:
+    from sgdlimit.runtime.spec import Spec
 
 Array = NDArray[np.float64]
 
@@ -134,7 +137,7 @@ class Verification:
 
     def summary(self) -> str:
         """What was and what was not established, in words."""
-        from sgdlimit.runtime.report import summary
+        from sgdlimit.runtime.verification_report import summary
 
         return summary(self)
 
@@ -148,24 +151,28 @@ class Verification:
         """The same as :meth:`figure`, as every result has it: a Matplotlib ``Figure``."""
         return self.figure()
 
-    def save_html(self, path: str | Path) -> None:
+    def save_html(self, path: str | Path, spec: Spec | None = None) -> None:
         """Write the report as one HTML file that needs no other.
+
+        Parameters
+        ----------
+        path : path
+        spec : Spec, optional
+            What the instance was read from, to be written as there in the part that makes the report again; by its
+            arrays unless given.
 
         Raises
         ------
         InputError
             Where the file cannot be written.
         """
-        from sgdlimit.runtime.report import page
+        from sgdlimit.runtime.output import save_page
+        from sgdlimit.runtime.verification_report import page
 
-        text = page(self)
-        try:
-            Path(path).write_text(text, encoding="utf-8")
-        except OSError as trouble:
-            raise InputError("report", f"{path} cannot be written: {trouble.strerror}", "give another path") from None
+        save_page(page(self, spec), Path(path))
 
     def _repr_html_(self) -> str:
-        from sgdlimit.runtime.report import body
+        from sgdlimit.runtime.verification_report import body
 
         return body(self)
 

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import (  # noqa: E402
+    batches,
     building,
     dimensions,
     lumped,
@@ -28,6 +29,7 @@ from benchmarks import (  # noqa: E402
     solving,
     starting,
     stiff,
+    sweeping,
 )
 from benchmarks.peers import installed  # noqa: E402
 from benchmarks.problem import MODEL, problem  # noqa: E402
@@ -169,6 +171,15 @@ def test_starting_is_timed_and_tells_what_is_imported() -> None:
 def test_memory_is_measured_for_each_horizon() -> None:
     backend = "numpy" if find_compiler() is None else "c"
     assert_finite(memory.measure(d=2000, horizons=(0.05, 0.1), backends=(backend,)), "peak", rows=2)
+
+
+@needs_compiler
+def test_a_sweep_is_timed_with_its_kernel_and_its_batches() -> None:
+    facts = sweeping.once(points=16, modes=4, horizon=0.3)
+    assert facts["points"] == 16
+    assert 0 < facts["kernel"] < facts["cpu"]
+    seconds, count = batches.once(16, 4, 0.3, 4, {"threads": 1})
+    assert (seconds > 0, count) == (True, 4)
 
 
 def test_tables_are_printed_for_people_and_for_programs(

@@ -107,7 +107,7 @@ def huber() -> Limit:
 
 
 @pytest.mark.parametrize(
-    "module", ["mathml", "notation", "document", "writers", "interchange", "known_limits", "values", "wording"]
+    "module", ["mathml", "notation", "document", "writers", "page", "interchange", "known_limits", "values", "wording"]
 )
 def test_docstrings_run(module: str) -> None:
     assert doctest.testmod(importlib.import_module(f"sgdlimit.derive.{module}")).failed == 0

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = sorted([*DOCS.glob("tutorial/*.md"), *DOCS.glob("recipes/*.md"), DOCS / "limits.md"])
+PAGES = sorted([*DOCS.glob("tutorial/*.md"), *DOCS.glob("recipes/*.md"), DOCS / "limits.md", DOCS / "sweeps.md"])
 BLOCK = re.compile(r"^( *)```(python|sh|toml|text)(?: (\S+))?\n(.*?)^\1```$", flags=re.MULTILINE | re.DOTALL)
 NOT_DOCUMENTED = {"__version__"}
 PACKAGES = ("sgdlimit", "sgdlimit.derive", "sgdlimit.codegen", "sgdlimit.runtime")
@@ -43,6 +43,7 @@ def in_a_shell(text: str, folder: Path) -> str:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.stem}")
 @pytest.mark.filterwarnings("ignore::sgdlimit.runtime.kernel.NoCompilerWarning")
+@pytest.mark.filterwarnings("ignore:.*which sgdlimit.load_sweep reads:UserWarning")
 def test_what_a_page_shows_runs_and_prints_what_it_says(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,16 +81,19 @@ schedule.gamma = {from = 0.05, to = 4.0, count = 20, spacing = "log"}
 """
 
 
+SLOW = FILE.replace("horizon = 40.0", "horizon = 400.0").replace("rtol = 1e-9", "rtol = 1e-11")
+"""Some seconds of work, so that what happens in the middle of it does."""
+
+
 def of(**sections: Any) -> dict[str, Any]:
     """The base with further sections."""
     return {**BASE, **sections}
 
 
 def contents(store: Path) -> dict[str, bytes]:
-    """Every file of a store but the lock."""
-    return {
-        str(f.relative_to(store)): f.read_bytes() for f in sorted(store.rglob("*")) if f.is_file() and f.name != "lock"
-    }
+    """Every file of a store but the lock and what the command line draws."""
+    files = (f for f in sorted(store.rglob("*")) if f.is_file() and f.name not in ("lock", "figure.svg"))
+    return {str(f.relative_to(store)): f.read_bytes() for f in files}
 
 
 @pytest.mark.parametrize("module", [locks, sweep_plan, sweep_result, sweep_store, sweep_zarr, sweeping])
@@ -417,6 +420,8 @@ def test_the_command_runs_tells_its_status_and_says_what_is_wrong(run: Run) -> N
     done = run("sweep", "mine.toml", "--backend", "numpy")
     assert done.code == 0
     assert done.out.startswith("mine.sweep: 9 points: 9 done; ")
+    assert done.out.endswith("written: mine.sweep/figure.svg\n")
+    assert Path("mine.sweep/figure.svg").read_bytes().startswith(b"<?xml")
     assert run("sweep", "mine.toml", "--status").out == "mine.sweep: 9 of 9 points (100.0 %), finished\n"
     told = json.loads(run("sweep", "mine.toml", "--status", "--json").out)
     assert (told["points"], told["finished"], told["running"]) == (9, 9, "")
@@ -445,6 +450,22 @@ def test_without_dask_the_extra_is_named_and_with_it_a_silent_scheduler(
     )
 
 
+def test_the_core_imports_no_extra_and_a_sweep_without_them_says_which_to_install(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(FILE.replace("count = 20", "count = 3").replace("40.0", "4.0"))
+    extras = ("dask", "distributed", "zarr", "xarray", "pandas")
+    code = f"""
+import sys
+from sgdlimit.runtime import cli, solver, spec, sweep_picture, sweep_report, sweeping
+print(sorted(set({extras}) & set(sys.modules)))
+sys.modules.update(dict.fromkeys({extras}))
+cli.app(["sweep", "mine.toml", "--backend", "numpy", "--out", "s"], prog_name="sgdlimit")
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("[]\ns: 9 points: 9 done; ")
+    assert "pip install 'sgdlimit[sweep]' (there is no xarray, zarr, dask)" in done.stderr
+
+
 def test_a_point_that_fails_is_stopped_with_its_reason_and_the_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -463,7 +484,7 @@ def test_a_point_that_fails_is_stopped_with_its_reason_and_the_others_go_on(
 
 
 def test_ctrl_c_ends_with_130_and_one_line(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text(FILE)
+    (tmp_path / "mine.toml").write_text(SLOW)
     child = started(tmp_path)
     wait_for_batches(tmp_path / "s", 2, child)
     seen = status(tmp_path / "s")
@@ -646,11 +667,10 @@ def test_a_cluster_that_loses_a_worker_and_its_scheduler_makes_the_store_of_this
     tmp_path: Path, dask: Callable[..., subprocess.Popen[str]]
 ) -> None:
     pytest.importorskip("distributed")
-    slow = FILE.replace("horizon = 40.0", "horizon = 400.0").replace("rtol = 1e-9", "rtol = 1e-11")
-    (tmp_path / "mine.toml").write_text(slow)
+    (tmp_path / "mine.toml").write_text(SLOW)
     import tomllib
 
-    sweep(tomllib.loads(slow), tmp_path / "whole")
+    sweep(tomllib.loads(SLOW), tmp_path / "whole")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])

@@ -285,4 +285,7 @@ def test_a_notebook_shows_shape_ranges_and_a_small_picture(diagram: Sweep) -> No
     assert "6 epsilon × 13 gamma = 78 points" in shown
     assert shown.count("<svg") == 2
     assert "along gamma: median, min and max" in shown
+    low, high = diagram.extent("adversarial_risk")
+    assert (low, high) == (np.nanmin(diagram["adversarial_risk"]), np.nanmax(diagram["adversarial_risk"]))
+    assert f"epsilon: 6, gamma: 13; 54 done, 24 diverged; adversarial_risk {low:.4g} … {high:.4g}; " in repr(diagram)
     assert "nan" not in shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import math
 import re
 from collections import Counter
@@ -32,6 +33,7 @@ from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import load_kernel
 from sgdlimit.runtime.one_step import compare_steps, observe_steps, plain_sgd
 from sgdlimit.runtime.scores import ScoreProblem
+from sgdlimit.runtime.spec import Spec
 from sgdlimit.runtime.step_sizes import at_times
 from sgdlimit.runtime.verdict import (
     Comparison,
@@ -44,6 +46,7 @@ from sgdlimit.runtime.verdict import (
     judge_all,
 )
 from sgdlimit.runtime.verification import Verification, judge, verify
+from sgdlimit.runtime.verification_report import page
 
 BACKEND = "numpy" if find_compiler() is None else "c"
 BUDGET = {"c": 1e9, "numpy": 1e8}[BACKEND]  # coordinate-steps
@@ -558,16 +561,36 @@ def test_the_report_is_one_file_that_needs_no_other(least_squares: Verification,
     path = tmp_path / "report.html"
     least_squares.save_html(path)
     page = path.read_text(encoding="utf-8")
-    assert page.startswith("<!DOCTYPE html>")
-    assert not re.search(r"(src|href)=\"(?!data:)", page)
-    picture = re.search(r"data:image/png;base64,([^\"]+)", page)
-    assert picture is not None
-    assert base64.b64decode(picture[1]).startswith(b"\x89PNG")
-    assert "Loss(&#x27;(r - y)**2/2&#x27;)" in page  # user's text is escaped
+    assert not re.search(r"(src|href)=\"(?!data:|#)", page)
+    assert page.count("data:image/svg+xml;base64,") == 1 + len(least_squares.names)
+    assert "<h1>Passed" in page
+    assert page.count("<math") > 50
     assert page.count("<tr") > len(least_squares.judgements)
     assert "<h2>Passed" in least_squares._repr_html_()
-    with pytest.raises(InputError, match="cannot be written"):
+    picture = re.search(r"data:image/png;base64,([^\"]+)", least_squares._repr_html_())
+    assert picture is not None
+    assert base64.b64decode(picture[1]).startswith(b"\x89PNG")
+    with pytest.raises(InputError, match="there is no folder"):
         least_squares.save_html(tmp_path / "nowhere" / "report.html")
+    with pytest.raises(InputError, match=r"its ending is not one of \.html"):
+        least_squares.save_html(tmp_path / "report.pdf")
+
+
+def test_what_the_report_says_makes_the_same_verification_again() -> None:
+    """The spec that stands in the page, read from it, gives the same judgements to the last bit."""
+    asked = {"dimensions": (40, 80, 160), "budget": 2e6, "resolution": 0.5, "level": 0.95}
+    instance = Instance.isotropic(40, start_norm=0.3)
+    own = {"half": Formula("norm2/2")}
+    model, parameters = CASES["adversarial least squares"].model, {"epsilon": 0.2, "sigma": 0.5}
+    first = verify(model, instance, Constant(0.5), parameters, 2.0, statistics=own, seed=5, backend=BACKEND, **asked)
+    text = page(first)
+    shown = re.findall(r"<pre>(.*?)</pre>", text, flags=re.DOTALL)
+    assert shown[0] == f"sgdlimit verify verified.toml --backend {BACKEND} --report report.html"
+    spec = Spec.from_toml(html.unescape(shown[1]))
+    again = verify(**{**spec.arguments, **spec.verification}, seed=spec.seed, backend=BACKEND)
+    assert again.judgements == first.judgements
+    for fact in ("Versions", "Seed", "Machine", "Compiler"):
+        assert f"<td>{fact}</td>" in text
 
 
 def test_the_figure_has_a_curve_and_a_fit_for_every_statistic(least_squares: Verification) -> None:
