@@ -28,6 +28,7 @@ QUICK_MODELS = (right_hand_sides.PEER, "adversarial-logistic-mixture", "poisson"
 
 BENCHMARKS: dict[str, tuple[Callable[[], Table], Callable[[], Table]]] = {
     "solve": (solving.measure, lambda: solving.measure(rounds=2)),
+    "small": (solving.measure_small, lambda: solving.measure_small(rounds=10)),
     "stiff": (stiff.measure, lambda: stiff.measure(modes=100, peers=("RK45", "BDF"), rounds=1)),
     "long": (stiff.measure_long, lambda: stiff.measure_long(sizes=(1_000, 10_000), rounds=2)),
     "many": (many.measure, lambda: many.measure(curves=200, rounds=2)),

@@ -416,7 +416,7 @@ class CKernel:
             value = getattr(problem, field.name)
             if field.name in _ARRAY_FIELDS:
                 if value is not None:
-                    held.append(np.require(value, requirements="C"))
+                    held.append(np.ascontiguousarray(value))
                     setattr(struct, field.name, held[-1].ctypes.data)
             else:
                 setattr(struct, field.name, value)

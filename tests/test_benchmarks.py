@@ -54,6 +54,7 @@ def assert_finite(table: Table, column: str, rows: int) -> None:
 def test_solving_is_compared_at_equal_accuracy() -> None:
     table = solving.measure(modes=20, horizon=2.0, outputs=5, rounds=1)
     assert_finite(table, "ms", rows=2 * (2 + len(solving.METHODS)))
+    assert_finite(solving.measure_small(horizon=1.0, outputs=3, rounds=2), "ms", rows=3)
     assert all(float(row["error"]) <= 2e-8 for row in table.rows), table.text()
 
 

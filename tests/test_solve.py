@@ -43,6 +43,19 @@ def test_docstrings_run(module: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_a_jump_of_the_learning_rate_costs_no_accuracy(backend: str) -> None:
+    """``dD/dt = −γ(2 − γ) D + γ² σ²`` for ``D = ‖X − X*‖²``, isotropic, γ = 0.8 until t = 1 and 0.2 from there."""
+    sigma, times, distance2 = 0.7, np.linspace(0, 4, 81), [1.0]
+    for step in np.diff(times):
+        gamma = 0.8 if len(distance2) < 21 else 0.2
+        rest = gamma * sigma**2 / (2 - gamma)
+        distance2.append(rest + (distance2[-1] - rest) * math.exp(-gamma * (2 - gamma) * step))
+    schedule = Schedule("Piecewise((0.8, t < 1), (0.2, True))")
+    found = solve(LEAST_SQUARES, Instance.isotropic(20), schedule, {"sigma": sigma}, times=times, backend=backend)
+    assert np.allclose(found["distance2"], distance2, rtol=1e-7, atol=0)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("gamma", [0.2, 0.9])
 def test_the_noise_floor_of_isotropic_least_squares_is_known(gamma: float, backend: str) -> None:
     """R(∞) − σ²/2 = γ λ̄ σ²/(2(2 − γ λ̄)) (section 6)."""

@@ -735,6 +735,7 @@ _DENSE = np.array(
 _PATIENCE = 1000
 _STIFF_STEPS = 15  # steps longer than the fastest mode's time, less those shorter, that change the method
 _JITTER = 12  # of the estimate of an error, in units of what the slopes are known to, at the longest steps
+_CAUTION = 5  # after a rejection: of a jump of the learning rate the estimate sees a part
 _DEEPEST = 40  # fall, as a logarithm, that errors are held tighter for
 _EPSILON = float(np.finfo(np.float64).eps)
 _SMALLEST = float(np.finfo(np.float64).tiny)
@@ -1075,6 +1076,8 @@ class _Integration:
                 raise _Stopped(Status.NO_STEP if self.missing else Status.NO_PROGRESS)
 
             trial = self.attempt(s, h, state, slopes, scale)
+            if growth == 1:
+                trial = trial._replace(error=_CAUTION * trial.error)
             power = 1 / (self.used + 1) if self.exponential else 0.2
             if not trial.error <= 1:
                 kept = max(0.1, 0.95 * trial.error**-power) if math.isfinite(trial.error) else 0.1

@@ -1048,6 +1048,7 @@ static void statistics(const sgdlimit_problem *p, const double *k, int64_t itera
 enum { PATIENCE = 1000 };
 enum { STIFF_STEPS = 15 };   /* steps longer than the fastest mode's time, less those shorter, that change the method */
 enum { JITTER = 12 };   /* of the estimate of an error, in units of what the slopes are known to, at the longest steps */
+enum { CAUTION = 5 };   /* after a rejection: of a jump of the learning rate the estimate sees a part */
 enum { DEEPEST = 40 };   /* fall, as a logarithm, that errors are held tighter for */
 /* Rows: the stages' slopes dy/ds, the state at a step's start and at its end, and state and slope where the step before
  * it began. */
@@ -1510,7 +1511,7 @@ static int32_t integrate(integration *g) {
     if (hopeless > PATIENCE && length > 2 * length_before) hopeless = 0;
     if (hopeless > PATIENCE) return g->missing ? SGDLIMIT_NO_STEP : SGDLIMIT_NO_PROGRESS;
 
-    const double error = attempt(g, s, h, &norm2);
+    const double error = attempt(g, s, h, &norm2) * (growth > 1 ? 1 : CAUTION);
     const double power = g->exponential ? 1. / (g->used + 1) : 0.2;
     const double kept = !(error <= 1) ? fmax(0.1, 0.95 * pow(error, -power))   /* 0.1 when the error is not a number */
                         : has_negative(N, g->rows[END] + N) ? 0.5 : 1;
