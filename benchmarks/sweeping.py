@@ -34,7 +34,7 @@ def values(points: int, modes: int, horizon: float) -> dict[str, Any]:
 
 
 def measure(
-    sizes: tuple[int, ...] = (2_000, 20_000), modes: int = 100, horizon: float = 20.0, rounds: int = 3
+    sizes: tuple[int, ...] = (2_000, 20_000), modes: int = 100, horizon: float = 20.0, rounds: int = 2
 ) -> Table:
     """Each in a process of its own; the least of some rounds."""
     title = f"sweep: adversarial least squares, N = {modes}, t = {horizon:g}, rtol {RTOL:g}, on {os.cpu_count()} cores"
@@ -85,8 +85,8 @@ def once(points: int, modes: int, horizon: float) -> dict[str, Any]:
 
     asked = values(points, modes, horizon)
     plan, sources = settled(*read_plan(asked), "c")
-    kernel: Any = sweep_batch._kernel(next(iter(sources.values())), "c")
-    spent, called = [], kernel._library.sgdlimit_solve
+    kernel: Any = sweep_batch._kernel(next(iter(sources.values())))
+    spent, called = [], kernel._part("limit").sgdlimit_solve
 
     def timed(*arguments: Any) -> Any:
         begin = time.thread_time()
@@ -94,7 +94,7 @@ def once(points: int, modes: int, horizon: float) -> dict[str, Any]:
         spent.append(time.thread_time() - begin)
         return answer
 
-    kernel._library.sgdlimit_solve = timed
+    kernel._part("limit").sgdlimit_solve = timed
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
         begin, cpu = time.perf_counter(), time.process_time()
         sweep(asked, Path(folder) / "store", backend="c")
