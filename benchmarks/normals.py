@@ -16,7 +16,7 @@ from benchmarks.machine import describe
 from benchmarks.table import Cell, Goal, Table
 from sgdlimit.codegen.excerpt import excerpt
 from sgdlimit.runtime.compiler import Compiler, find_compiler, load_library, no_compiler
-from sgdlimit.runtime.kernel import PRECISIONS, SECTIONS
+from sgdlimit.runtime.kernel import PRECISIONS, SWITCHES
 
 Array = NDArray[np.float64]
 
@@ -92,8 +92,8 @@ def observed(precision: str, draws: float, compiler: Compiler) -> tuple[NDArray[
         for name in ("problem", "elementary", "random")
     )
     own = (Path(__file__).parent / "normals.c").read_text(encoding="utf-8")
-    text = "\n".join([header, excerpt(elementary, set()), random, own])
-    observe = load_library(text, compiler, *SECTIONS[precision]).observe
+    text = "\n".join([header, excerpt(elementary, {"LANEWISE"}), random, own])
+    observe = load_library(text, compiler, *SWITCHES[precision]).observe
     observe.argtypes = [ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int64, ctypes.c_int64] + [ctypes.c_void_p] * 3
     block = 2 * LANES[precision]
     blocks, correlated = int(np.ceil(draws / block / RUNS)), correlated_blocks(draws) // RUNS

@@ -19,7 +19,7 @@ from sgdlimit.codegen.library.problem import Problem
 from sgdlimit.derive import Constant, Labels
 from sgdlimit.runtime.compiler import find_compiler, load_library, no_compiler
 from sgdlimit.runtime.instance import Instance
-from sgdlimit.runtime.kernel import CKernel, load_kernel
+from sgdlimit.runtime.kernel import CKernel, compiled, kernel_source
 from sgdlimit.runtime.problem import build_problem
 from sgdlimit.runtime.rule_check import PLACES
 from sgdlimit.runtime.spec import catalogue, load_equations
@@ -136,18 +136,18 @@ def microseconds(call: Callable[[int], object], rounds: int) -> float:
     return 1e6 * least
 
 
-def measure(names: Sequence[str] | None = None, modes: int = 1000, rounds: int = 7, places: int | None = None) -> Table:
+def measure(names: Sequence[str] | None = None, modes: int = 1000, rounds: int = 4, places: int | None = None) -> Table:
     """Median and worst over states of the box."""
     title = (
         f"right-hand side in C: N = {modes}, two classes; CPU time of a call, least of {rounds}, over states of the box"
     )
-    if find_compiler() is None:
+    compiler = find_compiler()
+    if compiler is None:
         return Table(title, (), notes=(f"skipped: {no_compiler()}",))
     library = repeater()
     rows: list[dict[str, Cell]] = []
     for name in names or catalogue():
-        kernel = load_kernel(load_equations(name).model, backend="c")
-        assert isinstance(kernel, CKernel)
+        kernel = compiled(kernel_source(load_equations(name).model), compiler, "equations")
         found = states(name, kernel, modes)[:places]
         times = [microseconds(caller(library, kernel, kernel.rhs_function, state), rounds) for state in found]
         rows.append({"model": name, "kind": kind(name), "median, us": float(np.median(times)), "worst, us": max(times)})

@@ -19,7 +19,7 @@ from benchmarks.timing import cpu_seconds
 from sgdlimit.codegen.library.problem import Problem
 from sgdlimit.codegen.library.simulate import COORDINATES_TOGETHER
 from sgdlimit.runtime.compiler import Compiler, find_compiler, load_library, no_compiler
-from sgdlimit.runtime.kernel import CKernel, Kernel, kernel_source, load_kernel
+from sgdlimit.runtime.kernel import Kernel, Source, compiled, kernel_source, load_kernel
 
 DIMENSIONS = (100, 1000, 10_000, 100_000)
 OURS = "C, float64"
@@ -63,17 +63,18 @@ _TURNED = "turn(radius2[i], angles[i], &z_j, &z_k);"
 
 
 def without_normals(source: str) -> str:
-    """An emitted file whose sweep takes for normals what it has in its registers."""
+    """A file of SGD whose sweep takes for normals what it has in its registers."""
     assert source.count(_DRAWN) == source.count(_TURNED) == 1, "the sweep alone draws by the chunk"
     return source.replace(_DRAWN, "").replace(_TURNED, "z_j = load(root + j), z_k = load(root + k);")
 
 
-def floors(source: str, compiler: Compiler, p: Problem) -> dict[str, Callable[[], object]]:
+def floors(source: Source, compiler: Compiler, p: Problem) -> dict[str, Callable[[], object]]:
     """What a step cannot do without, apart."""
-    draw = load_library(source + _NORMALS, compiler).draw_alone
+    sgd = source.text("sgd")
+    draw = load_library(sgd + _NORMALS, compiler).draw_alone
     draw.argtypes, draw.restype = [ctypes.c_uint64, ctypes.c_int64], ctypes.c_double
     steps = round(p.times[-1] * p.modes)
-    still = CKernel(partial(load_library, without_normals(source), compiler))
+    still = compiled(replace(source, files=(*source.files, ("sgd", without_normals(sgd)))), compiler)
     return {NORMALS: partial(draw, 1, steps * p.modes // 16), SWEEP: partial(still.simulate, p)}
 
 
@@ -84,7 +85,7 @@ def measure(dimensions: Sequence[int] = DIMENSIONS, work: float = 4e6, rounds: i
     if compiler is None:
         return Table(title, (), notes=(f"skipped: {no_compiler()}",))
     source = kernel_source(MODEL)
-    in_c, in_numpy = CKernel(partial(load_library, source, compiler)), load_kernel(MODEL, backend="numpy")
+    in_c, in_numpy = compiled(source, compiler), load_kernel(MODEL, backend="numpy")
     peers, absent = installed()
     found: dict[int, dict[str, float]] = {}
     for d in dimensions:

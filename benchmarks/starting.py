@@ -14,7 +14,7 @@ from benchmarks.timing import last_line, run_python
 
 MODEL = "adversarial-least-squares"
 HEAVY = ("sympy", "mpmath", "scipy", "matplotlib", "sklearn", "numpy", "pydantic", "typer", "rich")
-LIMIT = 1.0
+LIMIT = 0.5
 
 _WATCH = f"""
 import atexit, sys
@@ -38,7 +38,7 @@ PROGRAMS = {
 }
 
 
-def measure(rounds: int = 5, programs: Mapping[str, str] = PROGRAMS) -> Table:
+def measure(rounds: int = 3, programs: Mapping[str, str] = PROGRAMS) -> Table:
     """Wall seconds of whole processes, after one that fills the cache."""
     title = f"start: whole processes, kernel in the cache; wall seconds of {rounds} runs"
     skipped = [name for name, program in programs.items() if program == _COMMAND and not _has_command_line()]

@@ -127,7 +127,7 @@ def measure_long(
     modes: int = 1000,
     horizons: Sequence[float] = (1e2, 1e4, 1e6, 1e8),
     sizes: Sequence[int] = (1_000, 10_000, 100_000, 1_000_000),
-    rounds: int = 5,
+    rounds: int = 3,
 ) -> Table:
     """Against itself: the horizon, and the number of modes."""
     title = f"long solve in C: rtol {RTOL:g}, 51 outputs; CPU time, in turns, least of {rounds}"

@@ -90,9 +90,9 @@ def once(points: int, modes: int, horizon: float) -> dict[str, Any]:
         import_module("dask.array")
     asked = values(points, modes, horizon)
     plan, sources = settled(*read_plan(asked), "c")
-    kernel: Any = sweep_batch._kernel(next(iter(sources.values())), "c")
+    kernel: Any = sweep_batch._kernel(next(iter(sources.values())))
     spent: dict[int, float] = {}  # by thread
-    called = kernel._library.sgdlimit_solve
+    called = kernel._part("limit").sgdlimit_solve
 
     def timed(*arguments: Any) -> Any:
         begin = time.thread_time()
@@ -101,7 +101,7 @@ def once(points: int, modes: int, horizon: float) -> dict[str, Any]:
         spent[own] = spent.get(own, 0.0) + time.thread_time() - begin
         return answer
 
-    kernel._library.sgdlimit_solve = timed
+    kernel._part("limit").sgdlimit_solve = timed
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
         begin, cpu = time.perf_counter(), time.process_time()
         sweep(asked, Path(folder) / "store", backend="c")

@@ -1,19 +1,19 @@
 """C11 from a kernel: one short method a node.
 
-An emitted file stands alone. The loss-free library (problem, random numbers, quadrature, integrator, simulation) is
-pasted in as it is; what is particular to the model stands between, in the order in which a reader wants it.
+An emitted file stands alone: the loss-free library (problem, random numbers, quadrature, integrator, simulation), what is
+particular to the model, and the functions that a caller sees. Of all this a file holds what its parts need and no more.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
 
 import sympy as sp
 
 from sgdlimit.codegen import FORMAT
-from sgdlimit.codegen.excerpt import called, excerpt, function_names
+from sgdlimit.codegen.excerpt import called, excerpts, function_names
 from sgdlimit.codegen.expressions import CExpressions, UnknownNodeError
 from sgdlimit.codegen.language import (
     DESCENTS,
@@ -52,8 +52,31 @@ def mode_element(e: sp.Expr) -> str:
     return "(e[j] + (x_star[j] - x_optimum[j]))" if e == e_optimum else f"{e.base}[j]"
 
 
-# Pasted in where they are used, in this order.
-_LIBRARIES = ("quadrature.h", "tilt.h", "roots.h", "panel_roots.h", "tails.h", "unscaled_tails.h", "bivariate.h")
+# What the model's functions may call, in this order.
+_LIBRARIES = (
+    "elementary.h",
+    "quadrature.h",
+    "tilt.h",
+    "roots.h",
+    "panel_roots.h",
+    "tails.h",
+    "unscaled_tails.h",
+    "bivariate.h",
+)
+
+# By part: what its file is, and the functions that a caller calls, in the order of the library.
+_EXPORTS = {
+    "equations": ("the coefficients and the right-hand side", ("coefficients", "rhs", "constants_count")),
+    "limit": ("the mode equations and their solver", ("solve",)),
+    "sgd": ("streaming SGD in every coordinate", ("simulate",)),
+    "lumps": ("streaming SGD in lumps of equal eigenvalues", ("simulate_lumped",)),
+    "diffusion": ("homogenised SGD", ("diffuse",)),
+}
+
+_HEADING = re.compile(r"^/\* ---- (.*?)(?: -+)?(?: \*/)?$", re.MULTILINE)
+
+# Told by every file.
+_NAMES = ("parameter", "schedule", "descent", "statistic", "coefficient", "score", "positive")
 
 # as SGDLIMIT_MOST_ROOTS of roots.h
 _MOST_ROOTS = 8
@@ -68,22 +91,27 @@ _ARRAYS = {
 
 
 class CEmitter:
-    """Writes the functions of one kernel."""
+    """Writes the functions of one kernel.
 
-    def __init__(self, kernel: Kernel) -> None:
+    Parameters
+    ----------
+    kernel : Kernel
+    written : dict of Expr to str, optional
+        Texts of expressions, which the emitters of a kernel's files may share.
+    """
+
+    def __init__(self, kernel: Kernel, written: dict[sp.Expr, str] | None = None) -> None:
         self.kernel = kernel
-        self.used: set[str] = set()
-        self.libraries: set[str] = set()
+        self.written = {} if written is None else written
         self.root_functions: dict[str, str] = {}
         self.modes = "p->modes"  # how many a loop is over
 
     # -- expressions
 
     def text(self, expression: sp.Expr) -> str:
-        printer = CExpressions(mode_element)
-        result = printer(expression)
-        self.used |= printer.used
-        return result
+        if expression not in self.written:
+            self.written[expression] = CExpressions(mode_element)(expression)
+        return self.written[expression]
 
     # -- statements
 
@@ -119,7 +147,6 @@ class CEmitter:
         ]
 
     def integrate(self, node: Integrate) -> list[str]:
-        self.libraries.add("quadrature.h")
         names = [scalar_name(e.symbol) for e in node.integrals]
         # the others are point masses alone
         summed = [e for e in node.integrals if e.expression != 0]
@@ -174,10 +201,7 @@ class CEmitter:
             f"double edges[SGDLIMIT_MAX_EDGES({sizes['kink']}, {sizes['pole']}, {sizes['step']})];",
             f"{'' if node.roots else 'const '}int panels = sgdlimit_panels(&shape, edges);",
         ]
-        if node.tilts:
-            self.libraries.add("tilt.h")
         if node.roots:
-            self.libraries |= {"roots.h", "panel_roots.h"} if node.stepwise else {"roots.h"}
             again = "panels = sgdlimit_panels(&shape, edges);"
             for index, roots in enumerate(node.roots):
                 lines += [again] if node.stepwise and index else []
@@ -278,7 +302,6 @@ class CEmitter:
                 f"const double {place} = {argument};",
                 *(f"const double {symbol} = {function}{k}({place});" for k, symbol in node.moments),
             ]
-        self.libraries |= {"tails.h"} if node.scaled else {"tails.h", "unscaled_tails.h"}
         function = "sgdlimit_scaled_tail_moments" if node.scaled else "sgdlimit_tail_moments"
         return [
             f"double tails_{name}[{max(order, 1) + 1}];",
@@ -345,20 +368,21 @@ class CEmitter:
 
     # -- functions
 
-    def coefficient_functions(self) -> list[str]:
-        """Three choices of what there is to know of a class.
+    def coefficient_functions(self, parts: Sequence[str]) -> list[str]:
+        """What the parts want to know of a class.
 
-        Closed forms are short and written for each; integrals are written once, in a function that is inlined in all
-        three, where the compiler drops what is not asked for.
+        Closed forms are short and written for each; integrals are written once, where more than one function has them
+        in one that is inlined in all, where the compiler drops what is not asked for.
         """
         kernel = self.kernel
-        wanted = {
-            "rate_coefficients": (kernel.rate_coefficients, "What the mode equations need of one class."),
-            "statistic_coefficients": (kernel.statistic_coefficients, "What the statistics need of one class."),
-            "all_coefficients": (kernel.all_coefficients, "R, A, B, D, F, I of one class."),
-        }
+        wanted = {"rate_coefficients": (kernel.rate_coefficients, "What the mode equations need of one class.")}
+        if "limit" in parts:
+            told = "What the statistics need of one class."
+            wanted["statistic_coefficients"] = (kernel.statistic_coefficients, told)
+        if "equations" in parts:
+            wanted["all_coefficients"] = (kernel.all_coefficients, "R, A, B, D, F, I of one class.")
         every = kernel.every_coefficient
-        if not any(isinstance(s, Integrate) for s in every.statements):
+        if len(wanted) == 1 or not any(isinstance(s, Integrate) for s in every.statements):
             texts = [self.coefficient_function(name, *of_name) for name, of_name in wanted.items()]
         else:
             why = "All that one class is asked for below, where what is not asked for is dropped: it is inlined."
@@ -633,14 +657,16 @@ class CEmitter:
 
     # -- the file
 
-    def file(self) -> str:
+    def model(self, parts: Sequence[str]) -> str:
+        """The functions of the model that the mode equations are made of."""
         kernel = self.kernel
-        model = [
+        lines = [
             "/* ---- This model " + "-" * 98,
             *(f" * {line}" for line in kernel.about),
             " */",
             "",
             f"enum {{ PARAMETERS = {len(kernel.parameters)}, STATISTICS = {len(kernel.statistics)}, JUDGED_STATISTICS = {kernel.judged} }};",
+            "",
             "/* How well the rates know x - X*, in units of X*. */",
             f"static const double RESOLUTION = {kernel.resolution!r};",
             "",
@@ -651,7 +677,7 @@ class CEmitter:
             "",
             *self.class_score(),
             "",
-            *self.coefficient_functions(),
+            *self.coefficient_functions(parts),
             "",
             *self.rates(),
             "",
@@ -661,7 +687,12 @@ class CEmitter:
             "",
             *self.descents(),
         ]
-        sample = [
+        return "\n".join(lines) + "\n"
+
+    def sample(self) -> str:
+        """Those that a sample of SGD needs."""
+        kernel = self.kernel
+        lines = [
             "/* ---- One sample of this model " + "-" * 84,
             " * d f_adv/dr and d f_adv/dn there, its label, and the ridge. */",
             *self.sample_function(
@@ -685,23 +716,26 @@ class CEmitter:
                 "par stride",
             ),
         ]
-        return _file(
-            kernel,
-            *self.used_by_the_model(),
-            _library("steps.h"),
-            "\n".join(model) + "\n",
-            _library("exponential.h"),
-            _library("integrate.h"),
-            "#ifndef SGDLIMIT_ONLY_LIMIT\n",
-            "\n".join(sample) + "\n",
-            _library("random.h"),
-            _library("simulate.h"),
-            "#ifndef SGDLIMIT_FLOAT32\n",
-            _library("lumped.h"),
-            _library("diffuse.h"),
-            "#endif\n#endif\n",
-            _exports(kernel),
-        )
+        return "\n".join(lines) + "\n"
+
+    def file(self, parts: Sequence[str]) -> str:
+        """A file of some parts: their functions, and all that these need."""
+        model = self.model(parts)  # first, since it tells which roots are looked for
+        numbers = [_library("random.h"), _library("simulate.h")]
+        sections: dict[str, list[str]] = {
+            "equations": [],
+            "limit": [_library("exponential.h"), _library("integrate.h")],
+            "sgd": numbers,
+            "lumps": [*numbers, _library("lumped.h")],
+            "diffusion": [*numbers, _library("diffuse.h")],
+        }
+        wanted = dict.fromkeys(section for part in parts for section in sections[part])
+        sample = [self.sample()] if set(parts) - {"equations", "limit"} else []
+        before = [_library("problem.h"), *self.used_by_the_model(), _library("steps.h"), model, *sample]
+        everything = [*before, *wanted, _exports(self.kernel)]
+        told = ["abi", *(f"{name}_names" for name in _NAMES)]
+        called_from_outside = [*told, *(name for part in parts for name in _EXPORTS[part][1])]
+        return _file(self.kernel, parts, everything, [f"sgdlimit_{name}" for name in called_from_outside])
 
     def coefficients_file(self) -> str:
         """The coefficients alone: neither solver nor simulation, and one function to call."""
@@ -711,16 +745,16 @@ class CEmitter:
             "",
             *self.coefficient_function("all_coefficients", kernel.all_coefficients, "Of one class."),
         ]
-        return _file(kernel, *self.used_by_the_model(), "\n".join(model) + "\n", _coefficients_export(kernel))
+        before = [_library("problem.h"), *self.used_by_the_model()]
+        everything = [*before, "\n".join(model), _coefficients_export(kernel)]
+        return "\n".join(excerpts(everything, ["sgdlimit_problem", "sgdlimit_coefficients"]))
 
     def _score(self) -> str:
         return f"typedef struct score {{ double {', '.join(str(s) for s in self.kernel.score)}; }} score;"
 
     def used_by_the_model(self) -> list[str]:
-        """The library's parts that the model's functions, which were written before, call."""
-        if "sgdlimit_bivariate_tail" in self.used:
-            self.libraries |= {"tails.h", "unscaled_tails.h", "bivariate.h"}
-        return [*(_library(name) for name in _LIBRARIES if name in self.libraries), *self.root_function_texts()]
+        """What the model's functions, which were written before, may call."""
+        return [*map(_library, _LIBRARIES), *self.root_function_texts()]
 
 
 def _side_by_side() -> set[str]:
@@ -728,23 +762,32 @@ def _side_by_side() -> set[str]:
     return {*function_names(_library("elementary.h")), "fabs", "sqrt"}
 
 
-def _file(kernel: Kernel, *parts: str) -> str:
-    elementary = excerpt(_library("elementary.h"), called("\n".join(parts)))
-    return "\n".join([_title(kernel), _library("problem.h"), elementary, *parts])
+def _file(kernel: Kernel, parts: Sequence[str], sections: Sequence[str], wanted: Sequence[str]) -> str:
+    texts = [text for text in excerpts(sections, wanted) if text]
+    return "\n".join([_title(kernel, parts, texts), *texts])
 
 
-def _title(kernel: Kernel) -> str:
+def _title(kernel: Kernel, parts: Sequence[str], sections: Sequence[str]) -> str:
+    what = [_EXPORTS[part][0] for part in parts]
+    single = [
+        " * With -DSGDLIMIT_FLOAT32 sgdlimit_simulate runs in single precision; lumps and diffusions have double alone.",
+        " *",
+    ]
+    contents = [heading for text in sections for heading in _HEADING.findall(text)]
     return "\n".join(
         [
-            "/* The high-dimensional limit of streaming SGD on one model, its statistics, and the SGD itself.",
+            "/* The high-dimensional limit of streaming SGD on one model: " + "; ".join(what) + ".",
             *(f" *   {line}" for line in kernel.about),
             " *",
-            f" * Written by sgdlimit, generator format {FORMAT}. To write it again: sgdlimit generate SPEC --out DIRECTORY",
+            f" * Written by sgdlimit, generator format {FORMAT}. To write it again:",
+            f" *   sgdlimit generate SPEC --out DIRECTORY --parts {','.join(parts)}",
             " * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the",
             " * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.",
             " *",
-            " * Two switches for a part of it: with -DSGDLIMIT_FLOAT32 sgdlimit_simulate runs in single precision and diffusions",
-            " * are left out; with -DSGDLIMIT_ONLY_LIMIT all that draws random numbers is. */",
+            *(single if "sgd" in parts else []),
+            " * Contents",
+            *(f" *   {heading}" for heading in contents),
+            " */",
             "",
             "/* Without -fopenmp-simd the loops below are plain loops, and a loop that a compiler cannot vectorise is one, too. */",
             '#pragma GCC diagnostic ignored "-Wunknown-pragmas"',
@@ -847,10 +890,5 @@ def _library(name: str) -> str:
 
 
 def emit_coefficients(kernel: Kernel) -> str:
-    """A C file with the coefficients of a kernel alone."""
+    """C text of the coefficients alone, with one function to call."""
     return CEmitter(kernel).coefficients_file()
-
-
-def emit_c(kernel: Kernel) -> str:
-    """The C file of a kernel."""
-    return CEmitter(kernel).file()

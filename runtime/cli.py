@@ -248,29 +248,41 @@ def derive(
     typer.echo(str(out))
 
 
-@app.command(epilog="Example: sgdlimit generate adversarial-huber --out huber && cc -O3 -c huber/kernel.c")
+@app.command(epilog="Example: sgdlimit generate adversarial-huber --out huber && cc -O3 -c huber/limit.c")
 @_command
 def generate(
     spec: _Spec,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write into.")],
     target: Annotated[Target, typer.Option(help="Language of the kernel.")] = Target.both,
+    parts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PART,...",
+            help="What is written in C, a file each: equations, limit, sgd unless given; lumps, diffusion.",
+        ),
+    ] = None,
     as_json: _Json = False,
 ) -> None:
-    """Write solver and simulator as source code, with the equations: kernel.c, kernel.py, equations.md, manifest.json.
+    """Write solver and simulator as source code: equations.c, limit.c, sgd.c, kernel.py, with equations.md.
 
-    Both kernels stand alone. All files are written or none. Quadratures are compared with a finer rule at twenty
+    equations: coefficients and right-hand side. limit: the mode equations and their solver. sgd: streaming SGD. lumps:
+    the same in lumps of equal eigenvalues. diffusion: homogenised SGD. kernel.py has them all. Each file stands alone;
+    manifest.json tells of them. All files are written or none. Quadratures are compared with a finer rule at twenty
     states; one that misses is told by a warning, and its files are written all the same.
     """
     from sgdlimit.codegen import TARGETS
-    from sgdlimit.runtime.generate import check_folder, write_files
+    from sgdlimit.runtime.generate import TAKEN_AWAY, check_folder, write_files
     from sgdlimit.runtime.generate import generate as make
     from sgdlimit.runtime.spec import load_equations
 
     targets = TARGETS if target is Target.both else (target.value,)
+    if parts is not None and "c" not in targets:
+        raise InputError("--parts", "a NumPy file holds all parts", "leave it out, or ask for C too")
+    chosen = TAKEN_AWAY if parts is None else tuple(part.strip() for part in parts.split(","))
     equations = load_equations(spec)
-    check_folder(out, targets)
+    check_folder(out, targets, chosen)
     with _about(equations):
-        files, checked = make(equations, targets)
+        files, checked = make(equations, targets, chosen)
     paths = write_files(out, files)
     if not checked.passed:
         typer.echo(f"warning: {checked}", err=True)

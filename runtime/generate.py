@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sgdlimit.codegen import FORMAT, TARGETS, emit
+from sgdlimit.codegen import FORMAT, PARTS, TARGETS, checked_parts, emit, emit_parts
 from sgdlimit.derive.errors import InputError
 from sgdlimit.derive.model import Greedy, Schedule
-from sgdlimit.runtime.kernel import kernel_from_source, kernel_text
+from sgdlimit.runtime.kernel import C_FILES, NUMPY_FILE, kernel_from_text, kernel_text
 
 if TYPE_CHECKING:
     from sgdlimit.codegen.language import Function, Statement
@@ -24,13 +24,16 @@ if TYPE_CHECKING:
     from sgdlimit.runtime.rule_check import SelfCheck
     from sgdlimit.runtime.spec import Equations
 
-KERNELS = {"c": "kernel.c", "numpy": "kernel.py"}
+TAKEN_AWAY = ("equations", "limit", "sgd")
+"""Parts of the C that are written unless others are asked for."""
 EQUATIONS = "equations.md"
 MANIFEST = "manifest.json"
 
 
-def generated_files(spec: Equations, targets: Sequence[str] = TARGETS) -> dict[str, str]:
-    """Names and texts: the kernels, ``equations.md`` and ``manifest.json``.
+def generated_files(
+    spec: Equations, targets: Sequence[str] = TARGETS, parts: Sequence[str] = TAKEN_AWAY
+) -> dict[str, str]:
+    """Names and texts: the kernels (of C a file a part), ``equations.md`` and ``manifest.json``.
 
     A pure function of the spec's model, statistics, schedule, name and description, the generator's format and SymPy's
     version: nothing that is measured.
@@ -40,6 +43,8 @@ def generated_files(spec: Equations, targets: Sequence[str] = TARGETS) -> dict[s
     spec : Equations
         A :class:`~sgdlimit.runtime.spec.Spec` is one.
     targets : sequence of {"c", "numpy"}
+    parts : sequence of str
+        Of C (:data:`sgdlimit.codegen.PARTS`).
 
     Examples
     --------
@@ -50,10 +55,12 @@ def generated_files(spec: Equations, targets: Sequence[str] = TARGETS) -> dict[s
     """
     from sgdlimit.derive.limit import derive
 
-    return _files(spec, derive(spec.model, spec.statistics, greedy=_greedy(spec)), targets)
+    return _files(spec, derive(spec.model, spec.statistics, greedy=_greedy(spec)), targets, checked_parts(parts))
 
 
-def generate(spec: Equations, targets: Sequence[str] = TARGETS) -> tuple[dict[str, str], SelfCheck]:
+def generate(
+    spec: Equations, targets: Sequence[str] = TARGETS, parts: Sequence[str] = TAKEN_AWAY
+) -> tuple[dict[str, str], SelfCheck]:
     """What :func:`generated_files` makes, and how the quadratures in it agree with a finer rule.
 
     C is what is checked where a compiler runs, whether it is asked for or not: the rule is the same in both languages.
@@ -69,23 +76,37 @@ def generate(spec: Equations, targets: Sequence[str] = TARGETS) -> tuple[dict[st
     from sgdlimit.runtime.rule_check import SelfCheck, self_check
 
     limit = derive(spec.model, spec.statistics, greedy=_greedy(spec))
-    files = _files(spec, limit, targets)
+    files = _files(spec, limit, targets, checked_parts(parts))
     if not limit.quadratures:
         return files, SelfCheck(0, ())
     compiler = find_compiler()
-    target = "numpy" if compiler is None else "c"
-    source = files.get(KERNELS[target]) or emit(limit, target, _expression(spec))
-    return files, self_check(limit, kernel_from_source(source, target, compiler))
+    if compiler is None:
+        text = files.get(NUMPY_FILE) or emit(limit, "numpy", _expression(spec))
+    else:
+        text = files.get(C_FILES["equations"]) or emit(limit, "c", _expression(spec), ["equations"])
+    return files, self_check(limit, kernel_from_text(text, "numpy" if compiler is None else "c", compiler))
 
 
-def _files(spec: Equations, limit: Limit, targets: Sequence[str]) -> dict[str, str]:
-    files = {KERNELS[target]: emit(limit, target, _expression(spec)) for target in targets}
+def _files(spec: Equations, limit: Limit, targets: Sequence[str], parts: Sequence[str]) -> dict[str, str]:
+    expression, files = _expression(spec), {}
+    if "c" in targets:
+        files |= {C_FILES[part]: text for part, text in emit_parts(limit, expression, parts).items()}
+    if "numpy" in targets:
+        files[NUMPY_FILE] = emit(limit, "numpy", expression)
     files[EQUATIONS] = limit.markdown()
-    files[MANIFEST] = json.dumps(_manifest(spec, limit, [*files, MANIFEST]), indent=2, ensure_ascii=False) + "\n"
+    chosen = f" --parts {','.join(parts)}" if "c" in targets and tuple(parts) != TAKEN_AWAY else ""
+    files[MANIFEST] = (
+        json.dumps(_manifest(spec, limit, [*files, MANIFEST], chosen), indent=2, ensure_ascii=False) + "\n"
+    )
     return files
 
 
-def write_generated(spec: Equations, directory: str | os.PathLike[str], targets: Sequence[str] = TARGETS) -> list[Path]:
+def write_generated(
+    spec: Equations,
+    directory: str | os.PathLike[str],
+    targets: Sequence[str] = TARGETS,
+    parts: Sequence[str] = TAKEN_AWAY,
+) -> list[Path]:
     """Write the generated files of a spec into a folder, all of them or none.
 
     The folder is made if it is not there. Files that an earlier call wrote are replaced; a folder that holds files of
@@ -101,8 +122,8 @@ def write_generated(spec: Equations, directory: str | os.PathLike[str], targets:
     InputError
         When the folder cannot be written, or holds files that sgdlimit did not write.
     """
-    check_folder(Path(directory), targets)
-    return write_files(Path(directory), generated_files(spec, targets))
+    check_folder(Path(directory), targets, parts)
+    return write_files(Path(directory), generated_files(spec, targets, parts))
 
 
 # ── The manifest ────────────────────────────────────────────────────────────────────────────────────────────
@@ -118,7 +139,7 @@ def _greedy(spec: Equations) -> str | None:
     return spec.schedule.statistic if isinstance(spec.schedule, Greedy) else None
 
 
-def _manifest(spec: Equations, limit: Limit, files: Sequence[str]) -> dict[str, Any]:
+def _manifest(spec: Equations, limit: Limit, files: Sequence[str], chosen: str) -> dict[str, Any]:
     from sgdlimit.codegen.lower import lower
 
     schedule = _expression(spec)
@@ -126,7 +147,7 @@ def _manifest(spec: Equations, limit: Limit, files: Sequence[str]) -> dict[str, 
     return {
         "name": spec.name,
         "description": spec.description,
-        "command": f"sgdlimit generate {Path(spec.source).name} --out {spec.name.replace('-', '_')}",
+        "command": f"sgdlimit generate {Path(spec.source).name} --out {spec.name.replace('-', '_')}{chosen}",
         "format": FORMAT,
         "files": list(files),
         # what the kernel is a function of, and is found again by
@@ -200,7 +221,7 @@ def operations(function: Function) -> dict[str, int]:
 # ── Writing ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def check_folder(folder: Path, targets: Sequence[str] = TARGETS) -> None:
+def check_folder(folder: Path, targets: Sequence[str] = TARGETS, parts: Sequence[str] = PARTS) -> None:
     """Refuse a folder that the generated files cannot or should not go to.
 
     Raises
@@ -208,7 +229,8 @@ def check_folder(folder: Path, targets: Sequence[str] = TARGETS) -> None:
     InputError
         For a file in its place, and for files that sgdlimit did not write.
     """
-    names = [*(KERNELS[target] for target in targets), EQUATIONS, MANIFEST]
+    kernels = [*(C_FILES[part] for part in checked_parts(parts) if "c" in targets), NUMPY_FILE]
+    names = [*(name for name in kernels if name != NUMPY_FILE or "numpy" in targets), EQUATIONS, MANIFEST]
     if folder.exists() and not folder.is_dir():
         raise InputError(str(folder), "it is a file, not a folder", "give a folder")
     foreign = [name for name in names if (folder / name).exists()]

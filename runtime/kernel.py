@@ -22,7 +22,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from importlib import metadata, resources
 from pathlib import Path
 from types import ModuleType
@@ -31,7 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sgdlimit.codegen import FORMAT
+from sgdlimit.codegen import FORMAT, PARTS
 from sgdlimit.codegen.library.integrate import Outcome, Solution
 from sgdlimit.codegen.library.problem import Problem, Status, Trouble, summary_size
 from sgdlimit.derive.errors import BackendError, InputError
@@ -55,12 +54,42 @@ Array = NDArray[np.float64]
 Statistics = Mapping[str, Expectation | Formula]
 
 ABI = 3
+C_FILES = {part: f"{part}.c" for part in PARTS}
+NUMPY_FILE = "kernel.py"
 BACKENDS = ("auto", "c", "numpy")
 PRECISIONS = ("float64", "float32")
 
 
 class NoCompilerWarning(UserWarning):
     """There is no C compiler: the NumPy backend is used. Silence it with ``backend="numpy"``."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The text of a kernel.
+
+    Parameters
+    ----------
+    target : str
+        ``"c"`` or ``"numpy"``.
+    files : tuple of (str, str)
+        Of C each part and its file (:data:`sgdlimit.codegen.PARTS`), which stand alone; of NumPy the one module.
+    misses : str
+        What its self-check said when it was derived, if that missed.
+    """
+
+    target: str
+    files: tuple[tuple[str, str], ...]
+    misses: str = ""
+
+    def text(self, part: str) -> str:
+        """The file of a part."""
+        return dict(self.files)[part if self.target == "c" else "numpy"]
+
+    def only(self, *parts: str) -> Source:
+        """For somebody who needs no more than these parts."""
+        kept = tuple((part, text) for part, text in self.files if self.target != "c" or part in parts)
+        return replace(self, files=kept)
 
 
 class Each(NamedTuple):
@@ -208,19 +237,30 @@ def load_kernel(
     if backend == "auto" and compiler is None:
         warnings.warn(f"{no_compiler()}. Running NumPy.", NoCompilerWarning, stacklevel=2)
     target = "numpy" if compiler is None else "c"
-    source, derived = _source(model, statistics, schedule, target, limit)
-    kernel = _import_numpy(source) if compiler is None else CKernel(partial(load_library, source, compiler))
-    if derived is not None:
-        _warn_of_misses(derived, kernel)
-    return kernel
+    source = _source(model, statistics, schedule, target, limit)
+    if source.misses:
+        from sgdlimit.runtime.rule_check import SelfCheckWarning
+
+        warnings.warn(source.misses, SelfCheckWarning, stacklevel=2)
+    return _loaded(source, compiler)
 
 
-def _warn_of_misses(limit: Limit, kernel: Kernel) -> None:
-    from sgdlimit.runtime.rule_check import SelfCheckWarning, self_check
+def _loaded(source: Source, compiler: Compiler | None) -> Kernel:
+    return _import_numpy(source.text("numpy")) if compiler is None else compiled(source, compiler)
 
-    found = self_check(limit, kernel)
-    if not found.passed:
-        warnings.warn(str(found), SelfCheckWarning, stacklevel=3)
+
+def compiled(source: Source, compiler: Compiler, first: str = "limit") -> CKernel:
+    """A kernel of C: one part is compiled at once, each other when it is needed, unless the cache has it.
+
+    Examples
+    --------
+    >>> from sgdlimit.derive import Loss, Model, Teacher
+    >>> compiler = find_compiler()
+    >>> source = kernel_source(Model(Loss("(r - y)**2/2"), Teacher("r_star")))
+    >>> compiler is None or compiled(source, compiler).statistics[0] == "adversarial_risk"
+    True
+    """
+    return CKernel(lambda part, *switches: load_library(source.text(part), compiler, *switches), first)
 
 
 # --- source ---------------------------------------------------------------------------------------------------------
@@ -237,55 +277,65 @@ def kernel_text(model: Model, statistics: Statistics | None = None, schedule: St
     return "\n".join(lines)
 
 
+def emitted(limit: Limit, target: str = "c", schedule: StepSize | None = None) -> Source:
+    """The source of a limit, all parts of it."""
+    from sgdlimit.codegen import emit, emit_parts
+
+    expression = schedule if isinstance(schedule, Schedule) else None
+    if target == "c":
+        return Source(target, tuple(emit_parts(limit, expression).items()))
+    return Source(target, (("numpy", emit(limit, target, expression)),))
+
+
 def _source(
     model: Model, statistics: Statistics | None, schedule: StepSize | None, target: str, limit: Limit | None
-) -> tuple[str, Limit | None]:
-    """The source, and the limit where the model had to be derived for it."""
+) -> Source:
     if limit is not None:
         if statistics:
             raise InputError("statistics", "a limit already has its own", "give them to derive()")
-        from sgdlimit.codegen import emit
-
-        return emit(limit, target, schedule if isinstance(schedule, Schedule) else None), None
+        return emitted(limit, target, schedule)
     text = kernel_text(model, statistics, schedule)
-    committed = _committed(text, target)
-    return (committed, None) if committed is not None else _cached(model, statistics, schedule, text, target)
+    return _committed(text, target) or _cached(model, statistics, schedule, text, target)
 
 
-def _committed(text: str, target: str) -> str | None:
+def _committed(text: str, target: str) -> Source | None:
     """The catalogue's own source, when this is a model of the catalogue."""
-    name = "kernel.c" if target == "c" else "kernel.py"
+    names = C_FILES if target == "c" else {"numpy": NUMPY_FILE}
     for folder in sorted(resources.files("sgdlimit.generated").iterdir(), key=lambda f: f.name):
         manifest = folder.joinpath("manifest.json")
         if manifest.is_file():
             known = json.loads(manifest.read_text(encoding="utf-8"))
             if known["format"] == FORMAT and known["model"] == text:
-                return folder.joinpath(name).read_text(encoding="utf-8")
+                read = ((part, folder.joinpath(name).read_text(encoding="utf-8")) for part, name in names.items())
+                return Source(target, tuple(read))
     return None
 
 
-def _cached(
-    model: Model, statistics: Statistics | None, schedule: StepSize | None, text: str, target: str
-) -> tuple[str, Limit | None]:
+def _cached(model: Model, statistics: Statistics | None, schedule: StepSize | None, text: str, target: str) -> Source:
+    """From the cache; else derived, checked and kept there with what the check said."""
     folder = cache_folder()
     versions = f"sgdlimit {metadata.version('sgdlimit')}, format {FORMAT}, sympy {metadata.version('sympy')}"
     key = hashlib.sha256(f"{versions}\0{target}\0{text}".encode()).hexdigest()[:40]
     path = None if folder is None else folder / "sources" / key
     if path is not None:
         with contextlib.suppress(OSError, UnicodeDecodeError):
-            checksum, _, source = path.read_text(encoding="utf-8").partition("\n")
-            if hashlib.sha256(source.encode()).hexdigest() == checksum:
-                return source, None
-    from sgdlimit.codegen import emit
+            checksum, _, content = path.read_text(encoding="utf-8").partition("\n")
+            if hashlib.sha256(content.encode()).hexdigest() == checksum:
+                known = json.loads(content)
+                return Source(target, tuple(known["files"].items()), known["misses"])
     from sgdlimit.derive.limit import derive
+    from sgdlimit.runtime.rule_check import self_check
 
     greedy = schedule.statistic if isinstance(schedule, Greedy) else None
     limit = derive(model, statistics, greedy=greedy)
-    source = emit(limit, target, schedule if isinstance(schedule, Schedule) else None)
+    source = emitted(limit, target, schedule)
+    found = self_check(limit, _loaded(source, find_compiler() if target == "c" else None))
+    source = replace(source, misses="" if found.passed else str(found))
     if path is not None:
         make_folder(path.parent)
-        write_whole(path, f"{hashlib.sha256(source.encode()).hexdigest()}\n{source}".encode())
-    return source, limit
+        content = json.dumps({"misses": source.misses, "files": dict(source.files)})
+        write_whole(path, f"{hashlib.sha256(content.encode()).hexdigest()}\n{content}".encode())
+    return source
 
 
 # --- C --------------------------------------------------------------------------------------------------------------
@@ -354,29 +404,30 @@ _ARRAY_FIELDS = [
 ]
 
 
-# What is defined when a part of a kernel's source is compiled: a solve needs nothing that draws random numbers.
-SECTIONS = {"limit": ("SGDLIMIT_ONLY_LIMIT",), "float64": (), "float32": ("SGDLIMIT_FLOAT32",)}
+# The macros that are defined when sgd is compiled.
+SWITCHES: Mapping[str, tuple[str, ...]] = {"float64": (), "float32": ("SGDLIMIT_FLOAT32",)}
 
 
 class CKernel:
-    """A kernel in shared libraries: its limit alone at first, a simulation when one is asked for.
+    """A kernel in shared libraries: one part at first, another when it is asked for.
 
     Parameters
     ----------
     load : callable
-        ``load(*switches)`` compiles the source with these macros defined.
+        ``load(part, *switches)`` compiles the part's file with these macros defined.
+    first : str
+        The part that tells the names, which all do.
     """
 
     backend = "c"
 
-    def __init__(self, load: Callable[..., Library]) -> None:
+    def __init__(self, load: Callable[..., Library], first: str = "limit") -> None:
         self._load = load
-        self._loaded: dict[str, Library] = {}
-        self._loading = threading.Lock()  # runs on several threads ask for the same section
+        self._loaded: dict[tuple[str, ...], Library] = {}
+        self._loading = threading.Lock()  # runs on several threads ask for the same part
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
-        self._library = library = self._section("limit")
-        self.binary = library.sha256
-        library.sgdlimit_constants_count.restype = ctypes.c_int64
+        self._first = self._part(first)
+        self.binary = self._first.sha256
         self.parameters = self._names("parameter")
         self.schedule_parameters = self._names("schedule")
         self.statistics = self._names("statistic")
@@ -385,28 +436,29 @@ class CKernel:
         self.positive = self._names("positive")
         self.descents = self._names("descent")
 
-    def _section(self, name: str) -> Library:
+    def _part(self, *part: str) -> Library:
+        """A part's library; the switches that it is compiled with follow its name."""
         with self._loading:
-            if name not in self._loaded:
-                library = self._load(*SECTIONS[name])
+            if part not in self._loaded:
+                library = self._load(*part)
                 if library.sgdlimit_abi() != ABI:
                     spoken = library.sgdlimit_abi()
                     raise BackendError(f"the kernel speaks version {spoken} of the interface, not {ABI}")
-                self._loaded[name] = library
-        return self._loaded[name]
+                self._loaded[part] = library
+        return self._loaded[part]
 
     def __repr__(self) -> str:
         return f"CKernel(parameters={self.parameters}, statistics={self.statistics})"
 
     def _names(self, what: str) -> tuple[str, ...]:
-        function = getattr(self._library, f"sgdlimit_{what}_names")
+        function = getattr(self._first, f"sgdlimit_{what}_names")
         function.restype = ctypes.c_char_p
         return tuple(name for name in function().decode().split(",") if name)
 
     @property
     def rhs_function(self) -> Any:
         """``sgdlimit_rhs`` itself, for a caller in C."""
-        return self._library.sgdlimit_rhs
+        return self._part("equations").sgdlimit_rhs
 
     def struct(self, problem: Problem) -> tuple[_Problem, list[Array]]:
         """The C struct, and the arrays that must outlive it."""
@@ -439,7 +491,7 @@ class CKernel:
             struct.mean, struct.variance = mean.ctypes.data, variance.ctypes.data
         outcome = _Outcome()
         if problem.cancel is not None:  # the caller's, who watches for interrupts
-            self._library.sgdlimit_solve(ctypes.byref(struct), ctypes.byref(outcome))
+            self._part("limit").sgdlimit_solve(ctypes.byref(struct), ctypes.byref(outcome))
         else:
             results = (statistics, mean, variance, final_mean, final_variance, final_auxiliary)
             self._solve_interruptibly(struct, outcome, (held, results))
@@ -465,7 +517,7 @@ class CKernel:
             )
         ]
         outcome = _Outcome()
-        solve, to_struct, to_outcome = self._library.sgdlimit_solve, ctypes.byref(struct), ctypes.byref(outcome)
+        solve, to_struct, to_outcome = self._part("limit").sgdlimit_solve, ctypes.byref(struct), ctypes.byref(outcome)
         for m in range(M):
             if problem.cancel is not None and problem.cancel[0]:
                 break
@@ -485,7 +537,7 @@ class CKernel:
         struct.cancel = cancel.ctypes.data
 
         def run() -> object:
-            self._library.sgdlimit_solve(ctypes.byref(struct), ctypes.byref(outcome))
+            self._part("limit").sgdlimit_solve(ctypes.byref(struct), ctypes.byref(outcome))
             return owned, cancel
 
         jobs: list[Future[object]] = []
@@ -504,13 +556,13 @@ class CKernel:
         return self._pool[1]
 
     def simulate(self, problem: Problem, precision: str = "float64") -> Array:
-        return self._summaries(self._section(precision).sgdlimit_simulate, problem)
+        return self._summaries(self._part("sgd", *SWITCHES[precision]).sgdlimit_simulate, problem)
 
     def simulate_lumped(self, problem: Problem) -> Array:
-        return self._summaries(self._section("float64").sgdlimit_simulate_lumped, problem)
+        return self._summaries(self._part("lumps").sgdlimit_simulate_lumped, problem)
 
     def diffuse(self, problem: Problem, longest: float) -> Array:
-        return self._summaries(self._section("float64").sgdlimit_diffuse, problem, ctypes.c_double(longest))
+        return self._summaries(self._part("diffusion").sgdlimit_diffuse, problem, ctypes.c_double(longest))
 
     def _summaries(self, function: Any, problem: Problem, *arguments: ctypes.c_double) -> Array:
         struct, held = self.struct(problem)
@@ -529,9 +581,10 @@ class CKernel:
         struct, held = self.struct(problem)
         x, v = np.ascontiguousarray(x, dtype=float), np.ascontiguousarray(v, dtype=float)
         dx, dv = np.empty_like(x), np.empty_like(v)
-        count = self._library.sgdlimit_constants_count(ctypes.byref(struct))
-        work = np.empty(6 * problem.modes + count)
-        self._library.sgdlimit_rhs(
+        library = self._part("equations")
+        library.sgdlimit_constants_count.restype = ctypes.c_int64
+        work = np.empty(6 * problem.modes + library.sgdlimit_constants_count(ctypes.byref(struct)))
+        library.sgdlimit_rhs(
             ctypes.byref(struct),
             ctypes.c_int64(iterate),
             ctypes.c_double(t),
@@ -546,7 +599,7 @@ class CKernel:
             np.ascontiguousarray(parameters, dtype=float),
         )
         out = np.empty(len(self.coefficients))
-        self._library.sgdlimit_coefficients(
+        self._part("equations").sgdlimit_coefficients(
             ctypes.c_void_p(score.ctypes.data),
             ctypes.c_double(y),
             ctypes.c_void_p(parameters.ctypes.data),
@@ -624,19 +677,20 @@ class NumpyKernel:
 
 def kernel_source(
     model: Model, statistics: Statistics | None = None, schedule: StepSize | None = None, target: str = "c"
-) -> str:
+) -> Source:
     """The source of a model's kernel: what :func:`load_source` takes, here or on another machine.
 
     Examples
     --------
     >>> from sgdlimit.derive import Loss, Model, Teacher
-    >>> "import numpy" in kernel_source(Model(Loss("(r - y)**2/2"), Teacher("r_star + sigma*xi")), target="numpy")
+    >>> source = kernel_source(Model(Loss("(r - y)**2/2"), Teacher("r_star + sigma*xi")), target="numpy")
+    >>> "import numpy" in source.text("numpy")
     True
     """
-    return _source(model, statistics, schedule, target, None)[0]
+    return _source(model, statistics, schedule, target, None)
 
 
-def load_source(source: str, target: str) -> Kernel:
+def load_source(source: Source) -> Kernel:
     """A kernel from its source, compiled unless this machine's cache has it.
 
     Raises
@@ -644,19 +698,20 @@ def load_source(source: str, target: str) -> Kernel:
     BackendError
         For C without a compiler, or a compile that fails.
     """
-    if target == "numpy":
-        return _import_numpy(source)
+    if source.target == "numpy":
+        return _loaded(source, None)
     compiler = find_compiler()
     if compiler is None:
         raise BackendError(no_compiler())
-    return CKernel(partial(load_library, source, compiler))
+    return _loaded(source, compiler)
 
 
-def kernel_from_source(source: str, target: str, compiler: Compiler | None = None) -> Kernel:
-    """A kernel from emitted text, outside the cache; C without optimisation over modes, for a few evaluations."""
+def kernel_from_text(text: str, target: str, compiler: Compiler | None = None) -> Kernel:
+    """A kernel from one emitted file, outside the cache; C without optimisation over modes, for a few evaluations."""
     if target == "c" and compiler is not None:
-        return CKernel(partial(load_uncached, source, replace(compiler, flags=(*compiler.flags, "-O1"))))
-    return _import_numpy(source)
+        library = load_uncached(text, replace(compiler, flags=(*compiler.flags, "-O1")))
+        return CKernel(lambda *part: library)
+    return _import_numpy(text)
 
 
 def _import_numpy(source: str) -> NumpyKernel:

@@ -535,11 +535,18 @@ _RIVALS = {
     "run.horizon": ("run.times",),
     "run.times": ("run.horizon",),
 }
+_OF_RULE = {"greedy": ("schedule.statistic",), "adagrad_norm": ("schedule.eta", "schedule.b")}
+
+
+def _rivals(key: str, value: Any) -> tuple[str, ...]:
+    """Keys that make no sense beside this one; of another rule's, those that this rule has not."""
+    others = (of_rule for rule, of_rule in _OF_RULE.items() if key == "schedule.rule" and rule != value)
+    return (*_RIVALS.get(key, ()), *(rival for of_rule in others for rival in of_rule))
 
 
 def override(values: dict[str, Any], key: str, value: Any, place: Place) -> None:
     """Put a value at a dotted key."""
-    for dotted, put in (*((rival, False) for rival in _RIVALS.get(key, ())), (key, True)):
+    for dotted, put in (*((rival, False) for rival in _rivals(key, value)), (key, True)):
         *tables, last = dotted.split(".")
         table: Any = values
         for name in tables:

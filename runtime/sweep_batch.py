@@ -24,7 +24,7 @@ from sgdlimit.derive.model import AdaGradNorm, Constant, StepSize
 from sgdlimit.runtime.batch import Curves, solve_many
 from sgdlimit.runtime.compiler import cpu_name
 from sgdlimit.runtime.dense import DenseInstance
-from sgdlimit.runtime.kernel import Kernel, kernel_text, load_source
+from sgdlimit.runtime.kernel import Kernel, Source, kernel_text, load_source
 from sgdlimit.runtime.simulator import simulate
 from sgdlimit.runtime.solver import solve
 from sgdlimit.runtime.spec import Spec, spec_from
@@ -52,14 +52,14 @@ def versions() -> dict[str, str]:
     }
 
 
-def run_batch(text: str, sources: Mapping[str, str], folder: str, batch: int, watch: Watch | None = None) -> Arrays:
+def run_batch(text: str, sources: Mapping[str, Source], folder: str, batch: int, watch: Watch | None = None) -> Arrays:
     """The arrays of a batch.
 
     Parameters
     ----------
     text : str
         The plan's.
-    sources : mapping of str to str
+    sources : mapping of str to Source
         The kernels' sources, by their canonical texts.
     folder : str
         Where the sweep file looks for files of data.
@@ -96,7 +96,7 @@ def run_batch(text: str, sources: Mapping[str, str], folder: str, batch: int, wa
         except InputError as error:
             rows.invalid(part, str(error))
             continue
-        kernel = _kernel(sources[kernel_text(spec.model, spec.statistics, spec.schedule)], plan.backend)
+        kernel = _kernel(sources[kernel_text(spec.model, spec.statistics, spec.schedule)])
         binaries.append(kernel.binary)
         _Group(plan, spec, kernel, plan.values(members, fast=True), watch).fill(rows, part)
     arrays = rows.arrays()
@@ -105,9 +105,9 @@ def run_batch(text: str, sources: Mapping[str, str], folder: str, batch: int, wa
 
 
 @lru_cache(maxsize=32)
-def _kernel(source: str, target: str) -> Kernel:
+def _kernel(source: Source) -> Kernel:
     """Loaded once a process; compiled once a machine."""
-    return load_source(source, target)
+    return load_source(source)
 
 
 def _spec(plan: Plan, folder: str, slow: Mapping[str, Sequence[Any]]) -> Spec:

@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from sgdlimit.derive.errors import BackendError, InputError, SgdlimitError
+from sgdlimit.runtime.kernel import Source
 from sgdlimit.runtime.sweep_batch import Arrays, run_batch
 from sgdlimit.runtime.sweep_store import SweepStopped
 
@@ -95,7 +96,7 @@ def each_finished(workers: Workers, batches: Iterable[int]) -> Iterator[tuple[in
 
 
 @contextlib.contextmanager
-def local(text: str, sources: Mapping[str, str], folder: str, threads: int | None) -> Iterator[Workers]:
+def local(text: str, sources: Mapping[str, Source], folder: str, threads: int | None) -> Iterator[Workers]:
     """Threads of this machine, all cores unless said; the kernel runs without Python's lock."""
     stop = threading.Event()
     count = threads or os.cpu_count() or 1
@@ -116,7 +117,7 @@ def local(text: str, sources: Mapping[str, str], folder: str, threads: int | Non
 
 
 @contextlib.contextmanager
-def cluster(text: str, sources: Mapping[str, str], folder: str, address: str) -> Iterator[Workers]:
+def cluster(text: str, sources: Mapping[str, Source], folder: str, address: str) -> Iterator[Workers]:
     """Workers of a Dask cluster, by its scheduler's address.
 
     Raises

@@ -16,6 +16,7 @@ from sgdlimit.derive.errors import InputError
 from sgdlimit.derive.model import Greedy, Polyak, StepSize
 from sgdlimit.runtime.dense import DenseInstance
 from sgdlimit.runtime.kernel import Kernel, kernel_source, kernel_text, load_kernel
+from sgdlimit.runtime.kernel import Source as KernelSource
 from sgdlimit.runtime.problem import build_problem, check_counts
 from sgdlimit.runtime.schema import Place, nearest
 from sgdlimit.runtime.spec import Spec, override, parsed_toml
@@ -164,13 +165,13 @@ def read_plan(source: Source, overrides: Mapping[str, Any] | None = None) -> tup
     return plan_of(values, name), str(folder.resolve())
 
 
-def settled(plan: Plan, folder: str, backend: str) -> tuple[Plan, dict[str, str]]:
+def settled(plan: Plan, folder: str, backend: str) -> tuple[Plan, dict[str, KernelSource]]:
     """The plan with all that it leaves open, and the sources of its kernels by their canonical texts.
 
     The first point of every kind is checked as `solve` would: a file that is wrong everywhere is refused before the
     work.
     """
-    sources: dict[str, str] = {}
+    sources: dict[str, KernelSource] = {}
     statistics: dict[str, None] = {}
     seconds, target = 0.0, ""
     for spec in kinds(plan, folder):
@@ -178,7 +179,7 @@ def settled(plan: Plan, folder: str, backend: str) -> tuple[Plan, dict[str, str]
         target = kernel.backend
         sources[kernel_text(spec.model, spec.statistics, spec.schedule)] = kernel_source(
             spec.model, spec.statistics, spec.schedule, target
-        )
+        ).only("equations", "limit")
         _check(plan, spec, kernel)
         follows = _follows_an_optimum(spec.schedule)
         listed = [name for _, name in available(kernel.statistics, spec.instance, has_optimum=follows)]

@@ -15,7 +15,7 @@ from typing import Any
 import coefficient_data
 import numpy as np
 
-from sgdlimit.codegen import emit
+from sgdlimit.codegen import PARTS, emit_parts
 from sgdlimit.derive import derive
 from sgdlimit.runtime.kernel import Kernel, load_kernel
 from sgdlimit.runtime.spec import catalogue, load_equations
@@ -88,7 +88,7 @@ def measure(name: str) -> dict[str, Any]:
     begin = time.process_time()
     limit = derive(model)
     derived = time.process_time() - begin
-    text = emit(limit, "c")
+    files = emit_parts(limit)
     emitted = time.process_time() - begin - derived
     kinds = {
         c: "closed" if not any(str(s).startswith("J_") for s in e.free_symbols) else "quadrature"
@@ -109,7 +109,7 @@ def measure(name: str) -> dict[str, Any]:
         "nested": nested,
         "derive_seconds": round(derived, 2),
         "emit_seconds": round(emitted, 2),
-        "kilobytes": round(len(text) / 1000),
+        "kilobytes": {part: round(len(text.encode()) / 1000) for part, text in files.items()},
         "states": len(found) // len(limit.coefficients),
         "beyond": sum(not e.within for e in found),
         "largest_error": float(f"{worst['away']:.1e}"),
@@ -126,7 +126,7 @@ def page(lines: dict[str, dict[str, Any]]) -> str:
         "`E|integrand|`, over the states of `tests/data/coefficients.json` (design box, corners included); *near* is that",
         "within two thousandths of the teacher, where risks without noise vanish by cancellation. `q`: coefficients that are",
         "quadratures (one-dimensional; `2`: nested); the rest are closed forms. Seconds are CPU time of derivation and",
-        "emission in C.",
+        f"emission in C, a file a part: {', '.join(PARTS)}.",
         "",
         "| model | loss | target | adversary | q | derive + emit, s | C, kB | states | error | near |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -139,7 +139,7 @@ def page(lines: dict[str, dict[str, Any]]) -> str:
         error, near = f"{e['largest_error']:.0e}", f"{e['largest_error_near_the_teacher']:.0e}"
         text.append(
             f"| {name} | `{loss}` | `{target}` | {e['case'] if e['adversary'] else 'none'} | {kind} | {seconds} | "
-            f"{e['kilobytes']} | {e['states']} | {error} | {near} |"
+            f"{', '.join(str(size) for size in e['kilobytes'].values())} | {e['states']} | {error} | {near} |"
         )
     return "\n".join(text) + "\n"
 

@@ -184,12 +184,21 @@ def test_a_sweep_is_timed_with_its_kernel_and_its_batches() -> None:
 
 
 def test_tables_are_printed_for_people_and_for_programs(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    table = Table("title", ({"what": "C", "ms": 0.00412345}, {"what": "SciPy", "ratio": 8.0}), (Goal("5", "8", True),))
+    table = Table(
+        "title",
+        ({"what": "C", "ms": 0.00412345}, {"what": "SciPy", "ratio": 8.0}),
+        (Goal("5", "8", True), Goal("6", "3", False)),
+    )
     monkeypatch.setattr(run, "BENCHMARKS", {"one": (lambda: table, lambda: table)})
-    run.main([])
+    run.main(["--write", str(tmp_path / "page.md")])
     printed = capsys.readouterr().out
+    assert re.search(r"\(one: 0\.\d s\)\n\nall tables: 0 s\n", printed)
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "Written by `python -m benchmarks --write docs/benchmarks.md` in 0 s." in page
+    assert "## Where we lose\n\n- `one`: 6; measured 3\n" in page
+    assert "goal met: 5; measured 8" in page
     assert "compiler: " in printed
     assert "0.00412" in printed
     assert "goal met: 5; measured 8" in printed

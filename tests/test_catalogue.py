@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import reference
+from sgdlimit.codegen import PARTS
 from sgdlimit.derive import Constant, Labels, derive
 from sgdlimit.runtime.compiler import find_compiler
 from sgdlimit.runtime.evidence import gather
@@ -68,12 +69,12 @@ def independent(spec: Spec) -> reference.ReferenceModel:
 @pytest.mark.parametrize("name", NAMES)
 def test_committed_kernels_are_what_the_generator_emits_now(name: str) -> None:
     folder = resources.files("sgdlimit.generated").joinpath(name.replace("-", "_"))
-    for file, text in generated_files(load_equations(name)).items():
+    for file, text in generated_files(load_equations(name), parts=PARTS).items():
         committed = folder.joinpath(file).read_text(encoding="utf-8") if folder.joinpath(file).is_file() else ""
         if committed != text:
             diff = difflib.unified_diff(committed.splitlines(), text.splitlines(), "committed", "emitted", lineterm="")
             shown = "\n".join(list(diff)[:60])
-            command = f"sgdlimit generate {name} --out generated/{name.replace('-', '_')}"
+            command = f"sgdlimit generate {name} --out generated/{name.replace('-', '_')} --parts {','.join(PARTS)}"
             pytest.fail(f"{file} of {name} is not what is emitted now; to update it: {command}\n{shown}", pytrace=False)
 
 

@@ -269,7 +269,7 @@ def test_a_failed_verification_has_a_code_of_its_own(run: Run, monkeypatch: pyte
 def test_generate_writes_both_kernels_the_equations_and_a_manifest(run: Run) -> None:
     shown = run("generate", "adversarial-least-squares", "--out", "new/folder", "--json")
     assert shown.code == 0
-    names = ["kernel.c", "kernel.py", "equations.md", "manifest.json"]
+    names = ["equations.c", "limit.c", "sgd.c", "kernel.py", "equations.md", "manifest.json"]
     assert json.loads(shown.out)["files"] == [str(Path("new/folder") / name) for name in names]
     assert sorted(os.listdir("new/folder")) == sorted(names)
     manifest = json.loads(Path("new/folder/manifest.json").read_text())
@@ -301,15 +301,27 @@ def test_generate_for_one_language_writes_that_kernel_only_and_replaces_its_own_
     assert Path("one/kernel.py").read_text() == before
 
 
+def test_generate_writes_the_parts_that_are_asked_for(run: Run) -> None:
+    assert run("generate", "least-squares", "--out", "some", "--target", "c", "--parts", "lumps,diffusion").code == 0
+    assert sorted(os.listdir("some")) == ["diffusion.c", "equations.md", "lumps.c", "manifest.json"]
+    assert json.loads(Path("some/manifest.json").read_text())["command"].endswith(" --parts lumps,diffusion")
+    assert "sgdlimit generate SPEC --out DIRECTORY --parts lumps\n" in Path("some/lumps.c").read_text()
+    unknown = run("generate", "least-squares", "--out", "none", "--parts", "limit,all")
+    assert unknown.code == 2
+    assert "there is no part 'all'; they are equations, limit, sgd, lumps, diffusion" in unknown.err
+    assert run("generate", "least-squares", "--out", "none", "--target", "numpy", "--parts", "limit").code == 2
+    assert not Path("none").exists()
+
+
 def test_generate_leaves_files_alone_that_it_did_not_write(run: Run) -> None:
     Path("mine").mkdir()
-    Path("mine/kernel.c").write_text("mine")
+    Path("mine/limit.c").write_text("mine")
     refused = run("generate", "least-squares", "--out", "mine")
     assert refused.code == 2
-    assert "mine: it holds kernel.c, which sgdlimit did not write" in refused.err
-    assert os.listdir("mine") == ["kernel.c"]
+    assert "mine: it holds limit.c, which sgdlimit did not write" in refused.err
+    assert os.listdir("mine") == ["limit.c"]
     Path("mine/other.txt").write_text("mine")
-    Path("mine/kernel.c").unlink()
+    Path("mine/limit.c").unlink()
     assert run("generate", "least-squares", "--out", "mine", "--target", "numpy").code == 0
     assert Path("mine/other.txt").read_text() == "mine"
 

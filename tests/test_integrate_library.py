@@ -213,7 +213,7 @@ def source(*parts: str) -> str:
     )
     sizes = "enum { STATISTICS = 4, JUDGED_STATISTICS = STATISTICS }; static const double RESOLUTION = 0;"
     rest = [steps, sizes, exponential, integrator, LOSS, *parts]
-    return "\n".join([TITLE, problem, excerpt(elementary, called("\n".join(rest))), *rest])
+    return "\n".join([TITLE, problem, excerpt(elementary, {*called("\n".join(rest)), "LANEWISE"}), *rest])
 
 
 # --------------------------------------------------------------------------------- the loss, in NumPy

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 
 import mpmath as mp
 import numpy as np
@@ -25,8 +24,8 @@ from sgdlimit.derive.functions import BivariateTail, NormalCdf, TailMoment, text
 from sgdlimit.derive.joint import JointForms, JointLaw
 from sgdlimit.derive.quadrature import Definition
 from sgdlimit.derive.symbols import Parameter, Q, Q_perp, Q_star, beta, beta1, dm, epsilon, m, m_star, n
-from sgdlimit.runtime.compiler import find_compiler, load_library
-from sgdlimit.runtime.kernel import CKernel, _import_numpy
+from sgdlimit.runtime.compiler import find_compiler
+from sgdlimit.runtime.kernel import _import_numpy, emitted, load_source
 
 Array = NDArray[np.float64]
 State = dict[str, float]
@@ -579,9 +578,7 @@ def test_emitted_kernels_hold_the_special_function_in_both_languages() -> None:
         for name, (j, k) in zip("RABDFI", [(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (3, 0)], strict=True)
     }
     limit = replace(limit, coefficients=tails)
-    compiler = find_compiler()
-    assert compiler is not None
-    in_c = CKernel(partial(load_library, emit(limit, target="c"), compiler))
+    in_c = load_source(emitted(limit))
     in_numpy = _import_numpy(emit(limit, target="numpy"))
     for mean, variance, slope in [(0.3, 1.0, 0.5), (-8.0, 3.0, -0.2), (12.0, 11.0, 1.0), (0.0, 0.0, 0.7)]:
         values = {"m": mean, "Q": variance, "beta": slope}

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +16,11 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 import reference
-from sgdlimit.codegen import emit
+from sgdlimit.codegen import PARTS, emit, emit_parts
 from sgdlimit.derive import Constant, L2Adversary, Labels, Loss, Model, Schedule, Teacher, derive
-from sgdlimit.runtime.compiler import find_compiler, load_library
+from sgdlimit.runtime.compiler import find_compiler
 from sgdlimit.runtime.instance import Instance
-from sgdlimit.runtime.kernel import CKernel, Kernel, load_kernel
+from sgdlimit.runtime.kernel import Kernel, compiled, emitted, load_kernel
 from sgdlimit.runtime.problem import build_problem
 
 Array = NDArray[np.float64]
@@ -211,7 +210,7 @@ def test_a_solve_compiles_nothing_that_draws_random_numbers(tmp_path: Path, monk
     instance, values = Instance.isotropic(20), dict.fromkeys(case.parameters, 0.3)
     compiler = find_compiler()
     assert compiler is not None
-    kernel = CKernel(partial(load_library, emit(derive(case.model), "c"), compiler))
+    kernel = compiled(emitted(derive(case.model)), compiler)
     problem = build_problem(kernel, case.model, instance, Constant(0.3), values, np.array([1.0]))
     assert kernel.solve(problem).outcome.status == 0
     (library,) = (tmp_path / "kernels").glob("*.so")
@@ -229,12 +228,20 @@ def test_a_solve_compiles_nothing_that_draws_random_numbers(tmp_path: Path, monk
 def test_an_emitted_c_file_compiles_alone_without_a_warning(name: str, compiler: str, tmp_path: Path) -> None:
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not installed")
+    limit, schedule = derive(CASES[name].model), Schedule("eta/(1 + t)**0.5")
     source = tmp_path / "kernel.c"
-    source.write_text(emit(derive(CASES[name].model), "c", Schedule("eta/(1 + t)**0.5")), encoding="utf-8")
     strict = [compiler, "-std=c11", "-Wall", "-Wextra", "-Werror", "-c", str(source), "-o", str(tmp_path / "kernel.o")]
-    for switches in ([], ["-DSGDLIMIT_ONLY_LIMIT"], ["-DSGDLIMIT_FLOAT32"]):
-        answer = subprocess.run([*strict, *switches], capture_output=True, text=True, check=False)
-        assert answer.returncode == 0, answer.stderr
+    files = [*emit_parts(limit, schedule).items(), ("all parts", emit(limit, "c", schedule, PARTS))]
+    for part, text in files:
+        source.write_text(text, encoding="utf-8")
+        for switches in ([], ["-DSGDLIMIT_FLOAT32"]) if part == "sgd" else ([],):
+            answer = subprocess.run([*strict, *switches], capture_output=True, text=True, check=False)
+            assert answer.returncode == 0, f"{part}: {answer.stderr}"
+
+
+def test_a_file_is_the_same_alone_and_among_others() -> None:
+    limit = derive(CASES["adversarial logistic, labels"].model)
+    assert emit(limit, "c", parts=["sgd"]) == emit_parts(limit)["sgd"]
 
 
 def test_an_emitted_numpy_file_imports_without_sgdlimit(tmp_path: Path) -> None:
@@ -349,7 +356,7 @@ def test_sanitizers_find_nothing_in_a_long_run(name: str, flags: list[str], tmp_
 
 def run_sanitized(name: str, tmp_path: Path, *optimised: str) -> None:
     source, program = tmp_path / "kernel.c", tmp_path / "program"
-    source.write_text(emit(derive(CASES[name].model), "c") + HARNESS, encoding="utf-8")
+    source.write_text(emit(derive(CASES[name].model), "c", parts=PARTS) + HARNESS, encoding="utf-8")
     compiler = find_compiler()
     assert compiler is not None
     flags = ["-std=c11", *optimised, "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]

@@ -228,7 +228,7 @@ def source(loss: str = LOSS) -> str:
         for name in ("problem", "elementary", "steps", "random", "simulate")
     )
     rest = "".join([steps, random, loss, RATES, simulation])
-    return "".join([problem, excerpt(elementary, called(rest)), rest])
+    return "".join([problem, excerpt(elementary, {*called(rest), "LANEWISE"}), rest])
 
 
 def compile_c(compiler: str, text: str, output: Path, *flags: str) -> None:

@@ -11,7 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sgdlimit.derive import Constant, Expectation, Formula, L2Adversary, Labels, Loss, Model, RandomLabels, Schedule
+from sgdlimit.derive import (
+    AdaGradNorm,
+    Constant,
+    Expectation,
+    Formula,
+    Greedy,
+    L2Adversary,
+    Labels,
+    LineSearch,
+    Loss,
+    Model,
+    RandomLabels,
+    Schedule,
+)
 from sgdlimit.derive import Teacher as TeacherTarget
 from sgdlimit.derive.errors import ExpressionError, InputError, InstanceError, ModelError, ParameterError, SpecError
 from sgdlimit.runtime import schema, spec
@@ -207,6 +220,14 @@ def test_a_value_set_takes_the_place_of_the_file_s_and_of_its_rival(folder: Path
     assert load_spec(path, {"simulate.runs": 7}).runs == 7
     with pytest.raises(SpecError, match=r"my.toml: model.loss.text: loss is not a table"):
         load_spec(path, {"model.loss.text": "r"})
+
+
+def test_another_rule_drops_the_keys_of_the_one_before(folder: Path) -> None:
+    path = written(PLAIN.replace("gamma = 0.5", 'rule = "adagrad_norm"\neta = 1.0\nb = 0.5\nsource = "iterate"'))
+    assert load_spec(path, {"schedule.rule": "line_search"}).schedule == LineSearch(source="iterate")
+    to_greedy = {"schedule.statistic": "norm2", "schedule.rule": "greedy"}
+    assert load_spec(path, to_greedy).schedule == Greedy("norm2", source="iterate")
+    assert load_spec(path, {"schedule.rule": "adagrad_norm"}).schedule == AdaGradNorm(1.0, 0.5, source="iterate")
 
 
 def test_the_catalogue_goes_before_a_file_of_the_same_name_and_a_path_says_the_file(folder: Path) -> None:

@@ -11,6 +11,7 @@
  * Weak order 1, and what is of first order comes from fluctuations of the scalars, O(h/d); the rest is O(h^2): as d grows
  * this is the midpoint rule for the mode equations. A step lasts at most `longest` times 1/(gamma max |slope|), the time
  * of the iterate's fastest mode, and divides what is left to the next output. */
+#ifndef SGDLIMIT_FLOAT32   /* in double precision alone */
 
 /* A seed of its own: what is drawn here is independent of SGD under the same seed. */
 static uint64_t diffusion_seed(const sgdlimit_problem *p) { return mix(p->seed); }
@@ -130,3 +131,5 @@ int32_t sgdlimit_diffuse(const sgdlimit_problem *p, double longest, sgdlimit_out
   free(memory);
   return outcome->status;
 }
+
+#endif

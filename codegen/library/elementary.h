@@ -216,9 +216,10 @@ LANEWISE double log_cosh(double x) {
 
 LANEWISE double square(double x) { return x * x; }
 
-LANEWISE double larger(double a, double b) { return a > b ? a : b; }
+/* NaN if one of the two is, which fmax and fmin would swallow. */
+LANEWISE double larger(double a, double b) { return ((a > b) | (a != a)) ? a : b; }
 
-LANEWISE double smaller(double a, double b) { return a < b ? a : b; }
+LANEWISE double smaller(double a, double b) { return ((a < b) | (a != a)) ? a : b; }
 
 /* M_k(h), the integral over z > h of (z - h)^k phi(z) dz for h >= 0 */
 LANEWISE double tail_moment0(double h) { return sgdlimit_normal_tail(h); }

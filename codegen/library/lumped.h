@@ -7,6 +7,7 @@
  * where kept and added depend on g, by the score, but not on chi2 (docs/theory.md, section 8). To `rates`, x is a state of
  * as many modes. Eight runs advance together, one a lane, each with a stream of its own: its words are a function of
  * (seed, run), whoever is in the other lanes. As in a sweep over coordinates, a step first applies the one before. */
+#ifndef SGDLIMIT_FLOAT32   /* in double precision alone */
 
 enum { LUMPED_STEPS_PER_LOOK = 1 << 18 };   /* in modes of eight runs, between looks at the cancel flag: a few milliseconds */
 
@@ -405,3 +406,5 @@ int32_t sgdlimit_simulate_lumped(const sgdlimit_problem *p, sgdlimit_outcome *ou
   free(shared);
   return outcome->status;
 }
+
+#endif

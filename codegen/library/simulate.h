@@ -7,7 +7,8 @@
  * Rows are `real`: samples, iterates and the sweep are in single precision with -DSGDLIMIT_FLOAT32. Sums over coordinates
  * are in double all the same, but for the terms of one lane in a chunk; so is what is done with them.
  *
- * The loss enters through these alone; parameter p of a class is par[p * stride]. */
+ * The loss enters through `gradient`, `target` and `ridge` alone; parameter p of a class is par[p * stride]. */
+
 static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn);
 static inline double target(double label, double r_star, double xi, double uniform, const double *par, int64_t stride);
 static inline double ridge(const double *par, int64_t stride);

@@ -1,0 +1,570 @@
+/* The high-dimensional limit of streaming SGD on one model: the coefficients and the right-hand side.
+ *   loss       Piecewise(((r - y)**2/2, Abs(r - y) <= delta), (delta*Abs(r - y) - delta**2/2, True))
+ *   target     Teacher('r_star + sigma*xi')
+ *   adversary  l2 ball of radius epsilon
+ *
+ * Written by sgdlimit, generator format 12. To write it again:
+ *   sgdlimit generate SPEC --out DIRECTORY --parts equations
+ * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
+ * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
+ *
+ * Contents
+ *   The problem: what a caller hands to a kernel, and what it gets back
+ *   Elementary functions that loops over many arguments can vectorise
+ *   Learning rates
+ *   This model
+ *   The interface
+ */
+
+/* Without -fopenmp-simd the loops below are plain loops, and a loop that a compiler cannot vectorise is one, too. */
+#pragma GCC diagnostic ignored "-Wunknown-pragmas"
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wpass-failed"
+#endif
+
+/* ---- The problem: what a caller hands to a kernel, and what it gets back ---------------------------------------
+ * One struct serves every verb (solve, simulate); a verb reads the fields it needs and leaves the others alone. The
+ * struct begins with its size, so that a caller built against another layout is refused instead of misread. Matrices
+ * are dense and row-major; [M][N] says that row m holds the N modes of iterate m. Nothing is kept between calls. */
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SGDLIMIT_ABI 3
+
+enum {
+  SGDLIMIT_OK = 0,
+  SGDLIMIT_DIVERGED = 1,
+  SGDLIMIT_CANCELLED = 2,
+  SGDLIMIT_NO_PROGRESS = 3,   /* step size underflow, or more than max_steps */
+  SGDLIMIT_BAD_PROBLEM = 4,   /* size or counts */
+  SGDLIMIT_OUT_OF_MEMORY = 5,
+  SGDLIMIT_NO_STEP = 6        /* a greedy learning rate does not exist */
+};
+
+/* How step_arguments are read: gamma; the schedule's parameters; the horizon, then gamma at equal steps of sqrt(t) up to
+ * it; none; none; none; eta and b. Later kinds are appended. From SGDLIMIT_LINE_SEARCH on gamma depends on the state: of
+ * the limit in solve, of the iterate in simulate. */
+enum {
+  SGDLIMIT_CONSTANT = 0,
+  SGDLIMIT_SCHEDULE = 1,
+  SGDLIMIT_TABLE = 2,
+  SGDLIMIT_LINE_SEARCH = 3,
+  SGDLIMIT_POLYAK = 4,
+  SGDLIMIT_GREEDY = 5,        /* the statistic is the kernel's */
+  SGDLIMIT_ADAGRAD_NORM = 6
+};
+
+typedef struct sgdlimit_problem {
+  uint64_t size;                  /* sizeof(sgdlimit_problem) as the caller knows it */
+  int64_t iterates, classes, modes, times_count;   /* M, K, N, T */
+  double dimension;               /* d; INFINITY allowed in solve */
+  const double *weights;          /* [N] omega: share of the dimension */
+  const double *probabilities;    /* [K] */
+  const double *eigenvalues;      /* [K][N] */
+  const double *means;            /* [K][N] */
+  const double *labels;           /* [K]; zeros when the target is not Labels */
+  const double *teacher;          /* [N]; zeros when absent */
+  const double *reference;        /* [N] X°, or NULL: its statistics are then NaN */
+  const double *parameters;       /* [M][P][K] in the order of sgdlimit_parameter_names */
+  const double *start_mean;       /* [M][N] x_j at start_time */
+  const double *start_variance;   /* [M][N] v_j at start_time (solve only) */
+  const double *start_auxiliary;  /* [M] the integral of sum_j G_j up to start_time, or NULL: zeros */
+  int64_t step_kind;              /* SGDLIMIT_CONSTANT, ... */
+  const double *step_arguments;   /* [M][step_arguments_count] */
+  int64_t step_arguments_count;
+  double start_time;
+  const double *times;            /* [T] increasing, >= start_time */
+  double rtol;
+  int64_t max_steps;
+  int64_t method;                 /* solve: SGDLIMIT_AUTO, ... */
+  int64_t first_run, runs;        /* simulate: runs first_run .. first_run + runs - 1 */
+  uint64_t seed;
+  const volatile int32_t *cancel; /* or NULL; nonzero asks to stop */
+  volatile int64_t *progress;     /* or NULL; solve: times done; simulate: steps done over all runs of this call */
+  double *statistics;             /* out. solve: [M][T][S]; simulate: [runs][M][T][SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY K] */
+  double *mean, *variance;        /* out, solve: [M][T][N] or NULL */
+  double *final_mean, *final_variance, *final_auxiliary;   /* out, solve: [M][N], [M][N], [M] at the last time, or NULL */
+} sgdlimit_problem;
+
+/* ---- Elementary functions that loops over many arguments can vectorise --------------------------------------------
+ * Branch-free: no table, no call, only arithmetic, comparisons that choose, and the bits of a double. Polynomials are
+ * mpmath.chebyfit's at 60 digits. Relative errors are below 1e-15, NaN comes out where NaN went in, and what is below
+ * 2^-1021 is 0. */
+#define LANEWISE static inline __attribute__((always_inline))
+
+LANEWISE uint64_t sgdlimit_bits(double x) {
+  uint64_t word;
+  memcpy(&word, &x, sizeof word);
+  return word;
+}
+
+LANEWISE double sgdlimit_from_bits(uint64_t word) {
+  double x;
+  memcpy(&x, &word, sizeof x);
+  return x;
+}
+
+/* exp(r) - 1 for |r| <= log(2)/2 */
+LANEWISE double sgdlimit_expm1_reduced(double r) {
+  double a = r * 2.510038549551032e-08 + 2.7620088445409746e-07;
+  a = a * r + 2.7557268459997064e-06;
+  a = a * r + 2.4801521295954376e-05;
+  a = a * r + 1.9841269863053618e-04;
+  a = a * r + 1.3888888917213717e-03;
+  a = a * r + 8.333333333330062e-03;
+  a = a * r + 4.166666666662413e-02;
+  a = a * r + 1.6666666666666669e-01;
+  a = a * r + 0.5;
+  return r + r * r * a;
+}
+
+/* exp(x + rest), |rest| < 1e-3: with x = k log 2 + r, adding 1.5 * 2^52 leaves k in the lowest bits of x/log 2. */
+LANEWISE double sgdlimit_exp_sum(double x, double rest) {
+  const double shifted = x * 1.4426950408889634 + 6755399441055744.0;
+  const double k = shifted - 6755399441055744.0;
+  const double r = ((x - k * 0.6931471803691238) - k * 1.9082149292705877e-10) + rest;
+  /* 2^k in two factors, so that 2^1024 is never one */
+  const double half_power = sgdlimit_from_bits((sgdlimit_bits(shifted) + 1022) << 52);
+  const double y = (2.0 + 2.0 * sgdlimit_expm1_reduced(r)) * half_power;
+  return x > 709.782712893384 ? INFINITY : x < -707.7 ? 0.0 : y;
+}
+
+LANEWISE double sgdlimit_exp(double x) { return sgdlimit_exp_sum(x, 0.0); }
+
+/* M_1(h)/M_0(h) of the normal density's tail beyond h >= 0, the mean of z - h there: at 0 it is sqrt(2/pi), far out 1/h.
+ * 28 coefficients of (h + 5/4) times it in t = (h - 4)/(h + 4), odd and even ones apart: half as long a chain. */
+LANEWISE double sgdlimit_tail_ratio(double h) {
+  const double t = 1.0 - 8.0 / (h + 4.0), u = t * t;
+  double a = u * 3.3986875277553945e-09 - 6.327518385011884e-09;
+  double b = u * -2.438494756035184e-08 + 2.4858395797692447e-07;
+  a = a * u - 1.9688976310016765e-07;
+  b = b * u - 1.2902027069958226e-06;
+  a = a * u + 2.0209935849944703e-06;
+  b = b * u + 4.574926478633692e-06;
+  a = a * u - 1.1822653010919231e-05;
+  b = b * u - 1.1802610085700332e-05;
+  a = a * u + 5.2828287712269654e-05;
+  b = b * u + 1.703580735174054e-05;
+  a = a * u - 1.9808500152392218e-04;
+  b = b * u + 3.896573195562015e-05;
+  a = a * u + 6.412080936475851e-04;
+  b = b * u - 4.6413092640038754e-04;
+  a = a * u - 1.759719978476808e-03;
+  b = b * u + 2.4915720236999652e-03;
+  a = a * u + 3.6817230605858857e-03;
+  b = b * u - 1.0095793629049069e-02;
+  a = a * u - 2.7683667926589176e-03;
+  b = b * u + 3.2360231946971525e-02;
+  a = a * u - 2.5396637049825744e-02;
+  b = b * u - 6.750053481076351e-02;
+  a = a * u + 1.824812571327506e-01;
+  b = b * u - 1.4259871052439452e-01;
+  a = a * u - 1.554020567759819e-01;
+  b = b * u + 1.1844375085697232;
+  return (a * t + b) / (h + 1.25);
+}
+
+/* exp(-x^2/2)/sqrt(2 pi) */
+LANEWISE double sgdlimit_normal_density(double x) {
+  const double head = sgdlimit_from_bits(sgdlimit_bits(x) & UINT64_C(0xfffffffff8000000));
+  return 0.3989422804014327 * sgdlimit_exp_sum(-0.5 * head * head, 0.5 * (head - x) * (x + head));
+}
+
+/* 1 - Phi(h) for h >= 0 */
+LANEWISE double sgdlimit_normal_tail(double h) { return sgdlimit_normal_density(h) / (h + sgdlimit_tail_ratio(h)); }
+
+LANEWISE double square(double x) { return x * x; }
+
+/* NaN if one of the two is, which fmax and fmin would swallow. */
+LANEWISE double larger(double a, double b) { return ((a > b) | (a != a)) ? a : b; }
+
+/* M_k(h), the integral over z > h of (z - h)^k phi(z) dz for h >= 0 */
+LANEWISE double tail_moment0(double h) { return sgdlimit_normal_tail(h); }
+
+LANEWISE double tail_moment1(double h) { return sgdlimit_tail_ratio(h) * sgdlimit_normal_tail(h); }
+
+LANEWISE double tail_moment2(double h) {
+  return h > 50.0 ? 0.0 : (1.0 - h * sgdlimit_tail_ratio(h)) * sgdlimit_normal_tail(h);
+}
+
+/* ---- Learning rates --------------------------------------------------------------------------------------------
+ * A greedy one makes a statistic phi fall fastest: where dphi/dt = -gamma first + gamma^2 second, that is
+ * gamma = first/(2 second). AdaGrad-norm's is eta/sqrt(b^2 + int sum_j G_j dt). */
+
+/* A state, and the rates at it. */
+typedef struct point {
+  const double *x, *e, *v, *offset, *slope, *noise;   /* [N] e = x - X* */
+  double accumulated;   /* the integral of sum_j noise_j so far */
+  double *work;         /* [2N] */
+} point;
+
+typedef struct descent {
+  double first, second;
+} descent;
+
+static double rate_at_time(const sgdlimit_problem *p, int64_t iterate, double t);
+static descent line_search_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at);
+static descent polyak_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at);
+static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at);
+
+static int has_step_arguments(const sgdlimit_problem *p) {
+  const int64_t count = p->step_arguments_count;
+  switch (p->step_kind) {
+    case SGDLIMIT_TABLE: return count > 2;
+    case SGDLIMIT_ADAGRAD_NORM: return count == 2;
+    case SGDLIMIT_POLYAK: return p->reference != NULL;
+    default: return 1;
+  }
+}
+
+/* NaN where no gamma is the best: phi falls ever faster with gamma. At rest any would do, and 0 is one. */
+static double steepest(descent d) {
+  if (d.second > 0) return d.first > 0 ? d.first / (2 * d.second) : 0;
+  return d.second == 0 && d.first <= 0 ? 0 : NAN;
+}
+
+static double from_table(const double *arguments, int64_t count, double t) {
+  const double *values = arguments + 1, last = (double)(count - 2);
+  const double place = fmin(fmax(sqrt(t / arguments[0]), 0) * last, last);
+  const int64_t left = place < last ? (int64_t)place : count - 3;
+  const double share = place - (double)left;
+  return (1 - share) * values[left] + share * values[left + 1];
+}
+
+static double learning_rate(const sgdlimit_problem *p, const double *k, int64_t iterate, double t, const point *at) {
+  const double *arguments = p->step_arguments + iterate * p->step_arguments_count;
+  switch (p->step_kind) {
+    case SGDLIMIT_LINE_SEARCH: return steepest(line_search_descent(p, k, iterate, at));
+    case SGDLIMIT_POLYAK: return steepest(polyak_descent(p, k, iterate, at));
+    case SGDLIMIT_GREEDY: return steepest(greedy_descent(p, k, iterate, at));
+    case SGDLIMIT_ADAGRAD_NORM: return arguments[0] / sqrt(arguments[1] * arguments[1] + at->accumulated);
+    case SGDLIMIT_TABLE: return from_table(arguments, p->step_arguments_count, t);
+    default: return rate_at_time(p, iterate, t);
+  }
+}
+
+/* ---- This model --------------------------------------------------------------------------------------------------
+ * loss       Piecewise(((r - y)**2/2, Abs(r - y) <= delta), (delta*Abs(r - y) - delta**2/2, True))
+ * target     Teacher('r_star + sigma*xi')
+ * adversary  l2 ball of radius epsilon
+ */
+
+/* The law of the score given the class, in the symbols of the theory (section 2). */
+typedef struct score { double n, Q_star, dm, beta1, Q_perp; } score;
+
+enum { GLOBAL_CONSTANTS = 1, CLASS_CONSTANTS = 1 };
+static int64_t constants_count(const sgdlimit_problem *p) {
+  return GLOBAL_CONSTANTS + CLASS_CONSTANTS * p->classes;
+}
+
+/* What depends on the instance alone. */
+static void constants(const sgdlimit_problem *p, double *k) {
+  const double *x_star = p->teacher;
+  double teacher_norm2 = 0;
+  #pragma omp simd reduction(+ : teacher_norm2)
+  for (int64_t j = 0; j < p->modes; j++) {
+    teacher_norm2 += x_star[j]*x_star[j];
+  }
+  k[0] = teacher_norm2;
+  for (int64_t i = 0; i < p->classes; i++) {
+    const double *lam = p->eigenvalues + i * p->modes;
+    double Q_star = 0;
+    #pragma omp simd reduction(+ : Q_star)
+    for (int64_t j = 0; j < p->modes; j++) {
+      Q_star += lam[j]*(x_star[j]*x_star[j]);
+    }
+    k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 0] = Q_star;
+  }
+}
+
+/* What the coefficients of class i are functions of, from the state. */
+static void class_score(const sgdlimit_problem *p, const double *k, int64_t i, const double *x, const double *e,
+                        const double *v, double n, score *w) {
+  (void)x;
+  const double *lam = p->eigenvalues + i * p->modes;
+  const double *mu = p->means + i * p->modes;
+  const double *x_star = p->teacher;
+  const double Q_star = k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 0];
+  double dm = 0, sum_beta1 = 0;
+  #pragma omp simd reduction(+ : dm, sum_beta1)
+  for (int64_t j = 0; j < p->modes; j++) {
+    dm += e[j]*mu[j];
+    sum_beta1 += e[j]*lam[j]*x_star[j];
+  }
+  const double beta1 = (Q_star > 0.0 ? sum_beta1/Q_star : -1.0);
+  double Q_perp = 0;
+  #pragma omp simd reduction(+ : Q_perp)
+  for (int64_t j = 0; j < p->modes; j++) {
+    Q_perp += (square(-beta1*x_star[j] + e[j]) + v[j])*lam[j];
+  }
+  w->n = n;
+  w->Q_star = Q_star;
+  w->dm = dm;
+  w->beta1 = beta1;
+  w->Q_perp = Q_perp;
+}
+
+/* What the mode equations need of one class. */
+static void rate_coefficients(const score *w, double y, const double *par, int64_t stride,
+                              double *out_A, double *out_B, double *out_F, double *out_I, double *out_BD) {
+  (void)y;
+  const double n = w->n;
+  const double Q_star = w->Q_star;
+  const double dm = w->dm;
+  const double beta1 = w->beta1;
+  const double Q_perp = w->Q_perp;
+  const double p_epsilon = par[0 * stride];
+  const double p_delta = par[2 * stride];
+  const double p_sigma = par[3 * stride];
+  const double mean = dm;
+  const double s = sqrt(larger(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)));
+  const double gap1 = fabs(mean)/s;
+  const double away1 = (-mean > 0 ? 1.0 : -1.0);
+  const double gap2 = fabs(-p_delta + p_epsilon*n + mean)/s;
+  const double away2 = ((p_delta - p_epsilon*n - mean) > 0 ? 1.0 : -1.0);
+  const double gap3 = fabs(p_delta - p_epsilon*n + mean)/s;
+  const double away3 = ((-p_delta + p_epsilon*n - mean) > 0 ? 1.0 : -1.0);
+  const double place_M0_1 = gap1;
+  const double M0_1 = tail_moment0(place_M0_1);
+  const double M1_1 = tail_moment1(place_M0_1);
+  const double place_M0_2 = gap2;
+  const double M0_2 = tail_moment0(place_M0_2);
+  const double M1_2 = tail_moment1(place_M0_2);
+  const double M2_2 = tail_moment2(place_M0_2);
+  const double place_M0_3 = gap3;
+  const double M0_3 = tail_moment0(place_M0_3);
+  const double M1_3 = tail_moment1(place_M0_3);
+  const double M2_3 = tail_moment2(place_M0_3);
+  const double c1 = p_epsilon*n;
+  const double c2 = ((p_delta - c1) > 0 ? 1.0 : -1.0);
+  const double c3 = (c2 > 0 ? 1.0 : 0.0);
+  const double c4 = c3*s;
+  const double c5 = M1_3*c4;
+  const double c6 = M1_2*c4;
+  const double c7 = 2.0*c1;
+  const double c8 = M0_1*away1;
+  const double c9 = 2.0*p_delta;
+  const double c10 = -away1;
+  const double c11 = c1 + mean;
+  const double c12 = -away3;
+  const double c13 = c1 - mean;
+  const double c14 = s*s;
+  const double c15 = M1_1*s;
+  const double c16 = p_delta*p_epsilon;
+  const double c17 = c9*s;
+  const double c18 = p_delta*p_delta;
+  *out_A = c5 - c6 + (c10 > 0 ? (away2 > 0 ? c11 : p_delta) : (c12 > 0 ? -c13 : -p_delta)) + (c2 > 0 ? c7*c8 : c8*c9);
+  *out_B = -M0_2*away2*c3 + M0_3*away3*c3 + (c10 > 0 ? (away2 > 0 ? 1.0 : 0.0) : (c12 > 0 ? 1.0 : 0.0)) + 0.3989422804014327*sgdlimit_exp(-0.5*(mean*mean)/c14)*(c2 > 0 ? c7 : c9)/s;
+  *out_F = -c5*p_epsilon - c6*p_epsilon + (c10 > 0 ? (away2 > 0 ? c11*p_epsilon : c16) : (c12 > 0 ? c13*p_epsilon : c16)) + (c2 > 0 ? 2.0*c15*p_epsilon : 0.0);
+  *out_I = -c3*(M1_2*c17 + M2_2*away2*c14) + c3*(-M1_3*c17 + M2_3*away3*c14) + (c10 > 0 ? (away2 > 0 ? c11*c11 + c14 : c18) : (c12 > 0 ? c13*c13 + c14 : c18)) + (c2 > 0 ? 4.0*c1*c15 : 0.0);
+  *out_BD = 0.0;
+}
+
+/* R, A, B, D, F, I of one class. */
+static void all_coefficients(const score *w, double y, const double *par, int64_t stride,
+                             double *out_R, double *out_A, double *out_B, double *out_D, double *out_F, double *out_I) {
+  (void)y;
+  const double n = w->n;
+  const double Q_star = w->Q_star;
+  const double dm = w->dm;
+  const double beta1 = w->beta1;
+  const double Q_perp = w->Q_perp;
+  const double p_epsilon = par[0 * stride];
+  const double p_delta = par[2 * stride];
+  const double p_sigma = par[3 * stride];
+  const double mean = dm;
+  const double s = sqrt(larger(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)));
+  const double gap1 = fabs(mean)/s;
+  const double away1 = (-mean > 0 ? 1.0 : -1.0);
+  const double gap2 = fabs(-p_delta + p_epsilon*n + mean)/s;
+  const double away2 = ((p_delta - p_epsilon*n - mean) > 0 ? 1.0 : -1.0);
+  const double gap3 = fabs(p_delta - p_epsilon*n + mean)/s;
+  const double away3 = ((-p_delta + p_epsilon*n - mean) > 0 ? 1.0 : -1.0);
+  const double place_M0_1 = gap1;
+  const double M0_1 = tail_moment0(place_M0_1);
+  const double M1_1 = tail_moment1(place_M0_1);
+  const double place_M0_2 = gap2;
+  const double M0_2 = tail_moment0(place_M0_2);
+  const double M1_2 = tail_moment1(place_M0_2);
+  const double M2_2 = tail_moment2(place_M0_2);
+  const double place_M0_3 = gap3;
+  const double M0_3 = tail_moment0(place_M0_3);
+  const double M1_3 = tail_moment1(place_M0_3);
+  const double M2_3 = tail_moment2(place_M0_3);
+  const double c1 = s*s;
+  const double c2 = 0.5*c1;
+  const double c3 = p_epsilon*n;
+  const double c4 = ((p_delta - c3) > 0 ? 1.0 : -1.0);
+  const double c5 = (c4 > 0 ? 1.0 : 0.0);
+  const double c6 = away2*c5;
+  const double c7 = away3*c5;
+  const double c8 = 2.0*c3;
+  const double c9 = M1_1*s;
+  const double c10 = 2.0*p_delta;
+  const double c11 = -away1;
+  const double c12 = c3 + mean;
+  const double c13 = c12*c12;
+  const double c14 = p_delta*p_delta;
+  const double c15 = 0.5*c14;
+  const double c16 = -away3;
+  const double c17 = c3 - mean;
+  const double c18 = c17*c17;
+  const double c19 = c5*s;
+  const double c20 = M1_3*c19;
+  const double c21 = M1_2*c19;
+  const double c22 = M0_1*away1;
+  const double c23 = -M0_2*c6 + M0_3*c7 + (c11 > 0 ? (away2 > 0 ? 1.0 : 0.0) : (c16 > 0 ? 1.0 : 0.0)) + 0.3989422804014327*sgdlimit_exp(-0.5*(mean*mean)/c1)*(c4 > 0 ? c8 : c10)/s;
+  const double c24 = p_delta*p_epsilon;
+  const double c25 = c10*s;
+  *out_R = -M2_2*c2*c6 + M2_3*c2*c7 + (c11 > 0 ? (away2 > 0 ? 0.5*c13 + c2 : p_delta*c12 - c15) : (c16 > 0 ? 0.5*c18 + c2 : p_delta*c17 - c15)) + (c4 > 0 ? c8*c9 : c10*c9);
+  *out_A = c20 - c21 + (c11 > 0 ? (away2 > 0 ? c12 : p_delta) : (c16 > 0 ? -c17 : -p_delta)) + (c4 > 0 ? c22*c8 : c10*c22);
+  *out_B = c23;
+  *out_D = -c23;
+  *out_F = -c20*p_epsilon - c21*p_epsilon + (c11 > 0 ? (away2 > 0 ? c12*p_epsilon : c24) : (c16 > 0 ? c17*p_epsilon : c24)) + (c4 > 0 ? 2.0*c9*p_epsilon : 0.0);
+  *out_I = -c5*(M1_2*c25 + M2_2*away2*c1) + c5*(-M1_3*c25 + M2_3*away3*c1) + (c11 > 0 ? (away2 > 0 ? c1 + c13 : c14) : (c16 > 0 ? c1 + c18 : c14)) + (c4 > 0 ? 4.0*c3*c9 : 0.0);
+}
+
+/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j */
+static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
+                  const double *v, double *offset, double *slope, double *noise) {
+  const double *x_star = p->teacher;
+  const double *omega = p->weights;
+  const double p_tau = p->parameters[(iterate * 4 + 1) * p->classes];
+  for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;
+  double norm2 = 0;
+  #pragma omp simd reduction(+ : norm2)
+  for (int64_t j = 0; j < p->modes; j++) {
+    norm2 += v[j] + x[j]*x[j];
+  }
+  const double n = sqrt(norm2);
+  const double inverse_norm = (n > 0.0 ? 1.0/n : 0.0);
+  double mean_F = 0;
+  for (int64_t i = 0; i < p->classes; i++) {
+    const double *lam = p->eigenvalues + i * p->modes;
+    const double *mu = p->means + i * p->modes;
+    const double *par = p->parameters + iterate * 4 * p->classes + i;
+    score w;
+    class_score(p, k, i, x, e, v, n, &w);
+    const double probability = p->probabilities[i];
+    double A, B, F, I, BD;
+    rate_coefficients(&w, p->labels[i], par, p->classes, &A, &B, &F, &I, &BD);
+    const double w1 = BD*probability;
+    const double w2 = A*probability;
+    const double w3 = B*probability;
+    const double w4 = I*probability;
+    #pragma omp simd
+    for (int64_t j = 0; j < p->modes; j++) {
+      offset[j] += w1*lam[j]*x_star[j] + w2*mu[j];
+      slope[j] += w3*lam[j];
+      noise[j] += w4*lam[j];
+    }
+    mean_F += F*probability;
+  }
+  const double s1 = -p_tau;
+  const double s2 = -inverse_norm*mean_F;
+  #pragma omp simd
+  for (int64_t j = 0; j < p->modes; j++) {
+    offset[j] = s1*x_star[j] + s2*x_star[j] - offset[j];
+    slope[j] = s1 + s2 - slope[j];
+    noise[j] = noise[j]*omega[j];
+  }
+}
+
+/* A learning rate that depends on the time alone. */
+static double rate_at_time(const sgdlimit_problem *p, int64_t iterate, double t) {
+  (void)t;
+  return p->step_arguments[iterate * p->step_arguments_count];
+}
+
+static descent line_search_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at) {
+  (void)k;
+  (void)iterate;
+  const double *e = at->e;
+  const double *v = at->v;
+  const double *offset = at->offset;
+  const double *slope = at->slope;
+  const double *noise = at->noise;
+  double first = 0, second = 0;
+  #pragma omp simd reduction(+ : first, second)
+  for (int64_t j = 0; j < p->modes; j++) {
+    first += square(e[j]*slope[j] + offset[j]) + (slope[j]*slope[j])*v[j];
+    second += -0.5*noise[j]*slope[j];
+  }
+  return (descent){first, second};
+}
+
+static descent polyak_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at) {
+  (void)k;
+  (void)iterate;
+  const double *x_star = p->teacher;
+  const double *x_optimum = p->reference;
+  const double *e = at->e;
+  const double *v = at->v;
+  const double *offset = at->offset;
+  const double *slope = at->slope;
+  const double *noise = at->noise;
+  double first = 0, second = 0;
+  #pragma omp simd reduction(+ : first, second)
+  for (int64_t j = 0; j < p->modes; j++) {
+    first += -2.0*(e[j]*slope[j] + offset[j])*(e[j] + (x_star[j] - x_optimum[j])) - 2.0*slope[j]*v[j];
+    second += noise[j];
+  }
+  return (descent){first, second};
+}
+
+static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at) {
+  (void)p;
+  (void)k;
+  (void)iterate;
+  (void)at;
+  return (descent){NAN, NAN};
+}
+
+/* ---- The interface ----------------------------------------------------------------------------------------------- */
+
+int32_t sgdlimit_abi(void) { return SGDLIMIT_ABI; }
+const char *sgdlimit_parameter_names(void) { return "epsilon,tau,delta,sigma"; }
+const char *sgdlimit_schedule_names(void) { return ""; }
+/* Of learning rates that depend on the state, those that this kernel has. */
+const char *sgdlimit_descent_names(void) { return "polyak,line_search"; }
+const char *sgdlimit_statistic_names(void) { return "adversarial_risk,clean_risk,norm2,overlap,cosine,distance2,optimum_distance2,learning_rate,effective_ridge"; }
+const char *sgdlimit_coefficient_names(void) { return "R,A,B,D,F,I"; }
+const char *sgdlimit_score_names(void) { return "n,Q_star,dm,beta1,Q_perp"; }
+/* What must be positive for the equations to hold. */
+const char *sgdlimit_positive_names(void) { return "delta"; }
+
+/* Coefficients of one class at given scores (in the order of sgdlimit_score_names), label and parameters. */
+void sgdlimit_coefficients(const double *score_values, double y, const double *par, double *out) {
+  score w;
+  w.n = score_values[0];
+  w.Q_star = score_values[1];
+  w.dm = score_values[2];
+  w.beta1 = score_values[3];
+  w.Q_perp = score_values[4];
+  all_coefficients(&w, y, par, 1, &out[0], &out[1], &out[2], &out[3], &out[4], &out[5]);
+}
+
+/* dx and dv at (t, x, v), where the integral of sum_j G_j is start_auxiliary's; work has room for 6 p->modes + the
+ * constants (GLOBAL + CLASS * K). */
+int32_t sgdlimit_rhs(const sgdlimit_problem *p, int64_t iterate, double t, const double *x, const double *v, double *dx,
+                     double *dv, double *work) {
+  if (p->size != sizeof *p || !has_step_arguments(p)) return SGDLIMIT_BAD_PROBLEM;
+  const int64_t N = p->modes;
+  double *offset = work, *slope = work + N, *noise = work + 2 * N, *e = work + 3 * N, *k = work + 6 * N;
+  constants(p, k);
+  for (int64_t j = 0; j < N; j++) e[j] = x[j] - p->teacher[j];
+  rates(p, k, iterate, x, e, v, offset, slope, noise);
+  const double accumulated = p->start_auxiliary ? p->start_auxiliary[iterate] : 0;
+  const point at = {x, e, v, offset, slope, noise, accumulated, work + 4 * N};
+  const double gamma = learning_rate(p, k, iterate, t, &at);
+  for (int64_t j = 0; j < N; j++) {
+    dx[j] = gamma * (offset[j] + slope[j] * e[j]);
+    dv[j] = 2 * gamma * slope[j] * v[j] + gamma * gamma * noise[j];
+  }
+  return SGDLIMIT_OK;
+}
+
+int64_t sgdlimit_constants_count(const sgdlimit_problem *p) { return constants_count(p); }

@@ -1,0 +1,765 @@
+/* The high-dimensional limit of streaming SGD on one model: the coefficients and the right-hand side.
+ *   loss       log(1 + exp(-y*r))
+ *   target     Teacher('sign(r_star)')
+ *   adversary  l2 ball of radius epsilon
+ *
+ * Written by sgdlimit, generator format 12. To write it again:
+ *   sgdlimit generate SPEC --out DIRECTORY --parts equations
+ * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
+ * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
+ *
+ * Contents
+ *   The problem: what a caller hands to a kernel, and what it gets back
+ *   Elementary functions that loops over many arguments can vectorise
+ *   Gaussian integrals: composite Gauss-Legendre on graded panels
+ *   Learning rates
+ *   This model
+ *   The interface
+ */
+
+/* Without -fopenmp-simd the loops below are plain loops, and a loop that a compiler cannot vectorise is one, too. */
+#pragma GCC diagnostic ignored "-Wunknown-pragmas"
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wpass-failed"
+#endif
+
+/* ---- The problem: what a caller hands to a kernel, and what it gets back ---------------------------------------
+ * One struct serves every verb (solve, simulate); a verb reads the fields it needs and leaves the others alone. The
+ * struct begins with its size, so that a caller built against another layout is refused instead of misread. Matrices
+ * are dense and row-major; [M][N] says that row m holds the N modes of iterate m. Nothing is kept between calls. */
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SGDLIMIT_ABI 3
+
+enum {
+  SGDLIMIT_OK = 0,
+  SGDLIMIT_DIVERGED = 1,
+  SGDLIMIT_CANCELLED = 2,
+  SGDLIMIT_NO_PROGRESS = 3,   /* step size underflow, or more than max_steps */
+  SGDLIMIT_BAD_PROBLEM = 4,   /* size or counts */
+  SGDLIMIT_OUT_OF_MEMORY = 5,
+  SGDLIMIT_NO_STEP = 6        /* a greedy learning rate does not exist */
+};
+
+/* How step_arguments are read: gamma; the schedule's parameters; the horizon, then gamma at equal steps of sqrt(t) up to
+ * it; none; none; none; eta and b. Later kinds are appended. From SGDLIMIT_LINE_SEARCH on gamma depends on the state: of
+ * the limit in solve, of the iterate in simulate. */
+enum {
+  SGDLIMIT_CONSTANT = 0,
+  SGDLIMIT_SCHEDULE = 1,
+  SGDLIMIT_TABLE = 2,
+  SGDLIMIT_LINE_SEARCH = 3,
+  SGDLIMIT_POLYAK = 4,
+  SGDLIMIT_GREEDY = 5,        /* the statistic is the kernel's */
+  SGDLIMIT_ADAGRAD_NORM = 6
+};
+
+typedef struct sgdlimit_problem {
+  uint64_t size;                  /* sizeof(sgdlimit_problem) as the caller knows it */
+  int64_t iterates, classes, modes, times_count;   /* M, K, N, T */
+  double dimension;               /* d; INFINITY allowed in solve */
+  const double *weights;          /* [N] omega: share of the dimension */
+  const double *probabilities;    /* [K] */
+  const double *eigenvalues;      /* [K][N] */
+  const double *means;            /* [K][N] */
+  const double *labels;           /* [K]; zeros when the target is not Labels */
+  const double *teacher;          /* [N]; zeros when absent */
+  const double *reference;        /* [N] X°, or NULL: its statistics are then NaN */
+  const double *parameters;       /* [M][P][K] in the order of sgdlimit_parameter_names */
+  const double *start_mean;       /* [M][N] x_j at start_time */
+  const double *start_variance;   /* [M][N] v_j at start_time (solve only) */
+  const double *start_auxiliary;  /* [M] the integral of sum_j G_j up to start_time, or NULL: zeros */
+  int64_t step_kind;              /* SGDLIMIT_CONSTANT, ... */
+  const double *step_arguments;   /* [M][step_arguments_count] */
+  int64_t step_arguments_count;
+  double start_time;
+  const double *times;            /* [T] increasing, >= start_time */
+  double rtol;
+  int64_t max_steps;
+  int64_t method;                 /* solve: SGDLIMIT_AUTO, ... */
+  int64_t first_run, runs;        /* simulate: runs first_run .. first_run + runs - 1 */
+  uint64_t seed;
+  const volatile int32_t *cancel; /* or NULL; nonzero asks to stop */
+  volatile int64_t *progress;     /* or NULL; solve: times done; simulate: steps done over all runs of this call */
+  double *statistics;             /* out. solve: [M][T][S]; simulate: [runs][M][T][SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY K] */
+  double *mean, *variance;        /* out, solve: [M][T][N] or NULL */
+  double *final_mean, *final_variance, *final_auxiliary;   /* out, solve: [M][N], [M][N], [M] at the last time, or NULL */
+} sgdlimit_problem;
+
+/* ---- Elementary functions that loops over many arguments can vectorise --------------------------------------------
+ * Branch-free: no table, no call, only arithmetic, comparisons that choose, and the bits of a double. Polynomials are
+ * mpmath.chebyfit's at 60 digits. Relative errors are below 1e-15, NaN comes out where NaN went in, and what is below
+ * 2^-1021 is 0. */
+#define LANEWISE static inline __attribute__((always_inline))
+
+LANEWISE uint64_t sgdlimit_bits(double x) {
+  uint64_t word;
+  memcpy(&word, &x, sizeof word);
+  return word;
+}
+
+LANEWISE double sgdlimit_from_bits(uint64_t word) {
+  double x;
+  memcpy(&x, &word, sizeof x);
+  return x;
+}
+
+/* exp(r) - 1 for |r| <= log(2)/2 */
+LANEWISE double sgdlimit_expm1_reduced(double r) {
+  double a = r * 2.510038549551032e-08 + 2.7620088445409746e-07;
+  a = a * r + 2.7557268459997064e-06;
+  a = a * r + 2.4801521295954376e-05;
+  a = a * r + 1.9841269863053618e-04;
+  a = a * r + 1.3888888917213717e-03;
+  a = a * r + 8.333333333330062e-03;
+  a = a * r + 4.166666666662413e-02;
+  a = a * r + 1.6666666666666669e-01;
+  a = a * r + 0.5;
+  return r + r * r * a;
+}
+
+/* exp(x + rest), |rest| < 1e-3: with x = k log 2 + r, adding 1.5 * 2^52 leaves k in the lowest bits of x/log 2. */
+LANEWISE double sgdlimit_exp_sum(double x, double rest) {
+  const double shifted = x * 1.4426950408889634 + 6755399441055744.0;
+  const double k = shifted - 6755399441055744.0;
+  const double r = ((x - k * 0.6931471803691238) - k * 1.9082149292705877e-10) + rest;
+  /* 2^k in two factors, so that 2^1024 is never one */
+  const double half_power = sgdlimit_from_bits((sgdlimit_bits(shifted) + 1022) << 52);
+  const double y = (2.0 + 2.0 * sgdlimit_expm1_reduced(r)) * half_power;
+  return x > 709.782712893384 ? INFINITY : x < -707.7 ? 0.0 : y;
+}
+
+LANEWISE double sgdlimit_exp(double x) { return sgdlimit_exp_sum(x, 0.0); }
+
+/* log(1 + x) for 0 <= x <= 1: 2 atanh(s), s = x/(2 + x) */
+LANEWISE double sgdlimit_log1p_unit(double x) {
+  const double s = x / (2.0 + x), t = s * s;
+  double a = t * 0.1616404561194353 + 0.08800738486144674;
+  a = a * t + 0.12001072809590713;
+  a = a * t + 0.13314144209654935;
+  a = a * t + 0.15385570064958623;
+  a = a * t + 0.18181789436132859;
+  a = a * t + 0.22222222717427864;
+  a = a * t + 0.2857142856710876;
+  a = a * t + 0.40000000000014585;
+  a = a * t + 0.6666666666666666;
+  return 2.0 * s + s * t * a;
+}
+
+/* M_1(h)/M_0(h) of the normal density's tail beyond h >= 0, the mean of z - h there: at 0 it is sqrt(2/pi), far out 1/h.
+ * 28 coefficients of (h + 5/4) times it in t = (h - 4)/(h + 4), odd and even ones apart: half as long a chain. */
+LANEWISE double sgdlimit_tail_ratio(double h) {
+  const double t = 1.0 - 8.0 / (h + 4.0), u = t * t;
+  double a = u * 3.3986875277553945e-09 - 6.327518385011884e-09;
+  double b = u * -2.438494756035184e-08 + 2.4858395797692447e-07;
+  a = a * u - 1.9688976310016765e-07;
+  b = b * u - 1.2902027069958226e-06;
+  a = a * u + 2.0209935849944703e-06;
+  b = b * u + 4.574926478633692e-06;
+  a = a * u - 1.1822653010919231e-05;
+  b = b * u - 1.1802610085700332e-05;
+  a = a * u + 5.2828287712269654e-05;
+  b = b * u + 1.703580735174054e-05;
+  a = a * u - 1.9808500152392218e-04;
+  b = b * u + 3.896573195562015e-05;
+  a = a * u + 6.412080936475851e-04;
+  b = b * u - 4.6413092640038754e-04;
+  a = a * u - 1.759719978476808e-03;
+  b = b * u + 2.4915720236999652e-03;
+  a = a * u + 3.6817230605858857e-03;
+  b = b * u - 1.0095793629049069e-02;
+  a = a * u - 2.7683667926589176e-03;
+  b = b * u + 3.2360231946971525e-02;
+  a = a * u - 2.5396637049825744e-02;
+  b = b * u - 6.750053481076351e-02;
+  a = a * u + 1.824812571327506e-01;
+  b = b * u - 1.4259871052439452e-01;
+  a = a * u - 1.554020567759819e-01;
+  b = b * u + 1.1844375085697232;
+  return (a * t + b) / (h + 1.25);
+}
+
+/* exp(-x^2/2)/sqrt(2 pi) */
+LANEWISE double sgdlimit_normal_density(double x) {
+  const double head = sgdlimit_from_bits(sgdlimit_bits(x) & UINT64_C(0xfffffffff8000000));
+  return 0.3989422804014327 * sgdlimit_exp_sum(-0.5 * head * head, 0.5 * (head - x) * (x + head));
+}
+
+/* 1 - Phi(h) for h >= 0 */
+LANEWISE double sgdlimit_normal_tail(double h) { return sgdlimit_normal_density(h) / (h + sgdlimit_tail_ratio(h)); }
+
+/* Phi(x) */
+LANEWISE double normal_cdf(double x) {
+  const double tail = sgdlimit_normal_tail(fabs(x));
+  return x < 0 ? tail : 1.0 - tail;
+}
+
+/* log(1 + exp(x)) */
+LANEWISE double softplus(double x) { return (x > 0 ? x : 0.0) + sgdlimit_log1p_unit(sgdlimit_exp(-fabs(x))); }
+
+/* 1/(1 + exp(-x)) */
+LANEWISE double sigmoid(double x) {
+  const double e = sgdlimit_exp(-fabs(x));
+  return (x > 0 ? 1.0 : e) / (1.0 + e);
+}
+
+LANEWISE double square(double x) { return x * x; }
+
+/* NaN if one of the two is, which fmax and fmin would swallow. */
+LANEWISE double larger(double a, double b) { return ((a > b) | (a != a)) ? a : b; }
+
+/* ---- Gaussian integrals: composite Gauss-Legendre on graded panels ----------------------------------------------
+ * The integral of phi(z) g(z), phi the standard normal density, over the window [-13, 13]: phi leaves e^-84 outside,
+ * and e^-40 of its mass when g tilts it by e^(4z). Panels end where g has a kink, and shrink towards g's poles.
+ *
+ * How short a panel must be: n-point Gauss-Legendre on [a, b] converges like rho^(-2n), where the ellipse with foci
+ * a and b through the nearest pole has distances to them that sum to (b - a)(rho + 1/rho)/2. So a panel may be as long
+ * as the pole's summed distance from its ends divided by SGDLIMIT_CLEARANCE = (rho + 1/rho)/2. Measured on softplus,
+ * sigmoid, tanh, their derivatives and the squares of those, |m| <= 10, 0 <= s <= 100: a clearance of 2 leaves 2e-13 of
+ * E|g| (poles of order 6; 1e-15 for simple poles) with 112 nodes at s = 1 and at most 256 at s = 100; 1.5 leaves 1e-8.
+ * SGDLIMIT_LONGEST_PANEL integrates phi itself, and phi(z) e^(4z), to 1e-15. Entire integrands that vary on a scale of
+ * their own below 1 (sin(9z), say) announce nothing here: give breakpoints. */
+#define SGDLIMIT_WINDOW 13.0
+#define SGDLIMIT_LONGEST_PANEL (SGDLIMIT_WINDOW / 3)
+#define SGDLIMIT_CLEARANCE 2.0
+#define SGDLIMIT_NARROWEST_LAYER 1e-12   /* below it a layer is a breakpoint: to the integrand it is a jump */
+#define SGDLIMIT_SAME_BREAKPOINT 1e-14   /* kinks this close are one: what differs is rounding */
+
+enum { SGDLIMIT_POINTS = 16 };
+
+/* An entire function that has a step or a bump of a width of its own, Phi((z - location)/width) say, is constant to rounding
+ * nine widths away, and as smooth as phi on four widths. */
+#define SGDLIMIT_STEP_REACH 9.0
+#define SGDLIMIT_STEP_PANEL 4.0
+
+/* Where an integrand is not smooth: it has kinks, poles at pole +- i width, and steps. Any may come in any order, repeat,
+ * lie outside the window or be infinite; NaN, the 0/0 of a vanishing variance, is none. */
+typedef struct {
+  double lower, upper;   /* the window */
+  int kinks, poles, steps;
+  const double *kink, *pole, *pole_width, *step, *step_width;
+} sgdlimit_shape;
+
+/* Edges that a shape can make. Each kink, narrow layer or end of the window ends one panel; the longest panel fits 6 times
+ * (25 when the window is as wide as it gets); a pole of width w makes its distance from the panel's end fall, then grow
+ * threefold a panel between 26 and w, hence at most 2 (log_3(26/1e-12) + 1) + 3 < 62 panels; a step makes 6 and an end. */
+#define SGDLIMIT_MAX_EDGES(kinks, poles, steps) ((kinks) + 63 * (poles) + 8 * (steps) + 27)
+
+/* Cuts the window into panels, from left to right, each as long as it may be; returns how many. `edges` has room for
+ * SGDLIMIT_MAX_EDGES. Every comparison below is written so that NaN fails it. */
+static int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
+  int panels = 0;
+  edges[0] = shape->lower;
+  while (edges[panels] < shape->upper) {
+    const double a = edges[panels];
+    double end = shape->upper, length = SGDLIMIT_LONGEST_PANEL;
+    for (int i = 0; i < shape->kinks; i++)
+      if (shape->kink[i] > a + SGDLIMIT_SAME_BREAKPOINT && shape->kink[i] < end) end = shape->kink[i];
+    for (int i = 0; i < shape->poles; i++) {
+      const double location = shape->pole[i], width = shape->pole_width[i];
+      if (width < SGDLIMIT_NARROWEST_LAYER) {
+        if (location > a + SGDLIMIT_SAME_BREAKPOINT && location < end) end = location;
+      } else {
+        /* The root b - a of |pole - a| + |pole - b| = clearance (b - a); any shorter panel has more clearance. */
+        const double ahead = location - a, distance = sqrt(ahead * ahead + width * width);
+        const double longest = 2 * (SGDLIMIT_CLEARANCE * distance - ahead) /
+                               (SGDLIMIT_CLEARANCE * SGDLIMIT_CLEARANCE - 1);
+        if (longest < length) length = longest;
+      }
+    }
+    for (int i = 0; i < shape->steps; i++) {
+      const double location = shape->step[i], width = shape->step_width[i];
+      const int narrow = width < SGDLIMIT_NARROWEST_LAYER;
+      const double begin = narrow ? location : location - SGDLIMIT_STEP_REACH * width;
+      const double longest = SGDLIMIT_STEP_PANEL * width;
+      if (!(longest < SGDLIMIT_LONGEST_PANEL)) continue;
+      if (begin > a + SGDLIMIT_SAME_BREAKPOINT) {
+        if (begin < end) end = begin;
+      } else if (!narrow && a < location + SGDLIMIT_STEP_REACH * width && longest < length) {
+        length = longest;
+      }
+    }
+    /* The sliver that rounding would leave before `end` is swallowed. */
+    edges[++panels] = end - a <= length * (1 + 1e-9) ? end : a + length;
+  }
+  return panels;
+}
+
+/* The nodes of the panel [a, b], and their weights with phi(z) in them. */
+static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
+  static const double half_nodes[SGDLIMIT_POINTS / 2] = {
+      0.98940093499164993, 0.94457502307323258, 0.86563120238783174, 0.75540440835500303,
+      0.61787624440264375, 0.45801677765722739, 0.28160355077925891, 0.095012509837637440};
+  static const double half_weights[SGDLIMIT_POINTS / 2] = {
+      0.027152459411754095, 0.062253523938647893, 0.095158511682492785, 0.12462897125553387,
+      0.14959598881657673, 0.16915651939500254, 0.18260341504492359, 0.18945061045506850};
+  const double middle = (a + b) / 2, half = (b - a) / 2;
+  for (int i = 0; i < SGDLIMIT_POINTS / 2; i++) {
+    z[i] = middle - half * half_nodes[i];
+    z[SGDLIMIT_POINTS - 1 - i] = middle + half * half_nodes[i];
+    weight[i] = weight[SGDLIMIT_POINTS - 1 - i] = half * half_weights[i];
+  }
+  #pragma omp simd
+  for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= sgdlimit_normal_density(z[i]);
+}
+
+/* ---- Learning rates --------------------------------------------------------------------------------------------
+ * A greedy one makes a statistic phi fall fastest: where dphi/dt = -gamma first + gamma^2 second, that is
+ * gamma = first/(2 second). AdaGrad-norm's is eta/sqrt(b^2 + int sum_j G_j dt). */
+
+/* A state, and the rates at it. */
+typedef struct point {
+  const double *x, *e, *v, *offset, *slope, *noise;   /* [N] e = x - X* */
+  double accumulated;   /* the integral of sum_j noise_j so far */
+  double *work;         /* [2N] */
+} point;
+
+typedef struct descent {
+  double first, second;
+} descent;
+
+static double rate_at_time(const sgdlimit_problem *p, int64_t iterate, double t);
+static descent line_search_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at);
+static descent polyak_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at);
+static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at);
+
+static int has_step_arguments(const sgdlimit_problem *p) {
+  const int64_t count = p->step_arguments_count;
+  switch (p->step_kind) {
+    case SGDLIMIT_TABLE: return count > 2;
+    case SGDLIMIT_ADAGRAD_NORM: return count == 2;
+    case SGDLIMIT_POLYAK: return p->reference != NULL;
+    default: return 1;
+  }
+}
+
+/* NaN where no gamma is the best: phi falls ever faster with gamma. At rest any would do, and 0 is one. */
+static double steepest(descent d) {
+  if (d.second > 0) return d.first > 0 ? d.first / (2 * d.second) : 0;
+  return d.second == 0 && d.first <= 0 ? 0 : NAN;
+}
+
+static double from_table(const double *arguments, int64_t count, double t) {
+  const double *values = arguments + 1, last = (double)(count - 2);
+  const double place = fmin(fmax(sqrt(t / arguments[0]), 0) * last, last);
+  const int64_t left = place < last ? (int64_t)place : count - 3;
+  const double share = place - (double)left;
+  return (1 - share) * values[left] + share * values[left + 1];
+}
+
+static double learning_rate(const sgdlimit_problem *p, const double *k, int64_t iterate, double t, const point *at) {
+  const double *arguments = p->step_arguments + iterate * p->step_arguments_count;
+  switch (p->step_kind) {
+    case SGDLIMIT_LINE_SEARCH: return steepest(line_search_descent(p, k, iterate, at));
+    case SGDLIMIT_POLYAK: return steepest(polyak_descent(p, k, iterate, at));
+    case SGDLIMIT_GREEDY: return steepest(greedy_descent(p, k, iterate, at));
+    case SGDLIMIT_ADAGRAD_NORM: return arguments[0] / sqrt(arguments[1] * arguments[1] + at->accumulated);
+    case SGDLIMIT_TABLE: return from_table(arguments, p->step_arguments_count, t);
+    default: return rate_at_time(p, iterate, t);
+  }
+}
+
+/* ---- This model --------------------------------------------------------------------------------------------------
+ * loss       log(1 + exp(-y*r))
+ * target     Teacher('sign(r_star)')
+ * adversary  l2 ball of radius epsilon
+ */
+
+/* The law of the score given the class, in the symbols of the theory (section 2). */
+typedef struct score { double n, m_star, Q_star, m, beta, Q_perp; } score;
+
+enum { GLOBAL_CONSTANTS = 1, CLASS_CONSTANTS = 2 };
+static int64_t constants_count(const sgdlimit_problem *p) {
+  return GLOBAL_CONSTANTS + CLASS_CONSTANTS * p->classes;
+}
+
+/* What depends on the instance alone. */
+static void constants(const sgdlimit_problem *p, double *k) {
+  const double *x_star = p->teacher;
+  double teacher_norm2 = 0;
+  #pragma omp simd reduction(+ : teacher_norm2)
+  for (int64_t j = 0; j < p->modes; j++) {
+    teacher_norm2 += x_star[j]*x_star[j];
+  }
+  k[0] = teacher_norm2;
+  for (int64_t i = 0; i < p->classes; i++) {
+    const double *lam = p->eigenvalues + i * p->modes;
+    const double *mu = p->means + i * p->modes;
+    double m_star = 0, Q_star = 0;
+    #pragma omp simd reduction(+ : m_star, Q_star)
+    for (int64_t j = 0; j < p->modes; j++) {
+      m_star += mu[j]*x_star[j];
+      Q_star += lam[j]*(x_star[j]*x_star[j]);
+    }
+    k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 0] = m_star;
+    k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 1] = Q_star;
+  }
+}
+
+/* What the coefficients of class i are functions of, from the state. */
+static void class_score(const sgdlimit_problem *p, const double *k, int64_t i, const double *x, const double *e,
+                        const double *v, double n, score *w) {
+  const double *lam = p->eigenvalues + i * p->modes;
+  const double *mu = p->means + i * p->modes;
+  const double *x_star = p->teacher;
+  const double m_star = k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 0];
+  const double Q_star = k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 1];
+  double m = 0, sum_beta = 0, sum_beta1 = 0;
+  #pragma omp simd reduction(+ : m, sum_beta, sum_beta1)
+  for (int64_t j = 0; j < p->modes; j++) {
+    m += mu[j]*x[j];
+    sum_beta += lam[j]*x[j]*x_star[j];
+    sum_beta1 += e[j]*lam[j]*x_star[j];
+  }
+  const double beta = (Q_star > 0.0 ? sum_beta/Q_star : 0.0);
+  const double beta1 = (Q_star > 0.0 ? sum_beta1/Q_star : -1.0);
+  double Q_perp = 0;
+  #pragma omp simd reduction(+ : Q_perp)
+  for (int64_t j = 0; j < p->modes; j++) {
+    Q_perp += (square(-beta1*x_star[j] + e[j]) + v[j])*lam[j];
+  }
+  w->n = n;
+  w->m_star = m_star;
+  w->Q_star = Q_star;
+  w->m = m;
+  w->beta = beta;
+  w->Q_perp = Q_perp;
+}
+
+/* All that one class is asked for below, where what is not asked for is dropped: it is inlined. */
+LANEWISE void every_coefficient(const score *w, double y, const double *par, int64_t stride,
+                                double *out_R, double *out_A, double *out_B, double *out_D, double *out_F, double *out_I, double *out_BD, double *out_clean_risk, double *out_clean_error, double *out_robust_error) {
+  (void)y;
+  const double n = w->n;
+  const double m_star = w->m_star;
+  const double Q_star = w->Q_star;
+  const double m = w->m;
+  const double beta = w->beta;
+  const double Q_perp = w->Q_perp;
+  const double p_epsilon = par[0 * stride];
+  const double mean = m;
+  const double s = sqrt(larger(1e-300, Q_perp + Q_star*(beta*beta)));
+  const double rho = sqrt(Q_star)*beta/s;
+  const double rho_perp = ((Q_perp + Q_star*(beta*beta)) > 1e-300 ? sqrt(Q_perp)/s : 1.0);
+  const double latent_mean = m_star;
+  const double latent_slope = sqrt(Q_star)*rho;
+  const double latent_spread = sqrt(larger(1e-300, Q_star*(rho_perp*rho_perp)));
+  const double s_latent = sqrt(larger(1e-300, Q_star));
+  const double mean_given = -Q_star*beta*latent_mean/(s_latent*s_latent) + m;
+  const double s_given = sqrt(larger(1e-300, Q_perp));
+  double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_clean_risk = 0;
+  {
+    const double h1 = 1.0/s;
+    const double h2 = p_epsilon*n;
+    const double h3 = 3.141592653589793*h1;
+    const double pole[] = {
+        h1*(h2 - mean),
+        h1*(-h2 - mean),
+        -h1*mean,
+    };
+    const double pole_width[] = {
+        h3,
+        h3,
+        h3,
+    };
+    const double step[] = {
+        -latent_mean/latent_slope,
+    };
+    const double step_width[] = {
+        latent_spread/fabs(latent_slope),
+    };
+    const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 3, 1, NULL, pole, pole_width, step, step_width};
+    double edges[SGDLIMIT_MAX_EDGES(0, 3, 1)];
+    const int panels = sgdlimit_panels(&shape, edges);
+    for (int q = 0; q < panels; q++) {
+      double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      #pragma omp simd reduction(+ : J_R, J_A, J_B, J_F, J_I, J_clean_risk)
+      for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+        const double z = nodes[k];
+        const double r = mean + s*z;
+        const double g1 = (latent_mean + latent_slope*z)/latent_spread;
+        const double P_plus = normal_cdf(g1);
+        const double P_minus = normal_cdf(-g1);
+        const double g2 = p_epsilon*n;
+        const double g3 = g2 + r;
+        const double g4 = -r;
+        const double g5 = g2 + g4;
+        const double g6 = sigmoid(g3);
+        const double g7 = P_minus*g6;
+        const double g8 = sigmoid(g5);
+        const double g9 = P_plus*g8;
+        J_R += weights[k] * (P_minus*softplus(g3) + P_plus*softplus(g5));
+        J_A += weights[k] * (g7 - g9);
+        J_B += weights[k] * (g7*sigmoid(-g3) + g9*sigmoid(-g5));
+        J_F += weights[k] * (p_epsilon*g7 + p_epsilon*g9);
+        J_I += weights[k] * (P_minus*(g6*g6) + P_plus*(g8*g8));
+        J_clean_risk += weights[k] * (P_minus*softplus(r) + P_plus*softplus(g4));
+      }
+    }
+  }
+  double J_D = 0;
+  {
+    const double h1 = 1.0/s_given;
+    const double h2 = p_epsilon*n;
+    const double h3 = 3.141592653589793*h1;
+    const double pole[] = {
+        h1*(h2 - mean_given),
+        h1*(-h2 - mean_given),
+    };
+    const double pole_width[] = {
+        h3,
+        h3,
+    };
+    const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 2, 0, NULL, pole, pole_width, NULL, NULL};
+    double edges[SGDLIMIT_MAX_EDGES(0, 2, 0)];
+    const int panels = sgdlimit_panels(&shape, edges);
+    for (int q = 0; q < panels; q++) {
+      double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      #pragma omp simd reduction(+ : J_D)
+      for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+        const double z = nodes[k];
+        const double r = mean_given + s_given*z;
+        const double g1 = p_epsilon*n;
+        J_D += weights[k] * (-sigmoid(g1 - r) - sigmoid(g1 + r));
+      }
+    }
+  }
+  double J_clean_error = 0;
+  {
+    const double kink[] = {
+        -mean/s,
+    };
+    const double step[] = {
+        -latent_mean/latent_slope,
+    };
+    const double step_width[] = {
+        latent_spread/fabs(latent_slope),
+    };
+    const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 1, 0, 1, kink, NULL, NULL, step, step_width};
+    double edges[SGDLIMIT_MAX_EDGES(1, 0, 1)];
+    const int panels = sgdlimit_panels(&shape, edges);
+    for (int q = 0; q < panels; q++) {
+      double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      #pragma omp simd reduction(+ : J_clean_error)
+      for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+        const double z = nodes[k];
+        const double r = mean + s*z;
+        const double side1p = (-r > 0 ? 1.0 : -1.0);
+        const double side1m = (r > 0 ? 1.0 : -1.0);
+        const double g1 = (latent_mean + latent_slope*z)/latent_spread;
+        const double P_plus = normal_cdf(g1);
+        const double P_minus = normal_cdf(-g1);
+        J_clean_error += weights[k] * (P_minus*(side1m > 0 ? 1.0 : 0.0) + P_plus*(side1p > 0 ? 1.0 : 0.0));
+      }
+    }
+  }
+  double J_robust_error = 0;
+  {
+    const double h1 = 1.0/s;
+    const double h2 = p_epsilon*n;
+    const double kink[] = {
+        h1*(h2 - mean),
+        h1*(-h2 - mean),
+    };
+    const double step[] = {
+        -latent_mean/latent_slope,
+    };
+    const double step_width[] = {
+        latent_spread/fabs(latent_slope),
+    };
+    const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 2, 0, 1, kink, NULL, NULL, step, step_width};
+    double edges[SGDLIMIT_MAX_EDGES(2, 0, 1)];
+    const int panels = sgdlimit_panels(&shape, edges);
+    for (int q = 0; q < panels; q++) {
+      double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      #pragma omp simd reduction(+ : J_robust_error)
+      for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+        const double z = nodes[k];
+        const double r = mean + s*z;
+        const double g1 = p_epsilon*n;
+        const double side1p = ((g1 - r) > 0 ? 1.0 : -1.0);
+        const double side1m = ((g1 + r) > 0 ? 1.0 : -1.0);
+        const double g2 = (latent_mean + latent_slope*z)/latent_spread;
+        const double P_plus = normal_cdf(g2);
+        const double P_minus = normal_cdf(-g2);
+        J_robust_error += weights[k] * (P_minus*(side1m > 0 ? 1.0 : 0.0) + P_plus*(side1p > 0 ? 1.0 : 0.0));
+      }
+    }
+  }
+  const double c1 = 0.3989422804014327*J_D*sgdlimit_exp(-0.5*(m_star*m_star)/(s_latent*s_latent))/s_latent;
+  *out_R = J_R;
+  *out_A = J_A;
+  *out_B = J_B;
+  *out_D = c1;
+  *out_F = J_F;
+  *out_I = J_I;
+  *out_BD = J_B + c1;
+  *out_clean_risk = J_clean_risk;
+  *out_clean_error = J_clean_error;
+  *out_robust_error = J_robust_error;
+}
+
+/* What the mode equations need of one class. */
+static void rate_coefficients(const score *w, double y, const double *par, int64_t stride,
+                              double *out_A, double *out_B, double *out_F, double *out_I, double *out_BD) {
+  double R, D, clean_risk, clean_error, robust_error;
+  every_coefficient(w, y, par, stride, &R, out_A, out_B, &D, out_F, out_I, out_BD, &clean_risk, &clean_error, &robust_error);
+}
+
+/* R, A, B, D, F, I of one class. */
+static void all_coefficients(const score *w, double y, const double *par, int64_t stride,
+                             double *out_R, double *out_A, double *out_B, double *out_D, double *out_F, double *out_I) {
+  double BD, clean_risk, clean_error, robust_error;
+  every_coefficient(w, y, par, stride, out_R, out_A, out_B, out_D, out_F, out_I, &BD, &clean_risk, &clean_error, &robust_error);
+}
+
+/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j */
+static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
+                  const double *v, double *offset, double *slope, double *noise) {
+  const double *x_star = p->teacher;
+  const double *omega = p->weights;
+  const double p_tau = p->parameters[(iterate * 2 + 1) * p->classes];
+  for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;
+  double norm2 = 0;
+  #pragma omp simd reduction(+ : norm2)
+  for (int64_t j = 0; j < p->modes; j++) {
+    norm2 += v[j] + x[j]*x[j];
+  }
+  const double n = sqrt(norm2);
+  const double inverse_norm = (n > 0.0 ? 1.0/n : 0.0);
+  double mean_F = 0;
+  for (int64_t i = 0; i < p->classes; i++) {
+    const double *lam = p->eigenvalues + i * p->modes;
+    const double *mu = p->means + i * p->modes;
+    const double *par = p->parameters + iterate * 2 * p->classes + i;
+    score w;
+    class_score(p, k, i, x, e, v, n, &w);
+    const double probability = p->probabilities[i];
+    double A, B, F, I, BD;
+    rate_coefficients(&w, p->labels[i], par, p->classes, &A, &B, &F, &I, &BD);
+    const double w1 = BD*probability;
+    const double w2 = A*probability;
+    const double w3 = B*probability;
+    const double w4 = I*probability;
+    #pragma omp simd
+    for (int64_t j = 0; j < p->modes; j++) {
+      offset[j] += w1*lam[j]*x_star[j] + w2*mu[j];
+      slope[j] += w3*lam[j];
+      noise[j] += w4*lam[j];
+    }
+    mean_F += F*probability;
+  }
+  const double s1 = -p_tau;
+  const double s2 = -inverse_norm*mean_F;
+  #pragma omp simd
+  for (int64_t j = 0; j < p->modes; j++) {
+    offset[j] = s1*x_star[j] + s2*x_star[j] - offset[j];
+    slope[j] = s1 + s2 - slope[j];
+    noise[j] = noise[j]*omega[j];
+  }
+}
+
+/* A learning rate that depends on the time alone. */
+static double rate_at_time(const sgdlimit_problem *p, int64_t iterate, double t) {
+  (void)t;
+  return p->step_arguments[iterate * p->step_arguments_count];
+}
+
+static descent line_search_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at) {
+  (void)k;
+  (void)iterate;
+  const double *e = at->e;
+  const double *v = at->v;
+  const double *offset = at->offset;
+  const double *slope = at->slope;
+  const double *noise = at->noise;
+  double first = 0, second = 0;
+  #pragma omp simd reduction(+ : first, second)
+  for (int64_t j = 0; j < p->modes; j++) {
+    first += square(e[j]*slope[j] + offset[j]) + (slope[j]*slope[j])*v[j];
+    second += -0.5*noise[j]*slope[j];
+  }
+  return (descent){first, second};
+}
+
+static descent polyak_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at) {
+  (void)k;
+  (void)iterate;
+  const double *x_star = p->teacher;
+  const double *x_optimum = p->reference;
+  const double *e = at->e;
+  const double *v = at->v;
+  const double *offset = at->offset;
+  const double *slope = at->slope;
+  const double *noise = at->noise;
+  double first = 0, second = 0;
+  #pragma omp simd reduction(+ : first, second)
+  for (int64_t j = 0; j < p->modes; j++) {
+    first += -2.0*(e[j]*slope[j] + offset[j])*(e[j] + (x_star[j] - x_optimum[j])) - 2.0*slope[j]*v[j];
+    second += noise[j];
+  }
+  return (descent){first, second};
+}
+
+static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at) {
+  (void)p;
+  (void)k;
+  (void)iterate;
+  (void)at;
+  return (descent){NAN, NAN};
+}
+
+/* ---- The interface ----------------------------------------------------------------------------------------------- */
+
+int32_t sgdlimit_abi(void) { return SGDLIMIT_ABI; }
+const char *sgdlimit_parameter_names(void) { return "epsilon,tau"; }
+const char *sgdlimit_schedule_names(void) { return ""; }
+/* Of learning rates that depend on the state, those that this kernel has. */
+const char *sgdlimit_descent_names(void) { return "polyak,line_search"; }
+const char *sgdlimit_statistic_names(void) { return "adversarial_risk,clean_risk,clean_error,robust_error,norm2,overlap,cosine,distance2,optimum_distance2,learning_rate,effective_ridge"; }
+const char *sgdlimit_coefficient_names(void) { return "R,A,B,D,F,I"; }
+const char *sgdlimit_score_names(void) { return "n,m_star,Q_star,m,beta,Q_perp"; }
+/* What must be positive for the equations to hold. */
+const char *sgdlimit_positive_names(void) { return ""; }
+
+/* Coefficients of one class at given scores (in the order of sgdlimit_score_names), label and parameters. */
+void sgdlimit_coefficients(const double *score_values, double y, const double *par, double *out) {
+  score w;
+  w.n = score_values[0];
+  w.m_star = score_values[1];
+  w.Q_star = score_values[2];
+  w.m = score_values[3];
+  w.beta = score_values[4];
+  w.Q_perp = score_values[5];
+  all_coefficients(&w, y, par, 1, &out[0], &out[1], &out[2], &out[3], &out[4], &out[5]);
+}
+
+/* dx and dv at (t, x, v), where the integral of sum_j G_j is start_auxiliary's; work has room for 6 p->modes + the
+ * constants (GLOBAL + CLASS * K). */
+int32_t sgdlimit_rhs(const sgdlimit_problem *p, int64_t iterate, double t, const double *x, const double *v, double *dx,
+                     double *dv, double *work) {
+  if (p->size != sizeof *p || !has_step_arguments(p)) return SGDLIMIT_BAD_PROBLEM;
+  const int64_t N = p->modes;
+  double *offset = work, *slope = work + N, *noise = work + 2 * N, *e = work + 3 * N, *k = work + 6 * N;
+  constants(p, k);
+  for (int64_t j = 0; j < N; j++) e[j] = x[j] - p->teacher[j];
+  rates(p, k, iterate, x, e, v, offset, slope, noise);
+  const double accumulated = p->start_auxiliary ? p->start_auxiliary[iterate] : 0;
+  const point at = {x, e, v, offset, slope, noise, accumulated, work + 4 * N};
+  const double gamma = learning_rate(p, k, iterate, t, &at);
+  for (int64_t j = 0; j < N; j++) {
+    dx[j] = gamma * (offset[j] + slope[j] * e[j]);
+    dv[j] = 2 * gamma * slope[j] * v[j] + gamma * gamma * noise[j];
+  }
+  return SGDLIMIT_OK;
+}
+
+int64_t sgdlimit_constants_count(const sgdlimit_problem *p) { return constants_count(p); }

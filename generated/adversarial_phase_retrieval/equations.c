@@ -1,0 +1,1129 @@
+/* The high-dimensional limit of streaming SGD on one model: the coefficients and the right-hand side.
+ *   loss       (r**2 - y**2)**2/4
+ *   target     Teacher('r_star')
+ *   adversary  l2 ball of radius epsilon
+ *
+ * Written by sgdlimit, generator format 12. To write it again:
+ *   sgdlimit generate SPEC --out DIRECTORY --parts equations
+ * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
+ * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
+ *
+ * Contents
+ *   The problem: what a caller hands to a kernel, and what it gets back
+ *   Elementary functions that loops over many arguments can vectorise
+ *   Gaussian integrals: composite Gauss-Legendre on graded panels
+ *   Learning rates
+ *   This model
+ *   The interface
+ */
+
+/* Without -fopenmp-simd the loops below are plain loops, and a loop that a compiler cannot vectorise is one, too. */
+#pragma GCC diagnostic ignored "-Wunknown-pragmas"
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wpass-failed"
+#endif
+
+/* ---- The problem: what a caller hands to a kernel, and what it gets back ---------------------------------------
+ * One struct serves every verb (solve, simulate); a verb reads the fields it needs and leaves the others alone. The
+ * struct begins with its size, so that a caller built against another layout is refused instead of misread. Matrices
+ * are dense and row-major; [M][N] says that row m holds the N modes of iterate m. Nothing is kept between calls. */
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SGDLIMIT_ABI 3
+
+enum {
+  SGDLIMIT_OK = 0,
+  SGDLIMIT_DIVERGED = 1,
+  SGDLIMIT_CANCELLED = 2,
+  SGDLIMIT_NO_PROGRESS = 3,   /* step size underflow, or more than max_steps */
+  SGDLIMIT_BAD_PROBLEM = 4,   /* size or counts */
+  SGDLIMIT_OUT_OF_MEMORY = 5,
+  SGDLIMIT_NO_STEP = 6        /* a greedy learning rate does not exist */
+};
+
+/* How step_arguments are read: gamma; the schedule's parameters; the horizon, then gamma at equal steps of sqrt(t) up to
+ * it; none; none; none; eta and b. Later kinds are appended. From SGDLIMIT_LINE_SEARCH on gamma depends on the state: of
+ * the limit in solve, of the iterate in simulate. */
+enum {
+  SGDLIMIT_CONSTANT = 0,
+  SGDLIMIT_SCHEDULE = 1,
+  SGDLIMIT_TABLE = 2,
+  SGDLIMIT_LINE_SEARCH = 3,
+  SGDLIMIT_POLYAK = 4,
+  SGDLIMIT_GREEDY = 5,        /* the statistic is the kernel's */
+  SGDLIMIT_ADAGRAD_NORM = 6
+};
+
+typedef struct sgdlimit_problem {
+  uint64_t size;                  /* sizeof(sgdlimit_problem) as the caller knows it */
+  int64_t iterates, classes, modes, times_count;   /* M, K, N, T */
+  double dimension;               /* d; INFINITY allowed in solve */
+  const double *weights;          /* [N] omega: share of the dimension */
+  const double *probabilities;    /* [K] */
+  const double *eigenvalues;      /* [K][N] */
+  const double *means;            /* [K][N] */
+  const double *labels;           /* [K]; zeros when the target is not Labels */
+  const double *teacher;          /* [N]; zeros when absent */
+  const double *reference;        /* [N] X°, or NULL: its statistics are then NaN */
+  const double *parameters;       /* [M][P][K] in the order of sgdlimit_parameter_names */
+  const double *start_mean;       /* [M][N] x_j at start_time */
+  const double *start_variance;   /* [M][N] v_j at start_time (solve only) */
+  const double *start_auxiliary;  /* [M] the integral of sum_j G_j up to start_time, or NULL: zeros */
+  int64_t step_kind;              /* SGDLIMIT_CONSTANT, ... */
+  const double *step_arguments;   /* [M][step_arguments_count] */
+  int64_t step_arguments_count;
+  double start_time;
+  const double *times;            /* [T] increasing, >= start_time */
+  double rtol;
+  int64_t max_steps;
+  int64_t method;                 /* solve: SGDLIMIT_AUTO, ... */
+  int64_t first_run, runs;        /* simulate: runs first_run .. first_run + runs - 1 */
+  uint64_t seed;
+  const volatile int32_t *cancel; /* or NULL; nonzero asks to stop */
+  volatile int64_t *progress;     /* or NULL; solve: times done; simulate: steps done over all runs of this call */
+  double *statistics;             /* out. solve: [M][T][S]; simulate: [runs][M][T][SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY K] */
+  double *mean, *variance;        /* out, solve: [M][T][N] or NULL */
+  double *final_mean, *final_variance, *final_auxiliary;   /* out, solve: [M][N], [M][N], [M] at the last time, or NULL */
+} sgdlimit_problem;
+
+/* ---- Elementary functions that loops over many arguments can vectorise --------------------------------------------
+ * Branch-free: no table, no call, only arithmetic, comparisons that choose, and the bits of a double. Polynomials are
+ * mpmath.chebyfit's at 60 digits. Relative errors are below 1e-15, NaN comes out where NaN went in, and what is below
+ * 2^-1021 is 0. */
+#define LANEWISE static inline __attribute__((always_inline))
+
+LANEWISE uint64_t sgdlimit_bits(double x) {
+  uint64_t word;
+  memcpy(&word, &x, sizeof word);
+  return word;
+}
+
+LANEWISE double sgdlimit_from_bits(uint64_t word) {
+  double x;
+  memcpy(&x, &word, sizeof x);
+  return x;
+}
+
+/* exp(r) - 1 for |r| <= log(2)/2 */
+LANEWISE double sgdlimit_expm1_reduced(double r) {
+  double a = r * 2.510038549551032e-08 + 2.7620088445409746e-07;
+  a = a * r + 2.7557268459997064e-06;
+  a = a * r + 2.4801521295954376e-05;
+  a = a * r + 1.9841269863053618e-04;
+  a = a * r + 1.3888888917213717e-03;
+  a = a * r + 8.333333333330062e-03;
+  a = a * r + 4.166666666662413e-02;
+  a = a * r + 1.6666666666666669e-01;
+  a = a * r + 0.5;
+  return r + r * r * a;
+}
+
+/* exp(x + rest), |rest| < 1e-3: with x = k log 2 + r, adding 1.5 * 2^52 leaves k in the lowest bits of x/log 2. */
+LANEWISE double sgdlimit_exp_sum(double x, double rest) {
+  const double shifted = x * 1.4426950408889634 + 6755399441055744.0;
+  const double k = shifted - 6755399441055744.0;
+  const double r = ((x - k * 0.6931471803691238) - k * 1.9082149292705877e-10) + rest;
+  /* 2^k in two factors, so that 2^1024 is never one */
+  const double half_power = sgdlimit_from_bits((sgdlimit_bits(shifted) + 1022) << 52);
+  const double y = (2.0 + 2.0 * sgdlimit_expm1_reduced(r)) * half_power;
+  return x > 709.782712893384 ? INFINITY : x < -707.7 ? 0.0 : y;
+}
+
+/* exp(-x^2/2)/sqrt(2 pi) */
+LANEWISE double sgdlimit_normal_density(double x) {
+  const double head = sgdlimit_from_bits(sgdlimit_bits(x) & UINT64_C(0xfffffffff8000000));
+  return 0.3989422804014327 * sgdlimit_exp_sum(-0.5 * head * head, 0.5 * (head - x) * (x + head));
+}
+
+LANEWISE double square(double x) { return x * x; }
+
+/* NaN if one of the two is, which fmax and fmin would swallow. */
+LANEWISE double larger(double a, double b) { return ((a > b) | (a != a)) ? a : b; }
+
+LANEWISE double smaller(double a, double b) { return ((a < b) | (a != a)) ? a : b; }
+
+/* ---- Gaussian integrals: composite Gauss-Legendre on graded panels ----------------------------------------------
+ * The integral of phi(z) g(z), phi the standard normal density, over the window [-13, 13]: phi leaves e^-84 outside,
+ * and e^-40 of its mass when g tilts it by e^(4z). Panels end where g has a kink, and shrink towards g's poles.
+ *
+ * How short a panel must be: n-point Gauss-Legendre on [a, b] converges like rho^(-2n), where the ellipse with foci
+ * a and b through the nearest pole has distances to them that sum to (b - a)(rho + 1/rho)/2. So a panel may be as long
+ * as the pole's summed distance from its ends divided by SGDLIMIT_CLEARANCE = (rho + 1/rho)/2. Measured on softplus,
+ * sigmoid, tanh, their derivatives and the squares of those, |m| <= 10, 0 <= s <= 100: a clearance of 2 leaves 2e-13 of
+ * E|g| (poles of order 6; 1e-15 for simple poles) with 112 nodes at s = 1 and at most 256 at s = 100; 1.5 leaves 1e-8.
+ * SGDLIMIT_LONGEST_PANEL integrates phi itself, and phi(z) e^(4z), to 1e-15. Entire integrands that vary on a scale of
+ * their own below 1 (sin(9z), say) announce nothing here: give breakpoints. */
+#define SGDLIMIT_WINDOW 13.0
+#define SGDLIMIT_LONGEST_PANEL (SGDLIMIT_WINDOW / 3)
+#define SGDLIMIT_CLEARANCE 2.0
+#define SGDLIMIT_NARROWEST_LAYER 1e-12   /* below it a layer is a breakpoint: to the integrand it is a jump */
+#define SGDLIMIT_SAME_BREAKPOINT 1e-14   /* kinks this close are one: what differs is rounding */
+
+enum { SGDLIMIT_POINTS = 16 };
+
+/* An entire function that has a step or a bump of a width of its own, Phi((z - location)/width) say, is constant to rounding
+ * nine widths away, and as smooth as phi on four widths. */
+#define SGDLIMIT_STEP_REACH 9.0
+#define SGDLIMIT_STEP_PANEL 4.0
+
+/* Where an integrand is not smooth: it has kinks, poles at pole +- i width, and steps. Any may come in any order, repeat,
+ * lie outside the window or be infinite; NaN, the 0/0 of a vanishing variance, is none. */
+typedef struct {
+  double lower, upper;   /* the window */
+  int kinks, poles, steps;
+  const double *kink, *pole, *pole_width, *step, *step_width;
+} sgdlimit_shape;
+
+/* Edges that a shape can make. Each kink, narrow layer or end of the window ends one panel; the longest panel fits 6 times
+ * (25 when the window is as wide as it gets); a pole of width w makes its distance from the panel's end fall, then grow
+ * threefold a panel between 26 and w, hence at most 2 (log_3(26/1e-12) + 1) + 3 < 62 panels; a step makes 6 and an end. */
+#define SGDLIMIT_MAX_EDGES(kinks, poles, steps) ((kinks) + 63 * (poles) + 8 * (steps) + 27)
+
+/* Cuts the window into panels, from left to right, each as long as it may be; returns how many. `edges` has room for
+ * SGDLIMIT_MAX_EDGES. Every comparison below is written so that NaN fails it. */
+static int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
+  int panels = 0;
+  edges[0] = shape->lower;
+  while (edges[panels] < shape->upper) {
+    const double a = edges[panels];
+    double end = shape->upper, length = SGDLIMIT_LONGEST_PANEL;
+    for (int i = 0; i < shape->kinks; i++)
+      if (shape->kink[i] > a + SGDLIMIT_SAME_BREAKPOINT && shape->kink[i] < end) end = shape->kink[i];
+    for (int i = 0; i < shape->poles; i++) {
+      const double location = shape->pole[i], width = shape->pole_width[i];
+      if (width < SGDLIMIT_NARROWEST_LAYER) {
+        if (location > a + SGDLIMIT_SAME_BREAKPOINT && location < end) end = location;
+      } else {
+        /* The root b - a of |pole - a| + |pole - b| = clearance (b - a); any shorter panel has more clearance. */
+        const double ahead = location - a, distance = sqrt(ahead * ahead + width * width);
+        const double longest = 2 * (SGDLIMIT_CLEARANCE * distance - ahead) /
+                               (SGDLIMIT_CLEARANCE * SGDLIMIT_CLEARANCE - 1);
+        if (longest < length) length = longest;
+      }
+    }
+    for (int i = 0; i < shape->steps; i++) {
+      const double location = shape->step[i], width = shape->step_width[i];
+      const int narrow = width < SGDLIMIT_NARROWEST_LAYER;
+      const double begin = narrow ? location : location - SGDLIMIT_STEP_REACH * width;
+      const double longest = SGDLIMIT_STEP_PANEL * width;
+      if (!(longest < SGDLIMIT_LONGEST_PANEL)) continue;
+      if (begin > a + SGDLIMIT_SAME_BREAKPOINT) {
+        if (begin < end) end = begin;
+      } else if (!narrow && a < location + SGDLIMIT_STEP_REACH * width && longest < length) {
+        length = longest;
+      }
+    }
+    /* The sliver that rounding would leave before `end` is swallowed. */
+    edges[++panels] = end - a <= length * (1 + 1e-9) ? end : a + length;
+  }
+  return panels;
+}
+
+/* The nodes of the panel [a, b], and their weights with phi(z) in them. */
+static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
+  static const double half_nodes[SGDLIMIT_POINTS / 2] = {
+      0.98940093499164993, 0.94457502307323258, 0.86563120238783174, 0.75540440835500303,
+      0.61787624440264375, 0.45801677765722739, 0.28160355077925891, 0.095012509837637440};
+  static const double half_weights[SGDLIMIT_POINTS / 2] = {
+      0.027152459411754095, 0.062253523938647893, 0.095158511682492785, 0.12462897125553387,
+      0.14959598881657673, 0.16915651939500254, 0.18260341504492359, 0.18945061045506850};
+  const double middle = (a + b) / 2, half = (b - a) / 2;
+  for (int i = 0; i < SGDLIMIT_POINTS / 2; i++) {
+    z[i] = middle - half * half_nodes[i];
+    z[SGDLIMIT_POINTS - 1 - i] = middle + half * half_nodes[i];
+    weight[i] = weight[SGDLIMIT_POINTS - 1 - i] = half * half_weights[i];
+  }
+  #pragma omp simd
+  for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= sgdlimit_normal_density(z[i]);
+}
+
+enum { SGDLIMIT_MOST_ROOTS = 8, SGDLIMIT_ROOT_SAMPLES = 4 };
+
+/* The sign change between two places, as close as doubles come: inverse quadratic interpolation through the last three
+ * where that is monotonic, else bisection (Chandrupatla, Advances in Engineering Software 28, 145, 1997). */
+static double sgdlimit_root(double (*function)(double, const double *), const double *context, double a, double at_a,
+                            double b, double at_b) {
+  double c = b, at_c = at_b, share = 0.5;   /* the root is between a and b; c is the place before */
+  for (;;) {
+    const double least = 2.3e-16 * (fabs(at_a) < fabs(at_b) ? fabs(a) : fabs(b)) + 1e-300, width = fabs(b - a);
+    if (!(width > 2 * least)) return fabs(at_a) < fabs(at_b) ? a : b;
+    share = fmin(fmax(share, least / width), 1 - least / width);
+    const double x = a + share * (b - a), at_x = function(x, context);
+    if (at_x == 0) return x;
+    if ((at_x < 0) == (at_a < 0)) {
+      c = a;
+      at_c = at_a;
+    } else {
+      c = b;
+      at_c = at_b;
+      b = a;
+      at_b = at_a;
+    }
+    a = x;
+    at_a = at_x;
+    const double xi = (a - b) / (c - b), phi = (at_a - at_b) / (at_c - at_b);
+    share = phi * phi < xi && (1 - phi) * (1 - phi) < 1 - xi
+                ? at_a / (at_b - at_a) * at_c / (at_b - at_c) + (c - a) / (b - a) * at_a / (at_c - at_a) * at_b / (at_c - at_b)
+                : 0.5;
+  }
+}
+
+/* Sign changes of a continuous function on the panels, each looked at in SGDLIMIT_ROOT_SAMPLES places; returns how many
+ * were found (at most SGDLIMIT_MOST_ROOTS, from left to right). */
+static inline int sgdlimit_roots(double (*function)(double, const double *), const double *context, const double *edges,
+                                 int panels, double *roots) {
+  int found = 0;
+  double a = edges[0], at_a = function(a, context);   /* the last place where the function was not 0 */
+  for (int q = 0; q < panels; q++) {
+    for (int k = 1; k <= SGDLIMIT_ROOT_SAMPLES && found < SGDLIMIT_MOST_ROOTS; k++) {
+      const double b = k == SGDLIMIT_ROOT_SAMPLES ? edges[q + 1]
+                                                  : edges[q] + (edges[q + 1] - edges[q]) * k / SGDLIMIT_ROOT_SAMPLES;
+      const double at_b = function(b, context);
+      if ((at_a < 0 && at_b > 0) || (at_a > 0 && at_b < 0))
+        roots[found++] = sgdlimit_root(function, context, a, at_a, b, at_b);
+      if (at_b != 0 || at_a == 0) {
+        a = b;
+        at_a = at_b;
+      }
+    }
+  }
+  return found;
+}
+
+static double crossing1(double z_star, const double *context) {
+  const double mean_ell = context[0];
+  const double n = context[1];
+  const double p_epsilon = context[2];
+  const double s_ell = context[3];
+  const double ell = mean_ell + s_ell*z_star;
+  return 2.0*p_epsilon*n + 1.4142135623730951*fabs(ell);
+}
+
+static double crossing2(double z_star, const double *context) {
+  const double mean_ell = context[0];
+  const double n = context[1];
+  const double p_epsilon = context[2];
+  const double s_ell = context[3];
+  const double ell = mean_ell + s_ell*z_star;
+  return 2.0*p_epsilon*n - 1.4142135623730951*fabs(ell);
+}
+
+static double crossing3(double z_star, const double *context) {
+  const double mean_ell = context[0];
+  const double s_ell = context[1];
+  const double ell = mean_ell + s_ell*z_star;
+  return 1.4142135623730951*fabs(ell);
+}
+
+static double crossing4(double z_star, const double *context) {
+  const double mean_ell = context[0];
+  const double s_ell = context[1];
+  const double ell = mean_ell + s_ell*z_star;
+  return -1.4142135623730951*fabs(ell);
+}
+
+static double crossing5(double z_star, const double *context) {
+  const double mean_ell = context[0];
+  const double n = context[1];
+  const double p_epsilon = context[2];
+  const double s_ell = context[3];
+  const double ell = mean_ell + s_ell*z_star;
+  return -2.0*p_epsilon*n + 1.4142135623730951*fabs(ell);
+}
+
+static double crossing6(double z_star, const double *context) {
+  const double mean_ell = context[0];
+  const double n = context[1];
+  const double p_epsilon = context[2];
+  const double s_ell = context[3];
+  const double ell = mean_ell + s_ell*z_star;
+  return -2.0*p_epsilon*n - 1.4142135623730951*fabs(ell);
+}
+
+static double crossing7(double z_star, const double *context) {
+  const double m = context[0];
+  const double mean_ell = context[1];
+  const double n = context[2];
+  const double p_epsilon = context[3];
+  const double s_ell = context[4];
+  const double slope_given = context[5];
+  const double ell = mean_ell + s_ell*z_star;
+  return (ell*ell*ell)*(slope_given*slope_given*slope_given) - (ell*ell*ell)*slope_given + 3.0*(ell*ell)*m*(slope_given*slope_given) - (ell*ell)*m - 3.0*(ell*ell)*mean_ell*(slope_given*slope_given*slope_given) + (ell*ell)*mean_ell*slope_given + 3.0*ell*(m*m)*slope_given - 6.0*ell*m*mean_ell*(slope_given*slope_given) + 3.0*ell*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + ell*slope_given*square(larger(1e-05, p_epsilon*n)) + m*m*m - 3.0*(m*m)*mean_ell*slope_given + 3.0*m*(mean_ell*mean_ell)*(slope_given*slope_given) + m*square(larger(1e-05, p_epsilon*n)) - (mean_ell*mean_ell*mean_ell)*(slope_given*slope_given*slope_given) - mean_ell*slope_given*square(larger(1e-05, p_epsilon*n));
+}
+
+static double crossing8(double z, const double *context) {
+  const double mean_given = context[0];
+  const double n = context[1];
+  const double p_epsilon = context[2];
+  const double s_given = context[3];
+  const double y_given = context[4];
+  const double r = mean_given + s_given*z;
+  return -r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n)));
+}
+
+static double crossing9(double z, const double *context) {
+  const double inner_spread1 = context[0];
+  const double mean_given = context[1];
+  const double n = context[2];
+  const double p_epsilon = context[3];
+  const double y_given = context[4];
+  const double r = inner_spread1*z + mean_given;
+  return -r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n)));
+}
+
+static double crossing10(double z, const double *context) {
+  const double inner_spread2 = context[0];
+  const double mean_given = context[1];
+  const double n = context[2];
+  const double p_epsilon = context[3];
+  const double y_given = context[4];
+  const double r = inner_spread2*z + mean_given;
+  return -r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n)));
+}
+
+static double crossing11(double z, const double *context) {
+  const double inner_spread2 = context[0];
+  const double mean_given = context[1];
+  const double n = context[2];
+  const double p_epsilon = context[3];
+  const double r = inner_spread2*z + mean_given;
+  return (p_epsilon*p_epsilon)*(n*n) - (r*r);
+}
+
+static double crossing12(double z, const double *context) {
+  const double inner_spread3 = context[0];
+  const double mean_given = context[1];
+  const double n = context[2];
+  const double p_epsilon = context[3];
+  const double y_given = context[4];
+  const double r = inner_spread3*z + mean_given;
+  return -r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n)));
+}
+
+static double crossing13(double z, const double *context) {
+  const double inner_spread3 = context[0];
+  const double mean_given = context[1];
+  const double n = context[2];
+  const double p_epsilon = context[3];
+  const double y_given = context[4];
+  const double r = inner_spread3*z + mean_given;
+  const double sigma0 = (-r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n))) > 0 ? 1.0 : -1.0);
+  return -(p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0) - 2.0*p_epsilon*n*r*sigma0 - (r*r) + 2.0*(y_given*y_given);
+}
+
+/* ---- Learning rates --------------------------------------------------------------------------------------------
+ * A greedy one makes a statistic phi fall fastest: where dphi/dt = -gamma first + gamma^2 second, that is
+ * gamma = first/(2 second). AdaGrad-norm's is eta/sqrt(b^2 + int sum_j G_j dt). */
+
+/* A state, and the rates at it. */
+typedef struct point {
+  const double *x, *e, *v, *offset, *slope, *noise;   /* [N] e = x - X* */
+  double accumulated;   /* the integral of sum_j noise_j so far */
+  double *work;         /* [2N] */
+} point;
+
+typedef struct descent {
+  double first, second;
+} descent;
+
+static double rate_at_time(const sgdlimit_problem *p, int64_t iterate, double t);
+static descent line_search_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at);
+static descent polyak_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at);
+static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at);
+
+static int has_step_arguments(const sgdlimit_problem *p) {
+  const int64_t count = p->step_arguments_count;
+  switch (p->step_kind) {
+    case SGDLIMIT_TABLE: return count > 2;
+    case SGDLIMIT_ADAGRAD_NORM: return count == 2;
+    case SGDLIMIT_POLYAK: return p->reference != NULL;
+    default: return 1;
+  }
+}
+
+/* NaN where no gamma is the best: phi falls ever faster with gamma. At rest any would do, and 0 is one. */
+static double steepest(descent d) {
+  if (d.second > 0) return d.first > 0 ? d.first / (2 * d.second) : 0;
+  return d.second == 0 && d.first <= 0 ? 0 : NAN;
+}
+
+static double from_table(const double *arguments, int64_t count, double t) {
+  const double *values = arguments + 1, last = (double)(count - 2);
+  const double place = fmin(fmax(sqrt(t / arguments[0]), 0) * last, last);
+  const int64_t left = place < last ? (int64_t)place : count - 3;
+  const double share = place - (double)left;
+  return (1 - share) * values[left] + share * values[left + 1];
+}
+
+static double learning_rate(const sgdlimit_problem *p, const double *k, int64_t iterate, double t, const point *at) {
+  const double *arguments = p->step_arguments + iterate * p->step_arguments_count;
+  switch (p->step_kind) {
+    case SGDLIMIT_LINE_SEARCH: return steepest(line_search_descent(p, k, iterate, at));
+    case SGDLIMIT_POLYAK: return steepest(polyak_descent(p, k, iterate, at));
+    case SGDLIMIT_GREEDY: return steepest(greedy_descent(p, k, iterate, at));
+    case SGDLIMIT_ADAGRAD_NORM: return arguments[0] / sqrt(arguments[1] * arguments[1] + at->accumulated);
+    case SGDLIMIT_TABLE: return from_table(arguments, p->step_arguments_count, t);
+    default: return rate_at_time(p, iterate, t);
+  }
+}
+
+/* ---- This model --------------------------------------------------------------------------------------------------
+ * loss       (r**2 - y**2)**2/4
+ * target     Teacher('r_star')
+ * adversary  l2 ball of radius epsilon
+ */
+
+/* The law of the score given the class, in the symbols of the theory (section 2). */
+typedef struct score { double n, m_star, Q_star, m, dm, beta, beta1, Q_perp; } score;
+
+enum { GLOBAL_CONSTANTS = 1, CLASS_CONSTANTS = 2 };
+static int64_t constants_count(const sgdlimit_problem *p) {
+  return GLOBAL_CONSTANTS + CLASS_CONSTANTS * p->classes;
+}
+
+/* What depends on the instance alone. */
+static void constants(const sgdlimit_problem *p, double *k) {
+  const double *x_star = p->teacher;
+  double teacher_norm2 = 0;
+  #pragma omp simd reduction(+ : teacher_norm2)
+  for (int64_t j = 0; j < p->modes; j++) {
+    teacher_norm2 += x_star[j]*x_star[j];
+  }
+  k[0] = teacher_norm2;
+  for (int64_t i = 0; i < p->classes; i++) {
+    const double *lam = p->eigenvalues + i * p->modes;
+    const double *mu = p->means + i * p->modes;
+    double m_star = 0, Q_star = 0;
+    #pragma omp simd reduction(+ : m_star, Q_star)
+    for (int64_t j = 0; j < p->modes; j++) {
+      m_star += mu[j]*x_star[j];
+      Q_star += lam[j]*(x_star[j]*x_star[j]);
+    }
+    k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 0] = m_star;
+    k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 1] = Q_star;
+  }
+}
+
+/* What the coefficients of class i are functions of, from the state. */
+static void class_score(const sgdlimit_problem *p, const double *k, int64_t i, const double *x, const double *e,
+                        const double *v, double n, score *w) {
+  const double *lam = p->eigenvalues + i * p->modes;
+  const double *mu = p->means + i * p->modes;
+  const double *x_star = p->teacher;
+  const double m_star = k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 0];
+  const double Q_star = k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 1];
+  double m = 0, dm = 0, sum_beta = 0, sum_beta1 = 0;
+  #pragma omp simd reduction(+ : m, dm, sum_beta, sum_beta1)
+  for (int64_t j = 0; j < p->modes; j++) {
+    m += mu[j]*x[j];
+    dm += e[j]*mu[j];
+    sum_beta += lam[j]*x[j]*x_star[j];
+    sum_beta1 += e[j]*lam[j]*x_star[j];
+  }
+  const double beta = (Q_star > 0.0 ? sum_beta/Q_star : 0.0);
+  const double beta1 = (Q_star > 0.0 ? sum_beta1/Q_star : -1.0);
+  double Q_perp = 0;
+  #pragma omp simd reduction(+ : Q_perp)
+  for (int64_t j = 0; j < p->modes; j++) {
+    Q_perp += (square(-beta1*x_star[j] + e[j]) + v[j])*lam[j];
+  }
+  w->n = n;
+  w->m_star = m_star;
+  w->Q_star = Q_star;
+  w->m = m;
+  w->dm = dm;
+  w->beta = beta;
+  w->beta1 = beta1;
+  w->Q_perp = Q_perp;
+}
+
+/* All that one class is asked for below, where what is not asked for is dropped: it is inlined. */
+LANEWISE void every_coefficient(const score *w, double y, const double *par, int64_t stride,
+                                double *out_R, double *out_A, double *out_B, double *out_D, double *out_F, double *out_I, double *out_BD, double *out_clean_risk) {
+  (void)y;
+  const double n = w->n;
+  const double m_star = w->m_star;
+  const double Q_star = w->Q_star;
+  const double m = w->m;
+  const double dm = w->dm;
+  const double beta = w->beta;
+  const double beta1 = w->beta1;
+  const double Q_perp = w->Q_perp;
+  const double p_epsilon = par[0 * stride];
+  const double mean_ell = m_star;
+  const double s_ell = sqrt(larger(1e-300, Q_star));
+  const double slope_given = Q_star*beta/(s_ell*s_ell);
+  const double s_given = sqrt(larger(1e-300, Q_perp));
+  double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0;
+  {
+    const double h1 = 1.0/s_ell;
+    const double h2 = p_epsilon*n;
+    const double h3 = 0.7071067811865476*h2;
+    const double h4 = -mean_ell;
+    const double h5 = 1.0/slope_given;
+    const double h6 = h5*m;
+    const double h7 = h2*h5;
+    const double h8 = h1*(-h6 + h7);
+    const double h9 = h1*(-h6 - h7);
+    const double h10 = slope_given*slope_given;
+    const double h11 = 2.0*h10;
+    const double h12 = 1.0/(h11 - 4.0);
+    const double h13 = 2.0*m;
+    const double h14 = h13*slope_given;
+    const double h15 = 2.0*slope_given;
+    const double h16 = h15*h2;
+    const double h17 = h11*mean_ell;
+    const double h18 = h14 + h16 - h17;
+    const double h19 = -h18;
+    const double h20 = 1.0/(h10 - 2.0);
+    const double h21 = h13*h2*h20;
+    const double h22 = 4.0*(slope_given*slope_given*slope_given*slope_given);
+    const double h23 = 1.0/(-16.0*h10 + h22 + 16.0);
+    const double h24 = h23*mean_ell*(slope_given*slope_given*slope_given);
+    const double h25 = 8.0*h2*h24;
+    const double h26 = h20*mean_ell;
+    const double h27 = h16*h26;
+    const double h28 = h10*h23;
+    const double h29 = 8.0*m;
+    const double h30 = h2*h28*h29;
+    const double h31 = m*m;
+    const double h32 = mean_ell*mean_ell;
+    const double h33 = (p_epsilon*p_epsilon)*(n*n);
+    const double h34 = 4.0*h28;
+    const double h35 = -h10*h20*h32 + h14*h26 - h20*h31 - h20*h33 + h22*h23*h32 - h24*h29 + h31*h34 + h33*h34;
+    const double h36 = sqrt(-h21 - h25 + h27 + h30 + h35);
+    const double h37 = -h12*h19 + h36;
+    const double h38 = -h37 - mean_ell;
+    const double h39 = h1*h38;
+    const double h40 = h12*h19;
+    const double h41 = h36 + h40;
+    const double h42 = h4 + h41;
+    const double h43 = h1*h42;
+    const double h44 = -h14 + h16 + h17;
+    const double h45 = h12*h44;
+    const double h46 = sqrt(h21 + h25 - h27 - h30 + h35);
+    const double h47 = -h45 + h46;
+    const double h48 = h47 + mean_ell;
+    const double h49 = -h48;
+    const double h50 = h1*h49;
+    const double h51 = h45 + h46;
+    const double h52 = h4 + h51;
+    const double h53 = h1*h52;
+    const double h54 = h1/fabs(slope_given);
+    const double h55 = h54*s_given;
+    const double h56 = 2.0*h2;
+    const double h57 = h13 + h56;
+    const double h58 = h15*h38 + h57;
+    const double h59 = 4.0*h36;
+    const double h60 = h18 - 4.0*h40;
+    const double h61 = -h11*h37 + h59 + h60;
+    const double h62 = h1/fabs(h61);
+    const double h63 = h15*h42 + h57;
+    const double h64 = h11*h41 - h59 + h60;
+    const double h65 = h1/fabs(h64);
+    const double h66 = 4.0*h46;
+    const double h67 = h44 + 4.0*h45;
+    const double h68 = -h66 + h67;
+    const double h69 = h1/fabs(h11*h47 + h68);
+    const double h70 = h13 - h56;
+    const double h71 = h15*h52 + h70;
+    const double h72 = -h11*h51 + h66 + h67;
+    const double h73 = h1/fabs(h72);
+    const double h74 = s_given*s_given;
+    const double h75 = 4e-12*(s_ell*s_ell);
+    const double h76 = h54*sqrt(h10*h75 + h74);
+    double kink[50] = {h1*(-h3 - mean_ell), h1*(h3 + h4)};
+    const double pole[] = {
+        -h1*mean_ell,
+    };
+    const double pole_width[] = {
+        1e-07,
+    };
+    double step[28] = {h8, h9, h39, h43, h50, h53, h8, h9, h39, h43, h50, h53};
+    double step_width[28] = {h55, h55, h62*s_given*fabs(h58), h65*s_given*fabs(h63), h69*s_given*fabs(-h13 + h15*h48 + h56), h73*s_given*fabs(h71), h76, h76, h62*sqrt((h58*h58)*h74 + (h61*h61)*h75), h65*sqrt((h63*h63)*h74 + (h64*h64)*h75), h69*sqrt(h74*square(h15*h49 + h70) + h75*square(-2.0*h10*h47 - h68)), h73*sqrt((h71*h71)*h74 + (h72*h72)*h75)};
+    sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 2, 1, 12, kink, pole, pole_width, step, step_width};
+    double edges[SGDLIMIT_MAX_EDGES(50, 1, 28)];
+    int panels = sgdlimit_panels(&shape, edges);
+    {
+      const double context[] = {mean_ell, n, p_epsilon, s_ell};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing1, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        kink[shape.kinks++] = roots[q];
+      }
+    }
+    {
+      const double context[] = {mean_ell, n, p_epsilon, s_ell};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing2, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        kink[shape.kinks++] = roots[q];
+      }
+    }
+    {
+      const double context[] = {mean_ell, s_ell};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        kink[shape.kinks++] = roots[q];
+      }
+    }
+    {
+      const double context[] = {mean_ell, s_ell};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing4, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        kink[shape.kinks++] = roots[q];
+      }
+    }
+    {
+      const double context[] = {mean_ell, n, p_epsilon, s_ell};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing5, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        kink[shape.kinks++] = roots[q];
+      }
+    }
+    {
+      const double context[] = {mean_ell, n, p_epsilon, s_ell};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing6, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        kink[shape.kinks++] = roots[q];
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing7, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((s_given*fabs(-(ell*ell) + 3.0*square(m + slope_given*(ell - mean_ell)) + square(larger(1e-05, p_epsilon*n))))/(s_ell*(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(larger(1e-05, p_epsilon*n)))));
+      }
+    }
+    {
+      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
+      double roots[SGDLIMIT_MOST_ROOTS];
+      const int found = sgdlimit_roots(crossing7, context, edges, panels, roots);
+      for (int q = 0; q < found; q++) {
+        const double z_star = roots[q];
+        const double ell = mean_ell + s_ell*z_star;
+        step[shape.steps] = roots[q];
+        step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(larger(1e-05, p_epsilon*n))) + (s_given*s_given)*square(-(ell*ell) + 3.0*square(m + slope_given*(ell - mean_ell)) + square(larger(1e-05, p_epsilon*n)))))/(s_ell*(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(larger(1e-05, p_epsilon*n)))));
+      }
+    }
+    panels = sgdlimit_panels(&shape, edges);
+    for (int q = 0; q < panels; q++) {
+      double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+        const double z_star = nodes[k];
+        const double dy_given = 1.0;
+        const double g1 = s_ell*z_star;
+        const double ell = g1 + mean_ell;
+        const double y_given = ell;
+        const double mean_given = g1*slope_given + m;
+        double G_R = 0, G_A = 0, G_B = 0, G_F = 0, G_I = 0, G_D = 0;
+        {
+          const double hi1 = 1.0/s_given;
+          const double hi2 = p_epsilon*n;
+          const double hi3 = hi2 - mean_given;
+          const double hi4 = hi2 + mean_given;
+          const double hi5 = 1.4142135623730951*fabs(y_given);
+          double kink[14] = {hi1*hi3, -hi1*hi4, hi1*(-hi4 - hi5), hi1*(-hi4 + hi5), hi1*(hi2 - hi5 - mean_given), hi1*(hi3 + hi5)};
+          sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 6, 0, 0, kink, NULL, NULL, NULL, NULL};
+          double edges[SGDLIMIT_MAX_EDGES(14, 0, 0)];
+          int panels = sgdlimit_panels(&shape, edges);
+          {
+            const double context[] = {mean_given, n, p_epsilon, s_given, y_given};
+            double roots[SGDLIMIT_MOST_ROOTS];
+            const int found = sgdlimit_roots(crossing8, context, edges, panels, roots);
+            for (int q = 0; q < found; q++) {
+              kink[shape.kinks++] = roots[q];
+            }
+          }
+          panels = sgdlimit_panels(&shape, edges);
+          for (int q = 0; q < panels; q++) {
+            double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+            sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+            #pragma omp simd reduction(+ : G_R, G_A, G_B, G_F, G_I, G_D)
+            for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+              const double z = nodes[k];
+              const double r = mean_given + s_given*z;
+              const double gi1 = r*r;
+              const double gi2 = y_given*y_given;
+              const double gi3 = -gi2;
+              const double gi4 = p_epsilon*n;
+              const double sigma0 = (-r*(-gi1 - gi3 - square(larger(1e-05, gi4))) > 0 ? 1.0 : -1.0);
+              const double gi5 = (p_epsilon*p_epsilon)*(n*n);
+              const double inside0 = ((-gi1 + gi5) > 0 ? 1.0 : -1.0);
+              const double gi6 = 2.0*r;
+              const double gi7 = gi4*sigma0;
+              const double better0 = ((-gi1 + 2.0*gi2 - gi5*(sigma0*sigma0) - gi6*gi7) > 0 ? 1.0 : -1.0);
+              const double gi8 = gi7 + r;
+              const double gi9 = gi8*gi8;
+              const double gi10 = -gi2 + gi9;
+              const double gi11 = gi10*gi10;
+              const double gi12 = 0.25*gi11;
+              const double gi13 = 4.0*gi7 + 4.0*r;
+              const double gi14 = 0.25*gi13;
+              const double gi15 = gi10*gi14;
+              const double gi16 = (better0 > 0 ? 0.0 : gi15);
+              const double gi17 = gi14*(gi6 + 2.0*gi7) + gi3 + gi9;
+              const double gi18 = p_epsilon*gi10*gi8*sigma0;
+              const double gi19 = -0.5*gi13*y_given;
+              G_R += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.25*(y_given*y_given*y_given*y_given) : gi12) : gi12));
+              G_A += weights[k] * ((inside0 > 0 ? gi16 : gi15));
+              G_B += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi17) : gi17));
+              G_F += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi18) : gi18));
+              G_I += weights[k] * ((inside0 > 0 ? gi16*gi16 : 0.0625*gi11*(gi13*gi13)));
+              G_D += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi19) : gi19));
+            }
+          }
+        }
+        const double g2 = s_given*s_given;
+        const double g3 = mean_given*mean_given;
+        const double g4 = p_epsilon*n;
+        const double g5 = -(y_given*y_given) + square(larger(1e-05, g4));
+        const double g6 = 3.0*g3 + g5;
+        const double g7 = 2.0*mean_given;
+        const double g8 = g7*y_given;
+        const double g9 = -g3 - g5;
+        const double g10 = 4e-12*(s_ell*s_ell);
+        const double inner_spread1 = sqrt(g10*square(larger(-1000.0, smaller(1000.0, dy_given*(g8/g6 + g8*g9/(g6*g6)) - slope_given))) + g2);
+        const double inner_spread2 = sqrt(g10*(slope_given*slope_given) + g2);
+        const double inner_spread3 = sqrt(g10*square(larger(-1000.0, smaller(1000.0, -4.0*dy_given*y_given/(-2.0*g4*(-g9*mean_given > 0 ? 1.0 : -1.0) - g7) - slope_given))) + g2);
+        double G_B_mass1 = 0, G_D_mass1 = 0;
+        {
+          const double hi1 = 1.0/inner_spread1;
+          const double hi2 = p_epsilon*n;
+          double kink[10] = {hi1*(hi2 - mean_given), hi1*(-hi2 - mean_given)};
+          sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 2, 0, 0, kink, NULL, NULL, NULL, NULL};
+          double edges[SGDLIMIT_MAX_EDGES(10, 0, 0)];
+          int panels = sgdlimit_panels(&shape, edges);
+          {
+            const double context[] = {inner_spread1, mean_given, n, p_epsilon, y_given};
+            double roots[SGDLIMIT_MOST_ROOTS];
+            const int found = sgdlimit_roots(crossing9, context, edges, panels, roots);
+            for (int q = 0; q < found; q++) {
+              const double z = roots[q];
+              kink[shape.kinks++] = roots[q];
+              const double density = sgdlimit_normal_density(z);
+              const double r = inner_spread1*z + mean_given;
+              const double gi1 = r*r;
+              const double gi2 = p_epsilon*p_epsilon;
+              const double gi3 = n*n;
+              const double gi4 = gi2*gi3;
+              const double inside0 = ((-gi1 + gi4) > 0 ? 1.0 : -1.0);
+              const double gi5 = 3.0*gi1;
+              const double gi6 = y_given*y_given;
+              const double gi7 = p_epsilon*n;
+              const double gi8 = gi5 - gi6 + square(larger(1e-05, gi7));
+              const double gi9 = 2.0*r;
+              const double gi10 = gi7*gi9;
+              const double gi11 = gi1 + gi4 - 2.0*gi6;
+              const double gi12 = r*r*r;
+              const double gi13 = gi6*r;
+              const double gi14 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n);
+              const double gi15 = gi14 + gi5*gi7 - gi6*gi7;
+              const double gi16 = (inside0 > 0 ? (((-gi10 - gi11) > 0 ? 1.0 : -1.0) > 0 ? 0.0 : gi12 - gi13 + gi15 + 3.0*gi4*r) - (((gi10 - gi11) > 0 ? 1.0 : -1.0) > 0 ? 0.0 : gi12 - gi13 - gi15 + 3.0*gi2*gi3*r) : 6.0*gi1*gi7 + 2.0*gi14 - 2.0*gi6*gi7)/(inner_spread1*fabs(gi8));
+              G_B_mass1 += density * (gi16*gi8);
+              G_D_mass1 += density * (-gi16*gi9*y_given);
+            }
+          }
+          panels = sgdlimit_panels(&shape, edges);
+        }
+        double G_B_mass2 = 0;
+        {
+          const double hi1 = 1.0/inner_spread2;
+          const double hi2 = p_epsilon*n;
+          const double hi3 = hi2 - mean_given;
+          const double hi4 = hi2 + mean_given;
+          const double hi5 = 1.4142135623730951*fabs(y_given);
+          double kink[22] = {hi1*hi3, -hi1*hi4, hi1*(-hi4 - hi5), hi1*(-hi4 + hi5), hi1*(hi2 - hi5 - mean_given), hi1*(hi3 + hi5)};
+          sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 6, 0, 0, kink, NULL, NULL, NULL, NULL};
+          double edges[SGDLIMIT_MAX_EDGES(22, 0, 0)];
+          int panels = sgdlimit_panels(&shape, edges);
+          {
+            const double context[] = {inner_spread2, mean_given, n, p_epsilon, y_given};
+            double roots[SGDLIMIT_MOST_ROOTS];
+            const int found = sgdlimit_roots(crossing10, context, edges, panels, roots);
+            for (int q = 0; q < found; q++) {
+              kink[shape.kinks++] = roots[q];
+            }
+          }
+          {
+            const double context[] = {inner_spread2, mean_given, n, p_epsilon};
+            double roots[SGDLIMIT_MOST_ROOTS];
+            const int found = sgdlimit_roots(crossing11, context, edges, panels, roots);
+            for (int q = 0; q < found; q++) {
+              const double z = roots[q];
+              kink[shape.kinks++] = roots[q];
+              const double density = sgdlimit_normal_density(z);
+              const double r = inner_spread2*z + mean_given;
+              const double gi1 = r*r;
+              const double gi2 = y_given*y_given;
+              const double gi3 = p_epsilon*n;
+              const double sigma0 = (-r*(-gi1 + gi2 - square(larger(1e-05, gi3))) > 0 ? 1.0 : -1.0);
+              const double gi4 = gi3*sigma0;
+              const double gi5 = (p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0);
+              const double better0 = ((-gi1 + 2.0*gi2 - 2.0*gi4*r - gi5) > 0 ? 1.0 : -1.0);
+              const double gi6 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*gi1*gi4 - gi2*gi4 - gi2*r + 3.0*gi5*r + r*r*r;
+              G_B_mass2 += density * (-r*(-gi6 + (better0 > 0 ? 0.0 : gi6))/(inner_spread2*fabs(r)));
+            }
+          }
+          panels = sgdlimit_panels(&shape, edges);
+        }
+        double G_B_mass3 = 0, G_D_mass3 = 0;
+        {
+          const double hi1 = 1.0/inner_spread3;
+          const double hi2 = p_epsilon*n;
+          const double hi3 = hi2 - mean_given;
+          const double hi4 = hi2 + mean_given;
+          const double hi5 = 1.4142135623730951*fabs(y_given);
+          double kink[22] = {hi1*hi3, -hi1*hi4, hi1*(-hi4 - hi5), hi1*(-hi4 + hi5), hi1*(hi2 - hi5 - mean_given), hi1*(hi3 + hi5)};
+          sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 6, 0, 0, kink, NULL, NULL, NULL, NULL};
+          double edges[SGDLIMIT_MAX_EDGES(22, 0, 0)];
+          int panels = sgdlimit_panels(&shape, edges);
+          {
+            const double context[] = {inner_spread3, mean_given, n, p_epsilon, y_given};
+            double roots[SGDLIMIT_MOST_ROOTS];
+            const int found = sgdlimit_roots(crossing12, context, edges, panels, roots);
+            for (int q = 0; q < found; q++) {
+              kink[shape.kinks++] = roots[q];
+            }
+          }
+          {
+            const double context[] = {inner_spread3, mean_given, n, p_epsilon, y_given};
+            double roots[SGDLIMIT_MOST_ROOTS];
+            const int found = sgdlimit_roots(crossing13, context, edges, panels, roots);
+            for (int q = 0; q < found; q++) {
+              const double z = roots[q];
+              kink[shape.kinks++] = roots[q];
+              const double density = sgdlimit_normal_density(z);
+              const double r = inner_spread3*z + mean_given;
+              const double gi1 = r*r;
+              const double gi2 = y_given*y_given;
+              const double gi3 = p_epsilon*n;
+              const double sigma0 = (-r*(-gi1 + gi2 - square(larger(1e-05, gi3))) > 0 ? 1.0 : -1.0);
+              const double gi4 = (p_epsilon*p_epsilon)*(n*n);
+              const double inside0 = ((-gi1 + gi4) > 0 ? 1.0 : -1.0);
+              const double gi5 = gi3*sigma0;
+              const double gi6 = 2.0*gi5 + 2.0*r;
+              const double gi7 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*gi1*gi5 - gi2*gi5 - gi2*r + 3.0*gi4*r*(sigma0*sigma0) + r*r*r;
+              const double gi8 = (-gi7 + (inside0 > 0 ? 0.0 : gi7))/(inner_spread3*fabs(gi6));
+              G_B_mass3 += density * (-gi6*gi8);
+              G_D_mass3 += density * (4.0*gi8*y_given);
+            }
+          }
+          panels = sgdlimit_panels(&shape, edges);
+        }
+        double G_D_mass2 = 0;
+        {
+          const double hi1 = 1.0/inner_spread2;
+          const double hi2 = p_epsilon*n;
+          double kink[10] = {hi1*(hi2 - mean_given), hi1*(-hi2 - mean_given)};
+          sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 2, 0, 0, kink, NULL, NULL, NULL, NULL};
+          double edges[SGDLIMIT_MAX_EDGES(10, 0, 0)];
+          int panels = sgdlimit_panels(&shape, edges);
+          {
+            const double context[] = {inner_spread2, mean_given, n, p_epsilon};
+            double roots[SGDLIMIT_MOST_ROOTS];
+            const int found = sgdlimit_roots(crossing11, context, edges, panels, roots);
+            for (int q = 0; q < found; q++) {
+              const double z = roots[q];
+              kink[shape.kinks++] = roots[q];
+              const double density = sgdlimit_normal_density(z);
+              G_D_mass2 += density * (0.0);
+            }
+          }
+          panels = sgdlimit_panels(&shape, edges);
+        }
+        J_R += weights[k] * (G_R);
+        J_A += weights[k] * (G_A);
+        J_B += weights[k] * (G_B + G_B_mass1 + G_B_mass2 + G_B_mass3);
+        J_F += weights[k] * (G_F);
+        J_I += weights[k] * (G_I);
+        J_D += weights[k] * (dy_given*(G_D + G_D_mass1 + G_D_mass2 + G_D_mass3));
+      }
+    }
+  }
+  const double c1 = m + m_star;
+  const double c2 = beta + 1.0;
+  const double c3 = Q_perp + Q_star*(c2*c2) + c1*c1;
+  const double c4 = Q_star*beta1*c2;
+  const double c5 = 2.0*Q_perp + 2.0*c4;
+  *out_R = J_R;
+  *out_A = J_A;
+  *out_B = J_B;
+  *out_D = J_D;
+  *out_F = J_F;
+  *out_I = J_I;
+  *out_BD = J_B + J_D;
+  *out_clean_risk = 0.25*c3*(Q_perp + Q_star*(beta1*beta1)) + 0.25*c5*(Q_perp + c1*dm + c4) + 0.25*dm*(c1*c5 + c3*dm);
+}
+
+/* What the mode equations need of one class. */
+static void rate_coefficients(const score *w, double y, const double *par, int64_t stride,
+                              double *out_A, double *out_B, double *out_F, double *out_I, double *out_BD) {
+  double R, D, clean_risk;
+  every_coefficient(w, y, par, stride, &R, out_A, out_B, &D, out_F, out_I, out_BD, &clean_risk);
+}
+
+/* R, A, B, D, F, I of one class. */
+static void all_coefficients(const score *w, double y, const double *par, int64_t stride,
+                             double *out_R, double *out_A, double *out_B, double *out_D, double *out_F, double *out_I) {
+  double BD, clean_risk;
+  every_coefficient(w, y, par, stride, out_R, out_A, out_B, out_D, out_F, out_I, &BD, &clean_risk);
+}
+
+/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j */
+static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
+                  const double *v, double *offset, double *slope, double *noise) {
+  const double *x_star = p->teacher;
+  const double *omega = p->weights;
+  const double p_tau = p->parameters[(iterate * 2 + 1) * p->classes];
+  for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;
+  double norm2 = 0;
+  #pragma omp simd reduction(+ : norm2)
+  for (int64_t j = 0; j < p->modes; j++) {
+    norm2 += v[j] + x[j]*x[j];
+  }
+  const double n = sqrt(norm2);
+  const double inverse_norm = (n > 0.0 ? 1.0/n : 0.0);
+  double mean_F = 0;
+  for (int64_t i = 0; i < p->classes; i++) {
+    const double *lam = p->eigenvalues + i * p->modes;
+    const double *mu = p->means + i * p->modes;
+    const double *par = p->parameters + iterate * 2 * p->classes + i;
+    score w;
+    class_score(p, k, i, x, e, v, n, &w);
+    const double probability = p->probabilities[i];
+    double A, B, F, I, BD;
+    rate_coefficients(&w, p->labels[i], par, p->classes, &A, &B, &F, &I, &BD);
+    const double w1 = BD*probability;
+    const double w2 = A*probability;
+    const double w3 = B*probability;
+    const double w4 = I*probability;
+    #pragma omp simd
+    for (int64_t j = 0; j < p->modes; j++) {
+      offset[j] += w1*lam[j]*x_star[j] + w2*mu[j];
+      slope[j] += w3*lam[j];
+      noise[j] += w4*lam[j];
+    }
+    mean_F += F*probability;
+  }
+  const double s1 = -p_tau;
+  const double s2 = -inverse_norm*mean_F;
+  #pragma omp simd
+  for (int64_t j = 0; j < p->modes; j++) {
+    offset[j] = s1*x_star[j] + s2*x_star[j] - offset[j];
+    slope[j] = s1 + s2 - slope[j];
+    noise[j] = noise[j]*omega[j];
+  }
+}
+
+/* A learning rate that depends on the time alone. */
+static double rate_at_time(const sgdlimit_problem *p, int64_t iterate, double t) {
+  (void)t;
+  return p->step_arguments[iterate * p->step_arguments_count];
+}
+
+static descent line_search_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at) {
+  (void)k;
+  (void)iterate;
+  const double *e = at->e;
+  const double *v = at->v;
+  const double *offset = at->offset;
+  const double *slope = at->slope;
+  const double *noise = at->noise;
+  double first = 0, second = 0;
+  #pragma omp simd reduction(+ : first, second)
+  for (int64_t j = 0; j < p->modes; j++) {
+    first += square(e[j]*slope[j] + offset[j]) + (slope[j]*slope[j])*v[j];
+    second += -0.5*noise[j]*slope[j];
+  }
+  return (descent){first, second};
+}
+
+static descent polyak_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at) {
+  (void)k;
+  (void)iterate;
+  const double *x_star = p->teacher;
+  const double *x_optimum = p->reference;
+  const double *e = at->e;
+  const double *v = at->v;
+  const double *offset = at->offset;
+  const double *slope = at->slope;
+  const double *noise = at->noise;
+  double first = 0, second = 0;
+  #pragma omp simd reduction(+ : first, second)
+  for (int64_t j = 0; j < p->modes; j++) {
+    first += -2.0*(e[j]*slope[j] + offset[j])*(e[j] + (x_star[j] - x_optimum[j])) - 2.0*slope[j]*v[j];
+    second += noise[j];
+  }
+  return (descent){first, second};
+}
+
+static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at) {
+  (void)p;
+  (void)k;
+  (void)iterate;
+  (void)at;
+  return (descent){NAN, NAN};
+}
+
+/* ---- The interface ----------------------------------------------------------------------------------------------- */
+
+int32_t sgdlimit_abi(void) { return SGDLIMIT_ABI; }
+const char *sgdlimit_parameter_names(void) { return "epsilon,tau"; }
+const char *sgdlimit_schedule_names(void) { return ""; }
+/* Of learning rates that depend on the state, those that this kernel has. */
+const char *sgdlimit_descent_names(void) { return "polyak,line_search"; }
+const char *sgdlimit_statistic_names(void) { return "adversarial_risk,clean_risk,norm2,overlap,cosine,distance2,optimum_distance2,learning_rate,effective_ridge"; }
+const char *sgdlimit_coefficient_names(void) { return "R,A,B,D,F,I"; }
+const char *sgdlimit_score_names(void) { return "n,m_star,Q_star,m,dm,beta,beta1,Q_perp"; }
+/* What must be positive for the equations to hold. */
+const char *sgdlimit_positive_names(void) { return ""; }
+
+/* Coefficients of one class at given scores (in the order of sgdlimit_score_names), label and parameters. */
+void sgdlimit_coefficients(const double *score_values, double y, const double *par, double *out) {
+  score w;
+  w.n = score_values[0];
+  w.m_star = score_values[1];
+  w.Q_star = score_values[2];
+  w.m = score_values[3];
+  w.dm = score_values[4];
+  w.beta = score_values[5];
+  w.beta1 = score_values[6];
+  w.Q_perp = score_values[7];
+  all_coefficients(&w, y, par, 1, &out[0], &out[1], &out[2], &out[3], &out[4], &out[5]);
+}
+
+/* dx and dv at (t, x, v), where the integral of sum_j G_j is start_auxiliary's; work has room for 6 p->modes + the
+ * constants (GLOBAL + CLASS * K). */
+int32_t sgdlimit_rhs(const sgdlimit_problem *p, int64_t iterate, double t, const double *x, const double *v, double *dx,
+                     double *dv, double *work) {
+  if (p->size != sizeof *p || !has_step_arguments(p)) return SGDLIMIT_BAD_PROBLEM;
+  const int64_t N = p->modes;
+  double *offset = work, *slope = work + N, *noise = work + 2 * N, *e = work + 3 * N, *k = work + 6 * N;
+  constants(p, k);
+  for (int64_t j = 0; j < N; j++) e[j] = x[j] - p->teacher[j];
+  rates(p, k, iterate, x, e, v, offset, slope, noise);
+  const double accumulated = p->start_auxiliary ? p->start_auxiliary[iterate] : 0;
+  const point at = {x, e, v, offset, slope, noise, accumulated, work + 4 * N};
+  const double gamma = learning_rate(p, k, iterate, t, &at);
+  for (int64_t j = 0; j < N; j++) {
+    dx[j] = gamma * (offset[j] + slope[j] * e[j]);
+    dv[j] = 2 * gamma * slope[j] * v[j] + gamma * gamma * noise[j];
+  }
+  return SGDLIMIT_OK;
+}
+
+int64_t sgdlimit_constants_count(const sgdlimit_problem *p) { return constants_count(p); }

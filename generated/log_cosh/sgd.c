@@ -1,0 +1,1275 @@
+/* The high-dimensional limit of streaming SGD on one model: streaming SGD in every coordinate.
+ *   loss       log(cosh(r - y))
+ *   target     Teacher('r_star + sigma*xi')
+ *   adversary  l2 ball of radius epsilon
+ *
+ * Written by sgdlimit, generator format 12. To write it again:
+ *   sgdlimit generate SPEC --out DIRECTORY --parts sgd
+ * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
+ * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
+ *
+ * With -DSGDLIMIT_FLOAT32 sgdlimit_simulate runs in single precision; lumps and diffusions have double alone.
+ *
+ * Contents
+ *   The problem: what a caller hands to a kernel, and what it gets back
+ *   Elementary functions that loops over many arguments can vectorise
+ *   Gaussian integrals: composite Gauss-Legendre on graded panels
+ *   Learning rates
+ *   This model
+ *   One sample of this model
+ *   Random numbers: eight generators xoshiro256++, normals by Box-Muller
+ *   Streaming SGD in the eigenbasis
+ *   The interface
+ */
+
+/* Without -fopenmp-simd the loops below are plain loops, and a loop that a compiler cannot vectorise is one, too. */
+#pragma GCC diagnostic ignored "-Wunknown-pragmas"
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wpass-failed"
+#endif
+
+/* ---- The problem: what a caller hands to a kernel, and what it gets back ---------------------------------------
+ * One struct serves every verb (solve, simulate); a verb reads the fields it needs and leaves the others alone. The
+ * struct begins with its size, so that a caller built against another layout is refused instead of misread. Matrices
+ * are dense and row-major; [M][N] says that row m holds the N modes of iterate m. Nothing is kept between calls. */
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SGDLIMIT_ABI 3
+
+enum {
+  SGDLIMIT_OK = 0,
+  SGDLIMIT_DIVERGED = 1,
+  SGDLIMIT_CANCELLED = 2,
+  SGDLIMIT_NO_PROGRESS = 3,   /* step size underflow, or more than max_steps */
+  SGDLIMIT_BAD_PROBLEM = 4,   /* size or counts */
+  SGDLIMIT_OUT_OF_MEMORY = 5,
+  SGDLIMIT_NO_STEP = 6        /* a greedy learning rate does not exist */
+};
+
+/* How step_arguments are read: gamma; the schedule's parameters; the horizon, then gamma at equal steps of sqrt(t) up to
+ * it; none; none; none; eta and b. Later kinds are appended. From SGDLIMIT_LINE_SEARCH on gamma depends on the state: of
+ * the limit in solve, of the iterate in simulate. */
+enum {
+  SGDLIMIT_CONSTANT = 0,
+  SGDLIMIT_SCHEDULE = 1,
+  SGDLIMIT_TABLE = 2,
+  SGDLIMIT_LINE_SEARCH = 3,
+  SGDLIMIT_POLYAK = 4,
+  SGDLIMIT_GREEDY = 5,        /* the statistic is the kernel's */
+  SGDLIMIT_ADAGRAD_NORM = 6
+};
+
+/* What simulate tells of an iterate: norm2, overlap, distance2, reference_distance2, learning_rate; m, c, Q of each
+ * class. */
+enum { SGDLIMIT_SUMMARY = 5, SGDLIMIT_CLASS_SUMMARY = 3 };
+
+typedef struct sgdlimit_problem {
+  uint64_t size;                  /* sizeof(sgdlimit_problem) as the caller knows it */
+  int64_t iterates, classes, modes, times_count;   /* M, K, N, T */
+  double dimension;               /* d; INFINITY allowed in solve */
+  const double *weights;          /* [N] omega: share of the dimension */
+  const double *probabilities;    /* [K] */
+  const double *eigenvalues;      /* [K][N] */
+  const double *means;            /* [K][N] */
+  const double *labels;           /* [K]; zeros when the target is not Labels */
+  const double *teacher;          /* [N]; zeros when absent */
+  const double *reference;        /* [N] X°, or NULL: its statistics are then NaN */
+  const double *parameters;       /* [M][P][K] in the order of sgdlimit_parameter_names */
+  const double *start_mean;       /* [M][N] x_j at start_time */
+  const double *start_variance;   /* [M][N] v_j at start_time (solve only) */
+  const double *start_auxiliary;  /* [M] the integral of sum_j G_j up to start_time, or NULL: zeros */
+  int64_t step_kind;              /* SGDLIMIT_CONSTANT, ... */
+  const double *step_arguments;   /* [M][step_arguments_count] */
+  int64_t step_arguments_count;
+  double start_time;
+  const double *times;            /* [T] increasing, >= start_time */
+  double rtol;
+  int64_t max_steps;
+  int64_t method;                 /* solve: SGDLIMIT_AUTO, ... */
+  int64_t first_run, runs;        /* simulate: runs first_run .. first_run + runs - 1 */
+  uint64_t seed;
+  const volatile int32_t *cancel; /* or NULL; nonzero asks to stop */
+  volatile int64_t *progress;     /* or NULL; solve: times done; simulate: steps done over all runs of this call */
+  double *statistics;             /* out. solve: [M][T][S]; simulate: [runs][M][T][SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY K] */
+  double *mean, *variance;        /* out, solve: [M][T][N] or NULL */
+  double *final_mean, *final_variance, *final_auxiliary;   /* out, solve: [M][N], [M][N], [M] at the last time, or NULL */
+} sgdlimit_problem;
+
+typedef struct sgdlimit_outcome {
+  int32_t status;                 /* SGDLIMIT_OK, ... */
+  int64_t iterate, run;           /* of the first trouble */
+  double time;                    /* reached, or of the first trouble */
+  int64_t accepted, rejected, evaluations;
+} sgdlimit_outcome;
+
+/* ---- Elementary functions that loops over many arguments can vectorise --------------------------------------------
+ * Branch-free: no table, no call, only arithmetic, comparisons that choose, and the bits of a double. Polynomials are
+ * mpmath.chebyfit's at 60 digits. Relative errors are below 1e-15, NaN comes out where NaN went in, and what is below
+ * 2^-1021 is 0. */
+#define LANEWISE static inline __attribute__((always_inline))
+
+LANEWISE uint64_t sgdlimit_bits(double x) {
+  uint64_t word;
+  memcpy(&word, &x, sizeof word);
+  return word;
+}
+
+LANEWISE double sgdlimit_from_bits(uint64_t word) {
+  double x;
+  memcpy(&x, &word, sizeof x);
+  return x;
+}
+
+/* exp(r) - 1 for |r| <= log(2)/2 */
+LANEWISE double sgdlimit_expm1_reduced(double r) {
+  double a = r * 2.510038549551032e-08 + 2.7620088445409746e-07;
+  a = a * r + 2.7557268459997064e-06;
+  a = a * r + 2.4801521295954376e-05;
+  a = a * r + 1.9841269863053618e-04;
+  a = a * r + 1.3888888917213717e-03;
+  a = a * r + 8.333333333330062e-03;
+  a = a * r + 4.166666666662413e-02;
+  a = a * r + 1.6666666666666669e-01;
+  a = a * r + 0.5;
+  return r + r * r * a;
+}
+
+/* exp(x + rest), |rest| < 1e-3: with x = k log 2 + r, adding 1.5 * 2^52 leaves k in the lowest bits of x/log 2. */
+LANEWISE double sgdlimit_exp_sum(double x, double rest) {
+  const double shifted = x * 1.4426950408889634 + 6755399441055744.0;
+  const double k = shifted - 6755399441055744.0;
+  const double r = ((x - k * 0.6931471803691238) - k * 1.9082149292705877e-10) + rest;
+  /* 2^k in two factors, so that 2^1024 is never one */
+  const double half_power = sgdlimit_from_bits((sgdlimit_bits(shifted) + 1022) << 52);
+  const double y = (2.0 + 2.0 * sgdlimit_expm1_reduced(r)) * half_power;
+  return x > 709.782712893384 ? INFINITY : x < -707.7 ? 0.0 : y;
+}
+
+LANEWISE double sgdlimit_exp(double x) { return sgdlimit_exp_sum(x, 0.0); }
+
+/* exp(x) - 1 for x <= 0 */
+LANEWISE double sgdlimit_expm1_negative(double x) {
+  const double shifted = x * 1.4426950408889634 + 6755399441055744.0;
+  const double k = shifted - 6755399441055744.0;
+  const double r = (x - k * 0.6931471803691238) - k * 1.9082149292705877e-10;
+  const double power = sgdlimit_from_bits((sgdlimit_bits(shifted) + 1023) << 52);
+  return x < -40.0 ? -1.0 : power * sgdlimit_expm1_reduced(r) + (power - 1.0);
+}
+
+LANEWISE double sgdlimit_tanh(double x) {
+  const double t = sgdlimit_expm1_negative(-2.0 * fabs(x));
+  return copysign(t / (2.0 + t), x);
+}
+
+/* exp(-x^2/2)/sqrt(2 pi) */
+LANEWISE double sgdlimit_normal_density(double x) {
+  const double head = sgdlimit_from_bits(sgdlimit_bits(x) & UINT64_C(0xfffffffff8000000));
+  return 0.3989422804014327 * sgdlimit_exp_sum(-0.5 * head * head, 0.5 * (head - x) * (x + head));
+}
+
+/* 1/(1 + exp(-x)) */
+LANEWISE double sigmoid(double x) {
+  const double e = sgdlimit_exp(-fabs(x));
+  return (x > 0 ? 1.0 : e) / (1.0 + e);
+}
+
+LANEWISE double square(double x) { return x * x; }
+
+/* NaN if one of the two is, which fmax and fmin would swallow. */
+LANEWISE double larger(double a, double b) { return ((a > b) | (a != a)) ? a : b; }
+
+/* ---- Gaussian integrals: composite Gauss-Legendre on graded panels ----------------------------------------------
+ * The integral of phi(z) g(z), phi the standard normal density, over the window [-13, 13]: phi leaves e^-84 outside,
+ * and e^-40 of its mass when g tilts it by e^(4z). Panels end where g has a kink, and shrink towards g's poles.
+ *
+ * How short a panel must be: n-point Gauss-Legendre on [a, b] converges like rho^(-2n), where the ellipse with foci
+ * a and b through the nearest pole has distances to them that sum to (b - a)(rho + 1/rho)/2. So a panel may be as long
+ * as the pole's summed distance from its ends divided by SGDLIMIT_CLEARANCE = (rho + 1/rho)/2. Measured on softplus,
+ * sigmoid, tanh, their derivatives and the squares of those, |m| <= 10, 0 <= s <= 100: a clearance of 2 leaves 2e-13 of
+ * E|g| (poles of order 6; 1e-15 for simple poles) with 112 nodes at s = 1 and at most 256 at s = 100; 1.5 leaves 1e-8.
+ * SGDLIMIT_LONGEST_PANEL integrates phi itself, and phi(z) e^(4z), to 1e-15. Entire integrands that vary on a scale of
+ * their own below 1 (sin(9z), say) announce nothing here: give breakpoints. */
+#define SGDLIMIT_WINDOW 13.0
+#define SGDLIMIT_LONGEST_PANEL (SGDLIMIT_WINDOW / 3)
+#define SGDLIMIT_CLEARANCE 2.0
+#define SGDLIMIT_NARROWEST_LAYER 1e-12   /* below it a layer is a breakpoint: to the integrand it is a jump */
+#define SGDLIMIT_SAME_BREAKPOINT 1e-14   /* kinks this close are one: what differs is rounding */
+
+enum { SGDLIMIT_POINTS = 16 };
+
+/* An entire function that has a step or a bump of a width of its own, Phi((z - location)/width) say, is constant to rounding
+ * nine widths away, and as smooth as phi on four widths. */
+#define SGDLIMIT_STEP_REACH 9.0
+#define SGDLIMIT_STEP_PANEL 4.0
+
+/* Where an integrand is not smooth: it has kinks, poles at pole +- i width, and steps. Any may come in any order, repeat,
+ * lie outside the window or be infinite; NaN, the 0/0 of a vanishing variance, is none. */
+typedef struct {
+  double lower, upper;   /* the window */
+  int kinks, poles, steps;
+  const double *kink, *pole, *pole_width, *step, *step_width;
+} sgdlimit_shape;
+
+/* Edges that a shape can make. Each kink, narrow layer or end of the window ends one panel; the longest panel fits 6 times
+ * (25 when the window is as wide as it gets); a pole of width w makes its distance from the panel's end fall, then grow
+ * threefold a panel between 26 and w, hence at most 2 (log_3(26/1e-12) + 1) + 3 < 62 panels; a step makes 6 and an end. */
+#define SGDLIMIT_MAX_EDGES(kinks, poles, steps) ((kinks) + 63 * (poles) + 8 * (steps) + 27)
+
+/* Cuts the window into panels, from left to right, each as long as it may be; returns how many. `edges` has room for
+ * SGDLIMIT_MAX_EDGES. Every comparison below is written so that NaN fails it. */
+static int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
+  int panels = 0;
+  edges[0] = shape->lower;
+  while (edges[panels] < shape->upper) {
+    const double a = edges[panels];
+    double end = shape->upper, length = SGDLIMIT_LONGEST_PANEL;
+    for (int i = 0; i < shape->kinks; i++)
+      if (shape->kink[i] > a + SGDLIMIT_SAME_BREAKPOINT && shape->kink[i] < end) end = shape->kink[i];
+    for (int i = 0; i < shape->poles; i++) {
+      const double location = shape->pole[i], width = shape->pole_width[i];
+      if (width < SGDLIMIT_NARROWEST_LAYER) {
+        if (location > a + SGDLIMIT_SAME_BREAKPOINT && location < end) end = location;
+      } else {
+        /* The root b - a of |pole - a| + |pole - b| = clearance (b - a); any shorter panel has more clearance. */
+        const double ahead = location - a, distance = sqrt(ahead * ahead + width * width);
+        const double longest = 2 * (SGDLIMIT_CLEARANCE * distance - ahead) /
+                               (SGDLIMIT_CLEARANCE * SGDLIMIT_CLEARANCE - 1);
+        if (longest < length) length = longest;
+      }
+    }
+    for (int i = 0; i < shape->steps; i++) {
+      const double location = shape->step[i], width = shape->step_width[i];
+      const int narrow = width < SGDLIMIT_NARROWEST_LAYER;
+      const double begin = narrow ? location : location - SGDLIMIT_STEP_REACH * width;
+      const double longest = SGDLIMIT_STEP_PANEL * width;
+      if (!(longest < SGDLIMIT_LONGEST_PANEL)) continue;
+      if (begin > a + SGDLIMIT_SAME_BREAKPOINT) {
+        if (begin < end) end = begin;
+      } else if (!narrow && a < location + SGDLIMIT_STEP_REACH * width && longest < length) {
+        length = longest;
+      }
+    }
+    /* The sliver that rounding would leave before `end` is swallowed. */
+    edges[++panels] = end - a <= length * (1 + 1e-9) ? end : a + length;
+  }
+  return panels;
+}
+
+/* The nodes of the panel [a, b], and their weights with phi(z) in them. */
+static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
+  static const double half_nodes[SGDLIMIT_POINTS / 2] = {
+      0.98940093499164993, 0.94457502307323258, 0.86563120238783174, 0.75540440835500303,
+      0.61787624440264375, 0.45801677765722739, 0.28160355077925891, 0.095012509837637440};
+  static const double half_weights[SGDLIMIT_POINTS / 2] = {
+      0.027152459411754095, 0.062253523938647893, 0.095158511682492785, 0.12462897125553387,
+      0.14959598881657673, 0.16915651939500254, 0.18260341504492359, 0.18945061045506850};
+  const double middle = (a + b) / 2, half = (b - a) / 2;
+  for (int i = 0; i < SGDLIMIT_POINTS / 2; i++) {
+    z[i] = middle - half * half_nodes[i];
+    z[SGDLIMIT_POINTS - 1 - i] = middle + half * half_nodes[i];
+    weight[i] = weight[SGDLIMIT_POINTS - 1 - i] = half * half_weights[i];
+  }
+  #pragma omp simd
+  for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= sgdlimit_normal_density(z[i]);
+}
+
+/* ---- Learning rates --------------------------------------------------------------------------------------------
+ * A greedy one makes a statistic phi fall fastest: where dphi/dt = -gamma first + gamma^2 second, that is
+ * gamma = first/(2 second). AdaGrad-norm's is eta/sqrt(b^2 + int sum_j G_j dt). */
+
+/* A state, and the rates at it. */
+typedef struct point {
+  const double *x, *e, *v, *offset, *slope, *noise;   /* [N] e = x - X* */
+  double accumulated;   /* the integral of sum_j noise_j so far */
+  double *work;         /* [2N] */
+} point;
+
+typedef struct descent {
+  double first, second;
+} descent;
+
+static double rate_at_time(const sgdlimit_problem *p, int64_t iterate, double t);
+static descent line_search_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at);
+static descent polyak_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at);
+static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at);
+
+static int depends_on_state(const sgdlimit_problem *p) { return p->step_kind >= SGDLIMIT_LINE_SEARCH; }
+
+static int has_step_arguments(const sgdlimit_problem *p) {
+  const int64_t count = p->step_arguments_count;
+  switch (p->step_kind) {
+    case SGDLIMIT_TABLE: return count > 2;
+    case SGDLIMIT_ADAGRAD_NORM: return count == 2;
+    case SGDLIMIT_POLYAK: return p->reference != NULL;
+    default: return 1;
+  }
+}
+
+/* NaN where no gamma is the best: phi falls ever faster with gamma. At rest any would do, and 0 is one. */
+static double steepest(descent d) {
+  if (d.second > 0) return d.first > 0 ? d.first / (2 * d.second) : 0;
+  return d.second == 0 && d.first <= 0 ? 0 : NAN;
+}
+
+static double from_table(const double *arguments, int64_t count, double t) {
+  const double *values = arguments + 1, last = (double)(count - 2);
+  const double place = fmin(fmax(sqrt(t / arguments[0]), 0) * last, last);
+  const int64_t left = place < last ? (int64_t)place : count - 3;
+  const double share = place - (double)left;
+  return (1 - share) * values[left] + share * values[left + 1];
+}
+
+static double learning_rate(const sgdlimit_problem *p, const double *k, int64_t iterate, double t, const point *at) {
+  const double *arguments = p->step_arguments + iterate * p->step_arguments_count;
+  switch (p->step_kind) {
+    case SGDLIMIT_LINE_SEARCH: return steepest(line_search_descent(p, k, iterate, at));
+    case SGDLIMIT_POLYAK: return steepest(polyak_descent(p, k, iterate, at));
+    case SGDLIMIT_GREEDY: return steepest(greedy_descent(p, k, iterate, at));
+    case SGDLIMIT_ADAGRAD_NORM: return arguments[0] / sqrt(arguments[1] * arguments[1] + at->accumulated);
+    case SGDLIMIT_TABLE: return from_table(arguments, p->step_arguments_count, t);
+    default: return rate_at_time(p, iterate, t);
+  }
+}
+
+/* ---- This model --------------------------------------------------------------------------------------------------
+ * loss       log(cosh(r - y))
+ * target     Teacher('r_star + sigma*xi')
+ * adversary  l2 ball of radius epsilon
+ */
+
+enum { PARAMETERS = 3, STATISTICS = 9, JUDGED_STATISTICS = 7 };
+
+/* The law of the score given the class, in the symbols of the theory (section 2). */
+typedef struct score { double n, Q_star, dm, beta1, Q_perp; } score;
+
+enum { GLOBAL_CONSTANTS = 1, CLASS_CONSTANTS = 1 };
+static int64_t constants_count(const sgdlimit_problem *p) {
+  return GLOBAL_CONSTANTS + CLASS_CONSTANTS * p->classes;
+}
+
+/* What depends on the instance alone. */
+static void constants(const sgdlimit_problem *p, double *k) {
+  const double *x_star = p->teacher;
+  double teacher_norm2 = 0;
+  #pragma omp simd reduction(+ : teacher_norm2)
+  for (int64_t j = 0; j < p->modes; j++) {
+    teacher_norm2 += x_star[j]*x_star[j];
+  }
+  k[0] = teacher_norm2;
+  for (int64_t i = 0; i < p->classes; i++) {
+    const double *lam = p->eigenvalues + i * p->modes;
+    double Q_star = 0;
+    #pragma omp simd reduction(+ : Q_star)
+    for (int64_t j = 0; j < p->modes; j++) {
+      Q_star += lam[j]*(x_star[j]*x_star[j]);
+    }
+    k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 0] = Q_star;
+  }
+}
+
+/* What the coefficients of class i are functions of, from the state. */
+static void class_score(const sgdlimit_problem *p, const double *k, int64_t i, const double *x, const double *e,
+                        const double *v, double n, score *w) {
+  (void)x;
+  const double *lam = p->eigenvalues + i * p->modes;
+  const double *mu = p->means + i * p->modes;
+  const double *x_star = p->teacher;
+  const double Q_star = k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 0];
+  double dm = 0, sum_beta1 = 0;
+  #pragma omp simd reduction(+ : dm, sum_beta1)
+  for (int64_t j = 0; j < p->modes; j++) {
+    dm += e[j]*mu[j];
+    sum_beta1 += e[j]*lam[j]*x_star[j];
+  }
+  const double beta1 = (Q_star > 0.0 ? sum_beta1/Q_star : -1.0);
+  double Q_perp = 0;
+  #pragma omp simd reduction(+ : Q_perp)
+  for (int64_t j = 0; j < p->modes; j++) {
+    Q_perp += (square(-beta1*x_star[j] + e[j]) + v[j])*lam[j];
+  }
+  w->n = n;
+  w->Q_star = Q_star;
+  w->dm = dm;
+  w->beta1 = beta1;
+  w->Q_perp = Q_perp;
+}
+
+/* What the mode equations need of one class. */
+static void rate_coefficients(const score *w, double y, const double *par, int64_t stride,
+                              double *out_A, double *out_B, double *out_F, double *out_I, double *out_BD) {
+  (void)y;
+  const double n = w->n;
+  const double Q_star = w->Q_star;
+  const double dm = w->dm;
+  const double beta1 = w->beta1;
+  const double Q_perp = w->Q_perp;
+  const double p_epsilon = par[0 * stride];
+  const double p_sigma = par[2 * stride];
+  const double mean = dm;
+  const double s = sqrt(larger(1e-300, p_sigma*p_sigma + Q_perp + Q_star*(beta1*beta1)));
+  double J_A = 0, J_B = 0, J_F = 0, J_I = 0;
+  {
+    const double h1 = 1.0/s;
+    const double h2 = p_epsilon*n;
+    const double h3 = 1.5707963267948966*h1;
+    const double kink[] = {
+        -h1*mean,
+    };
+    const double pole[] = {
+        h1*(-h2 - mean),
+        h1*(h2 - mean),
+    };
+    const double pole_width[] = {
+        h3,
+        h3,
+    };
+    const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 1, 2, 0, kink, pole, pole_width, NULL, NULL};
+    double edges[SGDLIMIT_MAX_EDGES(1, 2, 0)];
+    const int panels = sgdlimit_panels(&shape, edges);
+    for (int q = 0; q < panels; q++) {
+      double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      #pragma omp simd reduction(+ : J_A, J_B, J_F, J_I)
+      for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+        const double z = nodes[k];
+        const double u = mean + s*z;
+        const double sigma0 = (u > 0 ? 1.0 : -1.0);
+        const double g1 = p_epsilon*n;
+        const double g2 = sigma0*u;
+        const double g3 = sgdlimit_tanh(g1 + g2);
+        const double g4 = 2.0*g1 + 2.0*g2;
+        J_A += weights[k] * (g3*sigma0);
+        J_B += weights[k] * (4.0*sigmoid(-g4)*sigmoid(g4));
+        J_F += weights[k] * (p_epsilon*g3);
+        J_I += weights[k] * (g3*g3);
+      }
+    }
+  }
+  *out_A = J_A;
+  *out_B = J_B + 0.7978845608028654*sgdlimit_exp(-0.5*(mean*mean)/(s*s))*sgdlimit_tanh(p_epsilon*n)/s;
+  *out_F = J_F;
+  *out_I = J_I;
+  *out_BD = 0.0;
+}
+
+/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j */
+static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
+                  const double *v, double *offset, double *slope, double *noise) {
+  const double *x_star = p->teacher;
+  const double *omega = p->weights;
+  const double p_tau = p->parameters[(iterate * 3 + 1) * p->classes];
+  for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;
+  double norm2 = 0;
+  #pragma omp simd reduction(+ : norm2)
+  for (int64_t j = 0; j < p->modes; j++) {
+    norm2 += v[j] + x[j]*x[j];
+  }
+  const double n = sqrt(norm2);
+  const double inverse_norm = (n > 0.0 ? 1.0/n : 0.0);
+  double mean_F = 0;
+  for (int64_t i = 0; i < p->classes; i++) {
+    const double *lam = p->eigenvalues + i * p->modes;
+    const double *mu = p->means + i * p->modes;
+    const double *par = p->parameters + iterate * 3 * p->classes + i;
+    score w;
+    class_score(p, k, i, x, e, v, n, &w);
+    const double probability = p->probabilities[i];
+    double A, B, F, I, BD;
+    rate_coefficients(&w, p->labels[i], par, p->classes, &A, &B, &F, &I, &BD);
+    const double w1 = BD*probability;
+    const double w2 = A*probability;
+    const double w3 = B*probability;
+    const double w4 = I*probability;
+    #pragma omp simd
+    for (int64_t j = 0; j < p->modes; j++) {
+      offset[j] += w1*lam[j]*x_star[j] + w2*mu[j];
+      slope[j] += w3*lam[j];
+      noise[j] += w4*lam[j];
+    }
+    mean_F += F*probability;
+  }
+  const double s1 = -p_tau;
+  const double s2 = -inverse_norm*mean_F;
+  #pragma omp simd
+  for (int64_t j = 0; j < p->modes; j++) {
+    offset[j] = s1*x_star[j] + s2*x_star[j] - offset[j];
+    slope[j] = s1 + s2 - slope[j];
+    noise[j] = noise[j]*omega[j];
+  }
+}
+
+/* A learning rate that depends on the time alone. */
+static double rate_at_time(const sgdlimit_problem *p, int64_t iterate, double t) {
+  (void)t;
+  return p->step_arguments[iterate * p->step_arguments_count];
+}
+
+static descent line_search_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at) {
+  (void)k;
+  (void)iterate;
+  const double *e = at->e;
+  const double *v = at->v;
+  const double *offset = at->offset;
+  const double *slope = at->slope;
+  const double *noise = at->noise;
+  double first = 0, second = 0;
+  #pragma omp simd reduction(+ : first, second)
+  for (int64_t j = 0; j < p->modes; j++) {
+    first += square(e[j]*slope[j] + offset[j]) + (slope[j]*slope[j])*v[j];
+    second += -0.5*noise[j]*slope[j];
+  }
+  return (descent){first, second};
+}
+
+static descent polyak_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at) {
+  (void)k;
+  (void)iterate;
+  const double *x_star = p->teacher;
+  const double *x_optimum = p->reference;
+  const double *e = at->e;
+  const double *v = at->v;
+  const double *offset = at->offset;
+  const double *slope = at->slope;
+  const double *noise = at->noise;
+  double first = 0, second = 0;
+  #pragma omp simd reduction(+ : first, second)
+  for (int64_t j = 0; j < p->modes; j++) {
+    first += -2.0*(e[j]*slope[j] + offset[j])*(e[j] + (x_star[j] - x_optimum[j])) - 2.0*slope[j]*v[j];
+    second += noise[j];
+  }
+  return (descent){first, second};
+}
+
+static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at) {
+  (void)p;
+  (void)k;
+  (void)iterate;
+  (void)at;
+  return (descent){NAN, NAN};
+}
+
+/* ---- One sample of this model ------------------------------------------------------------------------------------
+ * d f_adv/dr and d f_adv/dn there, its label, and the ridge. */
+static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn) {
+  const double p_epsilon = par[0 * stride];
+  const double sigma0 = ((r - y) > 0 ? 1.0 : -1.0);
+  const double c1 = sgdlimit_tanh(p_epsilon*n + sigma0*(r - y));
+  *dr = c1*sigma0;
+  *dn = c1*p_epsilon;
+}
+
+static inline double target(double y, double r_star, double xi, double uniform, const double *par, int64_t stride) {
+  (void)y;
+  (void)uniform;
+  const double p_sigma = par[2 * stride];
+  return p_sigma*xi + r_star;
+}
+
+static inline double ridge(const double *par, int64_t stride) {
+  const double p_tau = par[1 * stride];
+  return p_tau;
+}
+
+/* ---- Random numbers: eight generators xoshiro256++, normals by Box-Muller -----------------------------------------
+ * A kernel is compiled for one precision: `real` is double, or float with -DSGDLIMIT_FLOAT32. There are always eight
+ * generators of 64 bits side by side, and as many logical lanes as reals fit in their words: 8 doubles or 16 floats. They
+ * are held in as many vectors as the target needs for them: one of AVX-512, two of AVX2, four of SSE2 or NEON. A stream is
+ * therefore the same on every target, up to the last bits that contraction to fused multiply-adds may change. Vectors of
+ * the target's own width, and functions that are always inlined, since wider vectors spill and vectors passed in a call
+ * are slow and warned of. Nothing below branches on a number.
+ *
+ * Generator: D. Blackman, S. Vigna, "Scrambled linear pseudorandom number generators", ACM TOMS 47 (2021). */
+#ifdef SGDLIMIT_FLOAT32
+typedef float real;
+typedef uint32_t real_bits;
+#else
+typedef double real;
+typedef uint64_t real_bits;
+#endif
+
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#elif defined(__AVX2__)
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+
+enum {
+  GENERATORS = 8,
+  VECTORS = 8 * GENERATORS / VECTOR_BYTES,
+  GENERATORS_PER_VECTOR = GENERATORS / VECTORS,
+  LANES_PER_VECTOR = VECTOR_BYTES / (int)sizeof(real),
+  LANES = LANES_PER_VECTOR * VECTORS,
+  BLOCK = 2 * LANES,   /* normals of one draw of all lanes */
+  DRAWS = 16           /* of all lanes, at most, that are made in one go */
+};
+
+typedef uint64_t words __attribute__((vector_size(VECTOR_BYTES)));
+typedef double doubles __attribute__((vector_size(VECTOR_BYTES)));
+typedef real reals __attribute__((vector_size(VECTOR_BYTES)));
+typedef real_bits bits __attribute__((vector_size(VECTOR_BYTES)));
+
+typedef struct generator {
+  words state[4][VECTORS];
+} generator;
+
+/* What a stream is for; streams of one run that differ in purpose are independent. */
+enum { COORDINATES, CHANCES, PURPOSES };
+
+/* The finaliser of splitmix64: a bijection of 64-bit words that leaves no pattern of its argument. */
+static uint64_t mix(uint64_t word) {
+  word = (word ^ (word >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+  word = (word ^ (word >> 27)) * UINT64_C(0x94d049bb133111eb);
+  return word ^ (word >> 31);
+}
+
+/* Neighbouring seeds and runs are the usual ones: both go through `mix` before they meet, and for one seed the key is
+ * a one-to-one function of (run, purpose). The two precisions begin apart: a run in one is independent of that in the
+ * other. The 32 words of the eight states then follow as in splitmix64. */
+static void seed_generator(generator *g, uint64_t seed, uint64_t run, uint64_t purpose) {
+  const uint64_t golden = UINT64_C(0x9e3779b97f4a7c15);
+  const uint64_t precision = sizeof(double) / sizeof(real);
+  const uint64_t key = mix(mix(seed + precision * golden) + run * PURPOSES + purpose);
+  uint64_t state[4][GENERATORS];
+  for (uint64_t i = 0; i < 4; i++)
+    for (uint64_t k = 0; k < GENERATORS; k++) state[i][k] = mix(key + (1 + i * GENERATORS + k) * golden);
+  memcpy(g->state, state, sizeof state);
+}
+
+LANEWISE words rotate_left(words word, int count) { return (word << count) | (word >> (64 - count)); }
+
+/* The next 64 bits of each generator of vector v. */
+LANEWISE words draw_words(generator *g, int v) {
+  words s0 = g->state[0][v], s1 = g->state[1][v], s2 = g->state[2][v], s3 = g->state[3][v];
+  const words drawn = rotate_left(s0 + s3, 23) + s0;
+  const words shifted = s1 << 17;
+  s2 ^= s0;
+  s3 ^= s1;
+  s1 ^= s2;
+  s0 ^= s3;
+  s2 ^= shifted;
+  s3 = rotate_left(s3, 45);
+  g->state[0][v] = s0, g->state[1][v] = s1, g->state[2][v] = s2, g->state[3][v] = s3;
+  return drawn;
+}
+
+/* Uniform on [1, 2): the upper 52 bits as the fraction of a double, which needs no conversion of integers. */
+LANEWISE doubles from_one_to_two(words word) { return (doubles)((word >> 12) | UINT64_C(0x3ff0000000000000)); }
+
+/* Uniform on [0, 1). */
+LANEWISE doubles draw_uniforms(generator *g, int v) { return from_one_to_two(draw_words(g, v)) - 1.0; }
+
+#ifndef SGDLIMIT_FLOAT32
+
+/* Uniform on (0, 1], from a word for the radius. */
+LANEWISE reals radius_chance(words a) { return 2.0 - from_one_to_two(a); }
+
+/* Uniform on [-1/2, 1/2), from a word for the angle: half a turn, so that the cosine is a short polynomial. */
+LANEWISE reals half_turns(words b) { return from_one_to_two(b) - 1.5; }
+
+/* The other half of the turn: a random sign of the radius, the lowest bit of the angle's word. */
+LANEWISE reals with_sign(reals radius, words b) { return (reals)((words)radius | (b << 63)); }
+
+/* u = 2^e m, m in [1/sqrt 2, sqrt 2), s = (m - 1)/(m + 1) */
+typedef struct split {
+  reals e, s;
+} split;
+
+LANEWISE split split_of(reals u) {
+  const uint64_t one = UINT64_C(0x3ff0000000000000), root_half = UINT64_C(0x3fe6a09e667f3bcd);
+  const uint64_t fraction = UINT64_C(0x000fffffffffffff), two_to_52 = UINT64_C(0x4330000000000000);
+  const bits scaled = (bits)u + (one - root_half);   /* its exponent field is e + 1023, its fraction that of m */
+  const reals m = (reals)((scaled & fraction) + root_half);
+  return (split){(reals)((scaled >> 52) | two_to_52) - (4503599627370496.0 + 1023.0), (m - 1.0) / (m + 1.0)};
+}
+
+/* -2 log(u) for u in (0, 1], never negative: log(u) = e log 2 + s A(s^2), A(t) = 2 atanh(sqrt t)/sqrt t, relatively
+ * accurate at u = 1 too, where e = 0. A: mpmath.chebyfit at 40 digits, 6 coefficients on 0 <= t <= 17 - 12 sqrt 2, times
+ * -2. Relative error 2.8e-14. */
+LANEWISE reals minus_two_log_of(split u) {
+  const reals t = u.s * u.s;
+  reals a = t * -0.3921619127950611 - 0.4434849982015498;
+  a = a * t - 0.5714433229175145;
+  a = a * t - 0.7999998978366476;
+  a = a * t - 1.3333333335915852;
+  a = a * t - 3.9999999999998943;
+  return u.e * -1.3862943611198906 + u.s * a;
+}
+
+/* sin(pi w) and cos(pi w) for |w| <= 1/2: mpmath.chebyfit at 40 digits of sin(pi sqrt t)/sqrt t and cos(pi sqrt t), 8
+ * coefficients each on 0 <= t <= 1/4; errors 5e-16, relative, and 2.1e-15, absolute. */
+LANEWISE reals sine_of_half_turns(reals w) {
+  const reals t = w * w;
+  reals a = t * -2.113362735205297e-05 + 0.0004659870158043378;
+  a = a * t - 0.0073703643265304155;
+  a = a * t + 0.08214587881631043;
+  a = a * t - 0.599264528825224;
+  a = a * t + 2.5501640398618677;
+  a = a * t - 5.1677127800497855;
+  a = a * t + 3.1415926535897927;
+  return a * w;
+}
+
+LANEWISE reals cosine_of_half_turns(reals w) {
+  const reals t = w * w;
+  reals a = t * -0.0001004164642205389 + 0.0019278700526981333;
+  a = a * t - 0.025806531975921563;
+  a = a * t + 0.23533058831317874;
+  a = a * t - 1.3352627661817635;
+  a = a * t + 4.058712126333295;
+  a = a * t - 4.934802200543686;
+  return a * t + 0.9999999999999981;
+}
+
+LANEWISE reals square_root(reals x) {
+  for (int lane = 0; lane < LANES_PER_VECTOR; lane++) x[lane] = sqrt(x[lane]);   /* one instruction with -O3 */
+  return x;
+}
+
+#else
+
+/* The same in single precision, where a word of 64 bits serves two lanes. Of the radius's 32 bits none is lost where it
+ * counts: u is small in the tail, and a float holds it to 24 digits there; the largest radius is sqrt(66 log 2) = 6.8. The
+ * angle's word gives 31 bits and the sign. */
+typedef int32_t integers __attribute__((vector_size(VECTOR_BYTES)));
+
+LANEWISE reals radius_chance(words a) { return __builtin_convertvector((bits)a, reals) * 0x1p-32f + 0x1p-33f; }
+
+LANEWISE reals half_turns(words b) {
+  return __builtin_convertvector((integers)b >> 1, reals) * 0x1p-31f + 0x1p-32f;
+}
+
+LANEWISE reals with_sign(reals radius, words b) { return (reals)((bits)radius | ((bits)b << 31)); }
+
+typedef struct split {
+  reals e, s;
+} split;
+
+LANEWISE split split_of(reals u) {
+  const uint32_t one = 0x3f800000, root_half = 0x3f3504f3, fraction = 0x007fffff, two_to_23 = 0x4b000000;
+  const bits scaled = (bits)u + (one - root_half);
+  const reals m = (reals)((scaled & fraction) + root_half);
+  return (split){(reals)((scaled >> 23) | two_to_23) - (8388608.0f + 127.0f), (m - 1.0f) / (m + 1.0f)};
+}
+
+/* A: 3 coefficients, 4.8e-7 absolute, 1.2e-7 of the value. */
+LANEWISE reals minus_two_log_of(split u) {
+  const reals t = u.s * u.s;
+  const reals a = (t * -0.8258981836f - 1.333045335f) * t - 4.000000472f;
+  return u.e * -1.3862943611f + u.s * a;
+}
+
+/* 5 coefficients each; errors 4e-9, relative, and 4.7e-8, absolute. */
+LANEWISE reals sine_of_half_turns(reals w) {
+  const reals t = w * w;
+  reals a = t * 0.07765591228f - 0.5982904113f;
+  a = a * t + 2.550077387f;
+  a = a * t - 5.167710077f;
+  a = a * t + 3.14159264f;
+  return a * w;
+}
+
+LANEWISE reals cosine_of_half_turns(reals w) {
+  const reals t = w * w;
+  reals a = t * 0.2196824236f - 1.331872973f;
+  a = a * t + 4.058410791f;
+  a = a * t - 4.934792802f;
+  return a * t + 0.999999953f;
+}
+
+LANEWISE reals square_root(reals x) {
+  for (int lane = 0; lane < LANES_PER_VECTOR; lane++) x[lane] = sqrtf(x[lane]);
+  return x;
+}
+
+#endif
+
+LANEWISE reals minus_two_log(reals u) { return minus_two_log_of(split_of(u)); }
+
+/* Two independent standard normals, from the square of their radius and the word for their angle. */
+LANEWISE void turn(reals radius2, words b, reals *first, reals *second) {
+  const reals radius = with_sign(square_root(radius2), b), w = half_turns(b);
+  *first = radius * cosine_of_half_turns(w);
+  *second = radius * sine_of_half_turns(w);
+}
+
+/* Two for each lane of vector v. */
+LANEWISE void draw_normals(generator *g, int v, reals *first, reals *second) {
+  const words a = draw_words(g, v), b = draw_words(g, v);
+  turn(minus_two_log(radius_chance(a)), b, first, second);
+}
+
+/* What `draw_normals` turns, of up to DRAWS draws. Words, division, polynomial and root are one long chain, of which a
+ * processor has fewer than two in sight: it waits less in a loop over each part of them. */
+LANEWISE void draw_polar(generator *g, int draws, reals radius2[DRAWS * VECTORS], words angles[DRAWS * VECTORS]) {
+  split u[DRAWS * VECTORS];
+  for (int i = 0; i < draws * VECTORS; i += VECTORS)
+    for (int v = 0; v < VECTORS; v++) {
+      u[i + v] = split_of(radius_chance(draw_words(g, v)));
+      angles[i + v] = draw_words(g, v);
+    }
+  for (int i = 0; i < draws * VECTORS; i++) radius2[i] = minus_two_log_of(u[i]);
+}
+
+/* ---- Streaming SGD in the eigenbasis ---------------------------------------------------------------------------
+ * X <- X - (gamma/d) [d_r f x + (d_n f/n + tau) X], a fresh x each step, for M iterates that share the data stream.
+ * A step is one sweep over the coordinates: it applies the update of the step before, whose x is still in its buffer,
+ * draws the new x and accumulates ||X||^2, r = <x, X> and r* = <x, X*>. Nothing else costs O(d): a class is two
+ * pointers to rows, and the update of a step is two numbers an iterate. Rows are padded with zeros to whole blocks.
+ *
+ * Rows are `real`: samples, iterates and the sweep are in single precision with -DSGDLIMIT_FLOAT32. Sums over coordinates
+ * are in double all the same, but for the terms of one lane in a chunk; so is what is done with them.
+ *
+ * The loss enters through `gradient`, `target` and `ridge` alone; parameter p of a class is par[p * stride]. */
+
+static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn);
+static inline double target(double label, double r_star, double xi, double uniform, const double *par, int64_t stride);
+static inline double ridge(const double *par, int64_t stride);
+
+enum { COORDINATE_STEPS_PER_LOOK = 1 << 20 };   /* between looks at the cancel flag: about a millisecond */
+
+/* X <- X + (own X + sample x), to be applied by the next sweep. The change is rounded first and added then: a factor
+ * 1 + own would lose, in single precision, what is below 6e-8 of it, the same at every step. */
+typedef struct update {
+  real own, sample;
+} update;
+
+/* Coordinates that are drawn in one go; a lane adds their products up in `real`, 32 of them, before they go to the sum in
+ * double. */
+enum { CHUNK = DRAWS * BLOCK };
+
+typedef struct simulation {
+  const sgdlimit_problem *problem;
+  int64_t length;             /* of a row: N rounded up to whole blocks */
+  real *roots, *means;        /* [K][length] square roots of the eigenvalues; means */
+  real *teacher;              /* [length] */
+  real *x;                    /* [length] the last sample */
+  real *iterates;             /* [M][length] */
+  double *totals;             /* [M][2][LANES] of a sweep: ||X||^2 and <x, X> */
+  double *norm2, *r;          /* [M] */
+  double *gradient2;          /* [M] sum of ||g||^2/d^2 over the steps so far, g the whole stochastic gradient */
+  double *at_iterate;         /* [8][N] e, v = 0, offset, slope, noise, work [2], x */
+  double *predicted;          /* [2][N] mean and variance of the iterate half a step on, in a diffusion */
+  double *constants;
+  double *norm2_bound;        /* [M] beyond it the iterate has diverged */
+  update *updates;            /* [M] */
+  double *cumulated;          /* [K] cumulated probabilities of the classes */
+  generator coordinates, chances;
+  double class_uniform[BLOCK], xi[BLOCK], label_uniform[BLOCK];   /* of the BLOCK steps from the last refill on */
+} simulation;
+
+LANEWISE reals load(const real *from) {
+  reals v;
+  memcpy(&v, from, sizeof v);
+  return v;
+}
+
+LANEWISE void store(real *to, reals v) { memcpy(to, &v, sizeof v); }
+
+LANEWISE reals updated(update u, reals X, reals x) { return X + (u.own * X + u.sample * x); }
+
+LANEWISE void add_lanes(double *total, const reals part[VECTORS]) {
+  real of_lane[LANES];
+  memcpy(of_lane, part, sizeof of_lane);
+  for (int lane = 0; lane < LANES; lane++) total[lane] += of_lane[lane];
+}
+
+/* In one order whatever the vectors' width. */
+LANEWISE double sum_of_lanes(const double *lane) {
+  double sum[LANES];
+  memcpy(sum, lane, sizeof sum);
+  for (int half = LANES / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++) sum[i] += sum[i + half];
+  return sum[0];
+}
+
+/* Sums of one iterate over a chunk. */
+typedef struct products {
+  reals norm2[VECTORS], r[VECTORS];
+} products;
+
+/* Moves LANES_PER_VECTOR coordinates of an iterate by the sample before, and multiplies them with the new one. */
+LANEWISE void advance(update u, real *X, reals before, reals x, int v, products *sums) {
+  const reals moved = updated(u, load(X), before);
+  store(X, moved);
+  sums->norm2[v] += moved * moved;
+  sums->r[v] += moved * x;
+}
+
+/* The step's one pass over the coordinates, for a class given by its two rows; returns r*. The first iterate moves while
+ * a chunk is drawn, the others follow on that chunk, one after the other, so that a sum has a register. */
+static double sweep(simulation *s, const real *root, const real *mean) {
+  const int64_t length = s->length, M = s->problem->iterates;
+  const real *teacher = s->teacher;
+  real *x = s->x, *X = s->iterates, kept[CHUNK];
+  const update u = s->updates[0];
+  generator g = s->coordinates;   /* a copy can stay in registers */
+  double *totals = s->totals, r_star[LANES] = {0};
+  for (int64_t i = 0; i < M * 2 * LANES; i++) totals[i] = 0;
+
+  for (int64_t begin = 0; begin < length; begin += CHUNK) {
+    const int64_t end = begin + CHUNK < length ? begin + CHUNK : length;
+    reals star[VECTORS] = {{0}}, radius2[DRAWS * VECTORS];
+    words angles[DRAWS * VECTORS];
+    products sums = {{{0}}, {{0}}};
+    draw_polar(&g, (int)((end - begin) / BLOCK), radius2, angles);
+    for (int64_t block = begin, i = 0; block < end; block += BLOCK)
+      for (int v = 0; v < VECTORS; v++, i++) {
+        const int64_t j = block + v * LANES_PER_VECTOR, k = j + LANES;
+        reals z_j, z_k;
+        turn(radius2[i], angles[i], &z_j, &z_k);
+        const reals before_j = load(x + j), before_k = load(x + k);
+        const reals x_j = load(mean + j) + load(root + j) * z_j;
+        const reals x_k = load(mean + k) + load(root + k) * z_k;
+        store(x + j, x_j);
+        store(x + k, x_k);
+        star[v] += load(teacher + j) * x_j;
+        star[v] += load(teacher + k) * x_k;
+        advance(u, X + j, before_j, x_j, v, &sums);
+        advance(u, X + k, before_k, x_k, v, &sums);
+        if (M > 1) {
+          store(kept + (j - begin), before_j);
+          store(kept + (k - begin), before_k);
+        }
+      }
+    add_lanes(r_star, star);
+    add_lanes(totals, sums.norm2);
+    add_lanes(totals + LANES, sums.r);
+
+    for (int64_t m = 1; m < M; m++) {
+      const update own = s->updates[m];
+      real *X_m = s->iterates + m * length;
+      products of_m = {{{0}}, {{0}}};
+      for (int64_t block = begin; block < end; block += LANES)
+        for (int v = 0; v < VECTORS; v++) {
+          const int64_t j = block + v * LANES_PER_VECTOR;
+          advance(own, X_m + j, load(kept + (j - begin)), load(x + j), v, &of_m);
+        }
+      add_lanes(totals + 2 * m * LANES, of_m.norm2);
+      add_lanes(totals + (2 * m + 1) * LANES, of_m.r);
+    }
+  }
+
+  s->coordinates = g;
+  for (int64_t m = 0; m < M; m++) {
+    s->norm2[m] = sum_of_lanes(totals + 2 * m * LANES);
+    s->r[m] = sum_of_lanes(totals + (2 * m + 1) * LANES);
+  }
+  return sum_of_lanes(r_star);
+}
+
+/* The class, the label noise and the label's chance of the next BLOCK steps. */
+static void refill_chances(simulation *s) {
+  for (int v = 0; v < VECTORS; v++) {
+    reals z[2];
+    draw_normals(&s->chances, v, &z[0], &z[1]);
+    for (int i = 0; i < 2; i++)
+      for (int lane = 0; lane < LANES_PER_VECTOR; lane++) s->xi[i * LANES + v * LANES_PER_VECTOR + lane] = z[i][lane];
+    double *uniforms[2] = {s->class_uniform, s->label_uniform};
+    for (int i = 0; i < 2; i++)
+      for (int first = v * GENERATORS_PER_VECTOR; first < BLOCK; first += GENERATORS) {
+        const doubles drawn = draw_uniforms(&s->chances, v);
+        memcpy(uniforms[i] + first, &drawn, sizeof drawn);
+      }
+  }
+}
+
+/* Counts instead of searching: a branch on a random number is mispredicted half of the time. */
+static int64_t drawn_class(const simulation *s, double uniform) {
+  int64_t class = 0;
+  for (int64_t i = 0; i + 1 < s->problem->classes; i++) class += uniform >= s->cumulated[i];
+  return class;
+}
+
+static double square_norm(int64_t length, const real *x) {
+  double total[LANES] = {0};
+  for (int64_t begin = 0; begin < length; begin += CHUNK) {
+    reals sum[VECTORS] = {{0}};
+    for (int64_t block = begin; block < length && block < begin + CHUNK; block += LANES)
+      for (int v = 0; v < VECTORS; v++) {
+        const reals x_j = load(x + block + v * LANES_PER_VECTOR);
+        sum[v] += x_j * x_j;
+      }
+    add_lanes(total, sum);
+  }
+  return sum_of_lanes(total);
+}
+
+/* The learning rate at time t. Where it depends on the state, that is the iterate's own: its score law is exact, so x = X
+ * and v = 0. */
+static double rate_of_iterate(const simulation *s, int64_t iterate, double t) {
+  const sgdlimit_problem *p = s->problem;
+  if (!depends_on_state(p)) return learning_rate(p, NULL, iterate, t, NULL);
+  const int64_t N = p->modes;
+  const real *X = s->iterates + iterate * s->length;
+  double *e = s->at_iterate, *v = e + N, *offset = v + N, *slope = offset + N, *noise = slope + N, *x = noise + 3 * N;
+  const point at = {x, e, v, offset, slope, noise, s->gradient2[iterate], noise + N};
+  if (p->step_kind != SGDLIMIT_ADAGRAD_NORM) {
+    for (int64_t j = 0; j < N; j++) {
+      x[j] = X[j];
+      e[j] = x[j] - p->teacher[j];
+    }
+    rates(p, s->constants, iterate, x, e, v, offset, slope, noise);
+  }
+  return learning_rate(p, s->constants, iterate, t, &at);
+}
+
+/* The stochastic gradient of a sample, dr x + shrinkage X. */
+typedef struct pull {
+  double dr, shrinkage;
+} pull;
+
+static inline pull pull_of(const sgdlimit_problem *p, int64_t iterate, int64_t class, double r, double n, double r_star,
+                           double xi, double uniform) {
+  const int64_t K = p->classes;
+  const double *par = PARAMETERS > 0 ? p->parameters + iterate * PARAMETERS * K + class : NULL;
+  const double y = target(p->labels[class], r_star, xi, uniform, par, K);
+  double dr, dn;
+  gradient(r, n, y, par, K, &dr, &dn);
+  return (pull){dr, (n > 0 ? dn / n : 0) + ridge(par, K)};
+}
+
+/* ||g||^2/d^2, of a sample with the squared norm x2. */
+static inline double square_of_gradient(const sgdlimit_problem *p, pull g, double r, double n, double x2) {
+  const double cross = g.dr * g.shrinkage * r, own = g.shrinkage * n;
+  return (g.dr * g.dr * x2 + 2 * cross + own * own) / (p->dimension * p->dimension);
+}
+
+/* One iterate's update from its scores at time t, the step's class, and its sample's chances. */
+static inline update sgd_update(simulation *s, int64_t iterate, double t, int64_t class, double r_star, double xi,
+                                double uniform) {
+  const sgdlimit_problem *p = s->problem;
+  const double r = s->r[iterate], n = sqrt(s->norm2[iterate]);
+  const pull g = pull_of(p, iterate, class, r, n, r_star, xi, uniform);
+  if (p->step_kind == SGDLIMIT_ADAGRAD_NORM)
+    s->gradient2[iterate] += square_of_gradient(p, g, r, n, square_norm(s->length, s->x));
+  const double step = rate_of_iterate(s, iterate, t) / p->dimension;
+  return (update){.own = (real)(-step * g.shrinkage), .sample = (real)(-step * g.dr)};
+}
+
+/* Between sweeps, so that an iterate can be looked at; the next sweep then finds nothing to apply. */
+static void apply_update(simulation *s, int64_t iterate) {
+  const update u = s->updates[iterate];
+  real *X = s->iterates + iterate * s->length;
+  for (int64_t j = 0; j < s->length; j += LANES_PER_VECTOR) store(X + j, updated(u, load(X + j), load(s->x + j)));
+  s->updates[iterate] = (update){0, 0};
+}
+
+/* norm2, overlap, distance2, reference_distance2, learning_rate; m, c, Q of each class: from the rows as they were given,
+ * in double. */
+static void summarise(const simulation *s, int64_t iterate, double t, double *summary) {
+  const sgdlimit_problem *p = s->problem;
+  const real *X = s->iterates + iterate * s->length;
+  double norm2 = 0, overlap = 0, distance2 = 0, reference2 = 0;
+  for (int64_t j = 0; j < p->modes; j++) {
+    const double x = X[j], star = p->teacher[j];
+    norm2 += x * x;
+    overlap += x * star;
+    distance2 += (x - star) * (x - star);
+    if (p->reference) reference2 += (x - p->reference[j]) * (x - p->reference[j]);
+  }
+  summary[0] = norm2;
+  summary[1] = overlap;
+  summary[2] = distance2;
+  summary[3] = p->reference ? reference2 : NAN;
+  summary[4] = rate_of_iterate(s, iterate, t);
+  for (int64_t class = 0; class < p->classes; class++) {
+    const double *eigenvalue = p->eigenvalues + class * p->modes, *mean = p->means + class * p->modes;
+    double m = 0, c = 0, Q = 0;
+    for (int64_t j = 0; j < p->modes; j++) {
+      const double x = X[j];
+      m += mean[j] * x;
+      c += eigenvalue[j] * x * p->teacher[j];
+      Q += eigenvalue[j] * x * x;
+    }
+    double *of_class = summary + SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * class;
+    of_class[0] = m;
+    of_class[1] = c;
+    of_class[2] = Q;
+  }
+}
+
+static int64_t steps_until(const sgdlimit_problem *p, double time) { return (int64_t)floor(time * p->dimension + 0.5); }
+
+/* Whatever is not finite in a step shows in the norm after it. */
+static int has_diverged(const simulation *s, int64_t iterate, double norm2) {
+  return !isfinite(norm2) || norm2 > s->norm2_bound[iterate];
+}
+
+static void copy_padded(real *to, const double *from, int64_t count, int64_t length) {
+  for (int64_t j = 0; j < length; j++) to[j] = j < count ? (real)from[j] : 0;
+}
+
+static void begin_at_start(simulation *s, int64_t iterate) {
+  const sgdlimit_problem *p = s->problem;
+  const int64_t N = p->modes;
+  const double *start = p->start_mean + iterate * N;
+  copy_padded(s->iterates + iterate * s->length, start, N, s->length);
+  s->gradient2[iterate] = p->start_auxiliary ? p->start_auxiliary[iterate] : 0;
+  s->updates[iterate] = (update){0, 0};
+  double norm2 = 0;
+  for (int64_t j = 0; j < N; j++) norm2 += start[j] * start[j];
+  s->norm2_bound[iterate] = 1e6 * fmax(norm2, 1);
+}
+
+/* One run; on trouble its status, with `outcome` telling the iterate and the time. `done` counts steps over runs. */
+static int32_t simulate_run(simulation *s, int64_t run, int64_t *done, sgdlimit_outcome *outcome) {
+  const sgdlimit_problem *p = s->problem;
+  const int64_t M = p->iterates, K = p->classes, T = p->times_count;
+  const int64_t values = SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * K;
+  const int64_t look_every = 1 + COORDINATE_STEPS_PER_LOOK / (s->length * M);
+  int64_t next_look = *done;
+  double *statistics = p->statistics + (run - p->first_run) * M * T * values;
+
+  seed_generator(&s->coordinates, p->seed, (uint64_t)run, COORDINATES);
+  seed_generator(&s->chances, p->seed, (uint64_t)run, CHANCES);
+  memset(s->x, 0, (size_t)s->length * sizeof *s->x);
+  for (int64_t m = 0; m < M; m++) begin_at_start(s, m);
+
+  const int64_t first_step = steps_until(p, p->start_time);
+  int64_t step = first_step;
+  for (int64_t output = 0; output < T; output++) {
+    for (const int64_t stop = steps_until(p, p->times[output]); step < stop; step++, ++*done) {
+      const double t = (double)step / p->dimension;
+      const int64_t chance = (step - first_step) % BLOCK;
+      outcome->time = t;
+      if (*done == next_look) {
+        next_look += look_every;
+        if (p->progress) *p->progress = *done;
+        if (p->cancel && *p->cancel) return SGDLIMIT_CANCELLED;
+      }
+      if (chance == 0) refill_chances(s);
+      const int64_t class = drawn_class(s, s->class_uniform[chance]);
+      const double r_star = sweep(s, s->roots + class * s->length, s->means + class * s->length);
+      for (int64_t m = 0; m < M; m++) {
+        if (has_diverged(s, m, s->norm2[m])) {
+          outcome->iterate = m;
+          return SGDLIMIT_DIVERGED;
+        }
+        s->updates[m] = sgd_update(s, m, t, class, r_star, s->xi[chance], s->label_uniform[chance]);
+        if (isnan(s->updates[m].own) && depends_on_state(p)) {
+          outcome->iterate = m;
+          return SGDLIMIT_NO_STEP;
+        }
+      }
+    }
+    outcome->time = (double)step / p->dimension;
+    for (int64_t m = 0; m < M; m++) {
+      double *summary = statistics + (m * T + output) * values;
+      apply_update(s, m);
+      summarise(s, m, outcome->time, summary);
+      if (has_diverged(s, m, summary[0])) {
+        outcome->iterate = m;
+        return SGDLIMIT_DIVERGED;
+      }
+    }
+  }
+  return SGDLIMIT_OK;
+}
+
+static int has_counts_and_times(const sgdlimit_problem *p) {
+  if (p->size != sizeof *p) return 0;
+  if (p->iterates < 1 || p->classes < 1 || p->modes < 1 || p->times_count < 1 || p->runs < 0 || p->first_run < 0)
+    return 0;
+  if (!has_step_arguments(p)) return 0;
+  if (!(p->start_time >= 0)) return 0;
+  for (int64_t i = 0; i < p->times_count; i++)
+    if (!(p->times[i] >= (i > 0 ? p->times[i - 1] : p->start_time))) return 0;
+  if (!(p->times[p->times_count - 1] * p->dimension < 0x1p53)) return 0;   /* steps are counted in doubles too */
+  for (int64_t i = 0; i < p->classes * p->modes; i++)
+    if (!(p->eigenvalues[i] >= 0)) return 0;
+  return 1;
+}
+
+/* A mode is a coordinate here. */
+static int can_be_simulated(const sgdlimit_problem *p) {
+  return has_counts_and_times(p) && p->dimension == (double)p->modes;
+}
+
+/* Cuts all arrays of a simulation out of one allocation, which the caller frees; NULL when there is no memory. */
+static void *lay_out(simulation *s, int with_rates) {
+  const sgdlimit_problem *p = s->problem;
+  const int64_t M = p->iterates, K = p->classes, N = p->modes, L = s->length;
+  const int64_t rows = 2 * K + M + 2, N_rows = with_rates ? 10 : 0, others = M * (2 * LANES + 6) + K + constants_count(p);
+  const double bytes_wanted = 8.0 * ((double)rows * (double)L + (double)N_rows * (double)N + (double)others);
+  if (bytes_wanted > (double)(PTRDIFF_MAX / 2)) return NULL;
+  const size_t row_bytes = (size_t)(rows * L) * sizeof(real), other_bytes = (size_t)(others + N_rows * N) * sizeof(double);
+  void *memory = aligned_alloc(64, (row_bytes + other_bytes + 63) / 64 * 64);
+  if (!memory) return NULL;
+  real *row = memory;   /* whole blocks long, so at whole cache lines */
+  s->roots = row, row += K * L;
+  s->means = row, row += K * L;
+  s->teacher = row, row += L;
+  s->x = row, row += L;
+  s->iterates = row;
+  double *next = (double *)((char *)memory + row_bytes);
+  s->totals = next, next += M * 2 * LANES;
+  s->updates = (update *)next, next += M * 2;
+  s->norm2 = next, next += M;
+  s->r = next, next += M;
+  s->norm2_bound = next, next += M;
+  s->gradient2 = next, next += M;
+  s->cumulated = next, next += K;
+  s->constants = next, next += constants_count(p);
+  s->at_iterate = next, next += with_rates ? 8 * N : 0;
+  s->predicted = next;
+  return memory;
+}
+
+/* All that runs share, and summaries that are NaN until they are known; NULL when there is no memory. */
+static void *set_up(simulation *s, const sgdlimit_problem *p, int with_rates) {
+  const int64_t K = p->classes, N = p->modes, S = SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * K;
+  *s = (simulation){.problem = p, .length = (N + BLOCK - 1) / BLOCK * BLOCK};
+  void *memory = lay_out(s, with_rates);
+  if (!memory) return NULL;
+  for (int64_t class = 0; class < K; class++) {
+    real *root = s->roots + class * s->length;
+    for (int64_t j = 0; j < s->length; j++) root[j] = j < N ? (real)sqrt(p->eigenvalues[class * N + j]) : 0;
+    copy_padded(s->means + class * s->length, p->means + class * N, N, s->length);
+    s->cumulated[class] = p->probabilities[class] + (class > 0 ? s->cumulated[class - 1] : 0);
+  }
+  copy_padded(s->teacher, p->teacher, N, s->length);
+  if (with_rates) {
+    for (int64_t j = 0; j < N; j++) s->at_iterate[N + j] = 0;
+    constants(p, s->constants);
+  }
+  const int64_t values = p->runs * p->iterates * p->times_count * S;
+  for (int64_t i = 0; i < values; i++) p->statistics[i] = NAN;
+  return memory;
+}
+
+/* Runs first_run .. first_run + runs - 1, each a function of (seed, run, precision) alone, for `times` in units of d steps.
+ * Summaries that trouble left undone are NaN; the later runs are then not begun. */
+int32_t sgdlimit_simulate(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
+  *outcome = (sgdlimit_outcome){.status = SGDLIMIT_BAD_PROBLEM};
+  if (!can_be_simulated(p)) return outcome->status;
+  simulation s;
+  void *memory = set_up(&s, p, depends_on_state(p));
+  if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
+  outcome->status = SGDLIMIT_OK;
+  for (int64_t i = 0; i < p->runs && outcome->status == SGDLIMIT_OK; i++) {
+    outcome->run = p->first_run + i;
+    outcome->status = simulate_run(&s, outcome->run, &outcome->accepted, outcome);
+  }
+  if (p->progress) *p->progress = outcome->accepted;
+  free(memory);
+  return outcome->status;
+}
+
+/* ---- The interface ----------------------------------------------------------------------------------------------- */
+
+int32_t sgdlimit_abi(void) { return SGDLIMIT_ABI; }
+const char *sgdlimit_parameter_names(void) { return "epsilon,tau,sigma"; }
+const char *sgdlimit_schedule_names(void) { return ""; }
+/* Of learning rates that depend on the state, those that this kernel has. */
+const char *sgdlimit_descent_names(void) { return "polyak,line_search"; }
+const char *sgdlimit_statistic_names(void) { return "adversarial_risk,clean_risk,norm2,overlap,cosine,distance2,optimum_distance2,learning_rate,effective_ridge"; }
+const char *sgdlimit_coefficient_names(void) { return "R,A,B,D,F,I"; }
+const char *sgdlimit_score_names(void) { return "n,Q_star,dm,beta1,Q_perp"; }
+/* What must be positive for the equations to hold. */
+const char *sgdlimit_positive_names(void) { return ""; }

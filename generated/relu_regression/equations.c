@@ -1,0 +1,794 @@
+/* The high-dimensional limit of streaming SGD on one model: the coefficients and the right-hand side.
+ *   loss       (Max(0, r) - y)**2/2
+ *   target     Teacher('Max(0, r_star)')
+ *   adversary  none
+ *
+ * Written by sgdlimit, generator format 12. To write it again:
+ *   sgdlimit generate SPEC --out DIRECTORY --parts equations
+ * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
+ * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
+ *
+ * Contents
+ *   The problem: what a caller hands to a kernel, and what it gets back
+ *   Elementary functions that loops over many arguments can vectorise
+ *   Tail moments of the normal distribution
+ *   Tail moments of the bivariate normal distribution
+ *   Learning rates
+ *   This model
+ *   The interface
+ */
+
+/* Without -fopenmp-simd the loops below are plain loops, and a loop that a compiler cannot vectorise is one, too. */
+#pragma GCC diagnostic ignored "-Wunknown-pragmas"
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wpass-failed"
+#endif
+
+/* ---- The problem: what a caller hands to a kernel, and what it gets back ---------------------------------------
+ * One struct serves every verb (solve, simulate); a verb reads the fields it needs and leaves the others alone. The
+ * struct begins with its size, so that a caller built against another layout is refused instead of misread. Matrices
+ * are dense and row-major; [M][N] says that row m holds the N modes of iterate m. Nothing is kept between calls. */
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SGDLIMIT_ABI 3
+
+enum {
+  SGDLIMIT_OK = 0,
+  SGDLIMIT_DIVERGED = 1,
+  SGDLIMIT_CANCELLED = 2,
+  SGDLIMIT_NO_PROGRESS = 3,   /* step size underflow, or more than max_steps */
+  SGDLIMIT_BAD_PROBLEM = 4,   /* size or counts */
+  SGDLIMIT_OUT_OF_MEMORY = 5,
+  SGDLIMIT_NO_STEP = 6        /* a greedy learning rate does not exist */
+};
+
+/* How step_arguments are read: gamma; the schedule's parameters; the horizon, then gamma at equal steps of sqrt(t) up to
+ * it; none; none; none; eta and b. Later kinds are appended. From SGDLIMIT_LINE_SEARCH on gamma depends on the state: of
+ * the limit in solve, of the iterate in simulate. */
+enum {
+  SGDLIMIT_CONSTANT = 0,
+  SGDLIMIT_SCHEDULE = 1,
+  SGDLIMIT_TABLE = 2,
+  SGDLIMIT_LINE_SEARCH = 3,
+  SGDLIMIT_POLYAK = 4,
+  SGDLIMIT_GREEDY = 5,        /* the statistic is the kernel's */
+  SGDLIMIT_ADAGRAD_NORM = 6
+};
+
+typedef struct sgdlimit_problem {
+  uint64_t size;                  /* sizeof(sgdlimit_problem) as the caller knows it */
+  int64_t iterates, classes, modes, times_count;   /* M, K, N, T */
+  double dimension;               /* d; INFINITY allowed in solve */
+  const double *weights;          /* [N] omega: share of the dimension */
+  const double *probabilities;    /* [K] */
+  const double *eigenvalues;      /* [K][N] */
+  const double *means;            /* [K][N] */
+  const double *labels;           /* [K]; zeros when the target is not Labels */
+  const double *teacher;          /* [N]; zeros when absent */
+  const double *reference;        /* [N] X°, or NULL: its statistics are then NaN */
+  const double *parameters;       /* [M][P][K] in the order of sgdlimit_parameter_names */
+  const double *start_mean;       /* [M][N] x_j at start_time */
+  const double *start_variance;   /* [M][N] v_j at start_time (solve only) */
+  const double *start_auxiliary;  /* [M] the integral of sum_j G_j up to start_time, or NULL: zeros */
+  int64_t step_kind;              /* SGDLIMIT_CONSTANT, ... */
+  const double *step_arguments;   /* [M][step_arguments_count] */
+  int64_t step_arguments_count;
+  double start_time;
+  const double *times;            /* [T] increasing, >= start_time */
+  double rtol;
+  int64_t max_steps;
+  int64_t method;                 /* solve: SGDLIMIT_AUTO, ... */
+  int64_t first_run, runs;        /* simulate: runs first_run .. first_run + runs - 1 */
+  uint64_t seed;
+  const volatile int32_t *cancel; /* or NULL; nonzero asks to stop */
+  volatile int64_t *progress;     /* or NULL; solve: times done; simulate: steps done over all runs of this call */
+  double *statistics;             /* out. solve: [M][T][S]; simulate: [runs][M][T][SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY K] */
+  double *mean, *variance;        /* out, solve: [M][T][N] or NULL */
+  double *final_mean, *final_variance, *final_auxiliary;   /* out, solve: [M][N], [M][N], [M] at the last time, or NULL */
+} sgdlimit_problem;
+
+/* ---- Elementary functions that loops over many arguments can vectorise --------------------------------------------
+ * Branch-free: no table, no call, only arithmetic, comparisons that choose, and the bits of a double. Polynomials are
+ * mpmath.chebyfit's at 60 digits. Relative errors are below 1e-15, NaN comes out where NaN went in, and what is below
+ * 2^-1021 is 0. */
+#define LANEWISE static inline __attribute__((always_inline))
+
+LANEWISE uint64_t sgdlimit_bits(double x) {
+  uint64_t word;
+  memcpy(&word, &x, sizeof word);
+  return word;
+}
+
+LANEWISE double sgdlimit_from_bits(uint64_t word) {
+  double x;
+  memcpy(&x, &word, sizeof x);
+  return x;
+}
+
+/* exp(r) - 1 for |r| <= log(2)/2 */
+LANEWISE double sgdlimit_expm1_reduced(double r) {
+  double a = r * 2.510038549551032e-08 + 2.7620088445409746e-07;
+  a = a * r + 2.7557268459997064e-06;
+  a = a * r + 2.4801521295954376e-05;
+  a = a * r + 1.9841269863053618e-04;
+  a = a * r + 1.3888888917213717e-03;
+  a = a * r + 8.333333333330062e-03;
+  a = a * r + 4.166666666662413e-02;
+  a = a * r + 1.6666666666666669e-01;
+  a = a * r + 0.5;
+  return r + r * r * a;
+}
+
+/* exp(x + rest), |rest| < 1e-3: with x = k log 2 + r, adding 1.5 * 2^52 leaves k in the lowest bits of x/log 2. */
+LANEWISE double sgdlimit_exp_sum(double x, double rest) {
+  const double shifted = x * 1.4426950408889634 + 6755399441055744.0;
+  const double k = shifted - 6755399441055744.0;
+  const double r = ((x - k * 0.6931471803691238) - k * 1.9082149292705877e-10) + rest;
+  /* 2^k in two factors, so that 2^1024 is never one */
+  const double half_power = sgdlimit_from_bits((sgdlimit_bits(shifted) + 1022) << 52);
+  const double y = (2.0 + 2.0 * sgdlimit_expm1_reduced(r)) * half_power;
+  return x > 709.782712893384 ? INFINITY : x < -707.7 ? 0.0 : y;
+}
+
+LANEWISE double sgdlimit_exp(double x) { return sgdlimit_exp_sum(x, 0.0); }
+
+/* M_1(h)/M_0(h) of the normal density's tail beyond h >= 0, the mean of z - h there: at 0 it is sqrt(2/pi), far out 1/h.
+ * 28 coefficients of (h + 5/4) times it in t = (h - 4)/(h + 4), odd and even ones apart: half as long a chain. */
+LANEWISE double sgdlimit_tail_ratio(double h) {
+  const double t = 1.0 - 8.0 / (h + 4.0), u = t * t;
+  double a = u * 3.3986875277553945e-09 - 6.327518385011884e-09;
+  double b = u * -2.438494756035184e-08 + 2.4858395797692447e-07;
+  a = a * u - 1.9688976310016765e-07;
+  b = b * u - 1.2902027069958226e-06;
+  a = a * u + 2.0209935849944703e-06;
+  b = b * u + 4.574926478633692e-06;
+  a = a * u - 1.1822653010919231e-05;
+  b = b * u - 1.1802610085700332e-05;
+  a = a * u + 5.2828287712269654e-05;
+  b = b * u + 1.703580735174054e-05;
+  a = a * u - 1.9808500152392218e-04;
+  b = b * u + 3.896573195562015e-05;
+  a = a * u + 6.412080936475851e-04;
+  b = b * u - 4.6413092640038754e-04;
+  a = a * u - 1.759719978476808e-03;
+  b = b * u + 2.4915720236999652e-03;
+  a = a * u + 3.6817230605858857e-03;
+  b = b * u - 1.0095793629049069e-02;
+  a = a * u - 2.7683667926589176e-03;
+  b = b * u + 3.2360231946971525e-02;
+  a = a * u - 2.5396637049825744e-02;
+  b = b * u - 6.750053481076351e-02;
+  a = a * u + 1.824812571327506e-01;
+  b = b * u - 1.4259871052439452e-01;
+  a = a * u - 1.554020567759819e-01;
+  b = b * u + 1.1844375085697232;
+  return (a * t + b) / (h + 1.25);
+}
+
+/* exp(-x^2/2)/sqrt(2 pi) */
+LANEWISE double sgdlimit_normal_density(double x) {
+  const double head = sgdlimit_from_bits(sgdlimit_bits(x) & UINT64_C(0xfffffffff8000000));
+  return 0.3989422804014327 * sgdlimit_exp_sum(-0.5 * head * head, 0.5 * (head - x) * (x + head));
+}
+
+/* 1 - Phi(h) for h >= 0 */
+LANEWISE double sgdlimit_normal_tail(double h) { return sgdlimit_normal_density(h) / (h + sgdlimit_tail_ratio(h)); }
+
+/* Phi(x) */
+LANEWISE double normal_cdf(double x) {
+  const double tail = sgdlimit_normal_tail(fabs(x));
+  return x < 0 ? tail : 1.0 - tail;
+}
+
+LANEWISE double square(double x) { return x * x; }
+
+/* NaN if one of the two is, which fmax and fmin would swallow. */
+LANEWISE double larger(double a, double b) { return ((a > b) | (a != a)) ? a : b; }
+
+/* M_k(h), the integral over z > h of (z - h)^k phi(z) dz for h >= 0 */
+LANEWISE double tail_moment0(double h) { return sgdlimit_normal_tail(h); }
+
+LANEWISE double tail_moment1(double h) { return sgdlimit_tail_ratio(h) * sgdlimit_normal_tail(h); }
+
+LANEWISE double tail_moment2(double h) {
+  return h > 50.0 ? 0.0 : (1.0 - h * sgdlimit_tail_ratio(h)) * sgdlimit_normal_tail(h);
+}
+
+/* ---- Tail moments of the normal distribution ---------------------------------------------------------------------
+ * M_k(h) = integral over z > h of (z - h)^k phi(z) dz for h >= 0: what lies beyond a kink. They obey
+ * M_{k+1} = k M_{k-1} - h M_k with M_1 + h M_0 = phi(h), of which they are the smallest solution: forward, the recursion
+ * loses digits the more the larger h is; backward (J. C. P. Miller) it gains them, the faster the larger h is. Forward up
+ * to h = 5 at order 2 and to h = 3 at order 6 at most four digits are lost; backward from there, (sqrt(order) + 21/h)^2 steps
+ * leave an error below the rounding. Backward it is the recursion of T_k = M_k/k!, which has no division:
+ * T_{k-1} = (k + 1) T_{k+1} + h T_k. */
+static inline double sgdlimit_forward_until(int order) { return order > 2 ? 3.0 : 5.0; }
+
+/* M_k(h)/phi(h), which meets an exponential that would overflow alone. */
+static inline void sgdlimit_far_tail_moments(double h, int order, double *moments) {
+  const int most = order > 1 ? order : 1;
+  if (h > 1e9) {   /* the leading term of k!/h^(k+1) (1 - ...) is all that a double sees */
+    moments[0] = 1 / h;
+    for (int k = 0; k < most; k++) moments[k + 1] = (k + 1) * moments[k] / h;
+    return;
+  }
+  const double root = sqrt(order) + 21 / h;   /* e^-42 is below the rounding */
+  double above = 0, here = 1;   /* T_{k+1} and T_k, of any size: scaled in the end */
+  int k = (int)(root * root) + 10;
+  for (; k > most; k--) {
+    const double rest = (k + 1) * above;
+    above = here;
+    here = h * here + rest;
+  }
+  moments[k] = here;
+  for (; k > 0; k--) {
+    const double rest = (k + 1) * above;
+    above = here;
+    here = h * here + rest;
+    moments[k - 1] = here;
+  }
+  double scale = 1 / (moments[1] + h * moments[0]);
+  for (k = 0; k <= most; k++, scale *= k) moments[k] *= scale;
+}
+static inline void sgdlimit_scaled_tail_moments(double h, int order, double *moments) {
+  if (h < sgdlimit_forward_until(order)) {
+    const double ratio = sgdlimit_tail_ratio(h);
+    moments[0] = 1 / (h + ratio);
+    moments[1] = ratio * moments[0];
+    for (int k = 1; k < order; k++) moments[k + 1] = k * moments[k - 1] - h * moments[k];
+  } else {
+    sgdlimit_far_tail_moments(h, order, moments);
+  }
+}
+
+/* M_k itself. */
+static inline void sgdlimit_tail_moments(double h, int order, double *moments) {
+  const double density = sgdlimit_normal_density(h);
+  if (density > 0)
+    sgdlimit_scaled_tail_moments(h, order, moments);
+  else
+    for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] = 1;
+  for (int k = 0; k <= (order > 1 ? order : 1); k++) moments[k] *= density;
+}
+
+/* ---- Tail moments of the bivariate normal distribution -----------------------------------------------------------
+ * E[(x - h1)_+^j (y - h2)_+^k] for standard normal x, y with correlation rho, h1, h2 >= 0, and rho_perp = sqrt(1 - rho^2)
+ * given on its own. At rho = -1 it is 0, and Price's theorem gives its derivatives in rho, so that with j >= k, n = j - k,
+ *     E = j!/n! * integral over -1 < q < rho of (rho - q)^k F_n(q) dq,
+ *     F_0(q) = density of (x, y) at (h1, h2) under correlation q,
+ *     F_n(q) = n phi(h2) sqrt(1 - q^2)^(n-1) M_{n-1}((h1 - q h2)/sqrt(1 - q^2)).
+ * Nothing is subtracted: the value is relatively accurate in the tails and at rho = 1, rho = -1 and 0. The half with q > 0
+ * and the half with q < 0 are integrated in t, |q| = (1 - t^2)/(1 + t^2), by Gauss-Legendre panels that start at the peak,
+ * over each of which the integrand falls by at most e^6, more where it is small already, and that are graded towards the
+ * singularity at t = 0. */
+enum { SGDLIMIT_TAIL_POINTS = 16, SGDLIMIT_TAIL_PANELS = 400 };
+
+typedef struct sgdlimit_tail {
+  double h1, h2;   /* of the higher and of the lower power */
+  int n, k;
+  double sign;     /* of q in this half */
+} sgdlimit_tail;
+
+/* -log F_n up to what varies slowly, and the steps of F_n where it does not fall */
+static double sgdlimit_tail_fall(const sgdlimit_tail *p, double t) {
+  const double apart = p->h1 - p->sign * p->h2, t2 = t * t;
+  if (p->n > 0) {
+    const double v = apart == 0 ? p->h1 * t : (apart + (p->h1 + p->sign * p->h2) * t2) / (2 * t);
+    if (v < 0) return v > -9 ? 3 * v : -27;
+    return 0.5 * v * v;
+  }
+  const double first = apart == 0 ? 0 : apart * (1 + t2) / t;
+  return 0.125 * first * first + 0.5 * p->sign * p->h1 * p->h2 * (1 + t2);
+}
+
+/* Panels from t = from to t = to; returns their number. */
+static int sgdlimit_tail_march(const sgdlimit_tail *p, double from, double to, double least, double (*panels)[2], int count) {
+  const double depth = 34 + 8 * (p->k + 1);
+  double here = from, height = sgdlimit_tail_fall(p, from);
+  while (here != to && count < SGDLIMIT_TAIL_PANELS) {
+    double next = to, fall;
+    const double small = height - least - 8 * p->k, limit = small > 0 ? 6 + 0.6 * small : 6;
+    const int singular = p->h1 != p->sign * p->h2 && height > -27;
+    if (singular && next < here / 3) next = here / 3;
+    if (singular && here > 0 && next > 3 * here) next = 3 * here;
+    for (;;) {
+      fall = sgdlimit_tail_fall(p, next);
+      if (fabs(fall - height) <= limit) break;
+      const double middle = 0.5 * (here + next);
+      if (middle == here || middle == next) break;
+      next = middle;
+    }
+    panels[count][0] = here < next ? here : next;
+    panels[count++][1] = here < next ? next : here;
+    here = next;
+    height = fall;
+    if (height > least + depth) break;
+  }
+  return count;
+}
+
+/* M_n(v), v of either sign */
+static double sgdlimit_tail_moment(int n, double v) {
+  const double below = normal_cdf(-v);
+  if (n == 0) return below;
+  if (v < 0 || (n == 1 && v < 6)) {
+    double before = below, here = sgdlimit_normal_density(v) - v * below;
+    for (int k = 1; k < n; k++) {
+      const double next = k * before - v * here;
+      before = here;
+      here = next;
+    }
+    return here;
+  }
+  if (n == 1) {   /* phi(v) (1 - v times Mills' ratio), by Laplace's continued fraction */
+    double tail = v;
+    for (int k = 24; k > 1; k--) tail = v + k / tail;
+    return sgdlimit_normal_density(v) / (v * tail + 1);
+  }
+  double moments[16];
+  sgdlimit_tail_moments(v, n, moments);
+  return moments[n];
+}
+
+static double sgdlimit_tail_half(const sgdlimit_tail *p, double from, double to, double end, double end_sign) {
+  static const double node[SGDLIMIT_TAIL_POINTS / 2] = {
+    0.09501250983763744, 0.2816035507792589, 0.45801677765722737, 0.6178762444026438,
+    0.755404408355003, 0.8656312023878318, 0.9445750230732326, 0.9894009349916499,
+  };
+  static const double weight[SGDLIMIT_TAIL_POINTS / 2] = {
+    0.1894506104550685, 0.18260341504492358, 0.16915651939500254, 0.14959598881657674,
+    0.12462897125553388, 0.09515851168249279, 0.062253523938647894, 0.027152459411754096,
+  };
+  double panels[SGDLIMIT_TAIL_PANELS][2], total = 0;
+  /* the peak: where |q| = min(h1, h2)/max(h1, h2), or the end nearest to it */
+  double peak = p->sign < 0 || p->h1 + p->h2 == 0 ? to : sqrt(fabs(p->h1 - p->h2) / (p->h1 + p->h2));
+  if (peak < from) peak = from;
+  if (peak > to) peak = to;
+  double least = sgdlimit_tail_fall(p, peak > 0 ? peak : p->h1 == p->sign * p->h2 ? 0 : to);
+  if (least < 0) least = 0;
+  int count = sgdlimit_tail_march(p, peak, to, least, panels, 0);
+  count = sgdlimit_tail_march(p, peak, from, least, panels, count);
+  for (int i = 0; i < count; i++) {
+    const double half = 0.5 * (panels[i][1] - panels[i][0]), middle = 0.5 * (panels[i][1] + panels[i][0]);
+    double sum = 0;
+    for (int l = 0; l < SGDLIMIT_TAIL_POINTS; l++) {
+      const double t = middle + half * (l % 2 ? node[l / 2] : -node[l / 2]), t2 = t * t;
+      const double root = 2 * t / (1 + t2), apart = p->h1 - p->sign * p->h2;
+      double value = 1 / (1 + t2);
+      if (p->n == 0) {
+        const double first = apart * (1 + t2) / t;
+        value *= sgdlimit_exp(-0.125 * first * first - 0.5 * p->sign * p->h1 * p->h2 * (1 + t2));
+      } else {
+        value *= sgdlimit_tail_moment(p->n - 1, (apart + (p->h1 + p->sign * p->h2) * t2) / (2 * t));
+        for (int m = 0; m < p->n; m++) value *= root;
+      }
+      /* rho - q */
+      const double same = 2 * (end - t) * (end + t) / ((1 + t2) * (1 + end * end));
+      const double step = end_sign != p->sign ? (1 - t2) / (1 + t2) + (1 - end * end) / (1 + end * end) : -p->sign * same;
+      for (int m = 0; m < p->k; m++) value *= step;
+      sum += weight[l / 2] * value;
+    }
+    total += half * sum;
+  }
+  return total;
+}
+
+static double sgdlimit_bivariate_tail(int j, int k, double h1, double h2, double rho, double rho_perp) {
+  if (j < k) return sgdlimit_bivariate_tail(k, j, h2, h1, rho, rho_perp);
+  if (!(h1 < 40 && h2 < 40)) return h1 == h1 && h2 == h2 ? 0 : h1 + h2;
+  const double size = hypot(rho, rho_perp);
+  /* without a direction (a score without variance): independent */
+  const double end = size > 0 ? rho_perp / (size + fabs(rho)) : 1, end_sign = rho > 0 ? 1 : -1;
+  const int n = j - k;
+  const sgdlimit_tail negative = {h1, h2, n, k, -1}, positive = {h1, h2, n, k, 1};
+  double value = sgdlimit_tail_half(&negative, 0, rho > 0 ? 1 : end, end, end_sign);
+  if (rho > 0) value += sgdlimit_tail_half(&positive, end, 1, end, end_sign);
+  for (int m = n + 1; m <= j; m++) value *= m;
+  /* 1/pi from the density, 2 phi(h2) and n from F_n */
+  return n == 0 ? 0.3183098861837907 * value : 2 * n * sgdlimit_normal_density(h2) * value;
+}
+
+/* ---- Learning rates --------------------------------------------------------------------------------------------
+ * A greedy one makes a statistic phi fall fastest: where dphi/dt = -gamma first + gamma^2 second, that is
+ * gamma = first/(2 second). AdaGrad-norm's is eta/sqrt(b^2 + int sum_j G_j dt). */
+
+/* A state, and the rates at it. */
+typedef struct point {
+  const double *x, *e, *v, *offset, *slope, *noise;   /* [N] e = x - X* */
+  double accumulated;   /* the integral of sum_j noise_j so far */
+  double *work;         /* [2N] */
+} point;
+
+typedef struct descent {
+  double first, second;
+} descent;
+
+static double rate_at_time(const sgdlimit_problem *p, int64_t iterate, double t);
+static descent line_search_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at);
+static descent polyak_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at);
+static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at);
+
+static int has_step_arguments(const sgdlimit_problem *p) {
+  const int64_t count = p->step_arguments_count;
+  switch (p->step_kind) {
+    case SGDLIMIT_TABLE: return count > 2;
+    case SGDLIMIT_ADAGRAD_NORM: return count == 2;
+    case SGDLIMIT_POLYAK: return p->reference != NULL;
+    default: return 1;
+  }
+}
+
+/* NaN where no gamma is the best: phi falls ever faster with gamma. At rest any would do, and 0 is one. */
+static double steepest(descent d) {
+  if (d.second > 0) return d.first > 0 ? d.first / (2 * d.second) : 0;
+  return d.second == 0 && d.first <= 0 ? 0 : NAN;
+}
+
+static double from_table(const double *arguments, int64_t count, double t) {
+  const double *values = arguments + 1, last = (double)(count - 2);
+  const double place = fmin(fmax(sqrt(t / arguments[0]), 0) * last, last);
+  const int64_t left = place < last ? (int64_t)place : count - 3;
+  const double share = place - (double)left;
+  return (1 - share) * values[left] + share * values[left + 1];
+}
+
+static double learning_rate(const sgdlimit_problem *p, const double *k, int64_t iterate, double t, const point *at) {
+  const double *arguments = p->step_arguments + iterate * p->step_arguments_count;
+  switch (p->step_kind) {
+    case SGDLIMIT_LINE_SEARCH: return steepest(line_search_descent(p, k, iterate, at));
+    case SGDLIMIT_POLYAK: return steepest(polyak_descent(p, k, iterate, at));
+    case SGDLIMIT_GREEDY: return steepest(greedy_descent(p, k, iterate, at));
+    case SGDLIMIT_ADAGRAD_NORM: return arguments[0] / sqrt(arguments[1] * arguments[1] + at->accumulated);
+    case SGDLIMIT_TABLE: return from_table(arguments, p->step_arguments_count, t);
+    default: return rate_at_time(p, iterate, t);
+  }
+}
+
+/* ---- This model --------------------------------------------------------------------------------------------------
+ * loss       (Max(0, r) - y)**2/2
+ * target     Teacher('Max(0, r_star)')
+ * adversary  none
+ */
+
+/* The law of the score given the class, in the symbols of the theory (section 2). */
+typedef struct score { double m_star, Q_star, m, dm, beta, beta1, Q_perp; } score;
+
+enum { GLOBAL_CONSTANTS = 1, CLASS_CONSTANTS = 2 };
+static int64_t constants_count(const sgdlimit_problem *p) {
+  return GLOBAL_CONSTANTS + CLASS_CONSTANTS * p->classes;
+}
+
+/* What depends on the instance alone. */
+static void constants(const sgdlimit_problem *p, double *k) {
+  const double *x_star = p->teacher;
+  double teacher_norm2 = 0;
+  #pragma omp simd reduction(+ : teacher_norm2)
+  for (int64_t j = 0; j < p->modes; j++) {
+    teacher_norm2 += x_star[j]*x_star[j];
+  }
+  k[0] = teacher_norm2;
+  for (int64_t i = 0; i < p->classes; i++) {
+    const double *lam = p->eigenvalues + i * p->modes;
+    const double *mu = p->means + i * p->modes;
+    double m_star = 0, Q_star = 0;
+    #pragma omp simd reduction(+ : m_star, Q_star)
+    for (int64_t j = 0; j < p->modes; j++) {
+      m_star += mu[j]*x_star[j];
+      Q_star += lam[j]*(x_star[j]*x_star[j]);
+    }
+    k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 0] = m_star;
+    k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 1] = Q_star;
+  }
+}
+
+/* What the coefficients of class i are functions of, from the state. */
+static void class_score(const sgdlimit_problem *p, const double *k, int64_t i, const double *x, const double *e,
+                        const double *v, double n, score *w) {
+  (void)n;
+  const double *lam = p->eigenvalues + i * p->modes;
+  const double *mu = p->means + i * p->modes;
+  const double *x_star = p->teacher;
+  const double m_star = k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 0];
+  const double Q_star = k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 1];
+  double m = 0, dm = 0, sum_beta = 0, sum_beta1 = 0;
+  #pragma omp simd reduction(+ : m, dm, sum_beta, sum_beta1)
+  for (int64_t j = 0; j < p->modes; j++) {
+    m += mu[j]*x[j];
+    dm += e[j]*mu[j];
+    sum_beta += lam[j]*x[j]*x_star[j];
+    sum_beta1 += e[j]*lam[j]*x_star[j];
+  }
+  const double beta = (Q_star > 0.0 ? sum_beta/Q_star : 0.0);
+  const double beta1 = (Q_star > 0.0 ? sum_beta1/Q_star : -1.0);
+  double Q_perp = 0;
+  #pragma omp simd reduction(+ : Q_perp)
+  for (int64_t j = 0; j < p->modes; j++) {
+    Q_perp += (square(-beta1*x_star[j] + e[j]) + v[j])*lam[j];
+  }
+  w->m_star = m_star;
+  w->Q_star = Q_star;
+  w->m = m;
+  w->dm = dm;
+  w->beta = beta;
+  w->beta1 = beta1;
+  w->Q_perp = Q_perp;
+}
+
+/* What the mode equations need of one class. */
+static void rate_coefficients(const score *w, double y, const double *par, int64_t stride,
+                              double *out_A, double *out_B, double *out_F, double *out_I, double *out_BD) {
+  (void)y;
+  (void)par;
+  (void)stride;
+  const double m_star = w->m_star;
+  const double Q_star = w->Q_star;
+  const double m = w->m;
+  const double dm = w->dm;
+  const double beta = w->beta;
+  const double beta1 = w->beta1;
+  const double Q_perp = w->Q_perp;
+  const double side_1 = (m_star > 0 ? 1.0 : -1.0);
+  const double side_2 = (m > 0 ? 1.0 : -1.0);
+  const double spread_1 = sqrt(larger(1e-300, Q_star));
+  const double gap_1 = fabs(m_star)/spread_1;
+  const double regression_1 = Q_star*beta/(spread_1*spread_1);
+  const double given_1 = m - m_star*regression_1;
+  const double spread_2 = sqrt(larger(1e-300, Q_perp + Q_star*(beta*beta)));
+  const double gap_2 = fabs(m)/spread_2;
+  const double residual_2 = Q_perp*Q_star/(spread_2*spread_2);
+  const double rho_1 = Q_star*beta*side_1*side_2/(spread_1*spread_2);
+  const double rho_perp_1 = sqrt(Q_perp)*sqrt(Q_star)/(spread_1*spread_2);
+  const double regression_3 = (Q_perp + Q_star*beta*beta1)/(spread_2*spread_2);
+  const double given_3 = dm - m*regression_3;
+  const double given_4 = -Q_star*beta*m/(spread_2*spread_2) + m_star;
+  const double side_3 = (given_4 > 0 ? 1.0 : -1.0);
+  const double spread_3 = sqrt(larger(1e-300, residual_2));
+  const double gap_3 = fabs(given_4)/spread_3;
+  const double place_M0_1 = gap_1;
+  const double M0_1 = tail_moment0(place_M0_1);
+  const double M1_1 = tail_moment1(place_M0_1);
+  const double M2_1 = tail_moment2(place_M0_1);
+  const double place_M0_2 = gap_2;
+  const double M0_2 = tail_moment0(place_M0_2);
+  const double M1_2 = tail_moment1(place_M0_2);
+  const double M2_2 = tail_moment2(place_M0_2);
+  const double place_M1_3 = gap_3;
+  const double M1_3 = tail_moment1(place_M1_3);
+  const double c1 = side_1*side_2;
+  const double c2 = c1 + side_1;
+  const double c3 = 0.5*c2;
+  const double c4 = M1_1*side_1*spread_1;
+  const double c5 = side_2 + 1.0;
+  const double c6 = 0.5*c5;
+  const double c7 = M1_2*spread_2;
+  const double c8 = -M0_2*side_2 + (side_2 > 0 ? 1.0 : 0.0) + 0.3989422804014327*(-M1_3*spread_3 - 0.5*given_4*(side_3 + 1.0))*sgdlimit_exp(-0.5*(gap_2*gap_2))/spread_2;
+  const double c9 = spread_1*spread_1;
+  const double c10 = M2_2*(spread_2*spread_2);
+  const double c11 = 0.5*Q_perp;
+  const double c12 = 0.5*Q_star;
+  *out_A = -c3*c4 + side_2*spread_1*sgdlimit_bivariate_tail(1, 0, gap_1, gap_2, rho_1, rho_perp_1) + (side_1 > 0 ? c6*dm : c6*m) + (side_1 > 0 ? side_2*(-M0_2*given_3 + M1_2*regression_3*side_2*spread_2) : c7);
+  *out_B = c8;
+  *out_F = 0.0;
+  *out_I = larger(0.0, c1*(-2.0*c1*spread_1*spread_2*sgdlimit_bivariate_tail(1, 1, gap_1, gap_2, rho_1, rho_perp_1) + c9*sgdlimit_bivariate_tail(2, 0, gap_1, gap_2, rho_1, rho_perp_1)) + c2*(M2_1*c9*(regression_1 - 0.5) - c4*given_1) + (side_1 > 0 ? c5*((beta1*beta1)*c12 + c11 + 0.5*(dm*dm)) : c5*((beta*beta)*c12 + c11 + 0.5*(m*m))) + (side_1 > 0 ? side_2*(M0_2*(-(given_3*given_3) - residual_2) - c10*(regression_3*regression_3) + 2.0*c7*given_3*regression_3*side_2) : -c10*side_2));
+  *out_BD = M0_1*c3 + 0.5*M0_2*(c1 + side_2) - c1*sgdlimit_bivariate_tail(0, 0, gap_1, gap_2, rho_1, rho_perp_1) + c8 + (side_1 > 0 ? (side_2 > 0 ? -1.0 : 0.0) : 0.0);
+}
+
+/* R, A, B, D, F, I of one class. */
+static void all_coefficients(const score *w, double y, const double *par, int64_t stride,
+                             double *out_R, double *out_A, double *out_B, double *out_D, double *out_F, double *out_I) {
+  (void)y;
+  (void)par;
+  (void)stride;
+  const double m_star = w->m_star;
+  const double Q_star = w->Q_star;
+  const double m = w->m;
+  const double dm = w->dm;
+  const double beta = w->beta;
+  const double beta1 = w->beta1;
+  const double Q_perp = w->Q_perp;
+  const double side_1 = (m_star > 0 ? 1.0 : -1.0);
+  const double side_2 = (m > 0 ? 1.0 : -1.0);
+  const double spread_1 = sqrt(larger(1e-300, Q_star));
+  const double gap_1 = fabs(m_star)/spread_1;
+  const double regression_1 = Q_star*beta/(spread_1*spread_1);
+  const double given_1 = m - m_star*regression_1;
+  const double spread_2 = sqrt(larger(1e-300, Q_perp + Q_star*(beta*beta)));
+  const double gap_2 = fabs(m)/spread_2;
+  const double residual_2 = Q_perp*Q_star/(spread_2*spread_2);
+  const double regression_2 = Q_star*beta/(spread_2*spread_2);
+  const double given_2 = -m*regression_2 + m_star;
+  const double rho_1 = Q_star*beta*side_1*side_2/(spread_1*spread_2);
+  const double rho_perp_1 = sqrt(Q_perp)*sqrt(Q_star)/(spread_1*spread_2);
+  const double regression_3 = (Q_perp + Q_star*beta*beta1)/(spread_2*spread_2);
+  const double given_3 = dm - m*regression_3;
+  const double given_4 = -Q_star*beta*m/(spread_2*spread_2) + m_star;
+  const double side_3 = (given_4 > 0 ? 1.0 : -1.0);
+  const double spread_3 = sqrt(larger(1e-300, residual_2));
+  const double gap_3 = fabs(given_4)/spread_3;
+  const double place_M0_1 = gap_1;
+  const double M0_1 = tail_moment0(place_M0_1);
+  const double M1_1 = tail_moment1(place_M0_1);
+  const double M2_1 = tail_moment2(place_M0_1);
+  const double place_M0_2 = gap_2;
+  const double M0_2 = tail_moment0(place_M0_2);
+  const double M1_2 = tail_moment1(place_M0_2);
+  const double M2_2 = tail_moment2(place_M0_2);
+  const double place_M1_3 = gap_3;
+  const double M1_3 = tail_moment1(place_M1_3);
+  const double c1 = spread_1*spread_2*sgdlimit_bivariate_tail(1, 1, gap_1, gap_2, rho_1, rho_perp_1);
+  const double c2 = M1_2*spread_2;
+  const double c3 = c2*side_2;
+  const double c4 = spread_2*spread_2;
+  const double c5 = M2_2*c4;
+  const double c6 = c5*side_2;
+  const double c7 = 0.5*Q_perp;
+  const double c8 = 0.5*Q_star;
+  const double c9 = (beta1*beta1)*c8 + c7 + 0.5*(dm*dm);
+  const double c10 = side_2 + 1.0;
+  const double c11 = m*m;
+  const double c12 = beta*beta;
+  const double c13 = M1_1*side_1*spread_1;
+  const double c14 = c13*given_1;
+  const double c15 = spread_1*spread_1;
+  const double c16 = regression_1 - 0.5;
+  const double c17 = M2_1*c15*c16 - c14;
+  const double c18 = M2_1*c15;
+  const double c19 = 0.5*c18;
+  const double c20 = side_1*side_2;
+  const double c21 = c20 + side_1;
+  const double c22 = 0.5*c21;
+  const double c23 = 0.5*c10;
+  *out_R = -c1 + (side_1 > 0 ? side_2*(M2_2*c4*(regression_2 - 0.5) - c3*given_2) : -0.5*c6) + (side_1 > 0 ? (side_2 > 0 ? c17 : -c19) : (side_2 > 0 ? c14 - c16*c18 : c19)) + (side_1 > 0 ? (side_2 > 0 ? c9 : c8 + 0.5*(m_star*m_star)) : c10*(0.25*Q_perp + 0.25*Q_star*c12 + 0.25*c11));
+  *out_A = -c13*c22 + side_2*spread_1*sgdlimit_bivariate_tail(1, 0, gap_1, gap_2, rho_1, rho_perp_1) + (side_1 > 0 ? c23*dm : c23*m) + (side_1 > 0 ? side_2*(-M0_2*given_3 + M1_2*regression_3*side_2*spread_2) : c2);
+  *out_B = -M0_2*side_2 + (side_2 > 0 ? 1.0 : 0.0) + 0.3989422804014327*(-M1_3*spread_3 - 0.5*given_4*(side_3 + 1.0))*sgdlimit_exp(-0.5*(gap_2*gap_2))/spread_2;
+  *out_D = M0_1*c22 + 0.5*M0_2*(c20 + side_2) - c20*sgdlimit_bivariate_tail(0, 0, gap_1, gap_2, rho_1, rho_perp_1) + (side_1 > 0 ? (side_2 > 0 ? -1.0 : 0.0) : 0.0);
+  *out_F = 0.0;
+  *out_I = larger(0.0, c17*c21 + c20*(-2.0*c1*c20 + c15*sgdlimit_bivariate_tail(2, 0, gap_1, gap_2, rho_1, rho_perp_1)) + (side_1 > 0 ? c10*c9 : c10*(0.5*c11 + c12*c8 + c7)) + (side_1 > 0 ? side_2*(M0_2*(-(given_3*given_3) - residual_2) + 2.0*c3*given_3*regression_3 - c5*(regression_3*regression_3)) : -c6));
+}
+
+/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j */
+static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
+                  const double *v, double *offset, double *slope, double *noise) {
+  const double *x_star = p->teacher;
+  const double *omega = p->weights;
+  const double p_tau = p->parameters[(iterate * 1 + 0) * p->classes];
+  for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;
+  double norm2 = 0;
+  #pragma omp simd reduction(+ : norm2)
+  for (int64_t j = 0; j < p->modes; j++) {
+    norm2 += v[j] + x[j]*x[j];
+  }
+  const double n = sqrt(norm2);
+  const double inverse_norm = (n > 0.0 ? 1.0/n : 0.0);
+  double mean_F = 0;
+  for (int64_t i = 0; i < p->classes; i++) {
+    const double *lam = p->eigenvalues + i * p->modes;
+    const double *mu = p->means + i * p->modes;
+    const double *par = p->parameters + iterate * 1 * p->classes + i;
+    score w;
+    class_score(p, k, i, x, e, v, n, &w);
+    const double probability = p->probabilities[i];
+    double A, B, F, I, BD;
+    rate_coefficients(&w, p->labels[i], par, p->classes, &A, &B, &F, &I, &BD);
+    const double w1 = BD*probability;
+    const double w2 = A*probability;
+    const double w3 = B*probability;
+    const double w4 = I*probability;
+    #pragma omp simd
+    for (int64_t j = 0; j < p->modes; j++) {
+      offset[j] += w1*lam[j]*x_star[j] + w2*mu[j];
+      slope[j] += w3*lam[j];
+      noise[j] += w4*lam[j];
+    }
+    mean_F += F*probability;
+  }
+  const double s1 = -p_tau;
+  const double s2 = -inverse_norm*mean_F;
+  #pragma omp simd
+  for (int64_t j = 0; j < p->modes; j++) {
+    offset[j] = s1*x_star[j] + s2*x_star[j] - offset[j];
+    slope[j] = s1 + s2 - slope[j];
+    noise[j] = noise[j]*omega[j];
+  }
+}
+
+/* A learning rate that depends on the time alone. */
+static double rate_at_time(const sgdlimit_problem *p, int64_t iterate, double t) {
+  (void)t;
+  return p->step_arguments[iterate * p->step_arguments_count];
+}
+
+static descent line_search_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at) {
+  (void)k;
+  (void)iterate;
+  const double *e = at->e;
+  const double *v = at->v;
+  const double *offset = at->offset;
+  const double *slope = at->slope;
+  const double *noise = at->noise;
+  double first = 0, second = 0;
+  #pragma omp simd reduction(+ : first, second)
+  for (int64_t j = 0; j < p->modes; j++) {
+    first += square(e[j]*slope[j] + offset[j]) + (slope[j]*slope[j])*v[j];
+    second += -0.5*noise[j]*slope[j];
+  }
+  return (descent){first, second};
+}
+
+static descent polyak_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at) {
+  (void)k;
+  (void)iterate;
+  const double *x_star = p->teacher;
+  const double *x_optimum = p->reference;
+  const double *e = at->e;
+  const double *v = at->v;
+  const double *offset = at->offset;
+  const double *slope = at->slope;
+  const double *noise = at->noise;
+  double first = 0, second = 0;
+  #pragma omp simd reduction(+ : first, second)
+  for (int64_t j = 0; j < p->modes; j++) {
+    first += -2.0*(e[j]*slope[j] + offset[j])*(e[j] + (x_star[j] - x_optimum[j])) - 2.0*slope[j]*v[j];
+    second += noise[j];
+  }
+  return (descent){first, second};
+}
+
+static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at) {
+  (void)p;
+  (void)k;
+  (void)iterate;
+  (void)at;
+  return (descent){NAN, NAN};
+}
+
+/* ---- The interface ----------------------------------------------------------------------------------------------- */
+
+int32_t sgdlimit_abi(void) { return SGDLIMIT_ABI; }
+const char *sgdlimit_parameter_names(void) { return "tau"; }
+const char *sgdlimit_schedule_names(void) { return ""; }
+/* Of learning rates that depend on the state, those that this kernel has. */
+const char *sgdlimit_descent_names(void) { return "polyak,line_search"; }
+const char *sgdlimit_statistic_names(void) { return "adversarial_risk,clean_risk,norm2,overlap,cosine,distance2,optimum_distance2,learning_rate,effective_ridge"; }
+const char *sgdlimit_coefficient_names(void) { return "R,A,B,D,F,I"; }
+const char *sgdlimit_score_names(void) { return "m_star,Q_star,m,dm,beta,beta1,Q_perp"; }
+/* What must be positive for the equations to hold. */
+const char *sgdlimit_positive_names(void) { return ""; }
+
+/* Coefficients of one class at given scores (in the order of sgdlimit_score_names), label and parameters. */
+void sgdlimit_coefficients(const double *score_values, double y, const double *par, double *out) {
+  score w;
+  w.m_star = score_values[0];
+  w.Q_star = score_values[1];
+  w.m = score_values[2];
+  w.dm = score_values[3];
+  w.beta = score_values[4];
+  w.beta1 = score_values[5];
+  w.Q_perp = score_values[6];
+  all_coefficients(&w, y, par, 1, &out[0], &out[1], &out[2], &out[3], &out[4], &out[5]);
+}
+
+/* dx and dv at (t, x, v), where the integral of sum_j G_j is start_auxiliary's; work has room for 6 p->modes + the
+ * constants (GLOBAL + CLASS * K). */
+int32_t sgdlimit_rhs(const sgdlimit_problem *p, int64_t iterate, double t, const double *x, const double *v, double *dx,
+                     double *dv, double *work) {
+  if (p->size != sizeof *p || !has_step_arguments(p)) return SGDLIMIT_BAD_PROBLEM;
+  const int64_t N = p->modes;
+  double *offset = work, *slope = work + N, *noise = work + 2 * N, *e = work + 3 * N, *k = work + 6 * N;
+  constants(p, k);
+  for (int64_t j = 0; j < N; j++) e[j] = x[j] - p->teacher[j];
+  rates(p, k, iterate, x, e, v, offset, slope, noise);
+  const double accumulated = p->start_auxiliary ? p->start_auxiliary[iterate] : 0;
+  const point at = {x, e, v, offset, slope, noise, accumulated, work + 4 * N};
+  const double gamma = learning_rate(p, k, iterate, t, &at);
+  for (int64_t j = 0; j < N; j++) {
+    dx[j] = gamma * (offset[j] + slope[j] * e[j]);
+    dv[j] = 2 * gamma * slope[j] * v[j] + gamma * gamma * noise[j];
+  }
+  return SGDLIMIT_OK;
+}
+
+int64_t sgdlimit_constants_count(const sgdlimit_problem *p) { return constants_count(p); }
