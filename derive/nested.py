@@ -335,7 +335,7 @@ class NestedForm:
             found = tuple(regions.features(function))
         except NotPlanar:
             return None
-        gather.rules[name] = f"{RULE}; {QUADRATURE} over the lines{'' if by is None else MASSES}"
+        gather.rules[name] = f"iterated: {RULE}; {QUADRATURE} over the lines{'' if by is None else MASSES}"
         symbol = sp.Symbol(f"{gather.prefix}{name}", real=True)
         gather.add(Group(law, (), kinks=regions), Entry(symbol, value, found))
         return symbol

@@ -678,16 +678,16 @@ def vertices(regions: Regions, function: Switched) -> tuple[tuple[sp.Expr, sp.Ex
     seen: set[tuple[tuple[float, float] | None, ...]] = set()
     values = [sp.lambdify(names, point, "math") for point in candidates]
     for point, value in zip(candidates, values, strict=True):
-        key = []
+        key: list[tuple[float, float] | None] = []
         joins = False
         for draw in _draws(len(names)):
             try:
-                at = tuple(float(e) for e in value(*draw))
+                first, second = (float(e) for e in value(*draw))
             except (ValueError, TypeError, ZeroDivisionError):
                 key.append(None)
                 continue
-            key.append(tuple(float(f"{e:.9e}") for e in at))
-            joins = joins or probe.is_vertex(at, draw)
+            key.append((float(f"{first:.9e}"), float(f"{second:.9e}")))
+            joins = joins or probe.is_vertex((first, second), draw)
         if joins and tuple(key) not in seen:
             seen.add(tuple(key))
             found.append(point)
@@ -752,7 +752,7 @@ class _Probe:
         self.values = [sp.lambdify(at, c.polynomial, "math") for c in curves]
         self.slopes = [sp.lambdify(at, [c.polynomial.diff(r), c.polynomial.diff(y)], "math") for c in curves]
         self.switches = used_switches(function.expression, function.switches)
-        index = {}
+        index: dict[tuple[int, ...], int] = {}
         for k, patterns in enumerate(regions.polynomials(function).values()):
             index |= {tuple(int(sign) for sign in p.values()): k for p in patterns}
         self.index = index
@@ -771,8 +771,9 @@ class _Probe:
         for own in self.parts:
             content, found = own[signs]
             sign = 1 if content(*draw) > 0 else -1
-            signs += (sign * math.prod(sides[k] for k in found),)
-        return self.index[signs]
+            signs = (*signs, sign * math.prod(sides[k] for k in found))
+        found_region: int = self.index[signs]
+        return found_region
 
     def is_vertex(self, point: tuple[float, float], draw: tuple[float, ...]) -> bool:
         """Whether regions meet at a point otherwise than on both sides of one curve."""
