@@ -61,9 +61,10 @@ def branch_nodes(
 
     Examples
     --------
-    >>> z, weights = branch_nodes(branch_panels(np.array([-13.0, 0.0, 2.0, 13.0]), [0.0]), [0.0])
+    >>> from sgdlimit.codegen.library.quadrature import panels
+    >>> z, weights = branch_nodes(branch_panels(panels([0.0]), [0.0]), [0.0])
     >>> round(float(weights @ (1 / np.sqrt(np.abs(z)))), 10)  # Γ(1/4) 2^(-1/4)/√π
-    1.7200799197
+    1.7200799746
     """
     z, weights = nodes(edges)
     t, share = nodes(np.array([0.0, 1.0]))
