@@ -56,6 +56,7 @@ def mode_element(e: sp.Expr) -> str:
 _LIBRARIES = (
     "elementary.h",
     "quadrature.h",
+    "branch.h",
     "tilt.h",
     "roots.h",
     "panel_roots.h",
@@ -172,7 +173,7 @@ class CEmitter:
         return [
             "  for (int q = 0; q < panels; q++) {",
             "    double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];",
-            "    sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);",
+            f"    {self._nodes(node)}",
             *([f"    #pragma omp simd reduction(+ : {', '.join(names)})"] if side_by_side else []),
             "    for (int k = 0; k < SGDLIMIT_POINTS; k++) {",
             *_indent(body, 3),
@@ -180,11 +181,16 @@ class CEmitter:
             "  }",
         ]
 
+    def _nodes(self, node: Integrate) -> str:
+        if not node.branches:
+            return "sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);"
+        return f"sgdlimit_branch_nodes(edges[q], edges[q + 1], branch, {len(node.branches)}, nodes, weights);"
+
     def _shape(self, node: Integrate) -> list[str]:
         """Panels cut where formulas say; where roots are to be found, cut again with the roots found on those."""
         more = {kind: _MOST_ROOTS * sum(r.kind == kind for r in node.roots) for kind in ("kink", "pole", "erf")}
         arrays = {
-            "kink": ([self.text(e) for e in node.breakpoints], more["kink"]),
+            "kink": ([self.text(e) for e in (*node.breakpoints, *node.branches)], more["kink"]),
             "pole": ([self.text(e) for e, _ in node.poles], more["pole"]),
             "pole_width": ([self.text(e) for _, e in node.poles], more["pole"]),
             "step": ([self.text(e) for e, _ in node.steps], more["erf"]),
@@ -198,8 +204,7 @@ class CEmitter:
         lines += [
             f"{'' if changes else 'const '}sgdlimit_shape shape = {{-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, {counts}, {given}}};",
             *(f"sgdlimit_tilt({self.text(e)}, &shape.lower, &shape.upper);" for e in node.tilts),
-            f"double edges[SGDLIMIT_MAX_EDGES({sizes['kink']}, {sizes['pole']}, {sizes['step']})];",
-            f"{'' if node.roots else 'const '}int panels = sgdlimit_panels(&shape, edges);",
+            *self._panels(node, f"SGDLIMIT_MAX_EDGES({sizes['kink']}, {sizes['pole']}, {sizes['step']})"),
         ]
         if node.roots:
             again = "panels = sgdlimit_panels(&shape, edges);"
@@ -208,6 +213,19 @@ class CEmitter:
                 lines += self._find_roots(node.variable, roots, node.stepwise)
             lines.append(again)
         return lines
+
+    def _panels(self, node: Integrate, room: str) -> list[str]:
+        if not node.branches:
+            return [
+                f"double edges[{room}];",
+                f"{'' if node.roots else 'const '}int panels = sgdlimit_panels(&shape, edges);",
+            ]
+        count = len(node.branches)
+        return [
+            f"const double branch[] = {{{', '.join(self.text(e) for e in node.branches)}}};",
+            f"double coarse[{room}], edges[SGDLIMIT_MAX_BRANCH_EDGES({room}, {count})];",
+            f"const int panels = sgdlimit_branch_panels(coarse, sgdlimit_panels(&shape, coarse), branch, {count}, edges);",
+        ]
 
     def _jumps(self, node: Integrate) -> list[str]:
         """Point masses at the ends of panels, told by the switches in the middle of the panels on both sides."""

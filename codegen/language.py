@@ -88,7 +88,8 @@ class Integrate:
     ``statements`` are run at every node in order, ``integrals`` are summed. ``breakpoints``, ``poles`` and ``steps``
     (pairs of location and width) and ``roots`` shape the panels, ``tilts`` the window; all may depend on the state.
     ``stepwise`` roots are looked for on panels that end at those found before; ``jumps`` are added between panels.
-    ``shared`` is what the expressions of the shape have in common.
+    ``shared`` is what the expressions of the shape have in common. At ``branches`` panels end too, their nodes crowded
+    there.
     """
 
     variable: sp.Symbol
@@ -102,6 +103,7 @@ class Integrate:
     stepwise: bool = False
     jumps: PanelJumps | None = None
     shared: tuple[Let, ...] = ()
+    branches: tuple[sp.Expr, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from heapq import heappop, heappush
 from itertools import count
 
 import sympy as sp
@@ -225,7 +226,7 @@ def _free(statements: Iterable[Statement], results: Iterable[Let] = ()) -> set[s
 
 def _free_of_integral(loop: Integrate) -> set[sp.Symbol]:
     ends = (e for pair in (*loop.poles, *loop.steps) for e in pair)
-    shape = [Let(sp.Symbol("of_shape"), e) for e in (*loop.breakpoints, *loop.tilts, *ends)]
+    shape = [Let(sp.Symbol("of_shape"), e) for e in (*loop.breakpoints, *loop.branches, *loop.tilts, *ends)]
     found = _free(loop.shared, shape)
     for roots in loop.roots:
         at_root = [Let(sp.Symbol("at_root"), e) for e in (roots.argument, roots.slope, roots.width)]
@@ -340,7 +341,8 @@ def _integrate(quadrature: Quadrature, wanted: set[sp.Symbol], level: str = "") 
     kinks = {f"kink{k}": e for k, e in enumerate(quadrature.breakpoints)}
     places = {f"place{k}": e.location for k, e in enumerate(layers)}
     widths = {f"width{k}": e.width for k, e in enumerate(layers)}
-    shape = _scalars([], {**kinks, **places, **widths}, prefix=f"h{level}")
+    branches = {f"branch{k}": e for k, e in enumerate(quadrature.branches)}
+    shape = _scalars([], {**kinks, **places, **widths, **branches}, prefix=f"h{level}")
     of_shape = {str(e.symbol): e.expression for e in shape.results}
     pairs = {e: (of_shape[place], of_shape[width]) for e, place, width in zip(layers, places, widths, strict=True)}
     return Integrate(
@@ -358,6 +360,7 @@ def _integrate(quadrature: Quadrature, wanted: set[sp.Symbol], level: str = "") 
         ),
         stepwise=quadrature.stepwise,
         jumps=_panel_jumps(quadrature, {e.symbol: e.jump for e in chosen if e.jump}, level),
+        branches=tuple(of_shape[name] for name in branches),
     )
 
 
@@ -396,12 +399,21 @@ def _at_nodes(
 
 def _in_order(statements: Sequence[Statement]) -> list[Statement]:
     """As given, but each after those that define what it uses."""
-    waiting, ordered = list(statements), []
-    while waiting:
-        undefined = {symbol for statement in waiting for symbol in _defined(statement)}
-        ready = next(s for s in waiting if not (_free([s]) & undefined))
-        waiting.remove(ready)
-        ordered.append(ready)
+    source = {symbol: k for k, statement in enumerate(statements) for symbol in _defined(statement)}
+    needs = [{source[symbol] for symbol in _free([s]) if symbol in source} for s in statements]
+    used_by: list[list[int]] = [[] for _ in statements]
+    for k, wanted in enumerate(needs):
+        for other in wanted:
+            used_by[other].append(k)
+    ready = [k for k, wanted in enumerate(needs) if not wanted]
+    ordered = []
+    while ready:
+        k = heappop(ready)
+        ordered.append(statements[k])
+        for other in used_by[k]:
+            needs[other].remove(k)
+            if not needs[other]:
+                heappush(ready, other)
     return ordered
 
 

@@ -92,6 +92,7 @@ class NumpyEmitter:
         self.used: set[str] = set()
         self.needs_quadrature = False
         self.needs_panel_roots = False
+        self.needs_branches = False
         self.needs_tails = False
 
     # -- expressions and statements
@@ -129,7 +130,7 @@ class NumpyEmitter:
     def integrate(self, node: Integrate) -> list[str]:
         self.needs_quadrature = True
         shape = [
-            ", ".join(self.text(e) for e in node.breakpoints),
+            ", ".join(self.text(e) for e in (*node.breakpoints, *node.branches)),
             *(
                 ", ".join(f"({self.text(location)}, {self.text(width)})" for location, width in layers)
                 for layers in (node.poles, node.steps)
@@ -162,7 +163,15 @@ class NumpyEmitter:
                 ]
             while len(shape) > 1 and not shape[-1]:
                 del shape[-1]
-            lines.append(f"{z}, weights_{z} = nodes(panels({', '.join(f'[{part}]' for part in shape)}))")
+            panels = f"panels({', '.join(f'[{part}]' for part in shape)})"
+            if node.branches:
+                self.needs_branches = True
+                lines += [
+                    f"branches_{z} = [{', '.join(self.text(e) for e in node.branches)}]",
+                    f"{z}, weights_{z} = branch_nodes(branch_panels({panels}, branches_{z}), branches_{z})",
+                ]
+            else:
+                lines.append(f"{z}, weights_{z} = nodes({panels})")
         body = self.statements(node.statements)
         if not nested:
             sign = "+=" if masses else "="
@@ -527,6 +536,7 @@ class NumpyEmitter:
             *([first] if first else []),
             *(["quadrature.py"] if self.needs_quadrature else []),
             *(["panel_roots.py"] if self.needs_panel_roots else []),
+            *(["branch.py"] if self.needs_branches else []),
             *(["tails.py"] if needs_tails else []),
             *(["bivariate.py"] if needs_bivariate else []),
             *last,

@@ -326,6 +326,9 @@ def integrals(quadrature: Quadrature, depth: int = 0) -> Iterator[Item]:
     The integrals of an inner quadrature are taken at each node of the outer.
     """
     variable = tex(quadrature.variable)
+    if quadrature.curves:
+        yield from _through_regions(quadrature)
+        return
     yield Text(f"Inside of that, at each ${variable}$:" if depth else f"At each ${variable}$:")
     for item in quadrature.steps:
         if isinstance(item, Quadrature):
@@ -362,6 +365,25 @@ def integrals(quadrature: Quadrature, depth: int = 0) -> Iterator[Item]:
                 f"${tex(integrand.symbol)}$ has a point mass wherever the slope jumps: by what it changes from one "
                 "piece to the next."
             )
+
+
+def _through_regions(quadrature: Quadrature) -> Iterator[Item]:
+    """Integrals over the lines in a plane that curves cut into regions."""
+    across = tex(quadrature.variable)
+    yield Text(
+        "$f_{\\mathrm{adv}}$ and its slopes are polynomials of $(r, y)$ in regions of the plane, bounded by the curves"
+    )
+    for curve in quadrature.curves:
+        yield _equation("0", curve)
+    yield Text(
+        f"On the line of each ${across}$ score and label are affine functions of a standard normal $u$. Formulas tell "
+        "where it crosses the curves; between these places the polynomials are integrated by tail moments, and jumps "
+        "of the slopes are point masses, weighted by how fast their places move. These means are integrated over "
+        f"${across}$, standard normal, on panels that end where regions meet and where a line touches a curve:"
+    )
+    for integrand in quadrature.integrands:
+        yield Text(f"${tex(integrand.symbol)}$")
+    yield Text("What is evaluated on each line stands in the kernel's source and in the document in JSON.")
 
 
 def _crossing(crossing: Crossing) -> str:

@@ -29,6 +29,7 @@ from sgdlimit.derive.quadrature import (
     after,
     before,
 )
+from sgdlimit.derive.regions import Regions
 
 QUADRATURE = "quadrature (composite Gauss–Legendre on graded panels)"
 ZERO = "identically zero"
@@ -72,8 +73,8 @@ class Group:
     definitions : tuple of Definition
     switches : tuple of Switch
         The kinks among those definitions.
-    kinks : Kinks, optional
-        Distances of closed forms taken at every node.
+    kinks : Kinks or Regions, optional
+        What closed forms taken at every node are made of.
     inner : Expectations, optional
         Integrals taken at every node.
     corners : bool
@@ -83,7 +84,7 @@ class Group:
     law: ScoreLaw
     definitions: tuple[Definition, ...]
     switches: tuple[Switch, ...] = ()
-    kinks: Kinks | None = None
+    kinks: Kinks | Regions | None = None
     inner: Expectations | None = None
     corners: bool = False
 
@@ -325,9 +326,11 @@ def _quadrature(group: Group, entries: list[Entry]) -> Quadrature:
             breakpoints |= dict.fromkeys(kinks.breakpoints)
     integrands = []
     rates: dict[sp.Expr, None] = {}
+    branches: dict[sp.Expr, None] = {}
     for entry in entries:
         places = place(entry.features, law)
         breakpoints |= dict.fromkeys(places.breakpoints)
+        branches |= dict.fromkeys(places.branches)
         masses = tuple(PointMass(crossings[mass.switch], mass.weight) for mass in entry.masses)
         integrands.append(
             Integrand(
@@ -348,4 +351,6 @@ def _quadrature(group: Group, entries: list[Entry]) -> Quadrature:
         inner=group.inner.quadratures() if group.inner else (),
         tilts=tuple(e for e in rates if e != 0),
         stepwise=group.corners,
+        branches=tuple(branches),
+        curves=group.kinks.every_curve if isinstance(group.kinks, Regions) else (),
     )

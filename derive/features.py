@@ -44,7 +44,8 @@ class Feature:
     width : sympy.Expr
         In units of the argument; zero for a kink.
     kind : str
-        ``kink``; ``pole``: singular at ``argument = ± i width``; ``erf``: entire, flat beyond nine widths.
+        ``kink``; ``branch``: a kink with square roots of the argument on either side; ``pole``: singular at
+        ``argument = ± i width``; ``erf``: entire, flat beyond nine widths.
     """
 
     argument: sp.Expr
@@ -280,6 +281,7 @@ class Places:
     breakpoints: tuple[sp.Expr, ...]
     layers: tuple[Layer, ...]
     crossings: tuple[Crossing, ...]
+    branches: tuple[sp.Expr, ...] = ()
 
 
 def place(found: Iterable[Feature], law: ScoreLaw) -> Places:
@@ -288,6 +290,7 @@ def place(found: Iterable[Feature], law: ScoreLaw) -> Places:
     breakpoints: dict[sp.Expr, None] = {}
     layers: dict[Layer, None] = {}
     crossings: dict[Crossing, None] = {}
+    branches: dict[sp.Expr, None] = {}
     for feature in found:
         points = every_root(feature.argument, w)
         if points is None:
@@ -297,11 +300,13 @@ def place(found: Iterable[Feature], law: ScoreLaw) -> Places:
         for point in points:
             if feature.kind == "kink":
                 breakpoints[law.z_of(point)] = None
+            elif feature.kind == "branch":
+                branches[law.z_of(point)] = None
             else:
                 slope = feature.argument.diff(w).subs(w, point)
                 width = feature.width.subs(w, point) / (sp.Abs(slope) * law.deviation)
                 layers[Layer(law.z_of(point), width, feature.kind)] = None
-    return Places(tuple(breakpoints), tuple(layers), tuple(crossings))
+    return Places(tuple(breakpoints), tuple(layers), tuple(crossings), tuple(branches))
 
 
 def exponents(expression: sp.Expr, variables: Sequence[sp.Symbol]) -> tuple[sp.Expr, ...]:

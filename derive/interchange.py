@@ -110,6 +110,7 @@ def _quadrature(quadrature: Quadrature) -> dict[str, Any]:
         "variable": str(quadrature.variable),
         "definitions": _definitions(quadrature.steps),
         "breakpoints": [_printed(e) for e in quadrature.breakpoints],
+        **({"branches": [_printed(e) for e in quadrature.branches]} if quadrature.branches else {}),
         "integrands": [
             {
                 "symbol": str(integrand.symbol),

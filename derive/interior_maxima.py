@@ -81,7 +81,7 @@ def _maxima(loss: sp.Expr, form: str) -> tuple[sp.Expr, ...] | None:
         curvature = piece.diff(r)
         for zero in zeros:
             real = zero.replace(_is_root, _real_root)
-            if not nonnegative(sp.expand(curvature.subs(r, zero))):
+            if not _is_minimum(curvature, zero):
                 found[real] = None
     for jump in jumps(slope, r, apart=True):
         if not nonnegative(jump.size):
@@ -93,6 +93,22 @@ def _maxima(loss: sp.Expr, form: str) -> tuple[sp.Expr, ...] | None:
                 return None
             found |= {zero.replace(_is_root, _real_root): None for zero in zeros}
     return tuple(found)
+
+
+def _is_minimum(curvature: sp.Expr, zero: sp.Expr) -> bool:
+    """Whether the slope rises at a zero, or does not fall, for every label for which the zero is real."""
+    value = sp.expand(curvature.subs(r, zero))
+    if nonnegative(value):
+        return True
+    insides = {e.args[0] for e in zero.atoms(sp.Pow) if _is_root(e)}
+    if len(insides) != 1:
+        return False
+    (inside,) = insides
+    if not inside.is_polynomial(y) or sp.degree(inside, y) != 1 or not inside.coeff(y, 1).is_number:
+        return False
+    size = sp.Symbol("size", nonnegative=True)
+    label = (size**2 - inside.coeff(y, 0)) / inside.coeff(y, 1)
+    return nonnegative(sp.expand(value.subs(y, label)))
 
 
 def _is_root(expression: sp.Expr) -> bool:

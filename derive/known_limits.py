@@ -178,7 +178,8 @@ def _mean(expression: sp.Expr, limit: Limit, at_zero: Values) -> _Mean:
     for quadrature in limit.quadratures:
         crooked |= _open(quadrature, values, variables, ())
     linear = _is_affine(expression, limit.quadratures) and not expression.has(*crooked)
-    kinks = [point.xreplace(values) for quadrature in limit.quadratures for point in quadrature.breakpoints]
+    opened = (quadrature for quadrature in limit.quadratures if not quadrature.curves)
+    kinks = [point.xreplace(values) for quadrature in opened for point in quadrature.breakpoints]
     return _Mean(limit, expression.xreplace(values), at_zero, variables, kinks, linear)
 
 
@@ -204,6 +205,9 @@ def _open(
     The mean of the integrands over all the variables is the integral if they are affine in their inner integrals; those
     that are not are returned.
     """
+    if quadrature.curves:
+        # written out, what a line through regions evaluates is no expression that algebra could compare
+        return {integrand.symbol for integrand in quadrature.integrands}
     variable = quadrature.variable
     while variable in outer:
         variable = sp.Symbol(f"{variable.name}'", real=True)

@@ -144,10 +144,11 @@ class Score:
         return self.expectation(name, switched(statistic, r, prefix="side"), gather)
 
 
-def score_law(model: Model, form: str, corners: bool = False) -> Score | NestedForm:
+def score_law(model: Model, form: str, corners: bool = False, linear: bool = False) -> Score | NestedForm:
     """The law of the variable that a loss of this form depends on, and of its label.
 
-    Corners that an adversary meets are resolved in the score, not in a label's noise.
+    Corners that an adversary meets are resolved in the score, not in a label's noise: a label that is a linear form of
+    teacher and noise is one Gaussian variable with it. So it is, too, where that is asked for (``linear``).
 
     Raises
     ------
@@ -167,13 +168,13 @@ def score_law(model: Model, form: str, corners: bool = False) -> Score | NestedF
     if latent is not None:
         return _sign_labels(latent)
     if isinstance(target, Teacher) and form == "residual":
-        linear = linear_form(to_sympy(target.text, "teacher"))
-        if linear is not None:
-            return _residual(linear)
-    if corners and form != "residual" and isinstance(target, Teacher):
-        linear = linear_form(to_sympy(target.text, "teacher"))
-        if linear is not None:
-            return NestedForm(linear, Switched(ell), None, sp.S.Zero, residual=False)
+        whole = linear_form(to_sympy(target.text, "teacher"))
+        if whole is not None:
+            return _residual(whole)
+    if (corners or linear) and form != "residual" and isinstance(target, Teacher):
+        with_noise = linear_form(to_sympy(target.text, "teacher"))
+        if with_noise is not None and (corners or with_noise.noise != 0):
+            return NestedForm(with_noise, Switched(ell), None, sp.S.Zero, residual=False)
     law = nested_form(target, residual=form == "residual")
     if corners and law.has_noise:
         raise DerivationError(

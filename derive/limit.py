@@ -257,7 +257,8 @@ def _derive(
     loss = loss.xreplace({q: symbols.Parameter(q.name, positive=True) for q in positive})
     needed = (*(sp.StrictGreaterThan(q, 0) for q in positive), *needed)
     attacked = standard(loss) if model.adversary is None else adversarial(loss)
-    score = score_law(model, attacked.form, attacked.function.corners)
+    several = attacked.case == "interior maxima"
+    score = score_law(model, attacked.form, attacked.function.corners, linear=several)
     check_places(attacked.function, score)
     gather = Expectations()
 

@@ -10,7 +10,8 @@ must be piecewise polynomial in ``y``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import product
 
 import sympy as sp
@@ -18,12 +19,13 @@ import sympy as sp
 from sgdlimit.derive.closed_forms import Kinks, closed_form, moment
 from sgdlimit.derive.convert import Switch, Switched, split, switched
 from sgdlimit.derive.errors import DerivationError
-from sgdlimit.derive.expectation import QUADRATURE, ZERO, Entry, Expectations, Group
+from sgdlimit.derive.expectation import MASSES, QUADRATURE, ZERO, Entry, Expectations, Group
 from sgdlimit.derive.features import Feature, corner_features, encounters, exponents, factors, features, meetings
 from sgdlimit.derive.functions import Branch, NormalCdf, Side, Sigmoid, normal_density
 from sgdlimit.derive.joint import JointForms, JointLaw
 from sgdlimit.derive.kinks import difference, jumps, roots, used_switches
 from sgdlimit.derive.quadrature import TINY, Definition, LabelBranch, ScoreLaw
+from sgdlimit.derive.regions import RULE, Axis, NotPlanar, Regions, reach
 from sgdlimit.derive.symbols import (
     Q,
     Q_perp,
@@ -33,6 +35,10 @@ from sgdlimit.derive.symbols import (
     dm,
     dy_given,
     ell,
+    gap_across,
+    gap_along,
+    label_across,
+    label_along,
     m,
     m_star,
     mean_ell,
@@ -41,9 +47,13 @@ from sgdlimit.derive.symbols import (
     s_ell,
     s_given,
     s_noise,
+    score_across,
+    score_along,
     slope_given,
+    turn,
     y,
     y_given,
+    z_across,
     z_star,
 )
 from sgdlimit.derive.wording import written
@@ -62,6 +72,11 @@ _FASTEST_KINK = 1000  # of a kink's place over the latent form: beyond it the bl
 # on the latent form, which no node meets. Blurred by this share of the latent form's spread they can be integrated over
 # it. The blur's own effect is of second order, 4e-12; rounding of a kink's place, divided by it, is 5e-11.
 BLUR = sp.Float("2e-6")
+
+
+# Cosine and sine of 0.7: the angle of the lines on which regions are integrated. No curve with simple coefficients is
+# parallel to them where moments are simple numbers.
+_TURN = sp.Float("0.764842187284489"), sp.Float("0.644217687237691")
 
 
 @dataclass(frozen=True)
@@ -132,6 +147,7 @@ class NestedForm:
             Definition(self.deviation, sp.sqrt(sp.Max(spread, TINY))),
             Definition(s_noise, sp.sqrt(sp.Max(self.noise**2, BLUR**2))),
             Definition(sp.Symbol("s_score", positive=True), sp.sqrt(sp.Max(Q, TINY))),
+            *(self._axes if self._has_plane else ()),
             *self.joint.definitions,
         )
 
@@ -179,7 +195,7 @@ class NestedForm:
         function = self._with_label_switches(function)
         if not _depends(function, y):
             return gather.expect(name, (function,), self.marginal)
-        closed = self._closed(name, function, gather)
+        closed = self._closed(name, function, gather) or self._planar(name, function, gather)
         if closed is not None:
             return closed
         functions = self._functions(function)
@@ -191,7 +207,7 @@ class NestedForm:
         slope = self._with_label_switches(slope)
         if not _depends(slope, y):
             return gather.expect_derivative(name, (slope,), self.marginal)
-        closed = self._closed(name, slope, gather, by=r)
+        closed = self._closed(name, slope, gather, by=r) or self._planar(name, slope, gather, by=(sp.S.One, sp.S.Zero))
         if closed is not None:
             return closed
         functions = self._functions(slope)
@@ -208,6 +224,14 @@ class NestedForm:
         closed = self._closed("D", slope, gather, by=ell)
         if closed is not None:
             return a * closed, B + a * closed
+        rate = self._label_rate
+        planar = self._planar("D", slope, gather, by=(sp.S.Zero, rate))
+        if planar is not None:
+            # as one integral: near the teacher the two cancel
+            both = self._planar("BD", slope, gather, by=(sp.S.One, rate))
+            assert both is not None
+            del gather.rules["BD"]
+            return planar, both
         functions = self._functions(slope)
         if self.chance is not None:
             rate = sp.Symbol("dP", real=True)
@@ -241,6 +265,80 @@ class NestedForm:
     def user_expectation(self, name: str, statistic: sp.Expr, gather: Expectations) -> sp.Expr:
         """``E`` of a user's expression in ``r, y, n``."""
         return self.expectation(name, switched(statistic, r, prefix="side"), gather)
+
+    # -- score and label as a plane
+
+    @cached_property
+    def _regions(self) -> Regions:
+        """Lines through the plane of score and label, where the label is a linear form."""
+        assert self.target is not None
+        slope, constant = (self.target.expression.coeff(ell, k) for k in (1, 0))
+        score = Axis(m, score_along, score_across)
+        label = Axis(slope * mean_ell + constant, slope * label_along, slope * label_across)
+        if slope == 1:
+            centre = dm if self.latent == PLAIN else m - mean_ell
+            gap = Axis(centre - constant, gap_along, gap_across)
+        else:
+            gap = Axis(*(getattr(score, part) - getattr(label, part) for part in ("mean", "along", "across")))
+        return Regions(score, label, gap, z_across, turn * self.deviation * s_ell * slope)
+
+    @property
+    def _has_plane(self) -> bool:
+        return (
+            self.target is not None
+            and not self.target.switches
+            and not self.residual
+            and self.noise == 0
+            and self.target.expression.is_polynomial(ell)
+            and sp.degree(self.target.expression, ell) == 1
+        )
+
+    @property
+    def _label_rate(self) -> sp.Expr:
+        """``dy/dr*`` of a label that is a linear form."""
+        return self.latent.slope * self.target.expression.diff(ell) if self.target is not None else sp.S.Zero
+
+    @property
+    def _axes(self) -> tuple[Definition, ...]:
+        """The plane turned: ``along`` a line, and ``across`` to the next."""
+        plain = self.latent == PLAIN
+        slope, excess = (beta, beta1) if plain else (slope_given, slope_given - 1)
+        cosine, sine = _TURN
+        steep, spread = sp.Abs(slope) * s_ell, self.deviation
+        return (
+            reach(),
+            Definition(turn, Side(slope)),
+            Definition(score_along, turn * (cosine * steep + sine * spread)),
+            Definition(score_across, turn * (cosine * spread - sine * steep)),
+            Definition(label_along, cosine * s_ell),
+            Definition(label_across, -sine * s_ell),
+            Definition(gap_along, cosine * excess * s_ell + sine * turn * spread),
+            Definition(gap_across, cosine * turn * spread - sine * excess * s_ell),
+            *self._regions.of_class.definitions,
+        )
+
+    def _planar(
+        self, name: str, function: Switched, gather: Expectations, by: tuple[sp.Expr, sp.Expr] | None = None
+    ) -> sp.Expr | None:
+        """``E g``, or of its derivative in a direction of ``(r, y)``, for a piecewise polynomial of score and label."""
+        if not self._has_plane:
+            return None
+        regions, law = self._regions, ScoreLaw(z_across, sp.S.Zero, sp.S.One, standard=z_across)
+        try:
+            if not regions.curves(function):
+                return None
+            if by is None:
+                value = regions.expect(function)
+            else:
+                slopes = [rate * function.expression.diff(w) for rate, w in zip(by, (r, y), strict=True)]
+                value = regions.expect(replace(function, expression=sp.Add(*slopes))) + regions.masses(function, by)
+            found = tuple(regions.features(function))
+        except NotPlanar:
+            return None
+        gather.rules[name] = f"iterated: {RULE}; {QUADRATURE} over the lines{'' if by is None else MASSES}"
+        symbol = sp.Symbol(f"{gather.prefix}{name}", real=True)
+        gather.add(Group(law, (), kinks=regions), Entry(symbol, value, found))
+        return symbol
 
     # -- stages
 

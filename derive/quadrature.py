@@ -132,6 +132,10 @@ class Quadrature:
         Integrals that every node takes, after its definitions.
     tilts : tuple of sympy.Expr
         Rates of exponentials ``e^{a z}`` in the integrands: the window follows the mass that they move.
+    branches : tuple of sympy.Expr
+        Breakpoints at which the integrands are functions of the square root of the distance.
+    curves : tuple of sympy.Expr
+        What cuts the plane of score and label into regions, where the integrals are over the lines in it.
     stepwise : bool
         Crossings are looked for one after the other, each on panels that end at those found before it.
     """
@@ -143,6 +147,8 @@ class Quadrature:
     inner: tuple[Quadrature, ...] = ()
     tilts: tuple[sp.Expr, ...] = ()
     stepwise: bool = False
+    branches: tuple[sp.Expr, ...] = ()
+    curves: tuple[sp.Expr, ...] = ()
 
     @property
     def steps(self) -> tuple[Definition | Quadrature, ...]:

@@ -24,6 +24,12 @@ ell, z_star, mean_ell, slope_given, mean_given, y_given, dy_given = sp.symbols(
 )
 s_ell, s_given, s_noise = sp.symbols("s_ell s_given s_noise", positive=True)
 
+# Score and label along a line of their plane, and which line that is
+score_along, score_across, label_along, label_across = sp.symbols(
+    "score_along score_across label_along label_across", real=True
+)
+gap_along, gap_across, turn, z_across = sp.symbols("gap_along gap_across turn z_across", real=True)
+
 # Update of one coordinate (§1): iterate X, input a, ∂_r f_adv, ∂_n f_adv
 X, a, d_r, d_n = sp.symbols("X a d_r d_n", real=True)
 

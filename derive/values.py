@@ -24,6 +24,7 @@ Values: TypeAlias = dict[sp.Symbol, Array]
 
 _REACH = 9.5
 _GRADES = (0.0, 1.0, -1.0, 4.0, -4.0)
+_BRANCH_GRADES = (0.0, *(sign * 10.0**-k for sign in (1, -1) for k in range(1, 13)))
 
 
 def _hazard(x: Array) -> Array:
@@ -176,6 +177,7 @@ def _nodes(
     """Nodes for each row, and weights with the normal density in them."""
     edges = [np.broadcast_to(np.linspace(-_REACH, _REACH, 20), (rows, 20))]
     places = [_value(e, known) for e in quadrature.breakpoints]
+    places += [_value(e, known) + grade for e in quadrature.branches for grade in _BRANCH_GRADES]
     for layer in dict.fromkeys(layer for integrand in wanted for layer in integrand.layers):
         location, width = _value(layer.location, known), _value(layer.width, known)
         places += [location + grade * width for grade in _GRADES]

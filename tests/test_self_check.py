@@ -73,7 +73,7 @@ def test_a_rule_that_does_not_resolve_is_caught(macro: str, value: str) -> None:
     assert not found.passed
     worst = found.misses[0]
     assert (
-        f"self-check MISSED: quadratures differ from a finer rule by more than 1e-07 of E|integrand|: {worst}"
+        f"self-check MISSED: quadratures differ from a finer rule by more than 1e-08 of E|integrand|: {worst}"
         in str(found)
     )
     assert worst.relative == max(d.relative for d in found.differences)

@@ -1,23 +1,14 @@
-/* The high-dimensional limit of streaming SGD on one model: the mode equations and their solver.
+/* The high-dimensional limit of streaming SGD on one model, its statistics, and the SGD itself.
  *   loss       (r**2 - y**2)**2/4
  *   target     Teacher('r_star')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 12. To write it again:
- *   sgdlimit generate SPEC --out DIRECTORY --parts limit
+ * Written by sgdlimit, generator format 12. To write it again: sgdlimit generate SPEC --out DIRECTORY
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
  *
- * Contents
- *   The problem: what a caller hands to a kernel, and what it gets back
- *   Elementary functions that loops over many arguments can vectorise
- *   Gaussian integrals: composite Gauss-Legendre on graded panels
- *   Learning rates
- *   This model
- *   A linear equation over a step
- *   The mode equations, solved
- *   The interface
- */
+ * Two switches for a part of it: with -DSGDLIMIT_FLOAT32 sgdlimit_simulate runs in single precision and diffusions
+ * are left out; with -DSGDLIMIT_ONLY_LIMIT all that draws random numbers is. */
 
 /* Without -fopenmp-simd the loops below are plain loops, and a loop that a compiler cannot vectorise is one, too. */
 #pragma GCC diagnostic ignored "-Wunknown-pragmas"
@@ -67,6 +58,10 @@ enum {
   SGDLIMIT_EXPONENTIAL = 2    /* but for the first steps */
 };
 
+/* What simulate tells of an iterate: norm2, overlap, distance2, reference_distance2, learning_rate; m, c, Q of each
+ * class. */
+enum { SGDLIMIT_SUMMARY = 5, SGDLIMIT_CLASS_SUMMARY = 3 };
+
 typedef struct sgdlimit_problem {
   uint64_t size;                  /* sizeof(sgdlimit_problem) as the caller knows it */
   int64_t iterates, classes, modes, times_count;   /* M, K, N, T */
@@ -105,6 +100,7 @@ typedef struct sgdlimit_outcome {
   double time;                    /* reached, or of the first trouble */
   int64_t accepted, rejected, evaluations;
 } sgdlimit_outcome;
+
 
 /* ---- Elementary functions that loops over many arguments can vectorise --------------------------------------------
  * Branch-free: no table, no call, only arithmetic, comparisons that choose, and the bits of a double. Polynomials are
@@ -151,18 +147,62 @@ LANEWISE double sgdlimit_exp_sum(double x, double rest) {
 
 LANEWISE double sgdlimit_exp(double x) { return sgdlimit_exp_sum(x, 0.0); }
 
+/* M_1(h)/M_0(h) of the normal density's tail beyond h >= 0, the mean of z - h there: at 0 it is sqrt(2/pi), far out 1/h.
+ * 28 coefficients of (h + 5/4) times it in t = (h - 4)/(h + 4), odd and even ones apart: half as long a chain. */
+LANEWISE double sgdlimit_tail_ratio(double h) {
+  const double t = 1.0 - 8.0 / (h + 4.0), u = t * t;
+  double a = u * 3.3986875277553945e-09 - 6.327518385011884e-09;
+  double b = u * -2.438494756035184e-08 + 2.4858395797692447e-07;
+  a = a * u - 1.9688976310016765e-07;
+  b = b * u - 1.2902027069958226e-06;
+  a = a * u + 2.0209935849944703e-06;
+  b = b * u + 4.574926478633692e-06;
+  a = a * u - 1.1822653010919231e-05;
+  b = b * u - 1.1802610085700332e-05;
+  a = a * u + 5.2828287712269654e-05;
+  b = b * u + 1.703580735174054e-05;
+  a = a * u - 1.9808500152392218e-04;
+  b = b * u + 3.896573195562015e-05;
+  a = a * u + 6.412080936475851e-04;
+  b = b * u - 4.6413092640038754e-04;
+  a = a * u - 1.759719978476808e-03;
+  b = b * u + 2.4915720236999652e-03;
+  a = a * u + 3.6817230605858857e-03;
+  b = b * u - 1.0095793629049069e-02;
+  a = a * u - 2.7683667926589176e-03;
+  b = b * u + 3.2360231946971525e-02;
+  a = a * u - 2.5396637049825744e-02;
+  b = b * u - 6.750053481076351e-02;
+  a = a * u + 1.824812571327506e-01;
+  b = b * u - 1.4259871052439452e-01;
+  a = a * u - 1.554020567759819e-01;
+  b = b * u + 1.1844375085697232;
+  return (a * t + b) / (h + 1.25);
+}
+
+/* exp(-x^2): the rounding of the square is put back, which far out is worth many digits. */
+LANEWISE double sgdlimit_exp_minus_square(double x) {
+  const double head = sgdlimit_from_bits(sgdlimit_bits(x) & UINT64_C(0xfffffffff8000000));
+  return sgdlimit_exp_sum(-head * head, (head - x) * (x + head));
+}
+
 /* exp(-x^2/2)/sqrt(2 pi) */
 LANEWISE double sgdlimit_normal_density(double x) {
   const double head = sgdlimit_from_bits(sgdlimit_bits(x) & UINT64_C(0xfffffffff8000000));
   return 0.3989422804014327 * sgdlimit_exp_sum(-0.5 * head * head, 0.5 * (head - x) * (x + head));
 }
 
+LANEWISE double sgdlimit_erfc(double x) {
+  const double h = 1.4142135623730951 * fabs(x);
+  const double tail = 0.7978845608028654 * sgdlimit_exp_minus_square(x) / (h + sgdlimit_tail_ratio(h));
+  return x < 0 ? 2.0 - tail : tail;
+}
+
 LANEWISE double square(double x) { return x * x; }
 
-/* NaN if one of the two is, which fmax and fmin would swallow. */
-LANEWISE double larger(double a, double b) { return ((a > b) | (a != a)) ? a : b; }
+LANEWISE double larger(double a, double b) { return a > b ? a : b; }
 
-LANEWISE double smaller(double a, double b) { return ((a < b) | (a != a)) ? a : b; }
+LANEWISE double smaller(double a, double b) { return a < b ? a : b; }
 
 /* ---- Gaussian integrals: composite Gauss-Legendre on graded panels ----------------------------------------------
  * The integral of phi(z) g(z), phi the standard normal density, over the window [-13, 13]: phi leaves e^-84 outside,
@@ -180,6 +220,7 @@ LANEWISE double smaller(double a, double b) { return ((a < b) | (a != a)) ? a : 
 #define SGDLIMIT_CLEARANCE 2.0
 #define SGDLIMIT_NARROWEST_LAYER 1e-12   /* below it a layer is a breakpoint: to the integrand it is a jump */
 #define SGDLIMIT_SAME_BREAKPOINT 1e-14   /* kinks this close are one: what differs is rounding */
+
 
 enum { SGDLIMIT_POINTS = 16 };
 
@@ -259,178 +300,64 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
   for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= sgdlimit_normal_density(z[i]);
 }
 
-enum { SGDLIMIT_MOST_ROOTS = 8, SGDLIMIT_ROOT_SAMPLES = 4 };
+/* ---- Panels that end at branch points ---------------------------------------------------------------------------
+ * Where two kinks of an inner integral meet and vanish, an integrand is a function of the square root of the distance.
+ * A panel that ends there has its nodes in t, z = end + length t^2 (between two such ends z = a + length t^2 (3 - 2t)), in
+ * which nothing is singular. To any other panel a branch point is a singularity of no width, from which it keeps clear. */
+#define SGDLIMIT_SAME_BRANCH (4 * SGDLIMIT_SAME_BREAKPOINT)
+/* Beyond a branch point panels grow threefold from one to the next, from 1e-14 to 26, and before one they shrink like that
+ * if another is close behind it: 32 on either side, and twice as many at a clearance of 3.5. */
+#define SGDLIMIT_MAX_BRANCH_EDGES(edges, branches) ((edges) + 140 * (branches))
 
-/* The sign change between two places, as close as doubles come: inverse quadratic interpolation through the last three
- * where that is monotonic, else bisection (Chandrupatla, Advances in Engineering Software 28, 145, 1997). */
-static double sgdlimit_root(double (*function)(double, const double *), const double *context, double a, double at_a,
-                            double b, double at_b) {
-  double c = b, at_c = at_b, share = 0.5;   /* the root is between a and b; c is the place before */
-  for (;;) {
-    const double least = 2.3e-16 * (fabs(at_a) < fabs(at_b) ? fabs(a) : fabs(b)) + 1e-300, width = fabs(b - a);
-    if (!(width > 2 * least)) return fabs(at_a) < fabs(at_b) ? a : b;
-    share = fmin(fmax(share, least / width), 1 - least / width);
-    const double x = a + share * (b - a), at_x = function(x, context);
-    if (at_x == 0) return x;
-    if ((at_x < 0) == (at_a < 0)) {
-      c = a;
-      at_c = at_a;
-    } else {
-      c = b;
-      at_c = at_b;
-      b = a;
-      at_b = at_a;
-    }
-    a = x;
-    at_a = at_x;
-    const double xi = (a - b) / (c - b), phi = (at_a - at_b) / (at_c - at_b);
-    share = phi * phi < xi && (1 - phi) * (1 - phi) < 1 - xi
-                ? at_a / (at_b - at_a) * at_c / (at_b - at_c) + (c - a) / (b - a) * at_a / (at_c - at_a) * at_b / (at_c - at_b)
-                : 0.5;
-  }
-}
-
-/* Sign changes of a continuous function on the panels, each looked at in SGDLIMIT_ROOT_SAMPLES places; returns how many
- * were found (at most SGDLIMIT_MOST_ROOTS, from left to right). */
-static inline int sgdlimit_roots(double (*function)(double, const double *), const double *context, const double *edges,
-                                 int panels, double *roots) {
-  int found = 0;
-  double a = edges[0], at_a = function(a, context);   /* the last place where the function was not 0 */
-  for (int q = 0; q < panels; q++) {
-    for (int k = 1; k <= SGDLIMIT_ROOT_SAMPLES && found < SGDLIMIT_MOST_ROOTS; k++) {
-      const double b = k == SGDLIMIT_ROOT_SAMPLES ? edges[q + 1]
-                                                  : edges[q] + (edges[q + 1] - edges[q]) * k / SGDLIMIT_ROOT_SAMPLES;
-      const double at_b = function(b, context);
-      if ((at_a < 0 && at_b > 0) || (at_a > 0 && at_b < 0))
-        roots[found++] = sgdlimit_root(function, context, a, at_a, b, at_b);
-      if (at_b != 0 || at_a == 0) {
-        a = b;
-        at_a = at_b;
+/* Cuts panels again; the branch points are among their ends. */
+static int sgdlimit_branch_panels(const double *coarse, int count, const double *branch, int branches, double *edges) {
+  int panels = 0;
+  edges[0] = coarse[0];
+  for (int q = 0; q < count; q++) {
+    const double stop = coarse[q + 1];
+    while (edges[panels] < stop) {
+      const double a = edges[panels];
+      double length = stop - a;
+      for (int i = 0; i < branches; i++) {
+        if (branch[i] < a - SGDLIMIT_SAME_BRANCH) {
+          const double longest = 2 * (a - branch[i]) / (SGDLIMIT_CLEARANCE - 1);
+          if (longest < length) length = longest;
+        } else if (branch[i] > stop + SGDLIMIT_SAME_BRANCH) {
+          const double longest = 2 * (branch[i] - a) / (SGDLIMIT_CLEARANCE + 1);
+          if (longest < length) length = longest;
+        }
       }
+      if (length < stop - a)
+        for (int i = 0; i < branches; i++)
+          if (fabs(branch[i] - stop) <= SGDLIMIT_SAME_BRANCH && 2 * (stop - a) / (SGDLIMIT_CLEARANCE + 1) < length)
+            length = 2 * (stop - a) / (SGDLIMIT_CLEARANCE + 1);
+      edges[++panels] = stop - a <= length * (1 + 1e-9) ? stop : a + length;
     }
   }
-  return found;
+  return panels;
 }
 
-static double crossing1(double z_star, const double *context) {
-  const double mean_ell = context[0];
-  const double n = context[1];
-  const double p_epsilon = context[2];
-  const double s_ell = context[3];
-  const double ell = mean_ell + s_ell*z_star;
-  return 2.0*p_epsilon*n + 1.4142135623730951*fabs(ell);
-}
-
-static double crossing2(double z_star, const double *context) {
-  const double mean_ell = context[0];
-  const double n = context[1];
-  const double p_epsilon = context[2];
-  const double s_ell = context[3];
-  const double ell = mean_ell + s_ell*z_star;
-  return 2.0*p_epsilon*n - 1.4142135623730951*fabs(ell);
-}
-
-static double crossing3(double z_star, const double *context) {
-  const double mean_ell = context[0];
-  const double s_ell = context[1];
-  const double ell = mean_ell + s_ell*z_star;
-  return 1.4142135623730951*fabs(ell);
-}
-
-static double crossing4(double z_star, const double *context) {
-  const double mean_ell = context[0];
-  const double s_ell = context[1];
-  const double ell = mean_ell + s_ell*z_star;
-  return -1.4142135623730951*fabs(ell);
-}
-
-static double crossing5(double z_star, const double *context) {
-  const double mean_ell = context[0];
-  const double n = context[1];
-  const double p_epsilon = context[2];
-  const double s_ell = context[3];
-  const double ell = mean_ell + s_ell*z_star;
-  return -2.0*p_epsilon*n + 1.4142135623730951*fabs(ell);
-}
-
-static double crossing6(double z_star, const double *context) {
-  const double mean_ell = context[0];
-  const double n = context[1];
-  const double p_epsilon = context[2];
-  const double s_ell = context[3];
-  const double ell = mean_ell + s_ell*z_star;
-  return -2.0*p_epsilon*n - 1.4142135623730951*fabs(ell);
-}
-
-static double crossing7(double z_star, const double *context) {
-  const double m = context[0];
-  const double mean_ell = context[1];
-  const double n = context[2];
-  const double p_epsilon = context[3];
-  const double s_ell = context[4];
-  const double slope_given = context[5];
-  const double ell = mean_ell + s_ell*z_star;
-  return (ell*ell*ell)*(slope_given*slope_given*slope_given) - (ell*ell*ell)*slope_given + 3.0*(ell*ell)*m*(slope_given*slope_given) - (ell*ell)*m - 3.0*(ell*ell)*mean_ell*(slope_given*slope_given*slope_given) + (ell*ell)*mean_ell*slope_given + 3.0*ell*(m*m)*slope_given - 6.0*ell*m*mean_ell*(slope_given*slope_given) + 3.0*ell*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + ell*slope_given*square(larger(1e-05, p_epsilon*n)) + m*m*m - 3.0*(m*m)*mean_ell*slope_given + 3.0*m*(mean_ell*mean_ell)*(slope_given*slope_given) + m*square(larger(1e-05, p_epsilon*n)) - (mean_ell*mean_ell*mean_ell)*(slope_given*slope_given*slope_given) - mean_ell*slope_given*square(larger(1e-05, p_epsilon*n));
-}
-
-static double crossing8(double z, const double *context) {
-  const double mean_given = context[0];
-  const double n = context[1];
-  const double p_epsilon = context[2];
-  const double s_given = context[3];
-  const double y_given = context[4];
-  const double r = mean_given + s_given*z;
-  return -r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n)));
-}
-
-static double crossing9(double z, const double *context) {
-  const double inner_spread1 = context[0];
-  const double mean_given = context[1];
-  const double n = context[2];
-  const double p_epsilon = context[3];
-  const double y_given = context[4];
-  const double r = inner_spread1*z + mean_given;
-  return -r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n)));
-}
-
-static double crossing10(double z, const double *context) {
-  const double inner_spread2 = context[0];
-  const double mean_given = context[1];
-  const double n = context[2];
-  const double p_epsilon = context[3];
-  const double y_given = context[4];
-  const double r = inner_spread2*z + mean_given;
-  return -r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n)));
-}
-
-static double crossing11(double z, const double *context) {
-  const double inner_spread2 = context[0];
-  const double mean_given = context[1];
-  const double n = context[2];
-  const double p_epsilon = context[3];
-  const double r = inner_spread2*z + mean_given;
-  return (p_epsilon*p_epsilon)*(n*n) - (r*r);
-}
-
-static double crossing12(double z, const double *context) {
-  const double inner_spread3 = context[0];
-  const double mean_given = context[1];
-  const double n = context[2];
-  const double p_epsilon = context[3];
-  const double y_given = context[4];
-  const double r = inner_spread3*z + mean_given;
-  return -r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n)));
-}
-
-static double crossing13(double z, const double *context) {
-  const double inner_spread3 = context[0];
-  const double mean_given = context[1];
-  const double n = context[2];
-  const double p_epsilon = context[3];
-  const double y_given = context[4];
-  const double r = inner_spread3*z + mean_given;
-  const double sigma0 = (-r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n))) > 0 ? 1.0 : -1.0);
-  return -(p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0) - 2.0*p_epsilon*n*r*sigma0 - (r*r) + 2.0*(y_given*y_given);
+/* The nodes of the panel [a, b], and their weights with phi(z) in them. */
+static void sgdlimit_branch_nodes(double a, double b, const double *branch, int branches, double *z, double *weight) {
+  int left = 0, right = 0;
+  for (int i = 0; i < branches; i++) {
+    left |= fabs(branch[i] - a) <= SGDLIMIT_SAME_BRANCH;
+    right |= fabs(branch[i] - b) <= SGDLIMIT_SAME_BRANCH;
+  }
+  if (!left && !right) {
+    sgdlimit_nodes(a, b, z, weight);
+    return;
+  }
+  double t[SGDLIMIT_POINTS], share[SGDLIMIT_POINTS];
+  sgdlimit_nodes(0, 1, t, share);
+  for (int i = 0; i < SGDLIMIT_POINTS; i++) {
+    const double near = t[i], far = t[SGDLIMIT_POINTS - 1 - i];   /* far = 1 - near */
+    const double place = left && right ? near * near * (3 - 2 * near) : left ? near * near : 1 - far * far;
+    const double slope = left && right ? 6 * near * far : 2 * (left ? near : far);
+    /* the weights have phi(t) in them */
+    z[i] = right && !left ? b - (b - a) * far * far : a + (b - a) * place;
+    weight[i] = (b - a) * slope * share[i] / sgdlimit_normal_density(near) * sgdlimit_normal_density(z[i]);
+  }
 }
 
 /* ---- Learning rates --------------------------------------------------------------------------------------------
@@ -498,7 +425,6 @@ static double learning_rate(const sgdlimit_problem *p, const double *k, int64_t 
  */
 
 enum { PARAMETERS = 2, STATISTICS = 9, JUDGED_STATISTICS = 7 };
-
 /* How well the rates know x - X*, in units of X*. */
 static const double RESOLUTION = 2e-14;
 
@@ -581,401 +507,1037 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
   const double p_epsilon = par[0 * stride];
   const double mean_ell = m_star;
   const double s_ell = sqrt(larger(1e-300, Q_star));
-  const double slope_given = Q_star*beta/(s_ell*s_ell);
   const double s_given = sqrt(larger(1e-300, Q_perp));
-  double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0;
+  const double reach = p_epsilon*n;
+  const double turn = (beta > 0 ? 1.0 : -1.0);
+  const double score_along = turn*(0.764842187284489*s_ell*fabs(beta) + 0.644217687237691*s_given);
+  const double score_across = turn*(-0.644217687237691*s_ell*fabs(beta) + 0.764842187284489*s_given);
+  const double label_along = 0.764842187284489*s_ell;
+  const double label_across = -0.644217687237691*s_ell;
+  const double gap_along = 0.764842187284489*beta1*s_ell + 0.644217687237691*s_given*turn;
+  const double gap_across = -0.644217687237691*beta1*s_ell + 0.764842187284489*s_given*turn;
+  const double plane_slope1 = (((fabs(score_along) - 1e-300) > 0 ? 1.0 : -1.0) > 0 ? score_along : 1e-300);
+  const double plane_p1 = dm*(m + mean_ell) + reach*reach;
+  const double plane_p2 = dm*(label_along + score_along) + gap_along*(m + mean_ell);
+  const double plane_p3 = dm*(label_across + score_across) + gap_across*(m + mean_ell);
+  const double plane_p4 = gap_along*(label_along + score_along);
+  const double plane_p5 = gap_across*(label_along + score_along) + gap_along*(label_across + score_across);
+  const double plane_p6 = gap_across*(label_across + score_across);
+  const double plane_slope2 = (((fabs(plane_p4) - 1e-300) > 0 ? 1.0 : -1.0) > 0 ? plane_p4 : 1e-300);
+  const double plane_p7 = m - reach;
+  const double plane_p8 = m + reach;
+  const double plane_p9 = 2.0*m - 2.8284271247461903*mean_ell + 2.0*reach;
+  const double plane_p10 = -2.8284271247461903*label_along + 2.0*score_along;
+  const double plane_p11 = -2.8284271247461903*label_across + 2.0*score_across;
+  const double plane_slope3 = (((fabs(plane_p10) - 1e-300) > 0 ? 1.0 : -1.0) > 0 ? plane_p10 : 1e-300);
+  const double plane_p12 = 2.0*m + 2.8284271247461903*mean_ell + 2.0*reach;
+  const double plane_p13 = 2.8284271247461903*label_along + 2.0*score_along;
+  const double plane_p14 = 2.8284271247461903*label_across + 2.0*score_across;
+  const double plane_slope4 = (((fabs(plane_p13) - 1e-300) > 0 ? 1.0 : -1.0) > 0 ? plane_p13 : 1e-300);
+  const double plane_p15 = 2.0*m - 2.8284271247461903*mean_ell - 2.0*reach;
+  const double plane_p16 = 2.0*m + 2.8284271247461903*mean_ell - 2.0*reach;
+  const double plane_vertex1 = (-label_along*m - score_along*(-mean_ell + 0.7071067811865476*reach))/(s_ell*s_given*turn);
+  const double plane_vertex2 = (-label_along*m - score_along*(-mean_ell - 0.7071067811865476*reach))/(s_ell*s_given*turn);
+  const double plane_vertex3 = (label_along*(-m + reach) - score_along*(-mean_ell + 1.4142135623730951*reach))/(s_ell*s_given*turn);
+  const double plane_vertex4 = (label_along*(-m + reach) - score_along*(-mean_ell - 1.4142135623730951*reach))/(s_ell*s_given*turn);
+  const double plane_vertex5 = (label_along*(-m - reach) - score_along*(-mean_ell + 1.4142135623730951*reach))/(s_ell*s_given*turn);
+  const double plane_vertex6 = (label_along*(-m - reach) - score_along*(-mean_ell - 1.4142135623730951*reach))/(s_ell*s_given*turn);
+  const double plane_zero1 = -m/score_across;
+  const double plane_half1 = -0.5*plane_p3 - 0.5*sqrt(-4.0*plane_p1*plane_p6 + plane_p3*plane_p3)*(plane_p3 > 0 ? 1.0 : -1.0);
+  const double plane_zero2 = plane_half1/plane_p6;
+  const double plane_zero3 = plane_p1/plane_half1;
+  const double plane_d1 = -4.0*plane_p1*plane_p4 + plane_p2*plane_p2;
+  const double plane_d2 = 2.0*plane_p2*plane_p5 - 4.0*plane_p3*plane_p4;
+  const double plane_d3 = 4.0*(s_ell*s_ell)*(s_given*s_given)*(turn*turn);
+  const double plane_half2 = -0.5*plane_d2 - 0.5*sqrt(-4.0*plane_d1*plane_d3 + plane_d2*plane_d2)*(plane_d2 > 0 ? 1.0 : -1.0);
+  const double plane_zero4 = plane_half2/plane_d3;
+  const double plane_zero5 = plane_d1/plane_half2;
+  const double plane_zero6 = -plane_p7/score_across;
+  const double plane_zero7 = -plane_p8/score_across;
+  const double plane_zero8 = -plane_p9/plane_p11;
+  const double plane_zero9 = -plane_p12/plane_p14;
+  const double plane_zero10 = -plane_p15/plane_p11;
+  const double plane_zero11 = -plane_p16/plane_p14;
+  double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0, J_BD = 0;
   {
-    const double h1 = 1.0/s_ell;
-    const double h2 = p_epsilon*n;
-    const double h3 = 0.7071067811865476*h2;
-    const double h4 = -mean_ell;
-    const double h5 = 1.0/slope_given;
-    const double h6 = h5*m;
-    const double h7 = h2*h5;
-    const double h8 = h1*(-h6 + h7);
-    const double h9 = h1*(-h6 - h7);
-    const double h10 = slope_given*slope_given;
-    const double h11 = 2.0*h10;
-    const double h12 = 1.0/(h11 - 4.0);
-    const double h13 = 2.0*m;
-    const double h14 = h13*slope_given;
-    const double h15 = 2.0*slope_given;
-    const double h16 = h15*h2;
-    const double h17 = h11*mean_ell;
-    const double h18 = h14 + h16 - h17;
-    const double h19 = -h18;
-    const double h20 = 1.0/(h10 - 2.0);
-    const double h21 = h13*h2*h20;
-    const double h22 = 4.0*(slope_given*slope_given*slope_given*slope_given);
-    const double h23 = 1.0/(-16.0*h10 + h22 + 16.0);
-    const double h24 = h23*mean_ell*(slope_given*slope_given*slope_given);
-    const double h25 = 8.0*h2*h24;
-    const double h26 = h20*mean_ell;
-    const double h27 = h16*h26;
-    const double h28 = h10*h23;
-    const double h29 = 8.0*m;
-    const double h30 = h2*h28*h29;
-    const double h31 = m*m;
-    const double h32 = mean_ell*mean_ell;
-    const double h33 = (p_epsilon*p_epsilon)*(n*n);
-    const double h34 = 4.0*h28;
-    const double h35 = -h10*h20*h32 + h14*h26 - h20*h31 - h20*h33 + h22*h23*h32 - h24*h29 + h31*h34 + h33*h34;
-    const double h36 = sqrt(-h21 - h25 + h27 + h30 + h35);
-    const double h37 = -h12*h19 + h36;
-    const double h38 = -h37 - mean_ell;
-    const double h39 = h1*h38;
-    const double h40 = h12*h19;
-    const double h41 = h36 + h40;
-    const double h42 = h4 + h41;
-    const double h43 = h1*h42;
-    const double h44 = -h14 + h16 + h17;
-    const double h45 = h12*h44;
-    const double h46 = sqrt(h21 + h25 - h27 - h30 + h35);
-    const double h47 = -h45 + h46;
-    const double h48 = h47 + mean_ell;
-    const double h49 = -h48;
-    const double h50 = h1*h49;
-    const double h51 = h45 + h46;
-    const double h52 = h4 + h51;
-    const double h53 = h1*h52;
-    const double h54 = h1/fabs(slope_given);
-    const double h55 = h54*s_given;
-    const double h56 = 2.0*h2;
-    const double h57 = h13 + h56;
-    const double h58 = h15*h38 + h57;
-    const double h59 = 4.0*h36;
-    const double h60 = h18 - 4.0*h40;
-    const double h61 = -h11*h37 + h59 + h60;
-    const double h62 = h1/fabs(h61);
-    const double h63 = h15*h42 + h57;
-    const double h64 = h11*h41 - h59 + h60;
-    const double h65 = h1/fabs(h64);
-    const double h66 = 4.0*h46;
-    const double h67 = h44 + 4.0*h45;
-    const double h68 = -h66 + h67;
-    const double h69 = h1/fabs(h11*h47 + h68);
-    const double h70 = h13 - h56;
-    const double h71 = h15*h52 + h70;
-    const double h72 = -h11*h51 + h66 + h67;
-    const double h73 = h1/fabs(h72);
-    const double h74 = s_given*s_given;
-    const double h75 = 4e-12*(s_ell*s_ell);
-    const double h76 = h54*sqrt(h10*h75 + h74);
-    double kink[50] = {h1*(-h3 - mean_ell), h1*(h3 + h4)};
+    const double h1 = 2.0*plane_p6;
+    const double h2 = h1*plane_zero2 + plane_p3;
+    const double h3 = 1.0/h2;
+    const double h4 = h1*h3*(plane_zero2*plane_zero2) + h3*plane_p3*plane_zero2;
+    const double h5 = h1*plane_zero3 + plane_p3;
+    const double h6 = 1.0/h5;
+    const double h7 = h1*h6*(plane_zero3*plane_zero3) + h6*plane_p3*plane_zero3;
+    const double h8 = 1.0/plane_d3;
+    const double h9 = fabs(score_along)/fabs(score_across);
+    const double h10 = fabs(plane_p10)/fabs(plane_p11);
+    const double h11 = fabs(plane_p13)/fabs(plane_p14);
+    const double kink[] = {
+        plane_vertex1,
+        plane_vertex2,
+        plane_vertex3,
+        plane_vertex4,
+        plane_vertex5,
+        plane_vertex6,
+        plane_zero4,
+        plane_zero5,
+    };
     const double pole[] = {
-        -h1*mean_ell,
+        -0.5*h8*plane_d2,
     };
     const double pole_width[] = {
-        1e-07,
+        sqrt(h8*plane_d1 - 0.25*(plane_d2*plane_d2)/(plane_d3*plane_d3)),
     };
-    double step[28] = {h8, h9, h39, h43, h50, h53, h8, h9, h39, h43, h50, h53};
-    double step_width[28] = {h55, h55, h62*s_given*fabs(h58), h65*s_given*fabs(h63), h69*s_given*fabs(-h13 + h15*h48 + h56), h73*s_given*fabs(h71), h76, h76, h62*sqrt((h58*h58)*h74 + (h61*h61)*h75), h65*sqrt((h63*h63)*h74 + (h64*h64)*h75), h69*sqrt(h74*square(h15*h49 + h70) + h75*square(-2.0*h10*h47 - h68)), h73*sqrt((h71*h71)*h74 + (h72*h72)*h75)};
-    sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 2, 1, 12, kink, pole, pole_width, step, step_width};
-    double edges[SGDLIMIT_MAX_EDGES(50, 1, 28)];
-    int panels = sgdlimit_panels(&shape, edges);
-    {
-      const double context[] = {mean_ell, n, p_epsilon, s_ell};
-      double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing1, context, edges, panels, roots);
-      for (int q = 0; q < found; q++) {
-        kink[shape.kinks++] = roots[q];
-      }
-    }
-    {
-      const double context[] = {mean_ell, n, p_epsilon, s_ell};
-      double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing2, context, edges, panels, roots);
-      for (int q = 0; q < found; q++) {
-        kink[shape.kinks++] = roots[q];
-      }
-    }
-    {
-      const double context[] = {mean_ell, s_ell};
-      double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
-      for (int q = 0; q < found; q++) {
-        kink[shape.kinks++] = roots[q];
-      }
-    }
-    {
-      const double context[] = {mean_ell, s_ell};
-      double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing4, context, edges, panels, roots);
-      for (int q = 0; q < found; q++) {
-        kink[shape.kinks++] = roots[q];
-      }
-    }
-    {
-      const double context[] = {mean_ell, n, p_epsilon, s_ell};
-      double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing5, context, edges, panels, roots);
-      for (int q = 0; q < found; q++) {
-        kink[shape.kinks++] = roots[q];
-      }
-    }
-    {
-      const double context[] = {mean_ell, n, p_epsilon, s_ell};
-      double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing6, context, edges, panels, roots);
-      for (int q = 0; q < found; q++) {
-        kink[shape.kinks++] = roots[q];
-      }
-    }
-    {
-      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
-      double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing7, context, edges, panels, roots);
-      for (int q = 0; q < found; q++) {
-        const double z_star = roots[q];
-        const double ell = mean_ell + s_ell*z_star;
-        step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((s_given*fabs(-(ell*ell) + 3.0*square(m + slope_given*(ell - mean_ell)) + square(larger(1e-05, p_epsilon*n))))/(s_ell*(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(larger(1e-05, p_epsilon*n)))));
-      }
-    }
-    {
-      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
-      double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing7, context, edges, panels, roots);
-      for (int q = 0; q < found; q++) {
-        const double z_star = roots[q];
-        const double ell = mean_ell + s_ell*z_star;
-        step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(larger(1e-05, p_epsilon*n))) + (s_given*s_given)*square(-(ell*ell) + 3.0*square(m + slope_given*(ell - mean_ell)) + square(larger(1e-05, p_epsilon*n)))))/(s_ell*(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(larger(1e-05, p_epsilon*n)))));
-      }
-    }
-    panels = sgdlimit_panels(&shape, edges);
+    const double step[] = {
+        plane_zero1,
+        h4,
+        h7,
+        plane_zero6,
+        plane_zero7,
+        plane_zero8,
+        plane_zero9,
+        plane_zero10,
+        plane_zero11,
+    };
+    const double step_width[] = {
+        h9,
+        fabs(h4*plane_p5 + plane_p2)/fabs(h2),
+        fabs(h7*plane_p5 + plane_p2)/fabs(h5),
+        h9,
+        h9,
+        h10,
+        h11,
+        h10,
+        h11,
+    };
+    const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 8, 1, 9, kink, pole, pole_width, step, step_width};
+    const double branch[] = {plane_zero4, plane_zero5};
+    double coarse[SGDLIMIT_MAX_EDGES(8, 1, 9)], edges[SGDLIMIT_MAX_BRANCH_EDGES(SGDLIMIT_MAX_EDGES(8, 1, 9), 2)];
+    const int panels = sgdlimit_branch_panels(coarse, sgdlimit_panels(&shape, coarse), branch, 2, edges);
     for (int q = 0; q < panels; q++) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
-      sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      sgdlimit_branch_nodes(edges[q], edges[q + 1], branch, 2, nodes, weights);
+      #pragma omp simd reduction(+ : J_R, J_A, J_B, J_F, J_I, J_D, J_BD)
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
-        const double z_star = nodes[k];
-        const double dy_given = 1.0;
-        const double g1 = s_ell*z_star;
-        const double ell = g1 + mean_ell;
-        const double y_given = ell;
-        const double mean_given = g1*slope_given + m;
-        double G_R = 0, G_A = 0, G_B = 0, G_F = 0, G_I = 0, G_D = 0;
-        {
-          const double hi1 = 1.0/s_given;
-          const double hi2 = p_epsilon*n;
-          const double hi3 = hi2 - mean_given;
-          const double hi4 = hi2 + mean_given;
-          const double hi5 = 1.4142135623730951*fabs(y_given);
-          double kink[14] = {hi1*hi3, -hi1*hi4, hi1*(-hi4 - hi5), hi1*(-hi4 + hi5), hi1*(hi2 - hi5 - mean_given), hi1*(hi3 + hi5)};
-          sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 6, 0, 0, kink, NULL, NULL, NULL, NULL};
-          double edges[SGDLIMIT_MAX_EDGES(14, 0, 0)];
-          int panels = sgdlimit_panels(&shape, edges);
-          {
-            const double context[] = {mean_given, n, p_epsilon, s_given, y_given};
-            double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing8, context, edges, panels, roots);
-            for (int q = 0; q < found; q++) {
-              kink[shape.kinks++] = roots[q];
-            }
-          }
-          panels = sgdlimit_panels(&shape, edges);
-          for (int q = 0; q < panels; q++) {
-            double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
-            sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
-            #pragma omp simd reduction(+ : G_R, G_A, G_B, G_F, G_I, G_D)
-            for (int k = 0; k < SGDLIMIT_POINTS; k++) {
-              const double z = nodes[k];
-              const double r = mean_given + s_given*z;
-              const double gi1 = r*r;
-              const double gi2 = y_given*y_given;
-              const double gi3 = -gi2;
-              const double gi4 = p_epsilon*n;
-              const double sigma0 = (-r*(-gi1 - gi3 - square(larger(1e-05, gi4))) > 0 ? 1.0 : -1.0);
-              const double gi5 = (p_epsilon*p_epsilon)*(n*n);
-              const double inside0 = ((-gi1 + gi5) > 0 ? 1.0 : -1.0);
-              const double gi6 = 2.0*r;
-              const double gi7 = gi4*sigma0;
-              const double better0 = ((-gi1 + 2.0*gi2 - gi5*(sigma0*sigma0) - gi6*gi7) > 0 ? 1.0 : -1.0);
-              const double gi8 = gi7 + r;
-              const double gi9 = gi8*gi8;
-              const double gi10 = -gi2 + gi9;
-              const double gi11 = gi10*gi10;
-              const double gi12 = 0.25*gi11;
-              const double gi13 = 4.0*gi7 + 4.0*r;
-              const double gi14 = 0.25*gi13;
-              const double gi15 = gi10*gi14;
-              const double gi16 = (better0 > 0 ? 0.0 : gi15);
-              const double gi17 = gi14*(gi6 + 2.0*gi7) + gi3 + gi9;
-              const double gi18 = p_epsilon*gi10*gi8*sigma0;
-              const double gi19 = -0.5*gi13*y_given;
-              G_R += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.25*(y_given*y_given*y_given*y_given) : gi12) : gi12));
-              G_A += weights[k] * ((inside0 > 0 ? gi16 : gi15));
-              G_B += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi17) : gi17));
-              G_F += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi18) : gi18));
-              G_I += weights[k] * ((inside0 > 0 ? gi16*gi16 : 0.0625*gi11*(gi13*gi13)));
-              G_D += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi19) : gi19));
-            }
-          }
-        }
-        const double g2 = s_given*s_given;
-        const double g3 = mean_given*mean_given;
-        const double g4 = p_epsilon*n;
-        const double g5 = -(y_given*y_given) + square(larger(1e-05, g4));
-        const double g6 = 3.0*g3 + g5;
-        const double g7 = 2.0*mean_given;
-        const double g8 = g7*y_given;
-        const double g9 = -g3 - g5;
-        const double g10 = 4e-12*(s_ell*s_ell);
-        const double inner_spread1 = sqrt(g10*square(larger(-1000.0, smaller(1000.0, dy_given*(g8/g6 + g8*g9/(g6*g6)) - slope_given))) + g2);
-        const double inner_spread2 = sqrt(g10*(slope_given*slope_given) + g2);
-        const double inner_spread3 = sqrt(g10*square(larger(-1000.0, smaller(1000.0, -4.0*dy_given*y_given/(-2.0*g4*(-g9*mean_given > 0 ? 1.0 : -1.0) - g7) - slope_given))) + g2);
-        double G_B_mass1 = 0, G_D_mass1 = 0;
-        {
-          const double hi1 = 1.0/inner_spread1;
-          const double hi2 = p_epsilon*n;
-          double kink[10] = {hi1*(hi2 - mean_given), hi1*(-hi2 - mean_given)};
-          sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 2, 0, 0, kink, NULL, NULL, NULL, NULL};
-          double edges[SGDLIMIT_MAX_EDGES(10, 0, 0)];
-          int panels = sgdlimit_panels(&shape, edges);
-          {
-            const double context[] = {inner_spread1, mean_given, n, p_epsilon, y_given};
-            double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing9, context, edges, panels, roots);
-            for (int q = 0; q < found; q++) {
-              const double z = roots[q];
-              kink[shape.kinks++] = roots[q];
-              const double density = sgdlimit_normal_density(z);
-              const double r = inner_spread1*z + mean_given;
-              const double gi1 = r*r;
-              const double gi2 = p_epsilon*p_epsilon;
-              const double gi3 = n*n;
-              const double gi4 = gi2*gi3;
-              const double inside0 = ((-gi1 + gi4) > 0 ? 1.0 : -1.0);
-              const double gi5 = 3.0*gi1;
-              const double gi6 = y_given*y_given;
-              const double gi7 = p_epsilon*n;
-              const double gi8 = gi5 - gi6 + square(larger(1e-05, gi7));
-              const double gi9 = 2.0*r;
-              const double gi10 = gi7*gi9;
-              const double gi11 = gi1 + gi4 - 2.0*gi6;
-              const double gi12 = r*r*r;
-              const double gi13 = gi6*r;
-              const double gi14 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n);
-              const double gi15 = gi14 + gi5*gi7 - gi6*gi7;
-              const double gi16 = (inside0 > 0 ? (((-gi10 - gi11) > 0 ? 1.0 : -1.0) > 0 ? 0.0 : gi12 - gi13 + gi15 + 3.0*gi4*r) - (((gi10 - gi11) > 0 ? 1.0 : -1.0) > 0 ? 0.0 : gi12 - gi13 - gi15 + 3.0*gi2*gi3*r) : 6.0*gi1*gi7 + 2.0*gi14 - 2.0*gi6*gi7)/(inner_spread1*fabs(gi8));
-              G_B_mass1 += density * (gi16*gi8);
-              G_D_mass1 += density * (-gi16*gi9*y_given);
-            }
-          }
-          panels = sgdlimit_panels(&shape, edges);
-        }
-        double G_B_mass2 = 0;
-        {
-          const double hi1 = 1.0/inner_spread2;
-          const double hi2 = p_epsilon*n;
-          const double hi3 = hi2 - mean_given;
-          const double hi4 = hi2 + mean_given;
-          const double hi5 = 1.4142135623730951*fabs(y_given);
-          double kink[22] = {hi1*hi3, -hi1*hi4, hi1*(-hi4 - hi5), hi1*(-hi4 + hi5), hi1*(hi2 - hi5 - mean_given), hi1*(hi3 + hi5)};
-          sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 6, 0, 0, kink, NULL, NULL, NULL, NULL};
-          double edges[SGDLIMIT_MAX_EDGES(22, 0, 0)];
-          int panels = sgdlimit_panels(&shape, edges);
-          {
-            const double context[] = {inner_spread2, mean_given, n, p_epsilon, y_given};
-            double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing10, context, edges, panels, roots);
-            for (int q = 0; q < found; q++) {
-              kink[shape.kinks++] = roots[q];
-            }
-          }
-          {
-            const double context[] = {inner_spread2, mean_given, n, p_epsilon};
-            double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing11, context, edges, panels, roots);
-            for (int q = 0; q < found; q++) {
-              const double z = roots[q];
-              kink[shape.kinks++] = roots[q];
-              const double density = sgdlimit_normal_density(z);
-              const double r = inner_spread2*z + mean_given;
-              const double gi1 = r*r;
-              const double gi2 = y_given*y_given;
-              const double gi3 = p_epsilon*n;
-              const double sigma0 = (-r*(-gi1 + gi2 - square(larger(1e-05, gi3))) > 0 ? 1.0 : -1.0);
-              const double gi4 = gi3*sigma0;
-              const double gi5 = (p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0);
-              const double better0 = ((-gi1 + 2.0*gi2 - 2.0*gi4*r - gi5) > 0 ? 1.0 : -1.0);
-              const double gi6 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*gi1*gi4 - gi2*gi4 - gi2*r + 3.0*gi5*r + r*r*r;
-              G_B_mass2 += density * (-r*(-gi6 + (better0 > 0 ? 0.0 : gi6))/(inner_spread2*fabs(r)));
-            }
-          }
-          panels = sgdlimit_panels(&shape, edges);
-        }
-        double G_B_mass3 = 0, G_D_mass3 = 0;
-        {
-          const double hi1 = 1.0/inner_spread3;
-          const double hi2 = p_epsilon*n;
-          const double hi3 = hi2 - mean_given;
-          const double hi4 = hi2 + mean_given;
-          const double hi5 = 1.4142135623730951*fabs(y_given);
-          double kink[22] = {hi1*hi3, -hi1*hi4, hi1*(-hi4 - hi5), hi1*(-hi4 + hi5), hi1*(hi2 - hi5 - mean_given), hi1*(hi3 + hi5)};
-          sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 6, 0, 0, kink, NULL, NULL, NULL, NULL};
-          double edges[SGDLIMIT_MAX_EDGES(22, 0, 0)];
-          int panels = sgdlimit_panels(&shape, edges);
-          {
-            const double context[] = {inner_spread3, mean_given, n, p_epsilon, y_given};
-            double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing12, context, edges, panels, roots);
-            for (int q = 0; q < found; q++) {
-              kink[shape.kinks++] = roots[q];
-            }
-          }
-          {
-            const double context[] = {inner_spread3, mean_given, n, p_epsilon, y_given};
-            double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing13, context, edges, panels, roots);
-            for (int q = 0; q < found; q++) {
-              const double z = roots[q];
-              kink[shape.kinks++] = roots[q];
-              const double density = sgdlimit_normal_density(z);
-              const double r = inner_spread3*z + mean_given;
-              const double gi1 = r*r;
-              const double gi2 = y_given*y_given;
-              const double gi3 = p_epsilon*n;
-              const double sigma0 = (-r*(-gi1 + gi2 - square(larger(1e-05, gi3))) > 0 ? 1.0 : -1.0);
-              const double gi4 = (p_epsilon*p_epsilon)*(n*n);
-              const double inside0 = ((-gi1 + gi4) > 0 ? 1.0 : -1.0);
-              const double gi5 = gi3*sigma0;
-              const double gi6 = 2.0*gi5 + 2.0*r;
-              const double gi7 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*gi1*gi5 - gi2*gi5 - gi2*r + 3.0*gi4*r*(sigma0*sigma0) + r*r*r;
-              const double gi8 = (-gi7 + (inside0 > 0 ? 0.0 : gi7))/(inner_spread3*fabs(gi6));
-              G_B_mass3 += density * (-gi6*gi8);
-              G_D_mass3 += density * (4.0*gi8*y_given);
-            }
-          }
-          panels = sgdlimit_panels(&shape, edges);
-        }
-        double G_D_mass2 = 0;
-        {
-          const double hi1 = 1.0/inner_spread2;
-          const double hi2 = p_epsilon*n;
-          double kink[10] = {hi1*(hi2 - mean_given), hi1*(-hi2 - mean_given)};
-          sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 2, 0, 0, kink, NULL, NULL, NULL, NULL};
-          double edges[SGDLIMIT_MAX_EDGES(10, 0, 0)];
-          int panels = sgdlimit_panels(&shape, edges);
-          {
-            const double context[] = {inner_spread2, mean_given, n, p_epsilon};
-            double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing11, context, edges, panels, roots);
-            for (int q = 0; q < found; q++) {
-              const double z = roots[q];
-              kink[shape.kinks++] = roots[q];
-              const double density = sgdlimit_normal_density(z);
-              G_D_mass2 += density * (0.0);
-            }
-          }
-          panels = sgdlimit_panels(&shape, edges);
-        }
-        J_R += weights[k] * (G_R);
-        J_A += weights[k] * (G_A);
-        J_B += weights[k] * (G_B + G_B_mass1 + G_B_mass2 + G_B_mass3);
-        J_F += weights[k] * (G_F);
-        J_I += weights[k] * (G_I);
-        J_D += weights[k] * (dy_given*(G_D + G_D_mass1 + G_D_mass2 + G_D_mass3));
+        const double z_across = nodes[k];
+        const double line_centre2 = label_across*z_across + mean_ell;
+        const double line_h1 = plane_p1 + z_across*(plane_p3 + plane_p6*z_across);
+        const double line_h2 = plane_p2 + plane_p5*z_across;
+        const double line_square1 = -4.0*line_h1*plane_p4 + line_h2*line_h2;
+        const double line_root1 = sqrt(larger(1e-300, line_square1));
+        const double line_side1 = (line_h2 > 0 ? 1.0 : -1.0);
+        const double line_half1 = -0.5*line_h2 - 0.5*line_root1*line_side1;
+        const double line_centre3 = dm + gap_across*z_across;
+        const double line_c15 = label_along + score_along;
+        const double line_c18 = gap_along*line_c15;
+        const double line_c23 = line_c18*line_c18;
+        const double line_c36 = line_c18*score_along;
+        const double line_c52 = line_c36*line_c36;
+        const double line_c61 = label_along*score_along;
+        const double line_c65 = label_along + 3.0*score_along;
+        const double line_c68 = gap_along*line_c65;
+        const double g10 = score_across*z_across;
+        const double line_centre1 = g10 + m;
+        const double line_h3 = g10 + plane_p7;
+        const double line_h4 = g10 + plane_p8;
+        const double g11 = line_centre2*line_centre2;
+        const double line_c1 = g11;
+        const double line_c4 = line_c1*line_centre2;
+        const double line_c8 = line_c4*line_centre2;
+        const double g12 = 2.0*line_centre2;
+        const double g13 = g12*label_along;
+        const double line_c2 = g13;
+        const double line_c5 = label_along*line_c1 + line_c2*line_centre2;
+        const double line_c9 = label_along*line_c4 + line_c5*line_centre2;
+        const double g14 = label_along*label_along;
+        const double line_c3 = g14;
+        const double line_c6 = label_along*line_c2 + line_c3*line_centre2;
+        const double line_c7 = label_along*line_c3;
+        const double line_c10 = label_along*line_c5 + line_c6*line_centre2;
+        const double line_c11 = label_along*line_c6 + line_c7*line_centre2;
+        const double line_c12 = label_along*line_c7;
+        const double line_c43 = -g14 + 3.0*(score_along*score_along);
+        const double g15 = 1.0/plane_slope1;
+        const double line_cross1 = larger(-40.0, smaller(40.0, -g15*line_centre1));
+        const double line_cross4 = larger(-40.0, smaller(40.0, -g15*line_h3));
+        const double line_cross5 = larger(-40.0, smaller(40.0, -g15*line_h4));
+        const double line_rate1 = g15;
+        const double g16 = (line_square1 > 0 ? 1.0 : -1.0);
+        const double line_cross2 = (g16 > 0 ? larger(-40.0, smaller(40.0, line_half1/plane_slope2)) : 40.0);
+        const double line_cross3 = (g16 > 0 ? larger(-40.0, smaller(40.0, line_h1/(((fabs(line_half1) - 1e-300) > 0 ? 1.0 : -1.0) > 0 ? line_half1 : 1e-300))) : 40.0);
+        const double line_turned1 = ((line_cross1 - line_cross2) > 0 ? 1.0 : -1.0);
+        const double line_low1 = (line_turned1 > 0 ? line_cross2 : line_cross1);
+        const double line_high1 = (line_turned1 > 0 ? line_cross1 : line_cross2);
+        const double line_turned2 = ((line_cross3 - line_cross4) > 0 ? 1.0 : -1.0);
+        const double line_low2 = (line_turned2 > 0 ? line_cross4 : line_cross3);
+        const double line_high2 = (line_turned2 > 0 ? line_cross3 : line_cross4);
+        const double line_turned5 = ((line_low1 - line_low2) > 0 ? 1.0 : -1.0);
+        const double line_low5 = (line_turned5 > 0 ? line_low2 : line_low1);
+        const double line_high5 = (line_turned5 > 0 ? line_low1 : line_low2);
+        const double line_turned6 = ((line_high1 - line_high2) > 0 ? 1.0 : -1.0);
+        const double line_low6 = (line_turned6 > 0 ? line_high2 : line_high1);
+        const double line_high6 = (line_turned6 > 0 ? line_high1 : line_high2);
+        const double line_turned9 = ((-line_high5 + line_low6) > 0 ? 1.0 : -1.0);
+        const double line_low9 = (line_turned9 > 0 ? line_high5 : line_low6);
+        const double line_high9 = (line_turned9 > 0 ? line_low6 : line_high5);
+        const double g17 = plane_p11*z_across;
+        const double line_h5 = g17 + plane_p9;
+        const double line_h7 = g17 + plane_p15;
+        const double g18 = 1.0/plane_slope3;
+        const double line_cross6 = larger(-40.0, smaller(40.0, -g18*line_h5));
+        const double line_cross8 = larger(-40.0, smaller(40.0, -g18*line_h7));
+        const double line_turned3 = ((line_cross5 - line_cross6) > 0 ? 1.0 : -1.0);
+        const double line_low3 = (line_turned3 > 0 ? line_cross6 : line_cross5);
+        const double line_high3 = (line_turned3 > 0 ? line_cross5 : line_cross6);
+        const double line_rate4 = 2.0*g18;
+        const double line_rate10 = (line_turned3 > 0 ? line_rate4 : line_rate1);
+        const double line_rate11 = (line_turned3 > 0 ? line_rate1 : line_rate4);
+        const double line_rate73 = -2.8284271247461903*g18;
+        const double line_rate79 = (line_turned3 > 0 ? line_rate73 : 0.0);
+        const double line_rate80 = (line_turned3 > 0 ? 0.0 : line_rate73);
+        const double line_rate142 = -0.8284271247461901*g18;
+        const double line_rate148 = (line_turned3 > 0 ? line_rate142 : line_rate1);
+        const double line_rate149 = (line_turned3 > 0 ? line_rate1 : line_rate142);
+        const double g19 = plane_p14*z_across;
+        const double line_h6 = g19 + plane_p12;
+        const double line_h8 = g19 + plane_p16;
+        const double g20 = 1.0/plane_slope4;
+        const double line_cross7 = larger(-40.0, smaller(40.0, -g20*line_h6));
+        const double line_cross9 = larger(-40.0, smaller(40.0, -g20*line_h8));
+        const double line_turned4 = ((line_cross7 - line_cross8) > 0 ? 1.0 : -1.0);
+        const double line_low4 = (line_turned4 > 0 ? line_cross8 : line_cross7);
+        const double line_high4 = (line_turned4 > 0 ? line_cross7 : line_cross8);
+        const double line_turned7 = ((line_low3 - line_low4) > 0 ? 1.0 : -1.0);
+        const double line_low7 = (line_turned7 > 0 ? line_low4 : line_low3);
+        const double line_high7 = (line_turned7 > 0 ? line_low3 : line_low4);
+        const double line_turned8 = ((line_high3 - line_high4) > 0 ? 1.0 : -1.0);
+        const double line_low8 = (line_turned8 > 0 ? line_high4 : line_high3);
+        const double line_high8 = (line_turned8 > 0 ? line_high3 : line_high4);
+        const double line_turned10 = ((-line_high7 + line_low8) > 0 ? 1.0 : -1.0);
+        const double line_low10 = (line_turned10 > 0 ? line_high7 : line_low8);
+        const double line_high10 = (line_turned10 > 0 ? line_low8 : line_high7);
+        const double line_turned11 = ((line_low5 - line_low7) > 0 ? 1.0 : -1.0);
+        const double line_low11 = (line_turned11 > 0 ? line_low7 : line_low5);
+        const double line_high11 = (line_turned11 > 0 ? line_low5 : line_low7);
+        const double line_turned12 = ((-line_low10 + line_low9) > 0 ? 1.0 : -1.0);
+        const double line_low12 = (line_turned12 > 0 ? line_low10 : line_low9);
+        const double line_high12 = (line_turned12 > 0 ? line_low9 : line_low10);
+        const double line_turned13 = ((-line_high10 + line_high9) > 0 ? 1.0 : -1.0);
+        const double line_low13 = (line_turned13 > 0 ? line_high10 : line_high9);
+        const double line_high13 = (line_turned13 > 0 ? line_high9 : line_high10);
+        const double line_turned14 = ((line_high6 - line_high8) > 0 ? 1.0 : -1.0);
+        const double line_low14 = (line_turned14 > 0 ? line_high8 : line_high6);
+        const double line_high14 = (line_turned14 > 0 ? line_high6 : line_high8);
+        const double line_turned15 = ((-line_high11 + line_low13) > 0 ? 1.0 : -1.0);
+        const double line_low15 = (line_turned15 > 0 ? line_high11 : line_low13);
+        const double line_high15 = (line_turned15 > 0 ? line_low13 : line_high11);
+        const double line_turned16 = ((-line_high12 + line_low14) > 0 ? 1.0 : -1.0);
+        const double line_low16 = (line_turned16 > 0 ? line_high12 : line_low14);
+        const double line_high16 = (line_turned16 > 0 ? line_low14 : line_high12);
+        const double line_turned17 = ((line_low12 - line_low15) > 0 ? 1.0 : -1.0);
+        const double line_low17 = (line_turned17 > 0 ? line_low15 : line_low12);
+        const double line_high17 = (line_turned17 > 0 ? line_low12 : line_low15);
+        const double line_turned18 = ((-line_high15 + line_low16) > 0 ? 1.0 : -1.0);
+        const double line_low18 = (line_turned18 > 0 ? line_high15 : line_low16);
+        const double line_high18 = (line_turned18 > 0 ? line_low16 : line_high15);
+        const double line_turned19 = ((-line_high13 + line_high16) > 0 ? 1.0 : -1.0);
+        const double line_low19 = (line_turned19 > 0 ? line_high13 : line_high16);
+        const double line_high19 = (line_turned19 > 0 ? line_high16 : line_high13);
+        const double line_turned20 = ((-line_cross9 + line_low11) > 0 ? 1.0 : -1.0);
+        const double line_low20 = (line_turned20 > 0 ? line_cross9 : line_low11);
+        const double line_high20 = (line_turned20 > 0 ? line_low11 : line_cross9);
+        const double line_turned21 = ((line_high18 - line_high20) > 0 ? 1.0 : -1.0);
+        const double line_low21 = (line_turned21 > 0 ? line_high20 : line_high18);
+        const double line_high21 = (line_turned21 > 0 ? line_high18 : line_high20);
+        const double line_turned22 = ((line_high17 - line_low21) > 0 ? 1.0 : -1.0);
+        const double line_low22 = (line_turned22 > 0 ? line_low21 : line_high17);
+        const double line_high22 = (line_turned22 > 0 ? line_high17 : line_low21);
+        const double line_turned23 = ((line_low18 - line_low19) > 0 ? 1.0 : -1.0);
+        const double line_low23 = (line_turned23 > 0 ? line_low19 : line_low18);
+        const double line_high23 = (line_turned23 > 0 ? line_low18 : line_low19);
+        const double line_turned24 = ((line_high19 - line_high21) > 0 ? 1.0 : -1.0);
+        const double line_low24 = (line_turned24 > 0 ? line_high21 : line_high19);
+        const double line_high24 = (line_turned24 > 0 ? line_high19 : line_high21);
+        const double line_turned25 = ((line_low17 - line_low22) > 0 ? 1.0 : -1.0);
+        const double line_low25 = (line_turned25 > 0 ? line_low22 : line_low17);
+        const double line_high25 = (line_turned25 > 0 ? line_low17 : line_low22);
+        const double line_turned26 = ((-line_high22 + line_low23) > 0 ? 1.0 : -1.0);
+        const double line_low26 = (line_turned26 > 0 ? line_high22 : line_low23);
+        const double line_high26 = (line_turned26 > 0 ? line_low23 : line_high22);
+        const double line_turned27 = ((line_high23 - line_low24) > 0 ? 1.0 : -1.0);
+        const double line_low27 = (line_turned27 > 0 ? line_low24 : line_high23);
+        const double line_high27 = (line_turned27 > 0 ? line_high23 : line_low24);
+        const double line_turned28 = ((line_high14 - line_high24) > 0 ? 1.0 : -1.0);
+        const double line_low28 = (line_turned28 > 0 ? line_high24 : line_high14);
+        const double line_high28 = (line_turned28 > 0 ? line_high14 : line_high24);
+        const double line_gap1 = fabs(line_low20);
+        const double line_away1 = (line_low20 > 0 ? 1.0 : -1.0);
+        const double line_gap2 = fabs(line_low25);
+        const double line_away2 = (line_low25 > 0 ? 1.0 : -1.0);
+        const double line_gap3 = fabs(line_high25);
+        const double line_away3 = (line_high25 > 0 ? 1.0 : -1.0);
+        const double line_gap4 = fabs(line_low26);
+        const double line_away4 = (line_low26 > 0 ? 1.0 : -1.0);
+        const double line_gap5 = fabs(line_high26);
+        const double line_away5 = (line_high26 > 0 ? 1.0 : -1.0);
+        const double line_gap6 = fabs(line_low27);
+        const double line_away6 = (line_low27 > 0 ? 1.0 : -1.0);
+        const double line_gap7 = fabs(line_high27);
+        const double line_away7 = (line_high27 > 0 ? 1.0 : -1.0);
+        const double line_gap8 = fabs(line_low28);
+        const double line_away8 = (line_low28 > 0 ? 1.0 : -1.0);
+        const double line_gap9 = fabs(line_high28);
+        const double line_away9 = (line_high28 > 0 ? 1.0 : -1.0);
+        const double line_beyond1 = 0.5*sgdlimit_erfc(0.7071067811865476*line_gap1);
+        const double line_beyond2 = 0.5*sgdlimit_erfc(0.7071067811865476*line_gap2);
+        const double line_beyond3 = 0.5*sgdlimit_erfc(0.7071067811865476*line_gap3);
+        const double line_beyond4 = 0.5*sgdlimit_erfc(0.7071067811865476*line_gap4);
+        const double line_beyond5 = 0.5*sgdlimit_erfc(0.7071067811865476*line_gap5);
+        const double line_beyond6 = 0.5*sgdlimit_erfc(0.7071067811865476*line_gap6);
+        const double line_beyond7 = 0.5*sgdlimit_erfc(0.7071067811865476*line_gap7);
+        const double line_beyond8 = 0.5*sgdlimit_erfc(0.7071067811865476*line_gap8);
+        const double line_beyond9 = 0.5*sgdlimit_erfc(0.7071067811865476*line_gap9);
+        const double line_rate5 = 2.0*g20;
+        const double line_rate12 = (line_turned4 > 0 ? line_rate4 : line_rate5);
+        const double line_rate13 = (line_turned4 > 0 ? line_rate5 : line_rate4);
+        const double line_rate18 = (line_turned7 > 0 ? line_rate12 : line_rate10);
+        const double line_rate19 = (line_turned7 > 0 ? line_rate10 : line_rate12);
+        const double line_rate20 = (line_turned8 > 0 ? line_rate13 : line_rate11);
+        const double line_rate21 = (line_turned8 > 0 ? line_rate11 : line_rate13);
+        const double line_rate24 = (line_turned10 > 0 ? line_rate19 : line_rate20);
+        const double line_rate25 = (line_turned10 > 0 ? line_rate20 : line_rate19);
+        const double line_rate74 = 2.8284271247461903*g20;
+        const double line_rate81 = (line_turned4 > 0 ? line_rate73 : line_rate74);
+        const double line_rate82 = (line_turned4 > 0 ? line_rate74 : line_rate73);
+        const double line_rate87 = (line_turned7 > 0 ? line_rate81 : line_rate79);
+        const double line_rate88 = (line_turned7 > 0 ? line_rate79 : line_rate81);
+        const double line_rate89 = (line_turned8 > 0 ? line_rate82 : line_rate80);
+        const double line_rate90 = (line_turned8 > 0 ? line_rate80 : line_rate82);
+        const double line_rate93 = (line_turned10 > 0 ? line_rate88 : line_rate89);
+        const double line_rate94 = (line_turned10 > 0 ? line_rate89 : line_rate88);
+        const double line_rate143 = 4.82842712474619*g20;
+        const double line_rate150 = (line_turned4 > 0 ? line_rate142 : line_rate143);
+        const double line_rate151 = (line_turned4 > 0 ? line_rate143 : line_rate142);
+        const double line_rate156 = (line_turned7 > 0 ? line_rate150 : line_rate148);
+        const double line_rate157 = (line_turned7 > 0 ? line_rate148 : line_rate150);
+        const double line_rate158 = (line_turned8 > 0 ? line_rate151 : line_rate149);
+        const double line_rate159 = (line_turned8 > 0 ? line_rate149 : line_rate151);
+        const double line_rate162 = (line_turned10 > 0 ? line_rate157 : line_rate158);
+        const double line_rate163 = (line_turned10 > 0 ? line_rate158 : line_rate157);
+        const double g21 = 0.5*line_low20;
+        const double line_middle1 = g21 - 20.0;
+        const double line_side3 = ((line_h1 + line_middle1*(line_h2 + line_middle1*plane_p4)) > 0 ? 1.0 : -1.0);
+        const double g22 = line_middle1*score_along;
+        const double line_side2 = ((g22 + line_centre1) > 0 ? 1.0 : -1.0);
+        const double line_switch1 = line_side2*line_side3;
+        const double line_side4 = ((g22 + line_h3) > 0 ? 1.0 : -1.0);
+        const double line_side5 = ((g22 + line_h4) > 0 ? 1.0 : -1.0);
+        const double line_switch2 = -line_side4*line_side5;
+        const double g23 = line_middle1*plane_p10;
+        const double line_side6 = ((g23 + line_h5) > 0 ? 1.0 : -1.0);
+        const double line_side8 = ((g23 + line_h7) > 0 ? 1.0 : -1.0);
+        const double g24 = line_middle1*plane_p13;
+        const double line_side7 = ((g24 + line_h6) > 0 ? 1.0 : -1.0);
+        const double line_side9 = ((g24 + line_h8) > 0 ? 1.0 : -1.0);
+        const double line_switch3 = (line_switch1 > 0 ? -line_side6*line_side7 : -line_side8*line_side9);
+        const double line_inside1 = (line_switch2 > 0 ? (line_switch3 > 0 ? 1.0 : 0.0) : 0.0);
+        const double g25 = 0.5*line_low25;
+        const double line_middle2 = g21 + g25;
+        const double line_side11 = ((line_h1 + line_middle2*(line_h2 + line_middle2*plane_p4)) > 0 ? 1.0 : -1.0);
+        const double g26 = line_middle2*score_along;
+        const double line_side10 = ((g26 + line_centre1) > 0 ? 1.0 : -1.0);
+        const double line_switch4 = line_side10*line_side11;
+        const double line_side12 = ((g26 + line_h3) > 0 ? 1.0 : -1.0);
+        const double line_side13 = ((g26 + line_h4) > 0 ? 1.0 : -1.0);
+        const double line_switch5 = -line_side12*line_side13;
+        const double g27 = line_middle2*plane_p10;
+        const double line_side14 = ((g27 + line_h5) > 0 ? 1.0 : -1.0);
+        const double line_side16 = ((g27 + line_h7) > 0 ? 1.0 : -1.0);
+        const double g28 = line_middle2*plane_p13;
+        const double line_side15 = ((g28 + line_h6) > 0 ? 1.0 : -1.0);
+        const double line_side17 = ((g28 + line_h8) > 0 ? 1.0 : -1.0);
+        const double line_switch6 = (line_switch4 > 0 ? -line_side14*line_side15 : -line_side16*line_side17);
+        const double line_inside2 = (line_switch5 > 0 ? (line_switch6 > 0 ? 1.0 : 0.0) : 0.0);
+        const double line_change1 = -line_inside1 + line_inside2;
+        const double line_outward1 = line_away1*line_change1;
+        const double g29 = 0.5*line_high25;
+        const double line_middle3 = g25 + g29;
+        const double line_side19 = ((line_h1 + line_middle3*(line_h2 + line_middle3*plane_p4)) > 0 ? 1.0 : -1.0);
+        const double g30 = line_middle3*score_along;
+        const double line_side18 = ((g30 + line_centre1) > 0 ? 1.0 : -1.0);
+        const double line_switch7 = line_side18*line_side19;
+        const double line_side20 = ((g30 + line_h3) > 0 ? 1.0 : -1.0);
+        const double line_side21 = ((g30 + line_h4) > 0 ? 1.0 : -1.0);
+        const double line_switch8 = -line_side20*line_side21;
+        const double g31 = line_middle3*plane_p10;
+        const double line_side22 = ((g31 + line_h5) > 0 ? 1.0 : -1.0);
+        const double line_side24 = ((g31 + line_h7) > 0 ? 1.0 : -1.0);
+        const double g32 = line_middle3*plane_p13;
+        const double line_side23 = ((g32 + line_h6) > 0 ? 1.0 : -1.0);
+        const double line_side25 = ((g32 + line_h8) > 0 ? 1.0 : -1.0);
+        const double line_switch9 = (line_switch7 > 0 ? -line_side22*line_side23 : -line_side24*line_side25);
+        const double line_inside3 = (line_switch8 > 0 ? (line_switch9 > 0 ? 1.0 : 0.0) : 0.0);
+        const double line_change2 = -line_inside2 + line_inside3;
+        const double line_outward2 = line_away2*line_change2;
+        const double g33 = 0.5*line_low26;
+        const double line_middle4 = g29 + g33;
+        const double line_side27 = ((line_h1 + line_middle4*(line_h2 + line_middle4*plane_p4)) > 0 ? 1.0 : -1.0);
+        const double g34 = line_middle4*score_along;
+        const double line_side26 = ((g34 + line_centre1) > 0 ? 1.0 : -1.0);
+        const double line_switch10 = line_side26*line_side27;
+        const double line_side28 = ((g34 + line_h3) > 0 ? 1.0 : -1.0);
+        const double line_side29 = ((g34 + line_h4) > 0 ? 1.0 : -1.0);
+        const double line_switch11 = -line_side28*line_side29;
+        const double g35 = line_middle4*plane_p10;
+        const double line_side30 = ((g35 + line_h5) > 0 ? 1.0 : -1.0);
+        const double line_side32 = ((g35 + line_h7) > 0 ? 1.0 : -1.0);
+        const double g36 = line_middle4*plane_p13;
+        const double line_side31 = ((g36 + line_h6) > 0 ? 1.0 : -1.0);
+        const double line_side33 = ((g36 + line_h8) > 0 ? 1.0 : -1.0);
+        const double line_switch12 = (line_switch10 > 0 ? -line_side30*line_side31 : -line_side32*line_side33);
+        const double line_inside4 = (line_switch11 > 0 ? (line_switch12 > 0 ? 1.0 : 0.0) : 0.0);
+        const double line_change3 = -line_inside3 + line_inside4;
+        const double line_outward3 = line_away3*line_change3;
+        const double g37 = 0.5*line_high26;
+        const double line_middle5 = g33 + g37;
+        const double line_side35 = ((line_h1 + line_middle5*(line_h2 + line_middle5*plane_p4)) > 0 ? 1.0 : -1.0);
+        const double g38 = line_middle5*score_along;
+        const double line_side34 = ((g38 + line_centre1) > 0 ? 1.0 : -1.0);
+        const double line_switch13 = line_side34*line_side35;
+        const double line_side36 = ((g38 + line_h3) > 0 ? 1.0 : -1.0);
+        const double line_side37 = ((g38 + line_h4) > 0 ? 1.0 : -1.0);
+        const double line_switch14 = -line_side36*line_side37;
+        const double g39 = line_middle5*plane_p10;
+        const double line_side38 = ((g39 + line_h5) > 0 ? 1.0 : -1.0);
+        const double line_side40 = ((g39 + line_h7) > 0 ? 1.0 : -1.0);
+        const double g40 = line_middle5*plane_p13;
+        const double line_side39 = ((g40 + line_h6) > 0 ? 1.0 : -1.0);
+        const double line_side41 = ((g40 + line_h8) > 0 ? 1.0 : -1.0);
+        const double line_switch15 = (line_switch13 > 0 ? -line_side38*line_side39 : -line_side40*line_side41);
+        const double line_inside5 = (line_switch14 > 0 ? (line_switch15 > 0 ? 1.0 : 0.0) : 0.0);
+        const double line_change4 = -line_inside4 + line_inside5;
+        const double line_outward4 = line_away4*line_change4;
+        const double g41 = 0.5*line_low27;
+        const double line_middle6 = g37 + g41;
+        const double line_side43 = ((line_h1 + line_middle6*(line_h2 + line_middle6*plane_p4)) > 0 ? 1.0 : -1.0);
+        const double g42 = line_middle6*score_along;
+        const double line_side42 = ((g42 + line_centre1) > 0 ? 1.0 : -1.0);
+        const double line_switch16 = line_side42*line_side43;
+        const double line_side44 = ((g42 + line_h3) > 0 ? 1.0 : -1.0);
+        const double line_side45 = ((g42 + line_h4) > 0 ? 1.0 : -1.0);
+        const double line_switch17 = -line_side44*line_side45;
+        const double g43 = line_middle6*plane_p10;
+        const double line_side46 = ((g43 + line_h5) > 0 ? 1.0 : -1.0);
+        const double line_side48 = ((g43 + line_h7) > 0 ? 1.0 : -1.0);
+        const double g44 = line_middle6*plane_p13;
+        const double line_side47 = ((g44 + line_h6) > 0 ? 1.0 : -1.0);
+        const double line_side49 = ((g44 + line_h8) > 0 ? 1.0 : -1.0);
+        const double line_switch18 = (line_switch16 > 0 ? -line_side46*line_side47 : -line_side48*line_side49);
+        const double line_inside6 = (line_switch17 > 0 ? (line_switch18 > 0 ? 1.0 : 0.0) : 0.0);
+        const double line_change5 = -line_inside5 + line_inside6;
+        const double line_outward5 = line_away5*line_change5;
+        const double g45 = 0.5*line_high27;
+        const double line_middle7 = g41 + g45;
+        const double line_side51 = ((line_h1 + line_middle7*(line_h2 + line_middle7*plane_p4)) > 0 ? 1.0 : -1.0);
+        const double g46 = line_middle7*score_along;
+        const double line_side50 = ((g46 + line_centre1) > 0 ? 1.0 : -1.0);
+        const double line_switch19 = line_side50*line_side51;
+        const double line_side52 = ((g46 + line_h3) > 0 ? 1.0 : -1.0);
+        const double line_side53 = ((g46 + line_h4) > 0 ? 1.0 : -1.0);
+        const double line_switch20 = -line_side52*line_side53;
+        const double g47 = line_middle7*plane_p10;
+        const double line_side54 = ((g47 + line_h5) > 0 ? 1.0 : -1.0);
+        const double line_side56 = ((g47 + line_h7) > 0 ? 1.0 : -1.0);
+        const double g48 = line_middle7*plane_p13;
+        const double line_side55 = ((g48 + line_h6) > 0 ? 1.0 : -1.0);
+        const double line_side57 = ((g48 + line_h8) > 0 ? 1.0 : -1.0);
+        const double line_switch21 = (line_switch19 > 0 ? -line_side54*line_side55 : -line_side56*line_side57);
+        const double line_inside7 = (line_switch20 > 0 ? (line_switch21 > 0 ? 1.0 : 0.0) : 0.0);
+        const double line_change6 = -line_inside6 + line_inside7;
+        const double line_outward6 = line_away6*line_change6;
+        const double g49 = 0.5*line_low28;
+        const double line_middle8 = g45 + g49;
+        const double line_side59 = ((line_h1 + line_middle8*(line_h2 + line_middle8*plane_p4)) > 0 ? 1.0 : -1.0);
+        const double g50 = line_middle8*score_along;
+        const double line_side58 = ((g50 + line_centre1) > 0 ? 1.0 : -1.0);
+        const double line_switch22 = line_side58*line_side59;
+        const double line_side60 = ((g50 + line_h3) > 0 ? 1.0 : -1.0);
+        const double line_side61 = ((g50 + line_h4) > 0 ? 1.0 : -1.0);
+        const double line_switch23 = -line_side60*line_side61;
+        const double g51 = line_middle8*plane_p10;
+        const double line_side62 = ((g51 + line_h5) > 0 ? 1.0 : -1.0);
+        const double line_side64 = ((g51 + line_h7) > 0 ? 1.0 : -1.0);
+        const double g52 = line_middle8*plane_p13;
+        const double line_side63 = ((g52 + line_h6) > 0 ? 1.0 : -1.0);
+        const double line_side65 = ((g52 + line_h8) > 0 ? 1.0 : -1.0);
+        const double line_switch24 = (line_switch22 > 0 ? -line_side62*line_side63 : -line_side64*line_side65);
+        const double line_inside8 = (line_switch23 > 0 ? (line_switch24 > 0 ? 1.0 : 0.0) : 0.0);
+        const double line_change7 = -line_inside7 + line_inside8;
+        const double line_outward7 = line_away7*line_change7;
+        const double g53 = 0.5*line_high28;
+        const double line_middle9 = g49 + g53;
+        const double line_side67 = ((line_h1 + line_middle9*(line_h2 + line_middle9*plane_p4)) > 0 ? 1.0 : -1.0);
+        const double line_middle10 = g53 + 20.0;
+        const double line_side75 = ((line_h1 + line_middle10*(line_h2 + line_middle10*plane_p4)) > 0 ? 1.0 : -1.0);
+        const double g54 = line_middle9*score_along;
+        const double line_side66 = ((g54 + line_centre1) > 0 ? 1.0 : -1.0);
+        const double line_switch25 = line_side66*line_side67;
+        const double line_side68 = ((g54 + line_h3) > 0 ? 1.0 : -1.0);
+        const double line_side69 = ((g54 + line_h4) > 0 ? 1.0 : -1.0);
+        const double line_switch26 = -line_side68*line_side69;
+        const double g55 = line_middle9*plane_p10;
+        const double line_side70 = ((g55 + line_h5) > 0 ? 1.0 : -1.0);
+        const double line_side72 = ((g55 + line_h7) > 0 ? 1.0 : -1.0);
+        const double g56 = line_middle9*plane_p13;
+        const double line_side71 = ((g56 + line_h6) > 0 ? 1.0 : -1.0);
+        const double line_side73 = ((g56 + line_h8) > 0 ? 1.0 : -1.0);
+        const double line_switch27 = (line_switch25 > 0 ? -line_side70*line_side71 : -line_side72*line_side73);
+        const double line_inside9 = (line_switch26 > 0 ? (line_switch27 > 0 ? 1.0 : 0.0) : 0.0);
+        const double g57 = line_middle10*score_along;
+        const double line_side74 = ((g57 + line_centre1) > 0 ? 1.0 : -1.0);
+        const double line_switch28 = line_side74*line_side75;
+        const double line_side76 = ((g57 + line_h3) > 0 ? 1.0 : -1.0);
+        const double line_side77 = ((g57 + line_h4) > 0 ? 1.0 : -1.0);
+        const double line_switch29 = -line_side76*line_side77;
+        const double g58 = line_middle10*plane_p10;
+        const double line_side78 = ((g58 + line_h5) > 0 ? 1.0 : -1.0);
+        const double line_side80 = ((g58 + line_h7) > 0 ? 1.0 : -1.0);
+        const double g59 = line_middle10*plane_p13;
+        const double line_side79 = ((g59 + line_h6) > 0 ? 1.0 : -1.0);
+        const double line_side81 = ((g59 + line_h8) > 0 ? 1.0 : -1.0);
+        const double line_switch30 = (line_switch28 > 0 ? -line_side78*line_side79 : -line_side80*line_side81);
+        const double line_inside10 = (line_switch29 > 0 ? (line_switch30 > 0 ? 1.0 : 0.0) : 0.0);
+        const double g60 = -line_inside9;
+        const double line_change8 = -g60 - line_inside8;
+        const double line_change9 = g60 + line_inside10;
+        const double line_outward8 = line_away8*line_change8;
+        const double line_outward9 = line_away9*line_change9;
+        const double g61 = 0.5 - 0.5*line_away1;
+        const double g62 = 0.5 - 0.5*line_away2;
+        const double g63 = 0.5 - 0.5*line_away3;
+        const double g64 = 0.5 - 0.5*line_away4;
+        const double g65 = 0.5 - 0.5*line_away5;
+        const double g66 = 0.5 - 0.5*line_away6;
+        const double g67 = 0.5 - 0.5*line_away7;
+        const double g68 = 0.5 - 0.5*line_away8;
+        const double g69 = 0.5 - 0.5*line_away9;
+        const double line_central1 = g61*line_change1 + g62*line_change2 + g63*line_change3 + g64*line_change4 + g65*line_change5 + g66*line_change6 + g67*line_change7 + g68*line_change8 + g69*line_change9 + line_inside1;
+        const double line_moment1 = line_beyond1*line_outward1 + line_beyond2*line_outward2 + line_beyond3*line_outward3 + line_beyond4*line_outward4 + line_beyond5*line_outward5 + line_beyond6*line_outward6 + line_beyond7*line_outward7 + line_beyond8*line_outward8 + line_beyond9*line_outward9 + line_central1;
+        const double g70 = line_away1*line_outward1;
+        const double g71 = line_away2*line_outward2;
+        const double g72 = line_away3*line_outward3;
+        const double g73 = line_away4*line_outward4;
+        const double g74 = line_away5*line_outward5;
+        const double g75 = line_away6*line_outward6;
+        const double g76 = line_away7*line_outward7;
+        const double g77 = line_away8*line_outward8;
+        const double g78 = line_away9*line_outward9;
+        const double g79 = p_epsilon*n;
+        const double line_c13 = g79 + line_centre3;
+        const double line_c24 = -g79 + line_centre3;
+        const double line_c25 = -g79 + line_centre1 + line_centre2;
+        const double line_c26 = line_c24*line_c25;
+        const double line_c27 = gap_along*line_c25 + line_c15*line_c24;
+        const double line_c28 = line_c26*line_c26;
+        const double line_c29 = 2.0*line_c26*line_c27;
+        const double line_c37 = -g79 + line_centre1;
+        const double line_c38 = line_c26*line_c37;
+        const double line_c39 = line_c26*score_along + line_c27*line_c37;
+        const double line_c40 = line_c18*line_c37 + line_c27*score_along;
+        const double line_c53 = line_c38*line_c38;
+        const double line_c62 = line_c37*line_centre2;
+        const double g80 = g79 + line_centre1;
+        const double line_c14 = g80 + line_centre2;
+        const double line_c16 = line_c13*line_c14;
+        const double line_c17 = gap_along*line_c14 + line_c13*line_c15;
+        const double line_c19 = line_c16*line_c16;
+        const double line_c32 = g80;
+        const double line_c33 = line_c16*line_c32;
+        const double line_c34 = line_c16*score_along + line_c17*line_c32;
+        const double line_c35 = line_c17*score_along + line_c18*line_c32;
+        const double line_c46 = line_c33*line_c33;
+        const double line_c59 = line_c32*line_centre2;
+        const double g81 = 2.0*line_c16;
+        const double line_c20 = g81*line_c17;
+        const double line_c21 = g81*line_c18 + line_c17*line_c17;
+        const double g82 = 2.0*line_c18;
+        const double line_c22 = g82*line_c17;
+        const double line_c30 = g82*line_c26 + line_c27*line_c27;
+        const double line_c31 = g82*line_c27;
+        const double g83 = (line_switch2 > 0 ? (line_switch3 > 0 ? 0.0 : 1.0) : 1.0);
+        const double line_inside11 = (line_switch1 > 0 ? g83 : 0.0);
+        const double line_inside21 = (line_switch1 > 0 ? 0.0 : g83);
+        const double g84 = (line_switch5 > 0 ? (line_switch6 > 0 ? 0.0 : 1.0) : 1.0);
+        const double line_inside12 = (line_switch4 > 0 ? g84 : 0.0);
+        const double line_change10 = -line_inside11 + line_inside12;
+        const double line_outward10 = line_away1*line_change10;
+        const double line_inside22 = (line_switch4 > 0 ? 0.0 : g84);
+        const double line_change19 = -line_inside21 + line_inside22;
+        const double line_outward19 = line_away1*line_change19;
+        const double g85 = (line_switch8 > 0 ? (line_switch9 > 0 ? 0.0 : 1.0) : 1.0);
+        const double line_inside13 = (line_switch7 > 0 ? g85 : 0.0);
+        const double line_change11 = -line_inside12 + line_inside13;
+        const double line_outward11 = line_away2*line_change11;
+        const double line_inside23 = (line_switch7 > 0 ? 0.0 : g85);
+        const double line_change20 = -line_inside22 + line_inside23;
+        const double line_outward20 = line_away2*line_change20;
+        const double g86 = (line_switch11 > 0 ? (line_switch12 > 0 ? 0.0 : 1.0) : 1.0);
+        const double line_inside14 = (line_switch10 > 0 ? g86 : 0.0);
+        const double line_change12 = -line_inside13 + line_inside14;
+        const double line_outward12 = line_away3*line_change12;
+        const double line_inside24 = (line_switch10 > 0 ? 0.0 : g86);
+        const double line_change21 = -line_inside23 + line_inside24;
+        const double line_outward21 = line_away3*line_change21;
+        const double g87 = (line_switch14 > 0 ? (line_switch15 > 0 ? 0.0 : 1.0) : 1.0);
+        const double line_inside15 = (line_switch13 > 0 ? g87 : 0.0);
+        const double line_change13 = -line_inside14 + line_inside15;
+        const double line_outward13 = line_away4*line_change13;
+        const double line_inside25 = (line_switch13 > 0 ? 0.0 : g87);
+        const double line_change22 = -line_inside24 + line_inside25;
+        const double line_outward22 = line_away4*line_change22;
+        const double g88 = (line_switch17 > 0 ? (line_switch18 > 0 ? 0.0 : 1.0) : 1.0);
+        const double line_inside16 = (line_switch16 > 0 ? g88 : 0.0);
+        const double line_change14 = -line_inside15 + line_inside16;
+        const double line_outward14 = line_away5*line_change14;
+        const double line_inside26 = (line_switch16 > 0 ? 0.0 : g88);
+        const double line_change23 = -line_inside25 + line_inside26;
+        const double line_outward23 = line_away5*line_change23;
+        const double g89 = (line_switch20 > 0 ? (line_switch21 > 0 ? 0.0 : 1.0) : 1.0);
+        const double line_inside17 = (line_switch19 > 0 ? g89 : 0.0);
+        const double line_change15 = -line_inside16 + line_inside17;
+        const double line_outward15 = line_away6*line_change15;
+        const double line_inside27 = (line_switch19 > 0 ? 0.0 : g89);
+        const double line_change24 = -line_inside26 + line_inside27;
+        const double line_outward24 = line_away6*line_change24;
+        const double g90 = (line_switch23 > 0 ? (line_switch24 > 0 ? 0.0 : 1.0) : 1.0);
+        const double line_inside18 = (line_switch22 > 0 ? g90 : 0.0);
+        const double line_change16 = -line_inside17 + line_inside18;
+        const double line_outward16 = line_away7*line_change16;
+        const double line_inside28 = (line_switch22 > 0 ? 0.0 : g90);
+        const double line_change25 = -line_inside27 + line_inside28;
+        const double line_outward25 = line_away7*line_change25;
+        const double g91 = (line_switch26 > 0 ? (line_switch27 > 0 ? 0.0 : 1.0) : 1.0);
+        const double line_inside19 = (line_switch25 > 0 ? g91 : 0.0);
+        const double line_change17 = -line_inside18 + line_inside19;
+        const double line_outward17 = line_away8*line_change17;
+        const double line_inside29 = (line_switch25 > 0 ? 0.0 : g91);
+        const double line_change26 = -line_inside28 + line_inside29;
+        const double line_outward26 = line_away8*line_change26;
+        const double g92 = (line_switch29 > 0 ? (line_switch30 > 0 ? 0.0 : 1.0) : 1.0);
+        const double line_inside20 = (line_switch28 > 0 ? g92 : 0.0);
+        const double line_change18 = -line_inside19 + line_inside20;
+        const double line_central2 = g61*line_change10 + g62*line_change11 + g63*line_change12 + g64*line_change13 + g65*line_change14 + g66*line_change15 + g67*line_change16 + g68*line_change17 + g69*line_change18 + line_inside11;
+        const double line_outward18 = line_away9*line_change18;
+        const double line_moment6 = line_beyond1*line_outward10 + line_beyond2*line_outward11 + line_beyond3*line_outward12 + line_beyond4*line_outward13 + line_beyond5*line_outward14 + line_beyond6*line_outward15 + line_beyond7*line_outward16 + line_beyond8*line_outward17 + line_beyond9*line_outward18 + line_central2;
+        const double line_inside30 = (line_switch28 > 0 ? 0.0 : g92);
+        const double line_change27 = -line_inside29 + line_inside30;
+        const double line_central3 = g61*line_change19 + g62*line_change20 + g63*line_change21 + g64*line_change22 + g65*line_change23 + g66*line_change24 + g67*line_change25 + g68*line_change26 + g69*line_change27 + line_inside21;
+        const double line_outward27 = line_away9*line_change27;
+        const double line_moment11 = line_beyond1*line_outward19 + line_beyond2*line_outward20 + line_beyond3*line_outward21 + line_beyond4*line_outward22 + line_beyond5*line_outward23 + line_beyond6*line_outward24 + line_beyond7*line_outward25 + line_beyond8*line_outward26 + line_beyond9*line_outward27 + line_central3;
+        const double g93 = line_away1*line_outward10;
+        const double g94 = line_away2*line_outward11;
+        const double g95 = line_away3*line_outward12;
+        const double g96 = line_away4*line_outward13;
+        const double g97 = line_away5*line_outward14;
+        const double g98 = line_away6*line_outward15;
+        const double g99 = line_away7*line_outward16;
+        const double g100 = line_away8*line_outward17;
+        const double g101 = line_away9*line_outward18;
+        const double g102 = line_away1*line_outward19;
+        const double g103 = line_away2*line_outward20;
+        const double g104 = line_away3*line_outward21;
+        const double g105 = line_away4*line_outward22;
+        const double g106 = line_away5*line_outward23;
+        const double g107 = line_away6*line_outward24;
+        const double g108 = line_away7*line_outward25;
+        const double g109 = line_away8*line_outward26;
+        const double g110 = line_away9*line_outward27;
+        const double g111 = 6.0*line_centre1;
+        const double g112 = g111*g79;
+        const double g113 = 3.0*(p_epsilon*p_epsilon)*(n*n) - g11 + 3.0*(line_centre1*line_centre1);
+        const double line_c41 = g112 + g113;
+        const double line_c44 = -g112 + g113;
+        const double g114 = 6.0*g79*score_along;
+        const double line_c42 = g111*score_along + g114 - g13;
+        const double line_c45 = -g114 - g13 + 6.0*line_centre1*score_along;
+        const double g115 = line_c36*line_low20;
+        const double line_value1 = line_c33 + line_low20*(line_c34 + line_low20*(g115 + line_c35));
+        const double line_value2 = line_c38 + line_low20*(line_c39 + line_low20*(g115 + line_c40));
+        const double line_jump1 = line_change10*line_value1 + line_change19*line_value2;
+        const double g116 = line_c36*line_low25;
+        const double line_value3 = line_c33 + line_low25*(line_c34 + line_low25*(g116 + line_c35));
+        const double line_value4 = line_c38 + line_low25*(line_c39 + line_low25*(g116 + line_c40));
+        const double line_jump2 = line_change11*line_value3 + line_change20*line_value4;
+        const double g117 = line_c36*line_high25;
+        const double line_value5 = line_c33 + line_high25*(line_c34 + line_high25*(g117 + line_c35));
+        const double line_value6 = line_c38 + line_high25*(line_c39 + line_high25*(g117 + line_c40));
+        const double line_jump3 = line_change12*line_value5 + line_change21*line_value6;
+        const double g118 = line_c36*line_low26;
+        const double line_value7 = line_c33 + line_low26*(line_c34 + line_low26*(g118 + line_c35));
+        const double line_value8 = line_c38 + line_low26*(line_c39 + line_low26*(g118 + line_c40));
+        const double line_jump4 = line_change13*line_value7 + line_change22*line_value8;
+        const double g119 = line_c36*line_high26;
+        const double line_value9 = line_c33 + line_high26*(line_c34 + line_high26*(g119 + line_c35));
+        const double line_value10 = line_c38 + line_high26*(line_c39 + line_high26*(g119 + line_c40));
+        const double line_jump5 = line_change14*line_value9 + line_change23*line_value10;
+        const double g120 = line_c36*line_low27;
+        const double line_value11 = line_c33 + line_low27*(line_c34 + line_low27*(g120 + line_c35));
+        const double line_value12 = line_c38 + line_low27*(line_c39 + line_low27*(g120 + line_c40));
+        const double line_jump6 = line_change15*line_value11 + line_change24*line_value12;
+        const double g121 = line_c36*line_high27;
+        const double line_value13 = line_c33 + line_high27*(line_c34 + line_high27*(g121 + line_c35));
+        const double line_value14 = line_c38 + line_high27*(line_c39 + line_high27*(g121 + line_c40));
+        const double line_jump7 = line_change16*line_value13 + line_change25*line_value14;
+        const double g122 = line_c36*line_low28;
+        const double line_value15 = line_c33 + line_low28*(line_c34 + line_low28*(g122 + line_c35));
+        const double line_value16 = line_c38 + line_low28*(line_c39 + line_low28*(g122 + line_c40));
+        const double line_jump8 = line_change17*line_value15 + line_change26*line_value16;
+        const double g123 = line_c36*line_high28;
+        const double line_value17 = line_c33 + line_high28*(line_c34 + line_high28*(g123 + line_c35));
+        const double line_value18 = line_c38 + line_high28*(line_c39 + line_high28*(g123 + line_c40));
+        const double line_jump9 = line_change18*line_value17 + line_change27*line_value18;
+        const double g124 = 2.0*line_centre1;
+        const double g125 = 2.0*score_along;
+        const double g126 = 1.0/(line_root1*line_side1);
+        const double line_rate2 = -g126*(g124 + g125*line_cross2);
+        const double line_rate3 = g126*(g124 + g125*line_cross3);
+        const double line_rate6 = (line_turned1 > 0 ? line_rate2 : line_rate1);
+        const double line_rate7 = (line_turned1 > 0 ? line_rate1 : line_rate2);
+        const double line_rate8 = (line_turned2 > 0 ? line_rate1 : line_rate3);
+        const double line_rate9 = (line_turned2 > 0 ? line_rate3 : line_rate1);
+        const double line_rate14 = (line_turned5 > 0 ? line_rate8 : line_rate6);
+        const double line_rate15 = (line_turned5 > 0 ? line_rate6 : line_rate8);
+        const double line_rate16 = (line_turned6 > 0 ? line_rate9 : line_rate7);
+        const double line_rate17 = (line_turned6 > 0 ? line_rate7 : line_rate9);
+        const double line_rate22 = (line_turned9 > 0 ? line_rate15 : line_rate16);
+        const double line_rate23 = (line_turned9 > 0 ? line_rate16 : line_rate15);
+        const double line_rate26 = (line_turned11 > 0 ? line_rate18 : line_rate14);
+        const double line_rate27 = (line_turned11 > 0 ? line_rate14 : line_rate18);
+        const double line_rate28 = (line_turned12 > 0 ? line_rate24 : line_rate22);
+        const double line_rate29 = (line_turned12 > 0 ? line_rate22 : line_rate24);
+        const double line_rate30 = (line_turned13 > 0 ? line_rate25 : line_rate23);
+        const double line_rate31 = (line_turned13 > 0 ? line_rate23 : line_rate25);
+        const double line_rate32 = (line_turned14 > 0 ? line_rate21 : line_rate17);
+        const double line_rate33 = (line_turned14 > 0 ? line_rate17 : line_rate21);
+        const double line_rate34 = (line_turned15 > 0 ? line_rate27 : line_rate30);
+        const double line_rate35 = (line_turned15 > 0 ? line_rate30 : line_rate27);
+        const double line_rate36 = (line_turned16 > 0 ? line_rate29 : line_rate32);
+        const double line_rate37 = (line_turned16 > 0 ? line_rate32 : line_rate29);
+        const double line_rate38 = (line_turned17 > 0 ? line_rate34 : line_rate28);
+        const double line_rate39 = (line_turned17 > 0 ? line_rate28 : line_rate34);
+        const double line_rate40 = (line_turned18 > 0 ? line_rate35 : line_rate36);
+        const double line_rate41 = (line_turned18 > 0 ? line_rate36 : line_rate35);
+        const double line_rate42 = (line_turned19 > 0 ? line_rate31 : line_rate37);
+        const double line_rate43 = (line_turned19 > 0 ? line_rate37 : line_rate31);
+        const double line_rate44 = (line_turned20 > 0 ? line_rate5 : line_rate26);
+        const double line_rate45 = (line_turned20 > 0 ? line_rate26 : line_rate5);
+        const double line_rate46 = (line_turned21 > 0 ? line_rate45 : line_rate41);
+        const double line_rate47 = (line_turned21 > 0 ? line_rate41 : line_rate45);
+        const double line_rate48 = (line_turned22 > 0 ? line_rate46 : line_rate39);
+        const double line_rate49 = (line_turned22 > 0 ? line_rate39 : line_rate46);
+        const double line_rate50 = (line_turned23 > 0 ? line_rate42 : line_rate40);
+        const double line_rate51 = (line_turned23 > 0 ? line_rate40 : line_rate42);
+        const double line_rate52 = (line_turned24 > 0 ? line_rate47 : line_rate43);
+        const double line_rate53 = (line_turned24 > 0 ? line_rate43 : line_rate47);
+        const double line_rate54 = (line_turned25 > 0 ? line_rate48 : line_rate38);
+        const double line_rate55 = (line_turned25 > 0 ? line_rate38 : line_rate48);
+        const double line_rate56 = (line_turned26 > 0 ? line_rate49 : line_rate50);
+        const double line_rate57 = (line_turned26 > 0 ? line_rate50 : line_rate49);
+        const double line_rate58 = (line_turned27 > 0 ? line_rate52 : line_rate51);
+        const double line_rate59 = (line_turned27 > 0 ? line_rate51 : line_rate52);
+        const double line_rate60 = (line_turned28 > 0 ? line_rate53 : line_rate33);
+        const double line_rate61 = (line_turned28 > 0 ? line_rate33 : line_rate53);
+        const double g127 = 2.0*line_c33;
+        const double line_c47 = g127*line_c34;
+        const double line_c48 = g127*line_c35 + line_c34*line_c34;
+        const double g128 = 2.0*line_c34;
+        const double line_c49 = g127*line_c36 + g128*line_c35;
+        const double line_c50 = g128*line_c36 + line_c35*line_c35;
+        const double g129 = 2.0*line_c36;
+        const double line_c51 = g129*line_c35;
+        const double line_c56 = g129*line_c38 + 2.0*line_c39*line_c40;
+        const double line_c57 = g129*line_c39 + line_c40*line_c40;
+        const double line_c58 = g129*line_c40;
+        const double g130 = 2.0*line_c38;
+        const double line_c54 = g130*line_c39;
+        const double line_c55 = g130*line_c40 + line_c39*line_c39;
+        const double g131 = line_centre2*score_along;
+        const double line_c60 = g131 + label_along*line_c32;
+        const double line_c63 = g131 + label_along*line_c37;
+        const double g132 = 2.0*label_along;
+        const double line_rate71 = -g126*(-g12 - g132*line_cross2);
+        const double line_rate72 = g126*(-g12 - g132*line_cross3);
+        const double line_rate75 = (line_turned1 > 0 ? line_rate71 : 0.0);
+        const double line_rate76 = (line_turned1 > 0 ? 0.0 : line_rate71);
+        const double line_rate77 = (line_turned2 > 0 ? 0.0 : line_rate72);
+        const double line_rate78 = (line_turned2 > 0 ? line_rate72 : 0.0);
+        const double line_rate83 = (line_turned5 > 0 ? line_rate77 : line_rate75);
+        const double line_rate84 = (line_turned5 > 0 ? line_rate75 : line_rate77);
+        const double line_rate85 = (line_turned6 > 0 ? line_rate78 : line_rate76);
+        const double line_rate86 = (line_turned6 > 0 ? line_rate76 : line_rate78);
+        const double line_rate91 = (line_turned9 > 0 ? line_rate84 : line_rate85);
+        const double line_rate92 = (line_turned9 > 0 ? line_rate85 : line_rate84);
+        const double line_rate95 = (line_turned11 > 0 ? line_rate87 : line_rate83);
+        const double line_rate96 = (line_turned11 > 0 ? line_rate83 : line_rate87);
+        const double line_rate97 = (line_turned12 > 0 ? line_rate93 : line_rate91);
+        const double line_rate98 = (line_turned12 > 0 ? line_rate91 : line_rate93);
+        const double line_rate99 = (line_turned13 > 0 ? line_rate94 : line_rate92);
+        const double line_rate100 = (line_turned13 > 0 ? line_rate92 : line_rate94);
+        const double line_rate101 = (line_turned14 > 0 ? line_rate90 : line_rate86);
+        const double line_rate102 = (line_turned14 > 0 ? line_rate86 : line_rate90);
+        const double line_rate103 = (line_turned15 > 0 ? line_rate96 : line_rate99);
+        const double line_rate104 = (line_turned15 > 0 ? line_rate99 : line_rate96);
+        const double line_rate105 = (line_turned16 > 0 ? line_rate98 : line_rate101);
+        const double line_rate106 = (line_turned16 > 0 ? line_rate101 : line_rate98);
+        const double line_rate107 = (line_turned17 > 0 ? line_rate103 : line_rate97);
+        const double line_rate108 = (line_turned17 > 0 ? line_rate97 : line_rate103);
+        const double line_rate109 = (line_turned18 > 0 ? line_rate104 : line_rate105);
+        const double line_rate110 = (line_turned18 > 0 ? line_rate105 : line_rate104);
+        const double line_rate111 = (line_turned19 > 0 ? line_rate100 : line_rate106);
+        const double line_rate112 = (line_turned19 > 0 ? line_rate106 : line_rate100);
+        const double line_rate113 = (line_turned20 > 0 ? line_rate74 : line_rate95);
+        const double line_rate114 = (line_turned20 > 0 ? line_rate95 : line_rate74);
+        const double line_rate115 = (line_turned21 > 0 ? line_rate114 : line_rate110);
+        const double line_rate116 = (line_turned21 > 0 ? line_rate110 : line_rate114);
+        const double line_rate117 = (line_turned22 > 0 ? line_rate115 : line_rate108);
+        const double line_rate118 = (line_turned22 > 0 ? line_rate108 : line_rate115);
+        const double line_rate119 = (line_turned23 > 0 ? line_rate111 : line_rate109);
+        const double line_rate120 = (line_turned23 > 0 ? line_rate109 : line_rate111);
+        const double line_rate121 = (line_turned24 > 0 ? line_rate116 : line_rate112);
+        const double line_rate122 = (line_turned24 > 0 ? line_rate112 : line_rate116);
+        const double line_rate123 = (line_turned25 > 0 ? line_rate117 : line_rate107);
+        const double line_rate124 = (line_turned25 > 0 ? line_rate107 : line_rate117);
+        const double line_rate125 = (line_turned26 > 0 ? line_rate118 : line_rate119);
+        const double line_rate126 = (line_turned26 > 0 ? line_rate119 : line_rate118);
+        const double line_rate127 = (line_turned27 > 0 ? line_rate121 : line_rate120);
+        const double line_rate128 = (line_turned27 > 0 ? line_rate120 : line_rate121);
+        const double line_rate129 = (line_turned28 > 0 ? line_rate122 : line_rate102);
+        const double line_rate130 = (line_turned28 > 0 ? line_rate102 : line_rate122);
+        const double g133 = 3.0*g79;
+        const double g134 = 3.0*line_centre1 + line_centre2;
+        const double line_c64 = g133 + g134;
+        const double line_c66 = line_c13*line_c64;
+        const double line_c67 = gap_along*line_c64 + line_c13*line_c65;
+        const double line_c69 = -g133 + g134;
+        const double line_c70 = line_c24*line_c69;
+        const double line_c71 = gap_along*line_c69 + line_c24*line_c65;
+        const double g135 = 2.0*line_centre3;
+        const double g136 = 2.0*gap_along;
+        const double line_rate140 = -g126*(g135 + g136*line_cross2);
+        const double line_rate141 = g126*(g135 + g136*line_cross3);
+        const double line_rate144 = (line_turned1 > 0 ? line_rate140 : line_rate1);
+        const double line_rate145 = (line_turned1 > 0 ? line_rate1 : line_rate140);
+        const double line_rate146 = (line_turned2 > 0 ? line_rate1 : line_rate141);
+        const double line_rate147 = (line_turned2 > 0 ? line_rate141 : line_rate1);
+        const double line_rate152 = (line_turned5 > 0 ? line_rate146 : line_rate144);
+        const double line_rate153 = (line_turned5 > 0 ? line_rate144 : line_rate146);
+        const double line_rate154 = (line_turned6 > 0 ? line_rate147 : line_rate145);
+        const double line_rate155 = (line_turned6 > 0 ? line_rate145 : line_rate147);
+        const double line_rate160 = (line_turned9 > 0 ? line_rate153 : line_rate154);
+        const double line_rate161 = (line_turned9 > 0 ? line_rate154 : line_rate153);
+        const double line_rate164 = (line_turned11 > 0 ? line_rate156 : line_rate152);
+        const double line_rate165 = (line_turned11 > 0 ? line_rate152 : line_rate156);
+        const double line_rate166 = (line_turned12 > 0 ? line_rate162 : line_rate160);
+        const double line_rate167 = (line_turned12 > 0 ? line_rate160 : line_rate162);
+        const double line_rate168 = (line_turned13 > 0 ? line_rate163 : line_rate161);
+        const double line_rate169 = (line_turned13 > 0 ? line_rate161 : line_rate163);
+        const double line_rate170 = (line_turned14 > 0 ? line_rate159 : line_rate155);
+        const double line_rate171 = (line_turned14 > 0 ? line_rate155 : line_rate159);
+        const double line_rate172 = (line_turned15 > 0 ? line_rate165 : line_rate168);
+        const double line_rate173 = (line_turned15 > 0 ? line_rate168 : line_rate165);
+        const double line_rate174 = (line_turned16 > 0 ? line_rate167 : line_rate170);
+        const double line_rate175 = (line_turned16 > 0 ? line_rate170 : line_rate167);
+        const double line_rate176 = (line_turned17 > 0 ? line_rate172 : line_rate166);
+        const double line_rate177 = (line_turned17 > 0 ? line_rate166 : line_rate172);
+        const double line_rate178 = (line_turned18 > 0 ? line_rate173 : line_rate174);
+        const double line_rate179 = (line_turned18 > 0 ? line_rate174 : line_rate173);
+        const double line_rate180 = (line_turned19 > 0 ? line_rate169 : line_rate175);
+        const double line_rate181 = (line_turned19 > 0 ? line_rate175 : line_rate169);
+        const double line_rate182 = (line_turned20 > 0 ? line_rate143 : line_rate164);
+        const double line_rate183 = (line_turned20 > 0 ? line_rate164 : line_rate143);
+        const double line_rate184 = (line_turned21 > 0 ? line_rate183 : line_rate179);
+        const double line_rate185 = (line_turned21 > 0 ? line_rate179 : line_rate183);
+        const double line_rate186 = (line_turned22 > 0 ? line_rate184 : line_rate177);
+        const double line_rate187 = (line_turned22 > 0 ? line_rate177 : line_rate184);
+        const double line_rate188 = (line_turned23 > 0 ? line_rate180 : line_rate178);
+        const double line_rate189 = (line_turned23 > 0 ? line_rate178 : line_rate180);
+        const double line_rate190 = (line_turned24 > 0 ? line_rate185 : line_rate181);
+        const double line_rate191 = (line_turned24 > 0 ? line_rate181 : line_rate185);
+        const double line_rate192 = (line_turned25 > 0 ? line_rate186 : line_rate176);
+        const double line_rate193 = (line_turned25 > 0 ? line_rate176 : line_rate186);
+        const double line_rate194 = (line_turned26 > 0 ? line_rate187 : line_rate188);
+        const double line_rate195 = (line_turned26 > 0 ? line_rate188 : line_rate187);
+        const double line_rate196 = (line_turned27 > 0 ? line_rate190 : line_rate189);
+        const double line_rate197 = (line_turned27 > 0 ? line_rate189 : line_rate190);
+        const double line_rate198 = (line_turned28 > 0 ? line_rate191 : line_rate171);
+        const double line_rate199 = (line_turned28 > 0 ? line_rate171 : line_rate191);
+        const double g137 = 0.25*line_c23;
+        const double g138 = line_c33*line_moment6;
+        const double g143 = line_c38*line_moment11;
+        const double g146 = 2.0*line_c61;
+        const double g1 = sgdlimit_exp(-0.5*(line_gap1*line_gap1));
+        const double line_density1 = 0.3989422804014327*g1;
+        const double line_edge1 = line_density1*line_gap1;
+        const double line_beyond10 = line_beyond1 + line_edge1;
+        const double line_edge10 = line_edge1*line_gap1;
+        const double line_beyond19 = 2.0*line_density1 + line_edge10;
+        const double line_edge19 = line_edge10*line_gap1;
+        const double line_beyond28 = 3.0*line_beyond10 + line_edge19;
+        const double line_rate62 = line_density1*line_rate44;
+        const double line_edge28 = line_edge19*line_gap1;
+        const double line_beyond37 = 4.0*line_beyond19 + line_edge28;
+        const double line_edge37 = line_edge28*line_gap1;
+        const double line_beyond46 = 5.0*line_beyond28 + line_edge37;
+        const double line_rate131 = line_density1*line_rate113;
+        const double line_rate200 = line_density1*line_rate182;
+        const double g2 = sgdlimit_exp(-0.5*(line_gap2*line_gap2));
+        const double line_density2 = 0.3989422804014327*g2;
+        const double line_edge2 = line_density2*line_gap2;
+        const double line_beyond11 = line_beyond2 + line_edge2;
+        const double line_edge11 = line_edge2*line_gap2;
+        const double line_beyond20 = 2.0*line_density2 + line_edge11;
+        const double line_edge20 = line_edge11*line_gap2;
+        const double line_beyond29 = 3.0*line_beyond11 + line_edge20;
+        const double line_rate63 = line_density2*line_rate54;
+        const double line_edge29 = line_edge20*line_gap2;
+        const double line_beyond38 = 4.0*line_beyond20 + line_edge29;
+        const double line_edge38 = line_edge29*line_gap2;
+        const double line_beyond47 = 5.0*line_beyond29 + line_edge38;
+        const double line_rate132 = line_density2*line_rate123;
+        const double line_rate201 = line_density2*line_rate192;
+        const double g3 = sgdlimit_exp(-0.5*(line_gap3*line_gap3));
+        const double line_density3 = 0.3989422804014327*g3;
+        const double line_edge3 = line_density3*line_gap3;
+        const double line_beyond12 = line_beyond3 + line_edge3;
+        const double line_edge12 = line_edge3*line_gap3;
+        const double line_beyond21 = 2.0*line_density3 + line_edge12;
+        const double line_edge21 = line_edge12*line_gap3;
+        const double line_beyond30 = 3.0*line_beyond12 + line_edge21;
+        const double line_rate64 = line_density3*line_rate55;
+        const double line_edge30 = line_edge21*line_gap3;
+        const double line_beyond39 = 4.0*line_beyond21 + line_edge30;
+        const double line_edge39 = line_edge30*line_gap3;
+        const double line_beyond48 = 5.0*line_beyond30 + line_edge39;
+        const double line_rate133 = line_density3*line_rate124;
+        const double line_rate202 = line_density3*line_rate193;
+        const double g4 = sgdlimit_exp(-0.5*(line_gap4*line_gap4));
+        const double line_density4 = 0.3989422804014327*g4;
+        const double line_edge4 = line_density4*line_gap4;
+        const double line_beyond13 = line_beyond4 + line_edge4;
+        const double line_edge13 = line_edge4*line_gap4;
+        const double line_beyond22 = 2.0*line_density4 + line_edge13;
+        const double line_edge22 = line_edge13*line_gap4;
+        const double line_beyond31 = 3.0*line_beyond13 + line_edge22;
+        const double line_rate65 = line_density4*line_rate56;
+        const double line_edge31 = line_edge22*line_gap4;
+        const double line_beyond40 = 4.0*line_beyond22 + line_edge31;
+        const double line_edge40 = line_edge31*line_gap4;
+        const double line_beyond49 = 5.0*line_beyond31 + line_edge40;
+        const double line_rate134 = line_density4*line_rate125;
+        const double line_rate203 = line_density4*line_rate194;
+        const double g5 = sgdlimit_exp(-0.5*(line_gap5*line_gap5));
+        const double line_density5 = 0.3989422804014327*g5;
+        const double line_edge5 = line_density5*line_gap5;
+        const double line_beyond14 = line_beyond5 + line_edge5;
+        const double line_edge14 = line_edge5*line_gap5;
+        const double line_beyond23 = 2.0*line_density5 + line_edge14;
+        const double line_edge23 = line_edge14*line_gap5;
+        const double line_beyond32 = 3.0*line_beyond14 + line_edge23;
+        const double line_rate66 = line_density5*line_rate57;
+        const double line_edge32 = line_edge23*line_gap5;
+        const double line_beyond41 = 4.0*line_beyond23 + line_edge32;
+        const double line_edge41 = line_edge32*line_gap5;
+        const double line_beyond50 = 5.0*line_beyond32 + line_edge41;
+        const double line_rate135 = line_density5*line_rate126;
+        const double line_rate204 = line_density5*line_rate195;
+        const double g6 = sgdlimit_exp(-0.5*(line_gap6*line_gap6));
+        const double line_density6 = 0.3989422804014327*g6;
+        const double line_edge6 = line_density6*line_gap6;
+        const double line_beyond15 = line_beyond6 + line_edge6;
+        const double line_edge15 = line_edge6*line_gap6;
+        const double line_beyond24 = 2.0*line_density6 + line_edge15;
+        const double line_edge24 = line_edge15*line_gap6;
+        const double line_beyond33 = 3.0*line_beyond15 + line_edge24;
+        const double line_rate67 = line_density6*line_rate58;
+        const double line_edge33 = line_edge24*line_gap6;
+        const double line_beyond42 = 4.0*line_beyond24 + line_edge33;
+        const double line_edge42 = line_edge33*line_gap6;
+        const double line_beyond51 = 5.0*line_beyond33 + line_edge42;
+        const double line_rate136 = line_density6*line_rate127;
+        const double line_rate205 = line_density6*line_rate196;
+        const double g7 = sgdlimit_exp(-0.5*(line_gap7*line_gap7));
+        const double line_density7 = 0.3989422804014327*g7;
+        const double line_edge7 = line_density7*line_gap7;
+        const double line_beyond16 = line_beyond7 + line_edge7;
+        const double line_edge16 = line_edge7*line_gap7;
+        const double line_beyond25 = 2.0*line_density7 + line_edge16;
+        const double line_edge25 = line_edge16*line_gap7;
+        const double line_beyond34 = 3.0*line_beyond16 + line_edge25;
+        const double line_rate68 = line_density7*line_rate59;
+        const double line_edge34 = line_edge25*line_gap7;
+        const double line_beyond43 = 4.0*line_beyond25 + line_edge34;
+        const double line_edge43 = line_edge34*line_gap7;
+        const double line_beyond52 = 5.0*line_beyond34 + line_edge43;
+        const double line_rate137 = line_density7*line_rate128;
+        const double line_rate206 = line_density7*line_rate197;
+        const double g8 = sgdlimit_exp(-0.5*(line_gap8*line_gap8));
+        const double line_density8 = 0.3989422804014327*g8;
+        const double line_edge8 = line_density8*line_gap8;
+        const double line_beyond17 = line_beyond8 + line_edge8;
+        const double line_edge17 = line_edge8*line_gap8;
+        const double line_beyond26 = 2.0*line_density8 + line_edge17;
+        const double line_edge26 = line_edge17*line_gap8;
+        const double line_beyond35 = 3.0*line_beyond17 + line_edge26;
+        const double line_rate69 = line_density8*line_rate60;
+        const double line_edge35 = line_edge26*line_gap8;
+        const double line_beyond44 = 4.0*line_beyond26 + line_edge35;
+        const double line_edge44 = line_edge35*line_gap8;
+        const double line_beyond53 = 5.0*line_beyond35 + line_edge44;
+        const double line_rate138 = line_density8*line_rate129;
+        const double line_rate207 = line_density8*line_rate198;
+        const double g9 = sgdlimit_exp(-0.5*(line_gap9*line_gap9));
+        const double line_density9 = 0.3989422804014327*g9;
+        const double line_moment2 = g70*line_density1 + g71*line_density2 + g72*line_density3 + g73*line_density4 + g74*line_density5 + g75*line_density6 + g76*line_density7 + g77*line_density8 + g78*line_density9;
+        const double line_edge9 = line_density9*line_gap9;
+        const double line_beyond18 = line_beyond9 + line_edge9;
+        const double line_moment3 = line_beyond10*line_outward1 + line_beyond11*line_outward2 + line_beyond12*line_outward3 + line_beyond13*line_outward4 + line_beyond14*line_outward5 + line_beyond15*line_outward6 + line_beyond16*line_outward7 + line_beyond17*line_outward8 + line_beyond18*line_outward9 + line_central1;
+        const double line_edge18 = line_edge9*line_gap9;
+        const double line_beyond27 = 2.0*line_density9 + line_edge18;
+        const double line_moment4 = g70*line_beyond19 + g71*line_beyond20 + g72*line_beyond21 + g73*line_beyond22 + g74*line_beyond23 + g75*line_beyond24 + g76*line_beyond25 + g77*line_beyond26 + g78*line_beyond27;
+        const double line_edge27 = line_edge18*line_gap9;
+        const double line_beyond36 = 3.0*line_beyond18 + line_edge27;
+        const double line_moment5 = line_beyond28*line_outward1 + line_beyond29*line_outward2 + line_beyond30*line_outward3 + line_beyond31*line_outward4 + line_beyond32*line_outward5 + line_beyond33*line_outward6 + line_beyond34*line_outward7 + line_beyond35*line_outward8 + line_beyond36*line_outward9 + 3.0*line_central1;
+        const double line_moment7 = g100*line_density8 + g101*line_density9 + g93*line_density1 + g94*line_density2 + g95*line_density3 + g96*line_density4 + g97*line_density5 + g98*line_density6 + g99*line_density7;
+        const double line_moment8 = line_beyond10*line_outward10 + line_beyond11*line_outward11 + line_beyond12*line_outward12 + line_beyond13*line_outward13 + line_beyond14*line_outward14 + line_beyond15*line_outward15 + line_beyond16*line_outward16 + line_beyond17*line_outward17 + line_beyond18*line_outward18 + line_central2;
+        const double line_moment9 = g100*line_beyond26 + g101*line_beyond27 + g93*line_beyond19 + g94*line_beyond20 + g95*line_beyond21 + g96*line_beyond22 + g97*line_beyond23 + g98*line_beyond24 + g99*line_beyond25;
+        const double line_moment10 = line_beyond28*line_outward10 + line_beyond29*line_outward11 + line_beyond30*line_outward12 + line_beyond31*line_outward13 + line_beyond32*line_outward14 + line_beyond33*line_outward15 + line_beyond34*line_outward16 + line_beyond35*line_outward17 + line_beyond36*line_outward18 + 3.0*line_central2;
+        const double line_moment12 = g102*line_density1 + g103*line_density2 + g104*line_density3 + g105*line_density4 + g106*line_density5 + g107*line_density6 + g108*line_density7 + g109*line_density8 + g110*line_density9;
+        const double line_moment13 = line_beyond10*line_outward19 + line_beyond11*line_outward20 + line_beyond12*line_outward21 + line_beyond13*line_outward22 + line_beyond14*line_outward23 + line_beyond15*line_outward24 + line_beyond16*line_outward25 + line_beyond17*line_outward26 + line_beyond18*line_outward27 + line_central3;
+        const double line_moment14 = g102*line_beyond19 + g103*line_beyond20 + g104*line_beyond21 + g105*line_beyond22 + g106*line_beyond23 + g107*line_beyond24 + g108*line_beyond25 + g109*line_beyond26 + g110*line_beyond27;
+        const double line_moment15 = line_beyond28*line_outward19 + line_beyond29*line_outward20 + line_beyond30*line_outward21 + line_beyond31*line_outward22 + line_beyond32*line_outward23 + line_beyond33*line_outward24 + line_beyond34*line_outward25 + line_beyond35*line_outward26 + line_beyond36*line_outward27 + 3.0*line_central3;
+        const double line_rate70 = line_density9*line_rate61;
+        const double line_edge36 = line_edge27*line_gap9;
+        const double line_beyond45 = 4.0*line_beyond27 + line_edge36;
+        const double line_moment16 = g100*line_beyond44 + g101*line_beyond45 + g93*line_beyond37 + g94*line_beyond38 + g95*line_beyond39 + g96*line_beyond40 + g97*line_beyond41 + g98*line_beyond42 + g99*line_beyond43;
+        const double line_edge45 = line_edge36*line_gap9;
+        const double line_beyond54 = 5.0*line_beyond36 + line_edge45;
+        const double line_moment17 = line_beyond46*line_outward10 + line_beyond47*line_outward11 + line_beyond48*line_outward12 + line_beyond49*line_outward13 + line_beyond50*line_outward14 + line_beyond51*line_outward15 + line_beyond52*line_outward16 + line_beyond53*line_outward17 + line_beyond54*line_outward18 + 15.0*line_central2;
+        const double line_moment18 = g102*line_beyond37 + g103*line_beyond38 + g104*line_beyond39 + g105*line_beyond40 + g106*line_beyond41 + g107*line_beyond42 + g108*line_beyond43 + g109*line_beyond44 + g110*line_beyond45;
+        const double line_moment19 = line_beyond46*line_outward19 + line_beyond47*line_outward20 + line_beyond48*line_outward21 + line_beyond49*line_outward22 + line_beyond50*line_outward23 + line_beyond51*line_outward24 + line_beyond52*line_outward25 + line_beyond53*line_outward26 + line_beyond54*line_outward27 + 15.0*line_central3;
+        const double line_rate139 = line_density9*line_rate130;
+        const double line_rate208 = line_density9*line_rate199;
+        const double g139 = line_c34*line_moment7;
+        const double g140 = line_c35*line_moment8;
+        const double g141 = line_c36*line_moment14;
+        const double g142 = line_c36*line_moment9;
+        const double g144 = line_c39*line_moment12;
+        const double g145 = line_c40*line_moment13;
+        J_R += weights[k] * (g137*line_moment10 + g137*line_moment15 + 0.25*line_c10*line_moment3 + 0.25*line_c11*line_moment4 + 0.25*line_c12*line_moment5 + 0.25*line_c19*line_moment6 + 0.25*line_c20*line_moment7 + 0.25*line_c21*line_moment8 + 0.25*line_c22*line_moment9 + 0.25*line_c28*line_moment11 + 0.25*line_c29*line_moment12 + 0.25*line_c30*line_moment13 + 0.25*line_c31*line_moment14 + 0.25*line_c8*line_moment1 + 0.25*line_c9*line_moment2);
+        J_A += weights[k] * (g138 + g139 + g140 + g141 + g142 + g143 + g144 + g145);
+        J_B += weights[k] * (line_c41*line_moment6 + line_c42*line_moment7 + line_c43*line_moment13 + line_c43*line_moment8 + line_c44*line_moment11 + line_c45*line_moment12 + line_jump1*line_rate62 + line_jump2*line_rate63 + line_jump3*line_rate64 + line_jump4*line_rate65 + line_jump5*line_rate66 + line_jump6*line_rate67 + line_jump7*line_rate68 + line_jump8*line_rate69 + line_jump9*line_rate70);
+        J_F += weights[k] * (p_epsilon*g138 + p_epsilon*g139 + p_epsilon*g140 - p_epsilon*g141 + p_epsilon*g142 - p_epsilon*g143 - p_epsilon*g144 - p_epsilon*g145);
+        J_I += weights[k] * (line_c46*line_moment6 + line_c47*line_moment7 + line_c48*line_moment8 + line_c49*line_moment9 + line_c50*line_moment10 + line_c51*line_moment16 + line_c52*line_moment17 + line_c52*line_moment19 + line_c53*line_moment11 + line_c54*line_moment12 + line_c55*line_moment13 + line_c56*line_moment14 + line_c57*line_moment15 + line_c58*line_moment18);
+        J_D += weights[k] * (-g146*line_moment13 - g146*line_moment8 - 2.0*line_c59*line_moment6 - 2.0*line_c60*line_moment7 - 2.0*line_c62*line_moment11 - 2.0*line_c63*line_moment12 + line_jump1*line_rate131 + line_jump2*line_rate132 + line_jump3*line_rate133 + line_jump4*line_rate134 + line_jump5*line_rate135 + line_jump6*line_rate136 + line_jump7*line_rate137 + line_jump8*line_rate138 + line_jump9*line_rate139);
+        J_BD += weights[k] * (line_c66*line_moment6 + line_c67*line_moment7 + line_c68*line_moment13 + line_c68*line_moment8 + line_c70*line_moment11 + line_c71*line_moment12 + line_jump1*line_rate200 + line_jump2*line_rate201 + line_jump3*line_rate202 + line_jump4*line_rate203 + line_jump5*line_rate204 + line_jump6*line_rate205 + line_jump7*line_rate206 + line_jump8*line_rate207 + line_jump9*line_rate208);
       }
     }
   }
@@ -990,7 +1552,7 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
   *out_D = J_D;
   *out_F = J_F;
   *out_I = J_I;
-  *out_BD = J_B + J_D;
+  *out_BD = J_BD;
   *out_clean_risk = 0.25*c3*(Q_perp + Q_star*(beta1*beta1)) + 0.25*c5*(Q_perp + c1*dm + c4) + 0.25*dm*(c1*c5 + c3*dm);
 }
 
@@ -1006,6 +1568,13 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
                                    double *out_R, double *out_B, double *out_F, double *out_clean_risk) {
   double A, D, I, BD;
   every_coefficient(w, y, par, stride, out_R, &A, out_B, &D, out_F, &I, &BD, out_clean_risk);
+}
+
+/* R, A, B, D, F, I of one class. */
+static void all_coefficients(const score *w, double y, const double *par, int64_t stride,
+                             double *out_R, double *out_A, double *out_B, double *out_D, double *out_F, double *out_I) {
+  double BD, clean_risk;
+  every_coefficient(w, y, par, stride, out_R, out_A, out_B, out_D, out_F, out_I, &BD, &clean_risk);
 }
 
 /* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j */
@@ -1841,6 +2410,1228 @@ int32_t sgdlimit_solve(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
   return outcome->status;
 }
 
+#ifndef SGDLIMIT_ONLY_LIMIT
+
+/* ---- One sample of this model ------------------------------------------------------------------------------------
+ * d f_adv/dr and d f_adv/dn there, its label, and the ridge. */
+static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn) {
+  const double p_epsilon = par[0 * stride];
+  const double sigma0 = (-r*(-(r*r) + y*y - square(larger(1e-05, p_epsilon*n))) > 0 ? 1.0 : -1.0);
+  const double inside0 = (((p_epsilon*p_epsilon)*(n*n) - (r*r)) > 0 ? 1.0 : -1.0);
+  const double better0 = ((-(p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0) - 2.0*p_epsilon*n*r*sigma0 - (r*r) + 2.0*(y*y)) > 0 ? 1.0 : -1.0);
+  const double c1 = p_epsilon*sigma0;
+  const double c2 = c1*n;
+  const double c3 = c2 + r;
+  const double c4 = c3*c3 - (y*y);
+  const double c5 = 0.25*c4*(4.0*c2 + 4.0*r);
+  const double c6 = c1*c3*c4;
+  *dr = (inside0 > 0 ? (better0 > 0 ? 0.0 : c5) : c5);
+  *dn = (inside0 > 0 ? (better0 > 0 ? 0.0 : c6) : c6);
+}
+
+static inline double target(double y, double r_star, double xi, double uniform, const double *par, int64_t stride) {
+  (void)y;
+  (void)xi;
+  (void)uniform;
+  (void)par;
+  (void)stride;
+  return r_star;
+}
+
+static inline double ridge(const double *par, int64_t stride) {
+  const double p_tau = par[1 * stride];
+  return p_tau;
+}
+
+/* ---- Random numbers: eight generators xoshiro256++, normals by Box-Muller -----------------------------------------
+ * A kernel is compiled for one precision: `real` is double, or float with -DSGDLIMIT_FLOAT32. There are always eight
+ * generators of 64 bits side by side, and as many logical lanes as reals fit in their words: 8 doubles or 16 floats. They
+ * are held in as many vectors as the target needs for them: one of AVX-512, two of AVX2, four of SSE2 or NEON. A stream is
+ * therefore the same on every target, up to the last bits that contraction to fused multiply-adds may change. Vectors of
+ * the target's own width, and functions that are always inlined, since wider vectors spill and vectors passed in a call
+ * are slow and warned of. Nothing below branches on a number.
+ *
+ * Generator: D. Blackman, S. Vigna, "Scrambled linear pseudorandom number generators", ACM TOMS 47 (2021). */
+#ifdef SGDLIMIT_FLOAT32
+typedef float real;
+typedef uint32_t real_bits;
+#else
+typedef double real;
+typedef uint64_t real_bits;
+#endif
+
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#elif defined(__AVX2__)
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+
+enum {
+  GENERATORS = 8,
+  VECTORS = 8 * GENERATORS / VECTOR_BYTES,
+  GENERATORS_PER_VECTOR = GENERATORS / VECTORS,
+  LANES_PER_VECTOR = VECTOR_BYTES / (int)sizeof(real),
+  LANES = LANES_PER_VECTOR * VECTORS,
+  BLOCK = 2 * LANES /* normals of one draw of all lanes */
+};
+
+typedef uint64_t words __attribute__((vector_size(VECTOR_BYTES)));
+typedef double doubles __attribute__((vector_size(VECTOR_BYTES)));
+typedef real reals __attribute__((vector_size(VECTOR_BYTES)));
+typedef real_bits bits __attribute__((vector_size(VECTOR_BYTES)));
+
+typedef struct generator {
+  words state[4][VECTORS];
+} generator;
+
+/* What a stream is for; streams of one run that differ in purpose are independent. */
+enum { COORDINATES, CHANCES, PURPOSES };
+
+/* The finaliser of splitmix64: a bijection of 64-bit words that leaves no pattern of its argument. */
+static uint64_t mix(uint64_t word) {
+  word = (word ^ (word >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+  word = (word ^ (word >> 27)) * UINT64_C(0x94d049bb133111eb);
+  return word ^ (word >> 31);
+}
+
+/* Neighbouring seeds and runs are the usual ones: both go through `mix` before they meet, and for one seed the key is
+ * a one-to-one function of (run, purpose). The two precisions begin apart: a run in one is independent of that in the
+ * other. The 32 words of the eight states then follow as in splitmix64. */
+static void seed_generator(generator *g, uint64_t seed, uint64_t run, uint64_t purpose) {
+  const uint64_t golden = UINT64_C(0x9e3779b97f4a7c15);
+  const uint64_t precision = sizeof(double) / sizeof(real);
+  const uint64_t key = mix(mix(seed + precision * golden) + run * PURPOSES + purpose);
+  uint64_t state[4][GENERATORS];
+  for (uint64_t i = 0; i < 4; i++)
+    for (uint64_t k = 0; k < GENERATORS; k++) state[i][k] = mix(key + (1 + i * GENERATORS + k) * golden);
+  memcpy(g->state, state, sizeof state);
+}
+
+LANEWISE words rotate_left(words word, int count) { return (word << count) | (word >> (64 - count)); }
+
+/* The next 64 bits of each generator of vector v. */
+LANEWISE words draw_words(generator *g, int v) {
+  words s0 = g->state[0][v], s1 = g->state[1][v], s2 = g->state[2][v], s3 = g->state[3][v];
+  const words drawn = rotate_left(s0 + s3, 23) + s0;
+  const words shifted = s1 << 17;
+  s2 ^= s0;
+  s3 ^= s1;
+  s1 ^= s2;
+  s0 ^= s3;
+  s2 ^= shifted;
+  s3 = rotate_left(s3, 45);
+  g->state[0][v] = s0, g->state[1][v] = s1, g->state[2][v] = s2, g->state[3][v] = s3;
+  return drawn;
+}
+
+/* Uniform on [1, 2): the upper 52 bits as the fraction of a double, which needs no conversion of integers. */
+LANEWISE doubles from_one_to_two(words word) { return (doubles)((word >> 12) | UINT64_C(0x3ff0000000000000)); }
+
+/* Uniform on [0, 1). */
+LANEWISE doubles draw_uniforms(generator *g, int v) { return from_one_to_two(draw_words(g, v)) - 1.0; }
+
+#ifndef SGDLIMIT_FLOAT32
+
+/* -2 log(u) for u in (0, 1], never negative. With u = 2^e m, m in [1/sqrt 2, sqrt 2) and s = (m - 1)/(m + 1),
+ * log(u) = e log 2 + s A(s^2), A(t) = 2 atanh(sqrt t)/sqrt t: relatively accurate at u = 1 too, where e = 0.
+ * A: mpmath.chebyfit at 40 digits, 6 coefficients on 0 <= t <= 17 - 12 sqrt 2, times -2. Relative error 2.8e-14. */
+LANEWISE reals minus_two_log(reals u) {
+  const uint64_t one = UINT64_C(0x3ff0000000000000), root_half = UINT64_C(0x3fe6a09e667f3bcd);
+  const uint64_t fraction = UINT64_C(0x000fffffffffffff), two_to_52 = UINT64_C(0x4330000000000000);
+  const bits scaled = (bits)u + (one - root_half);   /* its exponent field is e + 1023, its fraction that of m */
+  const reals e = (reals)((scaled >> 52) | two_to_52) - (4503599627370496.0 + 1023.0);
+  const reals m = (reals)((scaled & fraction) + root_half);
+  const reals s = (m - 1.0) / (m + 1.0);
+  const reals t = s * s;
+  reals a = t * -0.3921619127950611 - 0.4434849982015498;
+  a = a * t - 0.5714433229175145;
+  a = a * t - 0.7999998978366476;
+  a = a * t - 1.3333333335915852;
+  a = a * t - 3.9999999999998943;
+  return e * -1.3862943611198906 + s * a;
+}
+
+/* sin(pi w) and cos(pi w) for |w| <= 1/2: mpmath.chebyfit at 40 digits of sin(pi sqrt t)/sqrt t and cos(pi sqrt t), 8
+ * coefficients each on 0 <= t <= 1/4; errors 5e-16, relative, and 2.1e-15, absolute. */
+LANEWISE reals sine_of_half_turns(reals w) {
+  const reals t = w * w;
+  reals a = t * -2.113362735205297e-05 + 0.0004659870158043378;
+  a = a * t - 0.0073703643265304155;
+  a = a * t + 0.08214587881631043;
+  a = a * t - 0.599264528825224;
+  a = a * t + 2.5501640398618677;
+  a = a * t - 5.1677127800497855;
+  a = a * t + 3.1415926535897927;
+  return a * w;
+}
+
+LANEWISE reals cosine_of_half_turns(reals w) {
+  const reals t = w * w;
+  reals a = t * -0.0001004164642205389 + 0.0019278700526981333;
+  a = a * t - 0.025806531975921563;
+  a = a * t + 0.23533058831317874;
+  a = a * t - 1.3352627661817635;
+  a = a * t + 4.058712126333295;
+  a = a * t - 4.934802200543686;
+  return a * t + 0.9999999999999981;
+}
+
+LANEWISE reals square_root(reals x) {
+  for (int lane = 0; lane < LANES_PER_VECTOR; lane++) x[lane] = sqrt(x[lane]);   /* one instruction with -O3 */
+  return x;
+}
+
+/* Two independent standard normals for each lane of vector v. The angle covers half a turn, so that the cosine is a
+ * short polynomial; the other half is reached by a random sign of the radius, the lowest bit of the angle's word. */
+LANEWISE void draw_normals(generator *g, int v, reals *first, reals *second) {
+  const words a = draw_words(g, v), b = draw_words(g, v);
+  const reals radius = square_root(minus_two_log(2.0 - from_one_to_two(a)));
+  const reals signed_radius = (reals)((words)radius | (b << 63));
+  const reals w = from_one_to_two(b) - 1.5;
+  *first = signed_radius * cosine_of_half_turns(w);
+  *second = signed_radius * sine_of_half_turns(w);
+}
+
+
+#else
+
+/* The same in single precision. A: 3 coefficients, 4.8e-7 absolute, 1.2e-7 of the value. */
+LANEWISE reals minus_two_log(reals u) {
+  const uint32_t one = 0x3f800000, root_half = 0x3f3504f3, fraction = 0x007fffff, two_to_23 = 0x4b000000;
+  const bits scaled = (bits)u + (one - root_half);
+  const reals e = (reals)((scaled >> 23) | two_to_23) - (8388608.0f + 127.0f);
+  const reals m = (reals)((scaled & fraction) + root_half);
+  const reals s = (m - 1.0f) / (m + 1.0f);
+  const reals t = s * s;
+  const reals a = (t * -0.8258981836f - 1.333045335f) * t - 4.000000472f;
+  return e * -1.3862943611f + s * a;
+}
+
+/* 5 coefficients each; errors 4e-9, relative, and 4.7e-8, absolute. */
+LANEWISE reals sine_of_half_turns(reals w) {
+  const reals t = w * w;
+  reals a = t * 0.07765591228f - 0.5982904113f;
+  a = a * t + 2.550077387f;
+  a = a * t - 5.167710077f;
+  a = a * t + 3.14159264f;
+  return a * w;
+}
+
+LANEWISE reals cosine_of_half_turns(reals w) {
+  const reals t = w * w;
+  reals a = t * 0.2196824236f - 1.331872973f;
+  a = a * t + 4.058410791f;
+  a = a * t - 4.934792802f;
+  return a * t + 0.999999953f;
+}
+
+LANEWISE reals square_root(reals x) {
+  for (int lane = 0; lane < LANES_PER_VECTOR; lane++) x[lane] = sqrtf(x[lane]);
+  return x;
+}
+
+/* As in double precision; a word of 64 bits serves two lanes. Of the radius's 32 bits none is lost where it counts: u is
+ * small in the tail, and a float holds it to 24 digits there; the largest radius is sqrt(66 log 2) = 6.8. The angle's word
+ * gives 31 bits and the sign. */
+LANEWISE void draw_normals(generator *g, int v, reals *first, reals *second) {
+  typedef int32_t integers __attribute__((vector_size(VECTOR_BYTES)));
+  const bits a = (bits)draw_words(g, v), b = (bits)draw_words(g, v);
+  const reals u = __builtin_convertvector(a, reals) * 0x1p-32f + 0x1p-33f;
+  const reals w = __builtin_convertvector((integers)b >> 1, reals) * 0x1p-31f + 0x1p-32f;
+  const reals signed_radius = (reals)((bits)square_root(minus_two_log(u)) | (b << 31));
+  *first = signed_radius * cosine_of_half_turns(w);
+  *second = signed_radius * sine_of_half_turns(w);
+}
+
+#endif
+
+/* ---- Streaming SGD in the eigenbasis ---------------------------------------------------------------------------
+ * X <- X - (gamma/d) [d_r f x + (d_n f/n + tau) X], a fresh x each step, for M iterates that share the data stream.
+ * A step is one sweep over the coordinates: it applies the update of the step before, whose x is still in its buffer,
+ * draws the new x and accumulates ||X||^2, r = <x, X> and r* = <x, X*>. Nothing else costs O(d): a class is two
+ * pointers to rows, and the update of a step is two numbers an iterate. Rows are padded with zeros to whole blocks.
+ *
+ * Rows are `real`: samples, iterates and the sweep are in single precision with -DSGDLIMIT_FLOAT32. Sums over coordinates
+ * are in double all the same, but for the terms of one lane in a chunk; so is what is done with them.
+ *
+ * The loss enters through these alone; parameter p of a class is par[p * stride]. */
+static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn);
+static inline double target(double label, double r_star, double xi, double uniform, const double *par, int64_t stride);
+static inline double ridge(const double *par, int64_t stride);
+
+enum { COORDINATE_STEPS_PER_LOOK = 1 << 20 };   /* between looks at the cancel flag: about a millisecond */
+
+/* X <- X + (own X + sample x), to be applied by the next sweep. The change is rounded first and added then: a factor
+ * 1 + own would lose, in single precision, what is below 6e-8 of it, the same at every step. */
+typedef struct update {
+  real own, sample;
+} update;
+
+/* Coordinates whose products a lane adds up in `real`, 32 of them, before they go to the sum in double. */
+enum { CHUNK = 16 * BLOCK };
+
+typedef struct simulation {
+  const sgdlimit_problem *problem;
+  int64_t length;             /* of a row: N rounded up to whole blocks */
+  real *roots, *means;        /* [K][length] square roots of the eigenvalues; means */
+  real *teacher;              /* [length] */
+  real *x;                    /* [length] the last sample */
+  real *iterates;             /* [M][length] */
+  double *totals;             /* [M][2][LANES] of a sweep: ||X||^2 and <x, X> */
+  double *norm2, *r;          /* [M] */
+  double *gradient2;          /* [M] sum of ||g||^2/d^2 over the steps so far, g the whole stochastic gradient */
+  double *at_iterate;         /* [8][N] e, v = 0, offset, slope, noise, work [2], x */
+  double *predicted;          /* [2][N] mean and variance of the iterate half a step on, in a diffusion */
+  double *constants;
+  double *norm2_bound;        /* [M] beyond it the iterate has diverged */
+  update *updates;            /* [M] */
+  double *cumulated;          /* [K] cumulated probabilities of the classes */
+  generator coordinates, chances;
+  double class_uniform[BLOCK], xi[BLOCK], label_uniform[BLOCK];   /* of the BLOCK steps from the last refill on */
+} simulation;
+
+LANEWISE reals load(const real *from) {
+  reals v;
+  memcpy(&v, from, sizeof v);
+  return v;
+}
+
+LANEWISE void store(real *to, reals v) { memcpy(to, &v, sizeof v); }
+
+LANEWISE reals updated(update u, reals X, reals x) { return X + (u.own * X + u.sample * x); }
+
+LANEWISE void add_lanes(double *total, const reals part[VECTORS]) {
+  real of_lane[LANES];
+  memcpy(of_lane, part, sizeof of_lane);
+  for (int lane = 0; lane < LANES; lane++) total[lane] += of_lane[lane];
+}
+
+/* In one order whatever the vectors' width. */
+LANEWISE double sum_of_lanes(const double *lane) {
+  double sum[LANES];
+  memcpy(sum, lane, sizeof sum);
+  for (int half = LANES / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++) sum[i] += sum[i + half];
+  return sum[0];
+}
+
+/* Sums of one iterate over a chunk. */
+typedef struct products {
+  reals norm2[VECTORS], r[VECTORS];
+} products;
+
+/* Moves LANES_PER_VECTOR coordinates of an iterate by the sample before, and multiplies them with the new one. */
+LANEWISE void advance(update u, real *X, reals before, reals x, int v, products *sums) {
+  const reals moved = updated(u, load(X), before);
+  store(X, moved);
+  sums->norm2[v] += moved * moved;
+  sums->r[v] += moved * x;
+}
+
+/* The step's one pass over the coordinates, for a class given by its two rows; returns r*. The first iterate moves while
+ * a chunk is drawn, the others follow on that chunk, one after the other, so that a sum has a register. */
+static double sweep(simulation *s, const real *root, const real *mean) {
+  const int64_t length = s->length, M = s->problem->iterates;
+  const real *teacher = s->teacher;
+  real *x = s->x, *X = s->iterates, kept[CHUNK];
+  const update u = s->updates[0];
+  generator g = s->coordinates;   /* a copy can stay in registers */
+  double *totals = s->totals, r_star[LANES] = {0};
+  for (int64_t i = 0; i < M * 2 * LANES; i++) totals[i] = 0;
+
+  for (int64_t begin = 0; begin < length; begin += CHUNK) {
+    const int64_t end = begin + CHUNK < length ? begin + CHUNK : length;
+    reals star[VECTORS] = {{0}};
+    products sums = {{{0}}, {{0}}};
+    for (int64_t block = begin; block < end; block += BLOCK)
+      for (int v = 0; v < VECTORS; v++) {
+        const int64_t j = block + v * LANES_PER_VECTOR, k = j + LANES;
+        reals z_j, z_k;
+        draw_normals(&g, v, &z_j, &z_k);
+        const reals before_j = load(x + j), before_k = load(x + k);
+        const reals x_j = load(mean + j) + load(root + j) * z_j;
+        const reals x_k = load(mean + k) + load(root + k) * z_k;
+        store(x + j, x_j);
+        store(x + k, x_k);
+        star[v] += load(teacher + j) * x_j;
+        star[v] += load(teacher + k) * x_k;
+        advance(u, X + j, before_j, x_j, v, &sums);
+        advance(u, X + k, before_k, x_k, v, &sums);
+        if (M > 1) {
+          store(kept + (j - begin), before_j);
+          store(kept + (k - begin), before_k);
+        }
+      }
+    add_lanes(r_star, star);
+    add_lanes(totals, sums.norm2);
+    add_lanes(totals + LANES, sums.r);
+
+    for (int64_t m = 1; m < M; m++) {
+      const update own = s->updates[m];
+      real *X_m = s->iterates + m * length;
+      products of_m = {{{0}}, {{0}}};
+      for (int64_t block = begin; block < end; block += LANES)
+        for (int v = 0; v < VECTORS; v++) {
+          const int64_t j = block + v * LANES_PER_VECTOR;
+          advance(own, X_m + j, load(kept + (j - begin)), load(x + j), v, &of_m);
+        }
+      add_lanes(totals + 2 * m * LANES, of_m.norm2);
+      add_lanes(totals + (2 * m + 1) * LANES, of_m.r);
+    }
+  }
+
+  s->coordinates = g;
+  for (int64_t m = 0; m < M; m++) {
+    s->norm2[m] = sum_of_lanes(totals + 2 * m * LANES);
+    s->r[m] = sum_of_lanes(totals + (2 * m + 1) * LANES);
+  }
+  return sum_of_lanes(r_star);
+}
+
+/* The class, the label noise and the label's chance of the next BLOCK steps. */
+static void refill_chances(simulation *s) {
+  for (int v = 0; v < VECTORS; v++) {
+    reals z[2];
+    draw_normals(&s->chances, v, &z[0], &z[1]);
+    for (int i = 0; i < 2; i++)
+      for (int lane = 0; lane < LANES_PER_VECTOR; lane++) s->xi[i * LANES + v * LANES_PER_VECTOR + lane] = z[i][lane];
+    double *uniforms[2] = {s->class_uniform, s->label_uniform};
+    for (int i = 0; i < 2; i++)
+      for (int first = v * GENERATORS_PER_VECTOR; first < BLOCK; first += GENERATORS) {
+        const doubles drawn = draw_uniforms(&s->chances, v);
+        memcpy(uniforms[i] + first, &drawn, sizeof drawn);
+      }
+  }
+}
+
+/* Counts instead of searching: a branch on a random number is mispredicted half of the time. */
+static int64_t drawn_class(const simulation *s, double uniform) {
+  int64_t class = 0;
+  for (int64_t i = 0; i + 1 < s->problem->classes; i++) class += uniform >= s->cumulated[i];
+  return class;
+}
+
+static double square_norm(int64_t length, const real *x) {
+  double total[LANES] = {0};
+  for (int64_t begin = 0; begin < length; begin += CHUNK) {
+    reals sum[VECTORS] = {{0}};
+    for (int64_t block = begin; block < length && block < begin + CHUNK; block += LANES)
+      for (int v = 0; v < VECTORS; v++) {
+        const reals x_j = load(x + block + v * LANES_PER_VECTOR);
+        sum[v] += x_j * x_j;
+      }
+    add_lanes(total, sum);
+  }
+  return sum_of_lanes(total);
+}
+
+/* The learning rate at time t. Where it depends on the state, that is the iterate's own: its score law is exact, so x = X
+ * and v = 0. */
+static double rate_of_iterate(const simulation *s, int64_t iterate, double t) {
+  const sgdlimit_problem *p = s->problem;
+  if (!depends_on_state(p)) return learning_rate(p, NULL, iterate, t, NULL);
+  const int64_t N = p->modes;
+  const real *X = s->iterates + iterate * s->length;
+  double *e = s->at_iterate, *v = e + N, *offset = v + N, *slope = offset + N, *noise = slope + N, *x = noise + 3 * N;
+  const point at = {x, e, v, offset, slope, noise, s->gradient2[iterate], noise + N};
+  if (p->step_kind != SGDLIMIT_ADAGRAD_NORM) {
+    for (int64_t j = 0; j < N; j++) {
+      x[j] = X[j];
+      e[j] = x[j] - p->teacher[j];
+    }
+    rates(p, s->constants, iterate, x, e, v, offset, slope, noise);
+  }
+  return learning_rate(p, s->constants, iterate, t, &at);
+}
+
+/* The stochastic gradient of a sample, dr x + shrinkage X. */
+typedef struct pull {
+  double dr, shrinkage;
+} pull;
+
+static inline pull pull_of(const sgdlimit_problem *p, int64_t iterate, int64_t class, double r, double n, double r_star,
+                           double xi, double uniform) {
+  const int64_t K = p->classes;
+  const double *par = PARAMETERS > 0 ? p->parameters + iterate * PARAMETERS * K + class : NULL;
+  const double y = target(p->labels[class], r_star, xi, uniform, par, K);
+  double dr, dn;
+  gradient(r, n, y, par, K, &dr, &dn);
+  return (pull){dr, (n > 0 ? dn / n : 0) + ridge(par, K)};
+}
+
+/* ||g||^2/d^2, of a sample with the squared norm x2. */
+static inline double square_of_gradient(const sgdlimit_problem *p, pull g, double r, double n, double x2) {
+  const double cross = g.dr * g.shrinkage * r, own = g.shrinkage * n;
+  return (g.dr * g.dr * x2 + 2 * cross + own * own) / (p->dimension * p->dimension);
+}
+
+/* One iterate's update from its scores at time t, the step's class, and its sample's chances. */
+static inline update sgd_update(simulation *s, int64_t iterate, double t, int64_t class, double r_star, double xi,
+                                double uniform) {
+  const sgdlimit_problem *p = s->problem;
+  const double r = s->r[iterate], n = sqrt(s->norm2[iterate]);
+  const pull g = pull_of(p, iterate, class, r, n, r_star, xi, uniform);
+  if (p->step_kind == SGDLIMIT_ADAGRAD_NORM)
+    s->gradient2[iterate] += square_of_gradient(p, g, r, n, square_norm(s->length, s->x));
+  const double step = rate_of_iterate(s, iterate, t) / p->dimension;
+  return (update){.own = (real)(-step * g.shrinkage), .sample = (real)(-step * g.dr)};
+}
+
+/* Between sweeps, so that an iterate can be looked at; the next sweep then finds nothing to apply. */
+static void apply_update(simulation *s, int64_t iterate) {
+  const update u = s->updates[iterate];
+  real *X = s->iterates + iterate * s->length;
+  for (int64_t j = 0; j < s->length; j += LANES_PER_VECTOR) store(X + j, updated(u, load(X + j), load(s->x + j)));
+  s->updates[iterate] = (update){0, 0};
+}
+
+/* norm2, overlap, distance2, reference_distance2, learning_rate; m, c, Q of each class: from the rows as they were given,
+ * in double. */
+static void summarise(const simulation *s, int64_t iterate, double t, double *summary) {
+  const sgdlimit_problem *p = s->problem;
+  const real *X = s->iterates + iterate * s->length;
+  double norm2 = 0, overlap = 0, distance2 = 0, reference2 = 0;
+  for (int64_t j = 0; j < p->modes; j++) {
+    const double x = X[j], star = p->teacher[j];
+    norm2 += x * x;
+    overlap += x * star;
+    distance2 += (x - star) * (x - star);
+    if (p->reference) reference2 += (x - p->reference[j]) * (x - p->reference[j]);
+  }
+  summary[0] = norm2;
+  summary[1] = overlap;
+  summary[2] = distance2;
+  summary[3] = p->reference ? reference2 : NAN;
+  summary[4] = rate_of_iterate(s, iterate, t);
+  for (int64_t class = 0; class < p->classes; class++) {
+    const double *eigenvalue = p->eigenvalues + class * p->modes, *mean = p->means + class * p->modes;
+    double m = 0, c = 0, Q = 0;
+    for (int64_t j = 0; j < p->modes; j++) {
+      const double x = X[j];
+      m += mean[j] * x;
+      c += eigenvalue[j] * x * p->teacher[j];
+      Q += eigenvalue[j] * x * x;
+    }
+    double *of_class = summary + SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * class;
+    of_class[0] = m;
+    of_class[1] = c;
+    of_class[2] = Q;
+  }
+}
+
+static int64_t steps_until(const sgdlimit_problem *p, double time) { return (int64_t)floor(time * p->dimension + 0.5); }
+
+/* Whatever is not finite in a step shows in the norm after it. */
+static int has_diverged(const simulation *s, int64_t iterate, double norm2) {
+  return !isfinite(norm2) || norm2 > s->norm2_bound[iterate];
+}
+
+static void copy_padded(real *to, const double *from, int64_t count, int64_t length) {
+  for (int64_t j = 0; j < length; j++) to[j] = j < count ? (real)from[j] : 0;
+}
+
+static void begin_at_start(simulation *s, int64_t iterate) {
+  const sgdlimit_problem *p = s->problem;
+  const int64_t N = p->modes;
+  const double *start = p->start_mean + iterate * N;
+  copy_padded(s->iterates + iterate * s->length, start, N, s->length);
+  s->gradient2[iterate] = p->start_auxiliary ? p->start_auxiliary[iterate] : 0;
+  s->updates[iterate] = (update){0, 0};
+  double norm2 = 0;
+  for (int64_t j = 0; j < N; j++) norm2 += start[j] * start[j];
+  s->norm2_bound[iterate] = 1e6 * fmax(norm2, 1);
+}
+
+/* One run; on trouble its status, with `outcome` telling the iterate and the time. `done` counts steps over runs. */
+static int32_t simulate_run(simulation *s, int64_t run, int64_t *done, sgdlimit_outcome *outcome) {
+  const sgdlimit_problem *p = s->problem;
+  const int64_t M = p->iterates, K = p->classes, T = p->times_count;
+  const int64_t values = SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * K;
+  const int64_t look_every = 1 + COORDINATE_STEPS_PER_LOOK / (s->length * M);
+  int64_t next_look = *done;
+  double *statistics = p->statistics + (run - p->first_run) * M * T * values;
+
+  seed_generator(&s->coordinates, p->seed, (uint64_t)run, COORDINATES);
+  seed_generator(&s->chances, p->seed, (uint64_t)run, CHANCES);
+  memset(s->x, 0, (size_t)s->length * sizeof *s->x);
+  for (int64_t m = 0; m < M; m++) begin_at_start(s, m);
+
+  const int64_t first_step = steps_until(p, p->start_time);
+  int64_t step = first_step;
+  for (int64_t output = 0; output < T; output++) {
+    for (const int64_t stop = steps_until(p, p->times[output]); step < stop; step++, ++*done) {
+      const double t = (double)step / p->dimension;
+      const int64_t chance = (step - first_step) % BLOCK;
+      outcome->time = t;
+      if (*done == next_look) {
+        next_look += look_every;
+        if (p->progress) *p->progress = *done;
+        if (p->cancel && *p->cancel) return SGDLIMIT_CANCELLED;
+      }
+      if (chance == 0) refill_chances(s);
+      const int64_t class = drawn_class(s, s->class_uniform[chance]);
+      const double r_star = sweep(s, s->roots + class * s->length, s->means + class * s->length);
+      for (int64_t m = 0; m < M; m++) {
+        if (has_diverged(s, m, s->norm2[m])) {
+          outcome->iterate = m;
+          return SGDLIMIT_DIVERGED;
+        }
+        s->updates[m] = sgd_update(s, m, t, class, r_star, s->xi[chance], s->label_uniform[chance]);
+        if (isnan(s->updates[m].own) && depends_on_state(p)) {
+          outcome->iterate = m;
+          return SGDLIMIT_NO_STEP;
+        }
+      }
+    }
+    outcome->time = (double)step / p->dimension;
+    for (int64_t m = 0; m < M; m++) {
+      double *summary = statistics + (m * T + output) * values;
+      apply_update(s, m);
+      summarise(s, m, outcome->time, summary);
+      if (has_diverged(s, m, summary[0])) {
+        outcome->iterate = m;
+        return SGDLIMIT_DIVERGED;
+      }
+    }
+  }
+  return SGDLIMIT_OK;
+}
+
+static int has_counts_and_times(const sgdlimit_problem *p) {
+  if (p->size != sizeof *p) return 0;
+  if (p->iterates < 1 || p->classes < 1 || p->modes < 1 || p->times_count < 1 || p->runs < 0 || p->first_run < 0)
+    return 0;
+  if (!has_step_arguments(p)) return 0;
+  if (!(p->start_time >= 0)) return 0;
+  for (int64_t i = 0; i < p->times_count; i++)
+    if (!(p->times[i] >= (i > 0 ? p->times[i - 1] : p->start_time))) return 0;
+  if (!(p->times[p->times_count - 1] * p->dimension < 0x1p53)) return 0;   /* steps are counted in doubles too */
+  for (int64_t i = 0; i < p->classes * p->modes; i++)
+    if (!(p->eigenvalues[i] >= 0)) return 0;
+  return 1;
+}
+
+/* A mode is a coordinate here. */
+static int can_be_simulated(const sgdlimit_problem *p) {
+  return has_counts_and_times(p) && p->dimension == (double)p->modes;
+}
+
+/* Cuts all arrays of a simulation out of one allocation, which the caller frees; NULL when there is no memory. */
+static void *lay_out(simulation *s, int with_rates) {
+  const sgdlimit_problem *p = s->problem;
+  const int64_t M = p->iterates, K = p->classes, N = p->modes, L = s->length;
+  const int64_t rows = 2 * K + M + 2, N_rows = with_rates ? 10 : 0, others = M * (2 * LANES + 6) + K + constants_count(p);
+  const double bytes_wanted = 8.0 * ((double)rows * (double)L + (double)N_rows * (double)N + (double)others);
+  if (bytes_wanted > (double)(PTRDIFF_MAX / 2)) return NULL;
+  const size_t row_bytes = (size_t)(rows * L) * sizeof(real), other_bytes = (size_t)(others + N_rows * N) * sizeof(double);
+  void *memory = aligned_alloc(64, (row_bytes + other_bytes + 63) / 64 * 64);
+  if (!memory) return NULL;
+  real *row = memory;   /* whole blocks long, so at whole cache lines */
+  s->roots = row, row += K * L;
+  s->means = row, row += K * L;
+  s->teacher = row, row += L;
+  s->x = row, row += L;
+  s->iterates = row;
+  double *next = (double *)((char *)memory + row_bytes);
+  s->totals = next, next += M * 2 * LANES;
+  s->updates = (update *)next, next += M * 2;
+  s->norm2 = next, next += M;
+  s->r = next, next += M;
+  s->norm2_bound = next, next += M;
+  s->gradient2 = next, next += M;
+  s->cumulated = next, next += K;
+  s->constants = next, next += constants_count(p);
+  s->at_iterate = next, next += with_rates ? 8 * N : 0;
+  s->predicted = next;
+  return memory;
+}
+
+/* All that runs share, and summaries that are NaN until they are known; NULL when there is no memory. */
+static void *set_up(simulation *s, const sgdlimit_problem *p, int with_rates) {
+  const int64_t K = p->classes, N = p->modes, S = SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * K;
+  *s = (simulation){.problem = p, .length = (N + BLOCK - 1) / BLOCK * BLOCK};
+  void *memory = lay_out(s, with_rates);
+  if (!memory) return NULL;
+  for (int64_t class = 0; class < K; class++) {
+    real *root = s->roots + class * s->length;
+    for (int64_t j = 0; j < s->length; j++) root[j] = j < N ? (real)sqrt(p->eigenvalues[class * N + j]) : 0;
+    copy_padded(s->means + class * s->length, p->means + class * N, N, s->length);
+    s->cumulated[class] = p->probabilities[class] + (class > 0 ? s->cumulated[class - 1] : 0);
+  }
+  copy_padded(s->teacher, p->teacher, N, s->length);
+  if (with_rates) {
+    for (int64_t j = 0; j < N; j++) s->at_iterate[N + j] = 0;
+    constants(p, s->constants);
+  }
+  const int64_t values = p->runs * p->iterates * p->times_count * S;
+  for (int64_t i = 0; i < values; i++) p->statistics[i] = NAN;
+  return memory;
+}
+
+/* Runs first_run .. first_run + runs - 1, each a function of (seed, run, precision) alone, for `times` in units of d steps.
+ * Summaries that trouble left undone are NaN; the later runs are then not begun. */
+int32_t sgdlimit_simulate(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
+  *outcome = (sgdlimit_outcome){.status = SGDLIMIT_BAD_PROBLEM};
+  if (!can_be_simulated(p)) return outcome->status;
+  simulation s;
+  void *memory = set_up(&s, p, depends_on_state(p));
+  if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
+  outcome->status = SGDLIMIT_OK;
+  for (int64_t i = 0; i < p->runs && outcome->status == SGDLIMIT_OK; i++) {
+    outcome->run = p->first_run + i;
+    outcome->status = simulate_run(&s, outcome->run, &outcome->accepted, outcome);
+  }
+  if (p->progress) *p->progress = outcome->accepted;
+  free(memory);
+  return outcome->status;
+}
+
+#ifndef SGDLIMIT_FLOAT32
+
+/* ---- Streaming SGD in lumps ------------------------------------------------------------------------------------
+ * The same law at a cost that does not grow with the dimension. A mode here is a coordinate, or a lump: `D` coordinates
+ * with one eigenvalue a class in which means, teacher and reference are 0. D is weight times dimension. Of the iterate's
+ * part w in a lump its norm alone matters, and x_j is that norm: fresh samples are isotropic in it. With g the sample's
+ * component along w and chi2, of D - 1 degrees of freedom, the squared length of the rest,
+ *     ||w|| <- sqrt((kept ||w|| + added root g)^2 + added^2 root^2 chi2),
+ * where kept and added depend on g, by the score, but not on chi2 (docs/theory.md, section 8). To `rates`, x is a state of
+ * as many modes. Eight runs advance together, one a lane, each with a stream of its own: its words are a function of
+ * (seed, run), whoever is in the other lanes. As in a sweep over coordinates, a step first applies the one before. */
+
+enum { LUMPED_STEPS_PER_LOOK = 1 << 18 };   /* in modes of eight runs, between looks at the cancel flag: a few milliseconds */
+
+/* Chi-square by G. Marsaglia, W. W. Tsang, "A simple method for generating gamma variables", ACM TOMS 26 (2000): with z
+ * normal and w = spread z, 2 centre (1 + w)^3 is accepted where 1 - u < exp(3 centre L(w)), u uniform on (0, 1],
+ * L(w) = log(1 + w) - w + w^2/2 - w^3/3. Since -L(w) <= w^4/(4 (1 - |w|)), that is certain where
+ * squeeze w^4 < u (1 - |w|): all but 1/(18 degrees) of the draws are, in arithmetic alone. */
+typedef struct chi2_law {
+  double degrees, centre, spread, squeeze;
+} chi2_law;
+
+static chi2_law chi2_of(double degrees) {
+  const double centre = 0.5 * degrees - 1.0 / 3.0;
+  return (chi2_law){degrees, centre, 1 / sqrt(9 * centre), 0.75 * centre};
+}
+
+static int is_accepted(const chi2_law *law, double w, double u) {
+  if (!(w > -1)) return 0;
+  return u > -expm1(3 * law->centre * (log1p(w) - w + w * w * (0.5 - w / 3)));
+}
+
+/* The lanes that the squeeze left open, each until it accepts; the streams of the others stand still. */
+static __attribute__((noinline)) void settle(generator *g, int v, const chi2_law *law, const words *sure, reals *w,
+                                             const reals *u) {
+  for (int lane = 0; lane < LANES_PER_VECTOR; lane++) {
+    if ((*sure)[lane]) continue;
+    for (double uniform = (*u)[lane]; !is_accepted(law, (*w)[lane], uniform);) {
+      const generator before = *g;
+      reals z, unused;
+      draw_normals(g, v, &z, &unused);
+      const reals again = 2.0 - from_one_to_two(draw_words(g, v));
+      for (int other = 0; other < LANES_PER_VECTOR; other++)
+        for (int i = 0; other != lane && i < 4; i++) g->state[i][v][other] = before.state[i][v][other];
+      (*w)[lane] = law->spread * z[lane];
+      uniform = again[lane];
+    }
+  }
+}
+
+LANEWISE reals absolute(reals x) { return (reals)((words)x & UINT64_C(0x7fffffffffffffff)); }
+
+/* Chi-squares of all lanes, from normals that nothing else has used, and a word of each lane. */
+LANEWISE void draw_chi2(generator *g, const chi2_law *law, const reals z[VECTORS], reals chi2[VECTORS]) {
+  reals w[VECTORS], u[VECTORS];
+  words sure[VECTORS], all = ~(words){0};
+  for (int v = 0; v < VECTORS; v++) u[v] = 2.0 - from_one_to_two(draw_words(g, v));
+  if (law->degrees <= 2) {
+    for (int v = 0; v < VECTORS; v++) chi2[v] = law->degrees == 1 ? z[v] * z[v] : minus_two_log(u[v]);
+    return;
+  }
+  for (int v = 0; v < VECTORS; v++) {
+    w[v] = law->spread * z[v];
+    const reals w2 = w[v] * w[v];
+    sure[v] = (words)(law->squeeze * w2 * w2 < u[v] * (1.0 - absolute(w[v])));
+    all &= sure[v];
+  }
+  uint64_t certain = ~UINT64_C(0);
+  for (int lane = 0; lane < LANES_PER_VECTOR; lane++) certain &= all[lane];
+  if (!certain)
+    for (int v = 0; v < VECTORS; v++) settle(g, v, law, &sure[v], &w[v], &u[v]);
+  for (int v = 0; v < VECTORS; v++) {
+    const reals root = 1.0 + w[v];
+    chi2[v] = 2 * law->centre * root * root * root;
+  }
+}
+
+/* X <- kept X + added x, in each lane of a vector. */
+typedef struct lane_update {
+  reals kept, added;
+} lane_update;
+
+/* Eight runs. Coordinates come before lumps, an odd number of them (one may be nothing but zeros): of the normals, drawn
+ * in pairs, the first is the label's noise. */
+typedef struct lumped {
+  simulation one;               /* a run at a time, for what is asked of an iterate: its learning rate, its summary */
+  int64_t coordinates, lumps;   /* C, L */
+  int64_t *mode;                /* [C + L] of the problem; -1 for none */
+  double *roots;                /* [C + L][K] */
+  double *means;                /* [C][K] */
+  double *teacher;              /* [C] */
+  chi2_law *laws;               /* [L] */
+  reals *iterates;              /* [C + L][VECTORS] */
+  reals *x;                     /* [C + L][VECTORS] the last sample; in a lump, its component along the iterate */
+  reals *beside;                /* [L][VECTORS] squared length of the rest of it */
+  words *drawn;                 /* [K][VECTORS] all ones in the lanes that have drawn the class */
+  lane_update updates[VECTORS];   /* to be applied */
+  generator numbers;
+  double gradient2[LANES];      /* sum of ||g||^2/d^2 over the steps so far */
+} lumped;
+
+/* A step's scores and chances in each lane, and its gradient dr x + shrinkage X. */
+typedef struct lane_scores {
+  double norm2[LANES], r[LANES], r_star[LANES], xi[LANES], uniform[LANES], dr[LANES], shrinkage[LANES];
+  int64_t class[LANES];
+} lane_scores;
+
+LANEWISE reals splat(double value) { return value - (reals){0}; }
+
+/* Of [K] values, that of each lane's class. */
+LANEWISE reals of_class(const lumped *l, int64_t K, const double *values, int v) {
+  if (K == 1) return splat(values[0]);
+  words bits = {0};
+  for (int64_t i = 0; i < K; i++) bits |= l->drawn[i * VECTORS + v] & (words)splat(values[i]);
+  return (reals)bits;
+}
+
+static void draw_classes(lumped *l, lane_scores *scores) {
+  const int64_t K = l->one.problem->classes;
+  for (int v = 0; v < VECTORS; v++) store(scores->uniform + v * LANES_PER_VECTOR, draw_uniforms(&l->numbers, v));
+  if (K == 1) return;
+  double uniform[LANES];
+  uint64_t is_drawn[LANES];
+  for (int v = 0; v < VECTORS; v++) store(uniform + v * LANES_PER_VECTOR, draw_uniforms(&l->numbers, v));
+  for (int lane = 0; lane < LANES; lane++) scores->class[lane] = drawn_class(&l->one, uniform[lane]);
+  for (int64_t i = 0; i < K; i++) {
+    for (int lane = 0; lane < LANES; lane++) is_drawn[lane] = scores->class[lane] == i ? ~UINT64_C(0) : 0;
+    memcpy(l->drawn + i * VECTORS, is_drawn, sizeof is_drawn);
+  }
+}
+
+/* The last update of the iterates' part in a lump. */
+LANEWISE reals updated_norm(const lumped *l, lane_update u, int64_t lump, int v) {
+  const int64_t at = (l->coordinates + lump) * VECTORS + v;
+  const reals along = u.kept * l->iterates[at] + u.added * l->x[at];
+  return square_root(along * along + u.added * u.added * l->beside[lump * VECTORS + v]);
+}
+
+typedef struct lane_sums {
+  reals norm2[VECTORS], r[VECTORS], r_star[VECTORS];
+} lane_sums;
+
+/* A coordinate: the update before, a fresh component, and what it adds to the scores. */
+LANEWISE void visit_coordinate(lumped *l, const lane_update *u, int64_t K, int64_t j, int v, reals z,
+                               lane_sums *sums) {
+  const int64_t at = j * VECTORS + v;
+  const reals X = u[v].kept * l->iterates[at] + u[v].added * l->x[at];
+  const reals x = of_class(l, K, l->means + j * K, v) + of_class(l, K, l->roots + j * K, v) * z;
+  l->iterates[at] = X;
+  l->x[at] = x;
+  sums->norm2[v] += X * X;
+  sums->r[v] += X * x;
+  sums->r_star[v] += l->teacher[j] * x;
+}
+
+/* One pass over the modes. Inlined once with K = 1. */
+LANEWISE void lumped_sweep(lumped *l, int64_t K, lane_scores *scores) {
+  const int64_t C = l->coordinates;
+  lane_sums sums = {{{0}}, {{0}}, {{0}}};
+  generator g = l->numbers;
+  lane_update u[VECTORS];
+  memcpy(u, l->updates, sizeof u);
+  for (int v = 0; v < VECTORS; v++) {
+    reals xi, z;
+    draw_normals(&g, v, &xi, &z);
+    store(scores->xi + v * LANES_PER_VECTOR, xi);
+    visit_coordinate(l, u, K, 0, v, z, &sums);
+  }
+  for (int64_t j = 1; j < C; j += 2)
+    for (int v = 0; v < VECTORS; v++) {
+      reals z_j, z_k;
+      draw_normals(&g, v, &z_j, &z_k);
+      visit_coordinate(l, u, K, j, v, z_j, &sums);
+      visit_coordinate(l, u, K, j + 1, v, z_k, &sums);
+    }
+  for (int64_t lump = 0; lump < l->lumps; lump++) {
+    reals z[VECTORS], chi2[VECTORS];
+    for (int v = 0; v < VECTORS; v++) {
+      const int64_t at = (C + lump) * VECTORS + v;
+      reals along;
+      draw_normals(&g, v, &along, &z[v]);
+      const reals X = updated_norm(l, u[v], lump, v), x = of_class(l, K, l->roots + (C + lump) * K, v) * along;
+      l->iterates[at] = X;
+      l->x[at] = x;
+      sums.norm2[v] += X * X;
+      sums.r[v] += X * x;
+    }
+    draw_chi2(&g, &l->laws[lump], z, chi2);
+    for (int v = 0; v < VECTORS; v++) {
+      const reals root = of_class(l, K, l->roots + (C + lump) * K, v);
+      l->beside[lump * VECTORS + v] = root * root * chi2[v];
+    }
+  }
+  l->numbers = g;
+  memcpy(scores->norm2, sums.norm2, sizeof scores->norm2);
+  memcpy(scores->r, sums.r, sizeof scores->r);
+  memcpy(scores->r_star, sums.r_star, sizeof scores->r_star);
+}
+
+/* Gradients of all lanes; nothing else is in the loop, so that a compiler may do the lanes at once. */
+LANEWISE void pull_lanes(const lumped *l, int64_t K, lane_scores *scores) {
+#pragma omp simd
+  for (int lane = 0; lane < LANES; lane++) {
+    const pull g = pull_of(l->one.problem, 0, K == 1 ? 0 : scores->class[lane], scores->r[lane],
+                           sqrt(scores->norm2[lane]), scores->r_star[lane], scores->xi[lane], scores->uniform[lane]);
+    scores->dr[lane] = g.dr;
+    scores->shrinkage[lane] = g.shrinkage;
+  }
+}
+
+/* Squared norm of the last sample of one lane. */
+static double sample_norm2(const lumped *l, int lane) {
+  const int v = lane / LANES_PER_VECTOR, k = lane % LANES_PER_VECTOR;
+  double sum = 0;
+  for (int64_t j = 0; j < l->coordinates + l->lumps; j++) sum += l->x[j * VECTORS + v][k] * l->x[j * VECTORS + v][k];
+  for (int64_t lump = 0; lump < l->lumps; lump++) sum += l->beside[lump * VECTORS + v][k];
+  return sum;
+}
+
+static void accumulate_lanes(lumped *l, const lane_scores *scores) {
+  for (int lane = 0; lane < LANES; lane++) {
+    const pull g = {scores->dr[lane], scores->shrinkage[lane]};
+    const double n = sqrt(scores->norm2[lane]);
+    l->gradient2[lane] += square_of_gradient(l->one.problem, g, scores->r[lane], n, sample_norm2(l, lane));
+  }
+}
+
+/* Puts one lane where `rate_of_iterate` and `summarise` look. */
+static simulation *shown(lumped *l, int lane) {
+  for (int64_t j = 0; j < l->coordinates + l->lumps; j++)
+    if (l->mode[j] >= 0)
+      l->one.iterates[l->mode[j]] = l->iterates[j * VECTORS + lane / LANES_PER_VECTOR][lane % LANES_PER_VECTOR];
+  l->one.gradient2[0] = l->gradient2[lane];
+  return &l->one;
+}
+
+/* Between sweeps, so that iterates can be looked at; the next sweep then finds nothing to apply. */
+static void apply_lane_updates(lumped *l) {
+  for (int v = 0; v < VECTORS; v++) {
+    for (int64_t at = v; at < l->coordinates * VECTORS; at += VECTORS)
+      l->iterates[at] = l->updates[v].kept * l->iterates[at] + l->updates[v].added * l->x[at];
+    for (int64_t lump = 0; lump < l->lumps; lump++)
+      l->iterates[(l->coordinates + lump) * VECTORS + v] = updated_norm(l, l->updates[v], lump, v);
+    l->updates[v] = (lane_update){splat(1), splat(0)};
+  }
+}
+
+static void begin_lanes(lumped *l, int64_t first_run) {
+  const sgdlimit_problem *p = l->one.problem;
+  begin_at_start(&l->one, 0);
+  for (int lane = 0; lane < LANES; lane++) {
+    generator own;
+    seed_generator(&own, mix(p->seed ^ UINT64_C(0x6c756d706564)), (uint64_t)(first_run + lane), COORDINATES);
+    for (int i = 0; i < 4; i++)
+      l->numbers.state[i][lane / LANES_PER_VECTOR][lane % LANES_PER_VECTOR] = own.state[i][0][0];
+    l->gradient2[lane] = l->one.gradient2[0];
+  }
+  for (int64_t j = 0; j < l->coordinates + l->lumps; j++)
+    for (int v = 0; v < VECTORS; v++) {
+      l->iterates[j * VECTORS + v] = splat(l->mode[j] < 0 ? 0 : p->start_mean[l->mode[j]]);
+      l->x[j * VECTORS + v] = splat(0);
+    }
+  for (int64_t at = 0; at < l->lumps * VECTORS; at++) l->beside[at] = splat(0);
+  for (int v = 0; v < VECTORS; v++) l->updates[v] = (lane_update){splat(1), splat(0)};
+}
+
+/* Eight runs from `first_run` on, of which the first `count` are asked for; on trouble its status, with `outcome` telling
+ * run and time. */
+static int32_t simulate_lanes(lumped *l, int64_t first_run, int count, sgdlimit_outcome *outcome) {
+  const sgdlimit_problem *p = l->one.problem;
+  const int64_t K = p->classes, T = p->times_count, values = SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * K;
+  const int64_t look_every = 1 + LUMPED_STEPS_PER_LOOK / (l->coordinates + l->lumps);
+  const int by_state = depends_on_state(p);
+  double *statistics = p->statistics + (first_run - p->first_run) * T * values, pace[LANES];
+  lane_scores scores = {.class = {0}};
+  begin_lanes(l, first_run);
+  const double bound = l->one.norm2_bound[0];
+
+  int64_t step = steps_until(p, p->start_time), next_look = step;
+  for (int64_t output = 0; output < T; output++) {
+    for (const int64_t stop = steps_until(p, p->times[output]); step < stop; step++, outcome->accepted += count) {
+      const double t = (double)step / p->dimension;
+      if (step == next_look) {
+        next_look += look_every;
+        outcome->time = t;
+        if (p->progress) *p->progress = outcome->accepted;
+        if (p->cancel && *p->cancel) return SGDLIMIT_CANCELLED;
+      }
+      draw_classes(l, &scores);
+      lumped_sweep(l, K, &scores);
+      if (K == 1) pull_lanes(l, 1, &scores);
+      else pull_lanes(l, K, &scores);
+      if (p->step_kind == SGDLIMIT_ADAGRAD_NORM) accumulate_lanes(l, &scores);
+      const double common = by_state ? 0 : learning_rate(p, NULL, 0, t, NULL) / p->dimension;
+      int diverged = 0;
+      for (int lane = 0; lane < count; lane++) diverged |= !(scores.norm2[lane] <= bound);
+      for (int lane = 0; lane < LANES; lane++) pace[lane] = common;
+      for (int lane = 0; (by_state || diverged) && lane < count; lane++) {
+        outcome->run = first_run + lane;
+        outcome->time = t;
+        if (has_diverged(&l->one, 0, scores.norm2[lane])) return SGDLIMIT_DIVERGED;
+        if (by_state) pace[lane] = rate_of_iterate(shown(l, lane), 0, t) / p->dimension;
+        if (isnan(pace[lane])) return SGDLIMIT_NO_STEP;
+      }
+      for (int v = 0; v < VECTORS; v++) {
+        const int lane = v * LANES_PER_VECTOR;
+        const reals step = load(pace + lane);
+        l->updates[v] = (lane_update){1.0 - step * load(scores.shrinkage + lane), -step * load(scores.dr + lane)};
+      }
+    }
+    outcome->time = (double)step / p->dimension;
+    apply_lane_updates(l);
+    for (int lane = 0; lane < count; lane++) {
+      double *summary = statistics + (lane * T + output) * values;
+      summarise(shown(l, lane), 0, outcome->time, summary);
+      if (has_diverged(&l->one, 0, summary[0])) {
+        outcome->run = first_run + lane;
+        return SGDLIMIT_DIVERGED;
+      }
+    }
+  }
+  return SGDLIMIT_OK;
+}
+
+/* Coordinates of a mode; 0 where its weight times the dimension is no whole number. */
+static double multiplicity(const sgdlimit_problem *p, int64_t mode) {
+  const double given = p->weights[mode] * p->dimension, whole = floor(given + 0.5);
+  return fabs(given - whole) <= 1e-9 + 1e-12 * given ? whole : 0;
+}
+
+static int can_be_lumped(const sgdlimit_problem *p) {
+  if (!has_counts_and_times(p) || p->iterates != 1 || !(p->dimension < 0x1p53)) return 0;
+  for (int64_t j = 0; j < p->modes; j++) {
+    const double D = multiplicity(p, j);
+    if (!(D >= 1)) return 0;
+    if (D == 1) continue;
+    if (p->teacher[j] != 0 || (p->reference && p->reference[j] != 0)) return 0;
+    for (int64_t i = 0; i < p->classes; i++)
+      if (p->means[i * p->modes + j] != 0) return 0;
+  }
+  return 1;
+}
+
+/* Cuts the arrays of the lanes out of one allocation, which the caller frees; NULL when there is no memory. */
+static void *lay_out_lanes(lumped *l) {
+  const int64_t K = l->one.problem->classes, C = l->coordinates, L = l->lumps;
+  const size_t lanes = LANES * sizeof(double);
+  const double bytes = (double)lanes * (double)(2 * (C + L) + L + K) + (double)((C + L) * (2 + 2 * K) + 4 * L) * 8.0;
+  if (bytes > (double)(PTRDIFF_MAX / 2)) return NULL;
+  char *memory = aligned_alloc(64, ((size_t)bytes + 127) / 64 * 64), *next = memory;
+  if (!memory) return NULL;
+  l->iterates = (reals *)next, next += (size_t)(C + L) * lanes;
+  l->x = (reals *)next, next += (size_t)(C + L) * lanes;
+  l->beside = (reals *)next, next += (size_t)L * lanes;
+  l->drawn = (words *)next, next += (size_t)K * lanes;
+  l->laws = (chi2_law *)next, next += (size_t)L * sizeof(chi2_law);
+  l->mode = (int64_t *)next, next += (size_t)(C + L) * sizeof(int64_t);
+  l->teacher = (double *)next, next += (size_t)C * sizeof(double);
+  l->means = (double *)next, next += (size_t)(C * K) * sizeof(double);
+  l->roots = (double *)next;
+  return memory;
+}
+
+/* What all runs share; NULL when there is no memory. */
+static void *set_up_lanes(lumped *l) {
+  const sgdlimit_problem *p = l->one.problem;
+  const int64_t K = p->classes, N = p->modes;
+  l->lumps = 0;
+  for (int64_t j = 0; j < N; j++) l->lumps += multiplicity(p, j) > 1;
+  l->coordinates = (N - l->lumps) | 1;
+  void *memory = lay_out_lanes(l);
+  if (!memory) return NULL;
+  int64_t coordinate = 0, lump = 0;
+  for (int64_t j = 0; j < N; j++) {
+    const double D = multiplicity(p, j);
+    if (D > 1) l->laws[lump] = chi2_of(D - 1);
+    l->mode[D > 1 ? l->coordinates + lump++ : coordinate++] = j;
+  }
+  for (; coordinate < l->coordinates; coordinate++) l->mode[coordinate] = -1;
+  for (int64_t j = 0; j < l->coordinates + l->lumps; j++) {
+    const int64_t mode = l->mode[j];
+    for (int64_t i = 0; i < K; i++) {
+      l->roots[j * K + i] = mode < 0 ? 0 : sqrt(p->eigenvalues[i * N + mode]);
+      if (j < l->coordinates) l->means[j * K + i] = mode < 0 ? 0 : p->means[i * N + mode];
+    }
+    if (j < l->coordinates) l->teacher[j] = mode < 0 ? 0 : p->teacher[mode];
+  }
+  return memory;
+}
+
+/* As sgdlimit_simulate, with the same summaries, for one iterate and a finite dimension: weights times dimension are the
+ * modes' numbers of coordinates, and where that is more than one, means, teacher and reference are 0. */
+int32_t sgdlimit_simulate_lumped(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
+  *outcome = (sgdlimit_outcome){.status = SGDLIMIT_BAD_PROBLEM};
+  if (!can_be_lumped(p)) return outcome->status;
+  lumped l;
+  double *shared = set_up(&l.one, p, depends_on_state(p));
+  void *lanes = shared ? set_up_lanes(&l) : NULL;
+  outcome->status = lanes ? SGDLIMIT_OK : SGDLIMIT_OUT_OF_MEMORY;
+  for (int64_t i = 0; i < p->runs && outcome->status == SGDLIMIT_OK; i += LANES) {
+    const int64_t left = p->runs - i;
+    outcome->run = p->first_run + i;
+    outcome->status = simulate_lanes(&l, outcome->run, left < LANES ? (int)left : LANES, outcome);
+  }
+  if (p->progress) *p->progress = outcome->accepted;
+  free(lanes);
+  free(shared);
+  return outcome->status;
+}
+
+/* ---- Homogenised SGD -------------------------------------------------------------------------------------------
+ *     dX_j = gamma (offset_j + slope_j (X_j - X*_j)) dt + gamma sqrt(noise_j) dW_j
+ *
+ * with the rates at the random X itself (v = 0): drift -gamma grad of the risk, and in the eigenbasis the covariance
+ * gamma^2 sum_i p_i I_i C_i/d is diagonal. With the scalars in them frozen a coordinate is an Ornstein-Uhlenbeck process,
+ * stable in steps of any length. A step has two parts.
+ *   Predictor: with the scalars at X, the mean and variance of that process half a step on; `rates` then gives the scalars
+ *     under that law. It is a function of X and draws nothing: the noise that follows is independent of its own size, as
+ *     Ito wants it.
+ *   Corrector: with these scalars the process over the whole step, drawn.
+ * Weak order 1, and what is of first order comes from fluctuations of the scalars, O(h/d); the rest is O(h^2): as d grows
+ * this is the midpoint rule for the mode equations. A step lasts at most `longest` times 1/(gamma max |slope|), the time
+ * of the iterate's fastest mode, and divides what is left to the next output. */
+
+/* A seed of its own: what is drawn here is independent of SGD under the same seed. */
+static uint64_t diffusion_seed(const sgdlimit_problem *p) { return mix(p->seed); }
+
+/* Of an Ornstein-Uhlenbeck process over a time h: its mean moves by gamma drift `mean`, its variance is gamma^2 noise
+ * `noise`; int_0^h exp(gamma slope s) ds, and the same with twice the slope. */
+typedef struct relaxation {
+  double mean, noise;
+} relaxation;
+
+static inline relaxation relax(double slope, double gamma, double h) {
+  const double exponent = gamma * slope * h, change = expm1(exponent);
+  const double mean = exponent == 0 ? h : h * (change / exponent);
+  return (relaxation){mean, mean * (1 + 0.5 * change)};
+}
+
+/* One step from time t, of which `left` remains to the next output; leaves its length in `taken`. */
+static int32_t diffusion_step(simulation *s, int64_t iterate, double t, double left, double longest, double *taken) {
+  const sgdlimit_problem *p = s->problem;
+  const int64_t N = p->modes;
+  double *X = s->iterates + iterate * s->length, drawn[BLOCK];
+  double *e = s->at_iterate, *none = e + N, *offset = none + N, *slope = offset + N, *noise = slope + N;
+  double *work = noise + N, *middle = s->predicted, *spread = middle + N;
+
+  for (int64_t j = 0; j < N; j++) e[j] = X[j] - p->teacher[j];
+  rates(p, s->constants, iterate, X, e, none, offset, slope, noise);
+  const point here = {X, e, none, offset, slope, noise, s->gradient2[iterate], work};
+  double gamma = learning_rate(p, s->constants, iterate, t, &here);
+  if (isnan(gamma) && depends_on_state(p)) return SGDLIMIT_NO_STEP;
+  double fastest = 0, total = 0;
+  for (int64_t j = 0; j < N; j++) {
+    if (!(fabs(slope[j]) < INFINITY)) return SGDLIMIT_DIVERGED;
+    fastest = fmax(fastest, fabs(slope[j]));
+    total += noise[j];
+  }
+  const double h = left / fmax(ceil(left * fabs(gamma) * fastest / longest), 1);
+  if (isnan(h)) return SGDLIMIT_DIVERGED;
+  if (!(t + h > t)) return SGDLIMIT_NO_PROGRESS;
+
+  for (int64_t j = 0; j < N; j++) {
+    const relaxation half = relax(slope[j], gamma, 0.5 * h);
+    e[j] += gamma * (offset[j] + slope[j] * e[j]) * half.mean;
+    middle[j] = p->teacher[j] + e[j];
+    spread[j] = gamma * gamma * noise[j] * half.noise;
+  }
+  rates(p, s->constants, iterate, middle, e, spread, offset, slope, noise);
+  const point halfway = {middle, e, spread, offset, slope, noise, s->gradient2[iterate] + 0.5 * h * total, work};
+  gamma = learning_rate(p, s->constants, iterate, t + 0.5 * h, &halfway);
+  if (isnan(gamma) && depends_on_state(p)) return SGDLIMIT_NO_STEP;
+
+  for (int64_t block = 0; block < N; block += BLOCK) {
+    for (int v = 0; v < VECTORS; v++) {
+      reals z_j, z_k;
+      draw_normals(&s->coordinates, v, &z_j, &z_k);
+      store(drawn + v * LANES_PER_VECTOR, z_j);
+      store(drawn + v * LANES_PER_VECTOR + LANES, z_k);
+    }
+    for (int64_t j = block; j < N && j < block + BLOCK; j++) {
+      const double drift = offset[j] + slope[j] * (X[j] - p->teacher[j]);
+      const relaxation whole = relax(slope[j], gamma, h);
+      s->gradient2[iterate] += h * noise[j];
+      X[j] += gamma * drift * whole.mean + gamma * sqrt(noise[j] * whole.noise) * drawn[j - block];
+    }
+  }
+  *taken = h;
+  return SGDLIMIT_OK;
+}
+
+/* One iterate's run; on trouble its status, with `outcome` telling the time. */
+static int32_t diffuse_run(simulation *s, int64_t run, int64_t iterate, double longest, sgdlimit_outcome *outcome) {
+  const sgdlimit_problem *p = s->problem;
+  const int64_t M = p->iterates, T = p->times_count, values = SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * p->classes;
+  double *statistics = p->statistics + ((run - p->first_run) * M + iterate) * T * values;
+  seed_generator(&s->coordinates, diffusion_seed(p), (uint64_t)run, COORDINATES);
+  begin_at_start(s, iterate);
+
+  double t = p->start_time;
+  int64_t steps = 0;
+  for (int64_t output = 0; output < T; output++) {
+    for (const double stop = p->times[output]; t < stop; steps++) {
+      double h = 0;
+      outcome->time = t;
+      if (p->cancel && *p->cancel) return SGDLIMIT_CANCELLED;
+      if (steps >= p->max_steps) return SGDLIMIT_NO_PROGRESS;
+      const int32_t status = diffusion_step(s, iterate, t, stop - t, longest, &h);
+      if (status != SGDLIMIT_OK) return status;
+      outcome->accepted++;
+      t = h < stop - t ? t + h : stop;
+      outcome->time = t;
+      if (has_diverged(s, iterate, square_norm(s->length, s->iterates + iterate * s->length)))
+        return SGDLIMIT_DIVERGED;
+      if (p->progress) *p->progress = ((run - p->first_run) * M + iterate) * steps_until(p, p->times[T - 1]) / M +
+                                      steps_until(p, t) / M;
+    }
+    summarise(s, iterate, t, statistics + output * values);
+  }
+  return SGDLIMIT_OK;
+}
+
+/* Runs first_run .. first_run + runs - 1 of homogenised SGD, as sgdlimit_simulate those of SGD and with the same summaries.
+ * `progress` counts in steps of SGD. */
+int32_t sgdlimit_diffuse(const sgdlimit_problem *p, double longest, sgdlimit_outcome *outcome) {
+  *outcome = (sgdlimit_outcome){.status = SGDLIMIT_BAD_PROBLEM};
+  if (!can_be_simulated(p) || p->max_steps < 1 || !(longest > 0 && longest < INFINITY)) return outcome->status;
+  simulation s;
+  void *memory = set_up(&s, p, 1);
+  if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
+  outcome->status = SGDLIMIT_OK;
+  for (int64_t i = 0; i < p->runs && outcome->status == SGDLIMIT_OK; i++)
+    for (int64_t m = 0; m < p->iterates && outcome->status == SGDLIMIT_OK; m++) {
+      outcome->run = p->first_run + i;
+      outcome->iterate = m;
+      outcome->status = diffuse_run(&s, outcome->run, m, longest, outcome);
+    }
+  free(memory);
+  return outcome->status;
+}
+
+#endif
+#endif
+
 /* ---- The interface ----------------------------------------------------------------------------------------------- */
 
 int32_t sgdlimit_abi(void) { return SGDLIMIT_ABI; }
@@ -1853,3 +3644,39 @@ const char *sgdlimit_coefficient_names(void) { return "R,A,B,D,F,I"; }
 const char *sgdlimit_score_names(void) { return "n,m_star,Q_star,m,dm,beta,beta1,Q_perp"; }
 /* What must be positive for the equations to hold. */
 const char *sgdlimit_positive_names(void) { return ""; }
+
+/* Coefficients of one class at given scores (in the order of sgdlimit_score_names), label and parameters. */
+void sgdlimit_coefficients(const double *score_values, double y, const double *par, double *out) {
+  score w;
+  w.n = score_values[0];
+  w.m_star = score_values[1];
+  w.Q_star = score_values[2];
+  w.m = score_values[3];
+  w.dm = score_values[4];
+  w.beta = score_values[5];
+  w.beta1 = score_values[6];
+  w.Q_perp = score_values[7];
+  all_coefficients(&w, y, par, 1, &out[0], &out[1], &out[2], &out[3], &out[4], &out[5]);
+}
+
+/* dx and dv at (t, x, v), where the integral of sum_j G_j is start_auxiliary's; work has room for 6 p->modes + the
+ * constants (GLOBAL + CLASS * K). */
+int32_t sgdlimit_rhs(const sgdlimit_problem *p, int64_t iterate, double t, const double *x, const double *v, double *dx,
+                     double *dv, double *work) {
+  if (p->size != sizeof *p || !has_step_arguments(p)) return SGDLIMIT_BAD_PROBLEM;
+  const int64_t N = p->modes;
+  double *offset = work, *slope = work + N, *noise = work + 2 * N, *e = work + 3 * N, *k = work + 6 * N;
+  constants(p, k);
+  for (int64_t j = 0; j < N; j++) e[j] = x[j] - p->teacher[j];
+  rates(p, k, iterate, x, e, v, offset, slope, noise);
+  const double accumulated = p->start_auxiliary ? p->start_auxiliary[iterate] : 0;
+  const point at = {x, e, v, offset, slope, noise, accumulated, work + 4 * N};
+  const double gamma = learning_rate(p, k, iterate, t, &at);
+  for (int64_t j = 0; j < N; j++) {
+    dx[j] = gamma * (offset[j] + slope[j] * e[j]);
+    dv[j] = 2 * gamma * slope[j] * v[j] + gamma * gamma * noise[j];
+  }
+  return SGDLIMIT_OK;
+}
+
+int64_t sgdlimit_constants_count(const sgdlimit_problem *p) { return constants_count(p); }
