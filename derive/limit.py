@@ -355,16 +355,8 @@ def check_places(function: Switched, score: Score | NestedForm) -> None:
     """
     if not (function.corners and isinstance(score, NestedForm)):
         return
-    if len(function.switches) > MOST_KINKS_AND_LABELS:
-        raise DerivationError(
-            "adversary",
-            f"under it the loss has {len(function.switches)} kinks, and the most is {MOST_KINKS_AND_LABELS} where the "
-            "label varies with a second score: each pair of them can meet",
-            "use a loss with fewer corners, labels, or train without an adversary",
-        )
-    if score.target is None or score.residual:
-        return
-    for switch in function.switches:
+    roots_move = score.target is not None and not score.residual
+    for switch in function.switches if roots_move else ():
         if any(e.exp == sp.S.Half and e.has(y) for e in switch.argument.atoms(sp.Pow)):
             raise DerivationError(
                 "adversary",
@@ -372,6 +364,13 @@ def check_places(function: Switched, score: Score | NestedForm) -> None:
                 "derived for a label that varies",
                 "use labels, random labels or the sign of a teacher, or a loss of r - y",
             )
+    if len(function.switches) > MOST_KINKS_AND_LABELS:
+        raise DerivationError(
+            "adversary",
+            f"under it the loss has {len(function.switches)} kinks, and the most is {MOST_KINKS_AND_LABELS} where the "
+            "label varies with a second score: each pair of them can meet",
+            "use a loss with fewer corners, labels, or train without an adversary",
+        )
 
 
 def depends_on_score(statistic: sp.Expr) -> bool:
