@@ -3,7 +3,7 @@
  *   target     Teacher('erf(r_star/sqrt(2)) + sigma*xi')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 12. To write it again:
+ * Written by sgdlimit, generator format 13. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts diffusion
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -447,6 +447,11 @@ static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_
 
 static int depends_on_state(const sgdlimit_problem *p) { return p->step_kind >= SGDLIMIT_LINE_SEARCH; }
 
+/* Whether gamma is a sum over modes of their rates. */
+static int sums_over_rates(const sgdlimit_problem *p) {
+  return depends_on_state(p) && p->step_kind != SGDLIMIT_ADAGRAD_NORM;
+}
+
 static int has_step_arguments(const sgdlimit_problem *p) {
   const int64_t count = p->step_arguments_count;
   switch (p->step_kind) {
@@ -754,13 +759,17 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   *out_BD = J_B + J_D;
 }
 
-/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j */
-static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
-                  const double *v, double *offset, double *slope, double *noise) {
-  const double *x_star = p->teacher;
-  const double *omega = p->weights;
+/* What the rates are made of beside the modes: scalars, of which those of the noise come last. */
+static int64_t drift_scalars_count(const sgdlimit_problem *p) { return 2 + 3 * p->classes; }
+static int64_t rate_scalars_count(const sgdlimit_problem *p) {
+  return drift_scalars_count(p) + 1 * p->classes;
+}
+
+static void rate_scalars(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
+                         const double *v, double *scalars) {
   const double p_tau = p->parameters[(iterate * 3 + 1) * p->classes];
-  for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;
+  double *of_drift = scalars + 2;
+  double *of_noise = scalars + drift_scalars_count(p);
   double norm2 = 0;
   #pragma omp simd reduction(+ : norm2)
   for (int64_t j = 0; j < p->modes; j++) {
@@ -770,33 +779,51 @@ static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, c
   const double inverse_norm = (n > 0.0 ? 1.0/n : 0.0);
   double mean_F = 0;
   for (int64_t i = 0; i < p->classes; i++) {
-    const double *lam = p->eigenvalues + i * p->modes;
-    const double *mu = p->means + i * p->modes;
     const double *par = p->parameters + iterate * 3 * p->classes + i;
     score w;
     class_score(p, k, i, x, e, v, n, &w);
     const double probability = p->probabilities[i];
     double A, B, F, I, BD;
     rate_coefficients(&w, p->labels[i], par, p->classes, &A, &B, &F, &I, &BD);
-    const double w1 = BD*probability;
-    const double w2 = A*probability;
-    const double w3 = B*probability;
-    const double w4 = I*probability;
-    #pragma omp simd
-    for (int64_t j = 0; j < p->modes; j++) {
-      offset[j] += w1*lam[j]*x_star[j] + w2*mu[j];
-      slope[j] += w3*lam[j];
-      noise[j] += w4*lam[j];
-    }
     mean_F += F*probability;
+    of_drift[i * 3 + 0] = BD*probability;
+    of_drift[i * 3 + 1] = A*probability;
+    of_drift[i * 3 + 2] = B*probability;
+    of_noise[i * 1 + 0] = I*probability;
   }
-  const double s1 = -p_tau;
-  const double s2 = -inverse_norm*mean_F;
+  scalars[0] = -p_tau;
+  scalars[1] = -inverse_norm*mean_F;
+}
+
+/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j, of the
+ * modes from `from` to before `to`. */
+static void rates(const sgdlimit_problem *p, const double *scalars, int64_t from, int64_t to, double *offset,
+                  double *slope, double *noise) {
+  const double *x_star = p->teacher + from;
+  const double *omega = p->weights + from;
+  const double *of_drift = scalars + 2;
+  const double *of_noise = scalars + drift_scalars_count(p);
+  const double s1 = scalars[0];
+  const double s2 = scalars[1];
   #pragma omp simd
-  for (int64_t j = 0; j < p->modes; j++) {
-    offset[j] = s1*x_star[j] + s2*x_star[j] - offset[j];
-    slope[j] = s1 + s2 - slope[j];
-    noise[j] = noise[j]*omega[j];
+  for (int64_t j = 0; j < to - from; j++) {
+    offset[j] = s1*x_star[j] + s2*x_star[j];
+    slope[j] = s1 + s2;
+    noise[j] = 0.0;
+  }
+  for (int64_t i = 0; i < p->classes; i++) {
+    const double *lam = p->eigenvalues + i * p->modes + from;
+    const double *mu = p->means + i * p->modes + from;
+    const double w1 = of_drift[i * 3 + 0];
+    const double w2 = of_drift[i * 3 + 1];
+    const double w3 = of_drift[i * 3 + 2];
+    const double w4 = of_noise[i * 1 + 0];
+    #pragma omp simd
+    for (int64_t j = 0; j < to - from; j++) {
+      offset[j] += -w1*lam[j]*x_star[j] - w2*mu[j];
+      slope[j] += -w3*lam[j];
+      noise[j] += w4*lam[j]*omega[j];
+    }
   }
 }
 
@@ -1110,7 +1137,7 @@ typedef struct simulation {
   double *gradient2;          /* [M] sum of ||g||^2/d^2 over the steps so far, g the whole stochastic gradient */
   double *at_iterate;         /* [8][N] e, v = 0, offset, slope, noise, work [2], x */
   double *predicted;          /* [2][N] mean and variance of the iterate half a step on, in a diffusion */
-  double *constants;
+  double *constants, *scalars;   /* what rates are made of */
   double *norm2_bound;        /* [M] beyond it the iterate has diverged */
   update *updates;            /* [M] */
   double *cumulated;          /* [K] cumulated probabilities of the classes */
@@ -1164,12 +1191,13 @@ static double rate_of_iterate(const simulation *s, int64_t iterate, double t) {
   const real *X = s->iterates + iterate * s->length;
   double *e = s->at_iterate, *v = e + N, *offset = v + N, *slope = offset + N, *noise = slope + N, *x = noise + 3 * N;
   const point at = {x, e, v, offset, slope, noise, s->gradient2[iterate], noise + N};
-  if (p->step_kind != SGDLIMIT_ADAGRAD_NORM) {
+  if (sums_over_rates(p)) {
     for (int64_t j = 0; j < N; j++) {
       x[j] = X[j];
       e[j] = x[j] - p->teacher[j];
     }
-    rates(p, s->constants, iterate, x, e, v, offset, slope, noise);
+    rate_scalars(p, s->constants, iterate, x, e, v, s->scalars);
+    rates(p, s->scalars, 0, N, offset, slope, noise);
   }
   return learning_rate(p, s->constants, iterate, t, &at);
 }
@@ -1254,7 +1282,8 @@ static int can_be_simulated(const sgdlimit_problem *p) {
 static void *lay_out(simulation *s, int with_rates) {
   const sgdlimit_problem *p = s->problem;
   const int64_t M = p->iterates, K = p->classes, N = p->modes, L = s->length;
-  const int64_t rows = 2 * K + M + 2, N_rows = with_rates ? 10 : 0, others = M * (2 * LANES + 6) + K + constants_count(p);
+  const int64_t rows = 2 * K + M + 2, N_rows = with_rates ? 10 : 0;
+  const int64_t others = M * (2 * LANES + 6) + K + constants_count(p) + rate_scalars_count(p);
   const double bytes_wanted = 8.0 * ((double)rows * (double)L + (double)N_rows * (double)N + (double)others);
   if (bytes_wanted > (double)(PTRDIFF_MAX / 2)) return NULL;
   const size_t row_bytes = (size_t)(rows * L) * sizeof(real), other_bytes = (size_t)(others + N_rows * N) * sizeof(double);
@@ -1275,6 +1304,7 @@ static void *lay_out(simulation *s, int with_rates) {
   s->gradient2 = next, next += M;
   s->cumulated = next, next += K;
   s->constants = next, next += constants_count(p);
+  s->scalars = next, next += rate_scalars_count(p);
   s->at_iterate = next, next += with_rates ? 8 * N : 0;
   s->predicted = next;
   return memory;
@@ -1341,7 +1371,8 @@ static int32_t diffusion_step(simulation *s, int64_t iterate, double t, double l
   double *work = noise + N, *middle = s->predicted, *spread = middle + N;
 
   for (int64_t j = 0; j < N; j++) e[j] = X[j] - p->teacher[j];
-  rates(p, s->constants, iterate, X, e, none, offset, slope, noise);
+  rate_scalars(p, s->constants, iterate, X, e, none, s->scalars);
+  rates(p, s->scalars, 0, N, offset, slope, noise);
   const point here = {X, e, none, offset, slope, noise, s->gradient2[iterate], work};
   double gamma = learning_rate(p, s->constants, iterate, t, &here);
   if (isnan(gamma) && depends_on_state(p)) return SGDLIMIT_NO_STEP;
@@ -1361,7 +1392,8 @@ static int32_t diffusion_step(simulation *s, int64_t iterate, double t, double l
     middle[j] = p->teacher[j] + e[j];
     spread[j] = gamma * gamma * noise[j] * half.noise;
   }
-  rates(p, s->constants, iterate, middle, e, spread, offset, slope, noise);
+  rate_scalars(p, s->constants, iterate, middle, e, spread, s->scalars);
+  rates(p, s->scalars, 0, N, offset, slope, noise);
   const point halfway = {middle, e, spread, offset, slope, noise, s->gradient2[iterate] + 0.5 * h * total, work};
   gamma = learning_rate(p, s->constants, iterate, t + 0.5 * h, &halfway);
   if (isnan(gamma) && depends_on_state(p)) return SGDLIMIT_NO_STEP;

@@ -3,7 +3,7 @@
  *   target     Teacher('r_star')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 12. To write it again:
+ * Written by sgdlimit, generator format 13. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts diffusion
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -12,6 +12,7 @@
  *   The problem: what a caller hands to a kernel, and what it gets back
  *   Elementary functions that loops over many arguments can vectorise
  *   Gaussian integrals: composite Gauss-Legendre on graded panels
+ *   Panels that end at branch points
  *   Learning rates
  *   This model
  *   Random numbers: eight generators xoshiro256++, normals by Box-Muller
@@ -147,10 +148,57 @@ LANEWISE double sgdlimit_exp_sum(double x, double rest) {
   return x > 709.782712893384 ? INFINITY : x < -707.7 ? 0.0 : y;
 }
 
+LANEWISE double sgdlimit_exp(double x) { return sgdlimit_exp_sum(x, 0.0); }
+
+/* M_1(h)/M_0(h) of the normal density's tail beyond h >= 0, the mean of z - h there: at 0 it is sqrt(2/pi), far out 1/h.
+ * 28 coefficients of (h + 5/4) times it in t = (h - 4)/(h + 4), odd and even ones apart: half as long a chain. */
+LANEWISE double sgdlimit_tail_ratio(double h) {
+  const double t = 1.0 - 8.0 / (h + 4.0), u = t * t;
+  double a = u * 3.3986875277553945e-09 - 6.327518385011884e-09;
+  double b = u * -2.438494756035184e-08 + 2.4858395797692447e-07;
+  a = a * u - 1.9688976310016765e-07;
+  b = b * u - 1.2902027069958226e-06;
+  a = a * u + 2.0209935849944703e-06;
+  b = b * u + 4.574926478633692e-06;
+  a = a * u - 1.1822653010919231e-05;
+  b = b * u - 1.1802610085700332e-05;
+  a = a * u + 5.2828287712269654e-05;
+  b = b * u + 1.703580735174054e-05;
+  a = a * u - 1.9808500152392218e-04;
+  b = b * u + 3.896573195562015e-05;
+  a = a * u + 6.412080936475851e-04;
+  b = b * u - 4.6413092640038754e-04;
+  a = a * u - 1.759719978476808e-03;
+  b = b * u + 2.4915720236999652e-03;
+  a = a * u + 3.6817230605858857e-03;
+  b = b * u - 1.0095793629049069e-02;
+  a = a * u - 2.7683667926589176e-03;
+  b = b * u + 3.2360231946971525e-02;
+  a = a * u - 2.5396637049825744e-02;
+  b = b * u - 6.750053481076351e-02;
+  a = a * u + 1.824812571327506e-01;
+  b = b * u - 1.4259871052439452e-01;
+  a = a * u - 1.554020567759819e-01;
+  b = b * u + 1.1844375085697232;
+  return (a * t + b) / (h + 1.25);
+}
+
+/* exp(-x^2): the rounding of the square is put back, which far out is worth many digits. */
+LANEWISE double sgdlimit_exp_minus_square(double x) {
+  const double head = sgdlimit_from_bits(sgdlimit_bits(x) & UINT64_C(0xfffffffff8000000));
+  return sgdlimit_exp_sum(-head * head, (head - x) * (x + head));
+}
+
 /* exp(-x^2/2)/sqrt(2 pi) */
 LANEWISE double sgdlimit_normal_density(double x) {
   const double head = sgdlimit_from_bits(sgdlimit_bits(x) & UINT64_C(0xfffffffff8000000));
   return 0.3989422804014327 * sgdlimit_exp_sum(-0.5 * head * head, 0.5 * (head - x) * (x + head));
+}
+
+LANEWISE double sgdlimit_erfc(double x) {
+  const double h = 1.4142135623730951 * fabs(x);
+  const double tail = 0.7978845608028654 * sgdlimit_exp_minus_square(x) / (h + sgdlimit_tail_ratio(h));
+  return x < 0 ? 2.0 - tail : tail;
 }
 
 LANEWISE double square(double x) { return x * x; }
@@ -255,178 +303,64 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
   for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= sgdlimit_normal_density(z[i]);
 }
 
-enum { SGDLIMIT_MOST_ROOTS = 8, SGDLIMIT_ROOT_SAMPLES = 4 };
+/* ---- Panels that end at branch points ---------------------------------------------------------------------------
+ * Where two kinks of an inner integral meet and vanish, an integrand is a function of the square root of the distance.
+ * A panel that ends there has its nodes in t, z = end + length t^2 (between two such ends z = a + length t^2 (3 - 2t)), in
+ * which nothing is singular. To any other panel a branch point is a singularity of no width, from which it keeps clear. */
+#define SGDLIMIT_SAME_BRANCH (4 * SGDLIMIT_SAME_BREAKPOINT)
+/* Beyond a branch point panels grow threefold from one to the next, from 1e-14 to 26, and before one they shrink like that
+ * if another is close behind it: 32 on either side, and twice as many at a clearance of 3.5. */
+#define SGDLIMIT_MAX_BRANCH_EDGES(edges, branches) ((edges) + 140 * (branches))
 
-/* The sign change between two places, as close as doubles come: inverse quadratic interpolation through the last three
- * where that is monotonic, else bisection (Chandrupatla, Advances in Engineering Software 28, 145, 1997). */
-static double sgdlimit_root(double (*function)(double, const double *), const double *context, double a, double at_a,
-                            double b, double at_b) {
-  double c = b, at_c = at_b, share = 0.5;   /* the root is between a and b; c is the place before */
-  for (;;) {
-    const double least = 2.3e-16 * (fabs(at_a) < fabs(at_b) ? fabs(a) : fabs(b)) + 1e-300, width = fabs(b - a);
-    if (!(width > 2 * least)) return fabs(at_a) < fabs(at_b) ? a : b;
-    share = fmin(fmax(share, least / width), 1 - least / width);
-    const double x = a + share * (b - a), at_x = function(x, context);
-    if (at_x == 0) return x;
-    if ((at_x < 0) == (at_a < 0)) {
-      c = a;
-      at_c = at_a;
-    } else {
-      c = b;
-      at_c = at_b;
-      b = a;
-      at_b = at_a;
-    }
-    a = x;
-    at_a = at_x;
-    const double xi = (a - b) / (c - b), phi = (at_a - at_b) / (at_c - at_b);
-    share = phi * phi < xi && (1 - phi) * (1 - phi) < 1 - xi
-                ? at_a / (at_b - at_a) * at_c / (at_b - at_c) + (c - a) / (b - a) * at_a / (at_c - at_a) * at_b / (at_c - at_b)
-                : 0.5;
-  }
-}
-
-/* Sign changes of a continuous function on the panels, each looked at in SGDLIMIT_ROOT_SAMPLES places; returns how many
- * were found (at most SGDLIMIT_MOST_ROOTS, from left to right). */
-static inline int sgdlimit_roots(double (*function)(double, const double *), const double *context, const double *edges,
-                                 int panels, double *roots) {
-  int found = 0;
-  double a = edges[0], at_a = function(a, context);   /* the last place where the function was not 0 */
-  for (int q = 0; q < panels; q++) {
-    for (int k = 1; k <= SGDLIMIT_ROOT_SAMPLES && found < SGDLIMIT_MOST_ROOTS; k++) {
-      const double b = k == SGDLIMIT_ROOT_SAMPLES ? edges[q + 1]
-                                                  : edges[q] + (edges[q + 1] - edges[q]) * k / SGDLIMIT_ROOT_SAMPLES;
-      const double at_b = function(b, context);
-      if ((at_a < 0 && at_b > 0) || (at_a > 0 && at_b < 0))
-        roots[found++] = sgdlimit_root(function, context, a, at_a, b, at_b);
-      if (at_b != 0 || at_a == 0) {
-        a = b;
-        at_a = at_b;
+/* Cuts panels again; the branch points are among their ends. */
+static int sgdlimit_branch_panels(const double *coarse, int count, const double *branch, int branches, double *edges) {
+  int panels = 0;
+  edges[0] = coarse[0];
+  for (int q = 0; q < count; q++) {
+    const double stop = coarse[q + 1];
+    while (edges[panels] < stop) {
+      const double a = edges[panels];
+      double length = stop - a;
+      for (int i = 0; i < branches; i++) {
+        if (branch[i] < a - SGDLIMIT_SAME_BRANCH) {
+          const double longest = 2 * (a - branch[i]) / (SGDLIMIT_CLEARANCE - 1);
+          if (longest < length) length = longest;
+        } else if (branch[i] > stop + SGDLIMIT_SAME_BRANCH) {
+          const double longest = 2 * (branch[i] - a) / (SGDLIMIT_CLEARANCE + 1);
+          if (longest < length) length = longest;
+        }
       }
+      if (length < stop - a)
+        for (int i = 0; i < branches; i++)
+          if (fabs(branch[i] - stop) <= SGDLIMIT_SAME_BRANCH && 2 * (stop - a) / (SGDLIMIT_CLEARANCE + 1) < length)
+            length = 2 * (stop - a) / (SGDLIMIT_CLEARANCE + 1);
+      edges[++panels] = stop - a <= length * (1 + 1e-9) ? stop : a + length;
     }
   }
-  return found;
+  return panels;
 }
 
-static double crossing1(double z_star, const double *context) {
-  const double mean_ell = context[0];
-  const double n = context[1];
-  const double p_epsilon = context[2];
-  const double s_ell = context[3];
-  const double ell = mean_ell + s_ell*z_star;
-  return 2.0*p_epsilon*n + 1.4142135623730951*fabs(ell);
-}
-
-static double crossing2(double z_star, const double *context) {
-  const double mean_ell = context[0];
-  const double n = context[1];
-  const double p_epsilon = context[2];
-  const double s_ell = context[3];
-  const double ell = mean_ell + s_ell*z_star;
-  return 2.0*p_epsilon*n - 1.4142135623730951*fabs(ell);
-}
-
-static double crossing3(double z_star, const double *context) {
-  const double mean_ell = context[0];
-  const double s_ell = context[1];
-  const double ell = mean_ell + s_ell*z_star;
-  return 1.4142135623730951*fabs(ell);
-}
-
-static double crossing4(double z_star, const double *context) {
-  const double mean_ell = context[0];
-  const double s_ell = context[1];
-  const double ell = mean_ell + s_ell*z_star;
-  return -1.4142135623730951*fabs(ell);
-}
-
-static double crossing5(double z_star, const double *context) {
-  const double mean_ell = context[0];
-  const double n = context[1];
-  const double p_epsilon = context[2];
-  const double s_ell = context[3];
-  const double ell = mean_ell + s_ell*z_star;
-  return -2.0*p_epsilon*n + 1.4142135623730951*fabs(ell);
-}
-
-static double crossing6(double z_star, const double *context) {
-  const double mean_ell = context[0];
-  const double n = context[1];
-  const double p_epsilon = context[2];
-  const double s_ell = context[3];
-  const double ell = mean_ell + s_ell*z_star;
-  return -2.0*p_epsilon*n - 1.4142135623730951*fabs(ell);
-}
-
-static double crossing7(double z_star, const double *context) {
-  const double m = context[0];
-  const double mean_ell = context[1];
-  const double n = context[2];
-  const double p_epsilon = context[3];
-  const double s_ell = context[4];
-  const double slope_given = context[5];
-  const double ell = mean_ell + s_ell*z_star;
-  return (ell*ell*ell)*(slope_given*slope_given*slope_given) - (ell*ell*ell)*slope_given + 3.0*(ell*ell)*m*(slope_given*slope_given) - (ell*ell)*m - 3.0*(ell*ell)*mean_ell*(slope_given*slope_given*slope_given) + (ell*ell)*mean_ell*slope_given + 3.0*ell*(m*m)*slope_given - 6.0*ell*m*mean_ell*(slope_given*slope_given) + 3.0*ell*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + ell*slope_given*square(larger(1e-05, p_epsilon*n)) + m*m*m - 3.0*(m*m)*mean_ell*slope_given + 3.0*m*(mean_ell*mean_ell)*(slope_given*slope_given) + m*square(larger(1e-05, p_epsilon*n)) - (mean_ell*mean_ell*mean_ell)*(slope_given*slope_given*slope_given) - mean_ell*slope_given*square(larger(1e-05, p_epsilon*n));
-}
-
-static double crossing8(double z, const double *context) {
-  const double mean_given = context[0];
-  const double n = context[1];
-  const double p_epsilon = context[2];
-  const double s_given = context[3];
-  const double y_given = context[4];
-  const double r = mean_given + s_given*z;
-  return -r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n)));
-}
-
-static double crossing9(double z, const double *context) {
-  const double inner_spread1 = context[0];
-  const double mean_given = context[1];
-  const double n = context[2];
-  const double p_epsilon = context[3];
-  const double y_given = context[4];
-  const double r = inner_spread1*z + mean_given;
-  return -r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n)));
-}
-
-static double crossing10(double z, const double *context) {
-  const double inner_spread2 = context[0];
-  const double mean_given = context[1];
-  const double n = context[2];
-  const double p_epsilon = context[3];
-  const double y_given = context[4];
-  const double r = inner_spread2*z + mean_given;
-  return -r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n)));
-}
-
-static double crossing11(double z, const double *context) {
-  const double inner_spread2 = context[0];
-  const double mean_given = context[1];
-  const double n = context[2];
-  const double p_epsilon = context[3];
-  const double r = inner_spread2*z + mean_given;
-  return (p_epsilon*p_epsilon)*(n*n) - (r*r);
-}
-
-static double crossing12(double z, const double *context) {
-  const double inner_spread3 = context[0];
-  const double mean_given = context[1];
-  const double n = context[2];
-  const double p_epsilon = context[3];
-  const double y_given = context[4];
-  const double r = inner_spread3*z + mean_given;
-  return -r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n)));
-}
-
-static double crossing13(double z, const double *context) {
-  const double inner_spread3 = context[0];
-  const double mean_given = context[1];
-  const double n = context[2];
-  const double p_epsilon = context[3];
-  const double y_given = context[4];
-  const double r = inner_spread3*z + mean_given;
-  const double sigma0 = (-r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n))) > 0 ? 1.0 : -1.0);
-  return -(p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0) - 2.0*p_epsilon*n*r*sigma0 - (r*r) + 2.0*(y_given*y_given);
+/* The nodes of the panel [a, b], and their weights with phi(z) in them. */
+static void sgdlimit_branch_nodes(double a, double b, const double *branch, int branches, double *z, double *weight) {
+  int left = 0, right = 0;
+  for (int i = 0; i < branches; i++) {
+    left |= fabs(branch[i] - a) <= SGDLIMIT_SAME_BRANCH;
+    right |= fabs(branch[i] - b) <= SGDLIMIT_SAME_BRANCH;
+  }
+  if (!left && !right) {
+    sgdlimit_nodes(a, b, z, weight);
+    return;
+  }
+  double t[SGDLIMIT_POINTS], share[SGDLIMIT_POINTS];
+  sgdlimit_nodes(0, 1, t, share);
+  for (int i = 0; i < SGDLIMIT_POINTS; i++) {
+    const double near = t[i], far = t[SGDLIMIT_POINTS - 1 - i];   /* far = 1 - near */
+    const double place = left && right ? near * near * (3 - 2 * near) : left ? near * near : 1 - far * far;
+    const double slope = left && right ? 6 * near * far : 2 * (left ? near : far);
+    /* the weights have phi(t) in them */
+    z[i] = right && !left ? b - (b - a) * far * far : a + (b - a) * place;
+    weight[i] = (b - a) * slope * share[i] / sgdlimit_normal_density(near) * sgdlimit_normal_density(z[i]);
+  }
 }
 
 /* ---- Learning rates --------------------------------------------------------------------------------------------
@@ -450,6 +384,11 @@ static descent polyak_descent(const sgdlimit_problem *p, const double *k, int64_
 static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at);
 
 static int depends_on_state(const sgdlimit_problem *p) { return p->step_kind >= SGDLIMIT_LINE_SEARCH; }
+
+/* Whether gamma is a sum over modes of their rates. */
+static int sums_over_rates(const sgdlimit_problem *p) {
+  return depends_on_state(p) && p->step_kind != SGDLIMIT_ADAGRAD_NORM;
+}
 
 static int has_step_arguments(const sgdlimit_problem *p) {
   const int64_t count = p->step_arguments_count;
@@ -565,402 +504,894 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double m_star = w->m_star;
   const double Q_star = w->Q_star;
   const double m = w->m;
+  const double dm = w->dm;
   const double beta = w->beta;
+  const double beta1 = w->beta1;
   const double Q_perp = w->Q_perp;
   const double p_epsilon = par[0 * stride];
   const double mean_ell = m_star;
   const double s_ell = sqrt(larger(1e-300, Q_star));
-  const double slope_given = Q_star*beta/(s_ell*s_ell);
   const double s_given = sqrt(larger(1e-300, Q_perp));
-  double J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0;
+  const double reach = p_epsilon*n;
+  const double turn = (beta > 0 ? 1.0 : -1.0);
+  const double score_along = turn*(0.764842187284489*s_ell*fabs(beta) + 0.644217687237691*s_given);
+  const double score_across = turn*(-0.644217687237691*s_ell*fabs(beta) + 0.764842187284489*s_given);
+  const double label_along = 0.764842187284489*s_ell;
+  const double label_across = -0.644217687237691*s_ell;
+  const double gap_along = 0.764842187284489*beta1*s_ell + 0.644217687237691*s_given*turn;
+  const double gap_across = -0.644217687237691*beta1*s_ell + 0.764842187284489*s_given*turn;
+  const double plane_slope1 = (((fabs(score_along) - 1e-300) > 0 ? 1.0 : -1.0) > 0 ? score_along : 1e-300);
+  const double plane_p1 = dm*(m + mean_ell) + reach*reach;
+  const double plane_p2 = dm*(label_along + score_along) + gap_along*(m + mean_ell);
+  const double plane_p3 = dm*(label_across + score_across) + gap_across*(m + mean_ell);
+  const double plane_p4 = gap_along*(label_along + score_along);
+  const double plane_p5 = gap_across*(label_along + score_along) + gap_along*(label_across + score_across);
+  const double plane_p6 = gap_across*(label_across + score_across);
+  const double plane_slope2 = (((fabs(plane_p4) - 1e-300) > 0 ? 1.0 : -1.0) > 0 ? plane_p4 : 1e-300);
+  const double plane_p7 = m - reach;
+  const double plane_p8 = m + reach;
+  const double plane_p9 = 2.0*m - 2.8284271247461903*mean_ell + 2.0*reach;
+  const double plane_p10 = -2.8284271247461903*label_along + 2.0*score_along;
+  const double plane_p11 = -2.8284271247461903*label_across + 2.0*score_across;
+  const double plane_slope3 = (((fabs(plane_p10) - 1e-300) > 0 ? 1.0 : -1.0) > 0 ? plane_p10 : 1e-300);
+  const double plane_p12 = 2.0*m + 2.8284271247461903*mean_ell + 2.0*reach;
+  const double plane_p13 = 2.8284271247461903*label_along + 2.0*score_along;
+  const double plane_p14 = 2.8284271247461903*label_across + 2.0*score_across;
+  const double plane_slope4 = (((fabs(plane_p13) - 1e-300) > 0 ? 1.0 : -1.0) > 0 ? plane_p13 : 1e-300);
+  const double plane_p15 = 2.0*m - 2.8284271247461903*mean_ell - 2.0*reach;
+  const double plane_p16 = 2.0*m + 2.8284271247461903*mean_ell - 2.0*reach;
+  const double plane_vertex1 = (-label_along*m - score_along*(-mean_ell + 0.7071067811865476*reach))/(s_ell*s_given*turn);
+  const double plane_vertex2 = (-label_along*m - score_along*(-mean_ell - 0.7071067811865476*reach))/(s_ell*s_given*turn);
+  const double plane_vertex3 = (label_along*(-m + reach) - score_along*(-mean_ell + 1.4142135623730951*reach))/(s_ell*s_given*turn);
+  const double plane_vertex4 = (label_along*(-m + reach) - score_along*(-mean_ell - 1.4142135623730951*reach))/(s_ell*s_given*turn);
+  const double plane_vertex5 = (label_along*(-m - reach) - score_along*(-mean_ell + 1.4142135623730951*reach))/(s_ell*s_given*turn);
+  const double plane_vertex6 = (label_along*(-m - reach) - score_along*(-mean_ell - 1.4142135623730951*reach))/(s_ell*s_given*turn);
+  const double plane_zero1 = -m/score_across;
+  const double plane_half1 = -0.5*plane_p3 - 0.5*sqrt(-4.0*plane_p1*plane_p6 + plane_p3*plane_p3)*(plane_p3 > 0 ? 1.0 : -1.0);
+  const double plane_zero2 = plane_half1/plane_p6;
+  const double plane_zero3 = plane_p1/plane_half1;
+  const double plane_d1 = -4.0*plane_p1*plane_p4 + plane_p2*plane_p2;
+  const double plane_d2 = 2.0*plane_p2*plane_p5 - 4.0*plane_p3*plane_p4;
+  const double plane_d3 = 4.0*(s_ell*s_ell)*(s_given*s_given)*(turn*turn);
+  const double plane_half2 = -0.5*plane_d2 - 0.5*sqrt(-4.0*plane_d1*plane_d3 + plane_d2*plane_d2)*(plane_d2 > 0 ? 1.0 : -1.0);
+  const double plane_zero4 = plane_half2/plane_d3;
+  const double plane_zero5 = plane_d1/plane_half2;
+  const double plane_zero6 = -plane_p7/score_across;
+  const double plane_zero7 = -plane_p8/score_across;
+  const double plane_zero8 = -plane_p9/plane_p11;
+  const double plane_zero9 = -plane_p12/plane_p14;
+  const double plane_zero10 = -plane_p15/plane_p11;
+  const double plane_zero11 = -plane_p16/plane_p14;
+  double J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_BD = 0;
   {
-    const double h1 = 1.0/s_ell;
-    const double h2 = p_epsilon*n;
-    const double h3 = 0.7071067811865476*h2;
-    const double h4 = -mean_ell;
-    const double h5 = 1.0/slope_given;
-    const double h6 = h5*m;
-    const double h7 = h2*h5;
-    const double h8 = h1*(-h6 + h7);
-    const double h9 = h1*(-h6 - h7);
-    const double h10 = slope_given*slope_given;
-    const double h11 = 2.0*h10;
-    const double h12 = 1.0/(h11 - 4.0);
-    const double h13 = 2.0*m;
-    const double h14 = h13*slope_given;
-    const double h15 = 2.0*slope_given;
-    const double h16 = h15*h2;
-    const double h17 = h11*mean_ell;
-    const double h18 = h14 + h16 - h17;
-    const double h19 = -h18;
-    const double h20 = 1.0/(h10 - 2.0);
-    const double h21 = h13*h2*h20;
-    const double h22 = 4.0*(slope_given*slope_given*slope_given*slope_given);
-    const double h23 = 1.0/(-16.0*h10 + h22 + 16.0);
-    const double h24 = h23*mean_ell*(slope_given*slope_given*slope_given);
-    const double h25 = 8.0*h2*h24;
-    const double h26 = h20*mean_ell;
-    const double h27 = h16*h26;
-    const double h28 = h10*h23;
-    const double h29 = 8.0*m;
-    const double h30 = h2*h28*h29;
-    const double h31 = m*m;
-    const double h32 = mean_ell*mean_ell;
-    const double h33 = (p_epsilon*p_epsilon)*(n*n);
-    const double h34 = 4.0*h28;
-    const double h35 = -h10*h20*h32 + h14*h26 - h20*h31 - h20*h33 + h22*h23*h32 - h24*h29 + h31*h34 + h33*h34;
-    const double h36 = sqrt(-h21 - h25 + h27 + h30 + h35);
-    const double h37 = -h12*h19 + h36;
-    const double h38 = -h37 - mean_ell;
-    const double h39 = h1*h38;
-    const double h40 = h12*h19;
-    const double h41 = h36 + h40;
-    const double h42 = h4 + h41;
-    const double h43 = h1*h42;
-    const double h44 = -h14 + h16 + h17;
-    const double h45 = h12*h44;
-    const double h46 = sqrt(h21 + h25 - h27 - h30 + h35);
-    const double h47 = -h45 + h46;
-    const double h48 = h47 + mean_ell;
-    const double h49 = -h48;
-    const double h50 = h1*h49;
-    const double h51 = h45 + h46;
-    const double h52 = h4 + h51;
-    const double h53 = h1*h52;
-    const double h54 = h1/fabs(slope_given);
-    const double h55 = h54*s_given;
-    const double h56 = 2.0*h2;
-    const double h57 = h13 + h56;
-    const double h58 = h15*h38 + h57;
-    const double h59 = 4.0*h36;
-    const double h60 = h18 - 4.0*h40;
-    const double h61 = -h11*h37 + h59 + h60;
-    const double h62 = h1/fabs(h61);
-    const double h63 = h15*h42 + h57;
-    const double h64 = h11*h41 - h59 + h60;
-    const double h65 = h1/fabs(h64);
-    const double h66 = 4.0*h46;
-    const double h67 = h44 + 4.0*h45;
-    const double h68 = -h66 + h67;
-    const double h69 = h1/fabs(h11*h47 + h68);
-    const double h70 = h13 - h56;
-    const double h71 = h15*h52 + h70;
-    const double h72 = -h11*h51 + h66 + h67;
-    const double h73 = h1/fabs(h72);
-    const double h74 = s_given*s_given;
-    const double h75 = 4e-12*(s_ell*s_ell);
-    const double h76 = h54*sqrt(h10*h75 + h74);
-    double kink[50] = {h1*(-h3 - mean_ell), h1*(h3 + h4)};
+    const double h1 = 2.0*plane_p6;
+    const double h2 = h1*plane_zero2 + plane_p3;
+    const double h3 = 1.0/h2;
+    const double h4 = h1*h3*(plane_zero2*plane_zero2) + h3*plane_p3*plane_zero2;
+    const double h5 = h1*plane_zero3 + plane_p3;
+    const double h6 = 1.0/h5;
+    const double h7 = h1*h6*(plane_zero3*plane_zero3) + h6*plane_p3*plane_zero3;
+    const double h8 = 1.0/plane_d3;
+    const double h9 = fabs(score_along)/fabs(score_across);
+    const double h10 = fabs(plane_p10)/fabs(plane_p11);
+    const double h11 = fabs(plane_p13)/fabs(plane_p14);
+    const double kink[] = {
+        plane_vertex1,
+        plane_vertex2,
+        plane_vertex3,
+        plane_vertex4,
+        plane_vertex5,
+        plane_vertex6,
+        plane_zero4,
+        plane_zero5,
+    };
     const double pole[] = {
-        -h1*mean_ell,
+        -0.5*h8*plane_d2,
     };
     const double pole_width[] = {
-        1e-07,
+        sqrt(h8*plane_d1 - 0.25*(plane_d2*plane_d2)/(plane_d3*plane_d3)),
     };
-    double step[28] = {h8, h9, h39, h43, h50, h53, h8, h9, h39, h43, h50, h53};
-    double step_width[28] = {h55, h55, h62*s_given*fabs(h58), h65*s_given*fabs(h63), h69*s_given*fabs(-h13 + h15*h48 + h56), h73*s_given*fabs(h71), h76, h76, h62*sqrt((h58*h58)*h74 + (h61*h61)*h75), h65*sqrt((h63*h63)*h74 + (h64*h64)*h75), h69*sqrt(h74*square(h15*h49 + h70) + h75*square(-2.0*h10*h47 - h68)), h73*sqrt((h71*h71)*h74 + (h72*h72)*h75)};
-    sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 2, 1, 12, kink, pole, pole_width, step, step_width};
-    double edges[SGDLIMIT_MAX_EDGES(50, 1, 28)];
-    int panels = sgdlimit_panels(&shape, edges);
-    {
-      const double context[] = {mean_ell, n, p_epsilon, s_ell};
-      double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing1, context, edges, panels, roots);
-      for (int q = 0; q < found; q++) {
-        kink[shape.kinks++] = roots[q];
-      }
-    }
-    {
-      const double context[] = {mean_ell, n, p_epsilon, s_ell};
-      double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing2, context, edges, panels, roots);
-      for (int q = 0; q < found; q++) {
-        kink[shape.kinks++] = roots[q];
-      }
-    }
-    {
-      const double context[] = {mean_ell, s_ell};
-      double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
-      for (int q = 0; q < found; q++) {
-        kink[shape.kinks++] = roots[q];
-      }
-    }
-    {
-      const double context[] = {mean_ell, s_ell};
-      double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing4, context, edges, panels, roots);
-      for (int q = 0; q < found; q++) {
-        kink[shape.kinks++] = roots[q];
-      }
-    }
-    {
-      const double context[] = {mean_ell, n, p_epsilon, s_ell};
-      double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing5, context, edges, panels, roots);
-      for (int q = 0; q < found; q++) {
-        kink[shape.kinks++] = roots[q];
-      }
-    }
-    {
-      const double context[] = {mean_ell, n, p_epsilon, s_ell};
-      double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing6, context, edges, panels, roots);
-      for (int q = 0; q < found; q++) {
-        kink[shape.kinks++] = roots[q];
-      }
-    }
-    {
-      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
-      double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing7, context, edges, panels, roots);
-      for (int q = 0; q < found; q++) {
-        const double z_star = roots[q];
-        const double ell = mean_ell + s_ell*z_star;
-        step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((s_given*fabs(-(ell*ell) + 3.0*square(m + slope_given*(ell - mean_ell)) + square(larger(1e-05, p_epsilon*n))))/(s_ell*(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(larger(1e-05, p_epsilon*n)))));
-      }
-    }
-    {
-      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
-      double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing7, context, edges, panels, roots);
-      for (int q = 0; q < found; q++) {
-        const double z_star = roots[q];
-        const double ell = mean_ell + s_ell*z_star;
-        step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(larger(1e-05, p_epsilon*n))) + (s_given*s_given)*square(-(ell*ell) + 3.0*square(m + slope_given*(ell - mean_ell)) + square(larger(1e-05, p_epsilon*n)))))/(s_ell*(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(larger(1e-05, p_epsilon*n)))));
-      }
-    }
-    panels = sgdlimit_panels(&shape, edges);
+    const double step[] = {
+        plane_zero1,
+        h4,
+        h7,
+        plane_zero6,
+        plane_zero7,
+        plane_zero8,
+        plane_zero9,
+        plane_zero10,
+        plane_zero11,
+    };
+    const double step_width[] = {
+        h9,
+        fabs(h4*plane_p5 + plane_p2)/fabs(h2),
+        fabs(h7*plane_p5 + plane_p2)/fabs(h5),
+        h9,
+        h9,
+        h10,
+        h11,
+        h10,
+        h11,
+    };
+    const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 8, 1, 9, kink, pole, pole_width, step, step_width};
+    const double branch[] = {plane_zero4, plane_zero5};
+    double coarse[SGDLIMIT_MAX_EDGES(8, 1, 9)], edges[SGDLIMIT_MAX_BRANCH_EDGES(SGDLIMIT_MAX_EDGES(8, 1, 9), 2)];
+    const int panels = sgdlimit_branch_panels(coarse, sgdlimit_panels(&shape, coarse), branch, 2, edges);
     for (int q = 0; q < panels; q++) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
-      sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      sgdlimit_branch_nodes(edges[q], edges[q + 1], branch, 2, nodes, weights);
+      #pragma omp simd reduction(+ : J_A, J_B, J_F, J_I, J_BD)
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
-        const double z_star = nodes[k];
-        const double dy_given = 1.0;
-        const double g1 = s_ell*z_star;
-        const double ell = g1 + mean_ell;
-        const double y_given = ell;
-        const double mean_given = g1*slope_given + m;
-        double G_A = 0, G_B = 0, G_F = 0, G_I = 0, G_D = 0;
-        {
-          const double hi1 = 1.0/s_given;
-          const double hi2 = p_epsilon*n;
-          const double hi3 = hi2 - mean_given;
-          const double hi4 = hi2 + mean_given;
-          const double hi5 = 1.4142135623730951*fabs(y_given);
-          double kink[14] = {hi1*hi3, -hi1*hi4, hi1*(-hi4 - hi5), hi1*(-hi4 + hi5), hi1*(hi2 - hi5 - mean_given), hi1*(hi3 + hi5)};
-          sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 6, 0, 0, kink, NULL, NULL, NULL, NULL};
-          double edges[SGDLIMIT_MAX_EDGES(14, 0, 0)];
-          int panels = sgdlimit_panels(&shape, edges);
-          {
-            const double context[] = {mean_given, n, p_epsilon, s_given, y_given};
-            double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing8, context, edges, panels, roots);
-            for (int q = 0; q < found; q++) {
-              kink[shape.kinks++] = roots[q];
-            }
-          }
-          panels = sgdlimit_panels(&shape, edges);
-          for (int q = 0; q < panels; q++) {
-            double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
-            sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
-            #pragma omp simd reduction(+ : G_A, G_B, G_F, G_I, G_D)
-            for (int k = 0; k < SGDLIMIT_POINTS; k++) {
-              const double z = nodes[k];
-              const double r = mean_given + s_given*z;
-              const double gi1 = r*r;
-              const double gi2 = y_given*y_given;
-              const double gi3 = -gi2;
-              const double gi4 = p_epsilon*n;
-              const double sigma0 = (-r*(-gi1 - gi3 - square(larger(1e-05, gi4))) > 0 ? 1.0 : -1.0);
-              const double gi5 = (p_epsilon*p_epsilon)*(n*n);
-              const double inside0 = ((-gi1 + gi5) > 0 ? 1.0 : -1.0);
-              const double gi6 = 2.0*r;
-              const double gi7 = gi4*sigma0;
-              const double better0 = ((-gi1 + 2.0*gi2 - gi5*(sigma0*sigma0) - gi6*gi7) > 0 ? 1.0 : -1.0);
-              const double gi8 = gi7 + r;
-              const double gi9 = gi8*gi8;
-              const double gi10 = -gi2 + gi9;
-              const double gi11 = 4.0*gi7 + 4.0*r;
-              const double gi12 = 0.25*gi11;
-              const double gi13 = gi10*gi12;
-              const double gi14 = (better0 > 0 ? 0.0 : gi13);
-              const double gi15 = gi12*(gi6 + 2.0*gi7) + gi3 + gi9;
-              const double gi16 = p_epsilon*gi10*gi8*sigma0;
-              const double gi17 = -0.5*gi11*y_given;
-              G_A += weights[k] * ((inside0 > 0 ? gi14 : gi13));
-              G_B += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi15) : gi15));
-              G_F += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi16) : gi16));
-              G_I += weights[k] * ((inside0 > 0 ? gi14*gi14 : 0.0625*(gi10*gi10)*(gi11*gi11)));
-              G_D += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi17) : gi17));
-            }
-          }
-        }
-        const double g2 = s_given*s_given;
-        const double g3 = mean_given*mean_given;
-        const double g4 = p_epsilon*n;
-        const double g5 = -(y_given*y_given) + square(larger(1e-05, g4));
-        const double g6 = 3.0*g3 + g5;
-        const double g7 = 2.0*mean_given;
-        const double g8 = g7*y_given;
-        const double g9 = -g3 - g5;
-        const double g10 = 4e-12*(s_ell*s_ell);
-        const double inner_spread1 = sqrt(g10*square(larger(-1000.0, smaller(1000.0, dy_given*(g8/g6 + g8*g9/(g6*g6)) - slope_given))) + g2);
-        const double inner_spread2 = sqrt(g10*(slope_given*slope_given) + g2);
-        const double inner_spread3 = sqrt(g10*square(larger(-1000.0, smaller(1000.0, -4.0*dy_given*y_given/(-2.0*g4*(-g9*mean_given > 0 ? 1.0 : -1.0) - g7) - slope_given))) + g2);
-        double G_B_mass1 = 0, G_D_mass1 = 0;
-        {
-          const double hi1 = 1.0/inner_spread1;
-          const double hi2 = p_epsilon*n;
-          double kink[10] = {hi1*(hi2 - mean_given), hi1*(-hi2 - mean_given)};
-          sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 2, 0, 0, kink, NULL, NULL, NULL, NULL};
-          double edges[SGDLIMIT_MAX_EDGES(10, 0, 0)];
-          int panels = sgdlimit_panels(&shape, edges);
-          {
-            const double context[] = {inner_spread1, mean_given, n, p_epsilon, y_given};
-            double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing9, context, edges, panels, roots);
-            for (int q = 0; q < found; q++) {
-              const double z = roots[q];
-              kink[shape.kinks++] = roots[q];
-              const double density = sgdlimit_normal_density(z);
-              const double r = inner_spread1*z + mean_given;
-              const double gi1 = r*r;
-              const double gi2 = p_epsilon*p_epsilon;
-              const double gi3 = n*n;
-              const double gi4 = gi2*gi3;
-              const double inside0 = ((-gi1 + gi4) > 0 ? 1.0 : -1.0);
-              const double gi5 = 3.0*gi1;
-              const double gi6 = y_given*y_given;
-              const double gi7 = p_epsilon*n;
-              const double gi8 = gi5 - gi6 + square(larger(1e-05, gi7));
-              const double gi9 = 2.0*r;
-              const double gi10 = gi7*gi9;
-              const double gi11 = gi1 + gi4 - 2.0*gi6;
-              const double gi12 = r*r*r;
-              const double gi13 = gi6*r;
-              const double gi14 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n);
-              const double gi15 = gi14 + gi5*gi7 - gi6*gi7;
-              const double gi16 = (inside0 > 0 ? (((-gi10 - gi11) > 0 ? 1.0 : -1.0) > 0 ? 0.0 : gi12 - gi13 + gi15 + 3.0*gi4*r) - (((gi10 - gi11) > 0 ? 1.0 : -1.0) > 0 ? 0.0 : gi12 - gi13 - gi15 + 3.0*gi2*gi3*r) : 6.0*gi1*gi7 + 2.0*gi14 - 2.0*gi6*gi7)/(inner_spread1*fabs(gi8));
-              G_B_mass1 += density * (gi16*gi8);
-              G_D_mass1 += density * (-gi16*gi9*y_given);
-            }
-          }
-          panels = sgdlimit_panels(&shape, edges);
-        }
-        double G_B_mass2 = 0;
-        {
-          const double hi1 = 1.0/inner_spread2;
-          const double hi2 = p_epsilon*n;
-          const double hi3 = hi2 - mean_given;
-          const double hi4 = hi2 + mean_given;
-          const double hi5 = 1.4142135623730951*fabs(y_given);
-          double kink[22] = {hi1*hi3, -hi1*hi4, hi1*(-hi4 - hi5), hi1*(-hi4 + hi5), hi1*(hi2 - hi5 - mean_given), hi1*(hi3 + hi5)};
-          sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 6, 0, 0, kink, NULL, NULL, NULL, NULL};
-          double edges[SGDLIMIT_MAX_EDGES(22, 0, 0)];
-          int panels = sgdlimit_panels(&shape, edges);
-          {
-            const double context[] = {inner_spread2, mean_given, n, p_epsilon, y_given};
-            double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing10, context, edges, panels, roots);
-            for (int q = 0; q < found; q++) {
-              kink[shape.kinks++] = roots[q];
-            }
-          }
-          {
-            const double context[] = {inner_spread2, mean_given, n, p_epsilon};
-            double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing11, context, edges, panels, roots);
-            for (int q = 0; q < found; q++) {
-              const double z = roots[q];
-              kink[shape.kinks++] = roots[q];
-              const double density = sgdlimit_normal_density(z);
-              const double r = inner_spread2*z + mean_given;
-              const double gi1 = r*r;
-              const double gi2 = y_given*y_given;
-              const double gi3 = p_epsilon*n;
-              const double sigma0 = (-r*(-gi1 + gi2 - square(larger(1e-05, gi3))) > 0 ? 1.0 : -1.0);
-              const double gi4 = gi3*sigma0;
-              const double gi5 = (p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0);
-              const double better0 = ((-gi1 + 2.0*gi2 - 2.0*gi4*r - gi5) > 0 ? 1.0 : -1.0);
-              const double gi6 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*gi1*gi4 - gi2*gi4 - gi2*r + 3.0*gi5*r + r*r*r;
-              G_B_mass2 += density * (-r*(-gi6 + (better0 > 0 ? 0.0 : gi6))/(inner_spread2*fabs(r)));
-            }
-          }
-          panels = sgdlimit_panels(&shape, edges);
-        }
-        double G_B_mass3 = 0, G_D_mass3 = 0;
-        {
-          const double hi1 = 1.0/inner_spread3;
-          const double hi2 = p_epsilon*n;
-          const double hi3 = hi2 - mean_given;
-          const double hi4 = hi2 + mean_given;
-          const double hi5 = 1.4142135623730951*fabs(y_given);
-          double kink[22] = {hi1*hi3, -hi1*hi4, hi1*(-hi4 - hi5), hi1*(-hi4 + hi5), hi1*(hi2 - hi5 - mean_given), hi1*(hi3 + hi5)};
-          sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 6, 0, 0, kink, NULL, NULL, NULL, NULL};
-          double edges[SGDLIMIT_MAX_EDGES(22, 0, 0)];
-          int panels = sgdlimit_panels(&shape, edges);
-          {
-            const double context[] = {inner_spread3, mean_given, n, p_epsilon, y_given};
-            double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing12, context, edges, panels, roots);
-            for (int q = 0; q < found; q++) {
-              kink[shape.kinks++] = roots[q];
-            }
-          }
-          {
-            const double context[] = {inner_spread3, mean_given, n, p_epsilon, y_given};
-            double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing13, context, edges, panels, roots);
-            for (int q = 0; q < found; q++) {
-              const double z = roots[q];
-              kink[shape.kinks++] = roots[q];
-              const double density = sgdlimit_normal_density(z);
-              const double r = inner_spread3*z + mean_given;
-              const double gi1 = r*r;
-              const double gi2 = y_given*y_given;
-              const double gi3 = p_epsilon*n;
-              const double sigma0 = (-r*(-gi1 + gi2 - square(larger(1e-05, gi3))) > 0 ? 1.0 : -1.0);
-              const double gi4 = (p_epsilon*p_epsilon)*(n*n);
-              const double inside0 = ((-gi1 + gi4) > 0 ? 1.0 : -1.0);
-              const double gi5 = gi3*sigma0;
-              const double gi6 = 2.0*gi5 + 2.0*r;
-              const double gi7 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*gi1*gi5 - gi2*gi5 - gi2*r + 3.0*gi4*r*(sigma0*sigma0) + r*r*r;
-              const double gi8 = (-gi7 + (inside0 > 0 ? 0.0 : gi7))/(inner_spread3*fabs(gi6));
-              G_B_mass3 += density * (-gi6*gi8);
-              G_D_mass3 += density * (4.0*gi8*y_given);
-            }
-          }
-          panels = sgdlimit_panels(&shape, edges);
-        }
-        double G_D_mass2 = 0;
-        {
-          const double hi1 = 1.0/inner_spread2;
-          const double hi2 = p_epsilon*n;
-          double kink[10] = {hi1*(hi2 - mean_given), hi1*(-hi2 - mean_given)};
-          sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 2, 0, 0, kink, NULL, NULL, NULL, NULL};
-          double edges[SGDLIMIT_MAX_EDGES(10, 0, 0)];
-          int panels = sgdlimit_panels(&shape, edges);
-          {
-            const double context[] = {inner_spread2, mean_given, n, p_epsilon};
-            double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing11, context, edges, panels, roots);
-            for (int q = 0; q < found; q++) {
-              const double z = roots[q];
-              kink[shape.kinks++] = roots[q];
-              const double density = sgdlimit_normal_density(z);
-              G_D_mass2 += density * (0.0);
-            }
-          }
-          panels = sgdlimit_panels(&shape, edges);
-        }
-        J_A += weights[k] * (G_A);
-        J_B += weights[k] * (G_B + G_B_mass1 + G_B_mass2 + G_B_mass3);
-        J_F += weights[k] * (G_F);
-        J_I += weights[k] * (G_I);
-        J_D += weights[k] * (dy_given*(G_D + G_D_mass1 + G_D_mass2 + G_D_mass3));
+        const double z_across = nodes[k];
+        const double line_centre2 = label_across*z_across + mean_ell;
+        const double line_h1 = plane_p1 + z_across*(plane_p3 + plane_p6*z_across);
+        const double line_h2 = plane_p2 + plane_p5*z_across;
+        const double line_square1 = -4.0*line_h1*plane_p4 + line_h2*line_h2;
+        const double line_root1 = sqrt(larger(1e-300, line_square1));
+        const double line_side1 = (line_h2 > 0 ? 1.0 : -1.0);
+        const double line_half1 = -0.5*line_h2 - 0.5*line_root1*line_side1;
+        const double line_centre3 = dm + gap_across*z_across;
+        const double line_c15 = label_along + score_along;
+        const double line_c18 = gap_along*line_c15;
+        const double line_c36 = line_c18*score_along;
+        const double line_c43 = -(label_along*label_along) + 3.0*(score_along*score_along);
+        const double line_c52 = line_c36*line_c36;
+        const double line_c65 = label_along + 3.0*score_along;
+        const double line_c68 = gap_along*line_c65;
+        const double g10 = score_across*z_across;
+        const double line_centre1 = g10 + m;
+        const double line_h3 = g10 + plane_p7;
+        const double line_h4 = g10 + plane_p8;
+        const double g11 = 1.0/plane_slope1;
+        const double line_cross1 = larger(-40.0, smaller(40.0, -g11*line_centre1));
+        const double line_cross4 = larger(-40.0, smaller(40.0, -g11*line_h3));
+        const double line_cross5 = larger(-40.0, smaller(40.0, -g11*line_h4));
+        const double line_rate1 = g11;
+        const double g12 = (line_square1 > 0 ? 1.0 : -1.0);
+        const double line_cross2 = (g12 > 0 ? larger(-40.0, smaller(40.0, line_half1/plane_slope2)) : 40.0);
+        const double line_cross3 = (g12 > 0 ? larger(-40.0, smaller(40.0, line_h1/(((fabs(line_half1) - 1e-300) > 0 ? 1.0 : -1.0) > 0 ? line_half1 : 1e-300))) : 40.0);
+        const double line_turned1 = ((line_cross1 - line_cross2) > 0 ? 1.0 : -1.0);
+        const double line_low1 = (line_turned1 > 0 ? line_cross2 : line_cross1);
+        const double line_high1 = (line_turned1 > 0 ? line_cross1 : line_cross2);
+        const double line_turned2 = ((line_cross3 - line_cross4) > 0 ? 1.0 : -1.0);
+        const double line_low2 = (line_turned2 > 0 ? line_cross4 : line_cross3);
+        const double line_high2 = (line_turned2 > 0 ? line_cross3 : line_cross4);
+        const double line_turned5 = ((line_low1 - line_low2) > 0 ? 1.0 : -1.0);
+        const double line_low5 = (line_turned5 > 0 ? line_low2 : line_low1);
+        const double line_high5 = (line_turned5 > 0 ? line_low1 : line_low2);
+        const double line_turned6 = ((line_high1 - line_high2) > 0 ? 1.0 : -1.0);
+        const double line_low6 = (line_turned6 > 0 ? line_high2 : line_high1);
+        const double line_high6 = (line_turned6 > 0 ? line_high1 : line_high2);
+        const double line_turned9 = ((-line_high5 + line_low6) > 0 ? 1.0 : -1.0);
+        const double line_low9 = (line_turned9 > 0 ? line_high5 : line_low6);
+        const double line_high9 = (line_turned9 > 0 ? line_low6 : line_high5);
+        const double g13 = plane_p11*z_across;
+        const double line_h5 = g13 + plane_p9;
+        const double line_h7 = g13 + plane_p15;
+        const double g14 = 1.0/plane_slope3;
+        const double line_cross6 = larger(-40.0, smaller(40.0, -g14*line_h5));
+        const double line_cross8 = larger(-40.0, smaller(40.0, -g14*line_h7));
+        const double line_turned3 = ((line_cross5 - line_cross6) > 0 ? 1.0 : -1.0);
+        const double line_low3 = (line_turned3 > 0 ? line_cross6 : line_cross5);
+        const double line_high3 = (line_turned3 > 0 ? line_cross5 : line_cross6);
+        const double line_rate4 = 2.0*g14;
+        const double line_rate10 = (line_turned3 > 0 ? line_rate4 : line_rate1);
+        const double line_rate11 = (line_turned3 > 0 ? line_rate1 : line_rate4);
+        const double line_rate142 = -0.8284271247461901*g14;
+        const double line_rate148 = (line_turned3 > 0 ? line_rate142 : line_rate1);
+        const double line_rate149 = (line_turned3 > 0 ? line_rate1 : line_rate142);
+        const double g15 = plane_p14*z_across;
+        const double line_h6 = g15 + plane_p12;
+        const double line_h8 = g15 + plane_p16;
+        const double g16 = 1.0/plane_slope4;
+        const double line_cross7 = larger(-40.0, smaller(40.0, -g16*line_h6));
+        const double line_cross9 = larger(-40.0, smaller(40.0, -g16*line_h8));
+        const double line_turned4 = ((line_cross7 - line_cross8) > 0 ? 1.0 : -1.0);
+        const double line_low4 = (line_turned4 > 0 ? line_cross8 : line_cross7);
+        const double line_high4 = (line_turned4 > 0 ? line_cross7 : line_cross8);
+        const double line_turned7 = ((line_low3 - line_low4) > 0 ? 1.0 : -1.0);
+        const double line_low7 = (line_turned7 > 0 ? line_low4 : line_low3);
+        const double line_high7 = (line_turned7 > 0 ? line_low3 : line_low4);
+        const double line_turned8 = ((line_high3 - line_high4) > 0 ? 1.0 : -1.0);
+        const double line_low8 = (line_turned8 > 0 ? line_high4 : line_high3);
+        const double line_high8 = (line_turned8 > 0 ? line_high3 : line_high4);
+        const double line_turned10 = ((-line_high7 + line_low8) > 0 ? 1.0 : -1.0);
+        const double line_low10 = (line_turned10 > 0 ? line_high7 : line_low8);
+        const double line_high10 = (line_turned10 > 0 ? line_low8 : line_high7);
+        const double line_turned11 = ((line_low5 - line_low7) > 0 ? 1.0 : -1.0);
+        const double line_low11 = (line_turned11 > 0 ? line_low7 : line_low5);
+        const double line_high11 = (line_turned11 > 0 ? line_low5 : line_low7);
+        const double line_turned12 = ((-line_low10 + line_low9) > 0 ? 1.0 : -1.0);
+        const double line_low12 = (line_turned12 > 0 ? line_low10 : line_low9);
+        const double line_high12 = (line_turned12 > 0 ? line_low9 : line_low10);
+        const double line_turned13 = ((-line_high10 + line_high9) > 0 ? 1.0 : -1.0);
+        const double line_low13 = (line_turned13 > 0 ? line_high10 : line_high9);
+        const double line_high13 = (line_turned13 > 0 ? line_high9 : line_high10);
+        const double line_turned14 = ((line_high6 - line_high8) > 0 ? 1.0 : -1.0);
+        const double line_low14 = (line_turned14 > 0 ? line_high8 : line_high6);
+        const double line_high14 = (line_turned14 > 0 ? line_high6 : line_high8);
+        const double line_turned15 = ((-line_high11 + line_low13) > 0 ? 1.0 : -1.0);
+        const double line_low15 = (line_turned15 > 0 ? line_high11 : line_low13);
+        const double line_high15 = (line_turned15 > 0 ? line_low13 : line_high11);
+        const double line_turned16 = ((-line_high12 + line_low14) > 0 ? 1.0 : -1.0);
+        const double line_low16 = (line_turned16 > 0 ? line_high12 : line_low14);
+        const double line_high16 = (line_turned16 > 0 ? line_low14 : line_high12);
+        const double line_turned17 = ((line_low12 - line_low15) > 0 ? 1.0 : -1.0);
+        const double line_low17 = (line_turned17 > 0 ? line_low15 : line_low12);
+        const double line_high17 = (line_turned17 > 0 ? line_low12 : line_low15);
+        const double line_turned18 = ((-line_high15 + line_low16) > 0 ? 1.0 : -1.0);
+        const double line_low18 = (line_turned18 > 0 ? line_high15 : line_low16);
+        const double line_high18 = (line_turned18 > 0 ? line_low16 : line_high15);
+        const double line_turned19 = ((-line_high13 + line_high16) > 0 ? 1.0 : -1.0);
+        const double line_low19 = (line_turned19 > 0 ? line_high13 : line_high16);
+        const double line_high19 = (line_turned19 > 0 ? line_high16 : line_high13);
+        const double line_turned20 = ((-line_cross9 + line_low11) > 0 ? 1.0 : -1.0);
+        const double line_low20 = (line_turned20 > 0 ? line_cross9 : line_low11);
+        const double line_high20 = (line_turned20 > 0 ? line_low11 : line_cross9);
+        const double line_turned21 = ((line_high18 - line_high20) > 0 ? 1.0 : -1.0);
+        const double line_low21 = (line_turned21 > 0 ? line_high20 : line_high18);
+        const double line_high21 = (line_turned21 > 0 ? line_high18 : line_high20);
+        const double line_turned22 = ((line_high17 - line_low21) > 0 ? 1.0 : -1.0);
+        const double line_low22 = (line_turned22 > 0 ? line_low21 : line_high17);
+        const double line_high22 = (line_turned22 > 0 ? line_high17 : line_low21);
+        const double line_turned23 = ((line_low18 - line_low19) > 0 ? 1.0 : -1.0);
+        const double line_low23 = (line_turned23 > 0 ? line_low19 : line_low18);
+        const double line_high23 = (line_turned23 > 0 ? line_low18 : line_low19);
+        const double line_turned24 = ((line_high19 - line_high21) > 0 ? 1.0 : -1.0);
+        const double line_low24 = (line_turned24 > 0 ? line_high21 : line_high19);
+        const double line_high24 = (line_turned24 > 0 ? line_high19 : line_high21);
+        const double line_turned25 = ((line_low17 - line_low22) > 0 ? 1.0 : -1.0);
+        const double line_low25 = (line_turned25 > 0 ? line_low22 : line_low17);
+        const double line_high25 = (line_turned25 > 0 ? line_low17 : line_low22);
+        const double line_turned26 = ((-line_high22 + line_low23) > 0 ? 1.0 : -1.0);
+        const double line_low26 = (line_turned26 > 0 ? line_high22 : line_low23);
+        const double line_high26 = (line_turned26 > 0 ? line_low23 : line_high22);
+        const double line_turned27 = ((line_high23 - line_low24) > 0 ? 1.0 : -1.0);
+        const double line_low27 = (line_turned27 > 0 ? line_low24 : line_high23);
+        const double line_high27 = (line_turned27 > 0 ? line_high23 : line_low24);
+        const double line_turned28 = ((line_high14 - line_high24) > 0 ? 1.0 : -1.0);
+        const double line_low28 = (line_turned28 > 0 ? line_high24 : line_high14);
+        const double line_high28 = (line_turned28 > 0 ? line_high14 : line_high24);
+        const double line_gap1 = fabs(line_low20);
+        const double line_away1 = (line_low20 > 0 ? 1.0 : -1.0);
+        const double line_gap2 = fabs(line_low25);
+        const double line_away2 = (line_low25 > 0 ? 1.0 : -1.0);
+        const double line_gap3 = fabs(line_high25);
+        const double line_away3 = (line_high25 > 0 ? 1.0 : -1.0);
+        const double line_gap4 = fabs(line_low26);
+        const double line_away4 = (line_low26 > 0 ? 1.0 : -1.0);
+        const double line_gap5 = fabs(line_high26);
+        const double line_away5 = (line_high26 > 0 ? 1.0 : -1.0);
+        const double line_gap6 = fabs(line_low27);
+        const double line_away6 = (line_low27 > 0 ? 1.0 : -1.0);
+        const double line_gap7 = fabs(line_high27);
+        const double line_away7 = (line_high27 > 0 ? 1.0 : -1.0);
+        const double line_gap8 = fabs(line_low28);
+        const double line_away8 = (line_low28 > 0 ? 1.0 : -1.0);
+        const double line_gap9 = fabs(line_high28);
+        const double line_away9 = (line_high28 > 0 ? 1.0 : -1.0);
+        const double line_beyond1 = 0.5*sgdlimit_erfc(0.7071067811865476*line_gap1);
+        const double line_beyond2 = 0.5*sgdlimit_erfc(0.7071067811865476*line_gap2);
+        const double line_beyond3 = 0.5*sgdlimit_erfc(0.7071067811865476*line_gap3);
+        const double line_beyond4 = 0.5*sgdlimit_erfc(0.7071067811865476*line_gap4);
+        const double line_beyond5 = 0.5*sgdlimit_erfc(0.7071067811865476*line_gap5);
+        const double line_beyond6 = 0.5*sgdlimit_erfc(0.7071067811865476*line_gap6);
+        const double line_beyond7 = 0.5*sgdlimit_erfc(0.7071067811865476*line_gap7);
+        const double line_beyond8 = 0.5*sgdlimit_erfc(0.7071067811865476*line_gap8);
+        const double line_beyond9 = 0.5*sgdlimit_erfc(0.7071067811865476*line_gap9);
+        const double line_rate5 = 2.0*g16;
+        const double line_rate12 = (line_turned4 > 0 ? line_rate4 : line_rate5);
+        const double line_rate13 = (line_turned4 > 0 ? line_rate5 : line_rate4);
+        const double line_rate18 = (line_turned7 > 0 ? line_rate12 : line_rate10);
+        const double line_rate19 = (line_turned7 > 0 ? line_rate10 : line_rate12);
+        const double line_rate20 = (line_turned8 > 0 ? line_rate13 : line_rate11);
+        const double line_rate21 = (line_turned8 > 0 ? line_rate11 : line_rate13);
+        const double line_rate24 = (line_turned10 > 0 ? line_rate19 : line_rate20);
+        const double line_rate25 = (line_turned10 > 0 ? line_rate20 : line_rate19);
+        const double line_rate143 = 4.82842712474619*g16;
+        const double line_rate150 = (line_turned4 > 0 ? line_rate142 : line_rate143);
+        const double line_rate151 = (line_turned4 > 0 ? line_rate143 : line_rate142);
+        const double line_rate156 = (line_turned7 > 0 ? line_rate150 : line_rate148);
+        const double line_rate157 = (line_turned7 > 0 ? line_rate148 : line_rate150);
+        const double line_rate158 = (line_turned8 > 0 ? line_rate151 : line_rate149);
+        const double line_rate159 = (line_turned8 > 0 ? line_rate149 : line_rate151);
+        const double line_rate162 = (line_turned10 > 0 ? line_rate157 : line_rate158);
+        const double line_rate163 = (line_turned10 > 0 ? line_rate158 : line_rate157);
+        const double g17 = 0.5*line_low20;
+        const double line_middle1 = g17 - 20.0;
+        const double line_side3 = ((line_h1 + line_middle1*(line_h2 + line_middle1*plane_p4)) > 0 ? 1.0 : -1.0);
+        const double g18 = line_middle1*score_along;
+        const double line_side2 = ((g18 + line_centre1) > 0 ? 1.0 : -1.0);
+        const double line_switch1 = line_side2*line_side3;
+        const double line_side4 = ((g18 + line_h3) > 0 ? 1.0 : -1.0);
+        const double line_side5 = ((g18 + line_h4) > 0 ? 1.0 : -1.0);
+        const double line_switch2 = -line_side4*line_side5;
+        const double g19 = line_middle1*plane_p10;
+        const double line_side6 = ((g19 + line_h5) > 0 ? 1.0 : -1.0);
+        const double line_side8 = ((g19 + line_h7) > 0 ? 1.0 : -1.0);
+        const double g20 = line_middle1*plane_p13;
+        const double line_side7 = ((g20 + line_h6) > 0 ? 1.0 : -1.0);
+        const double line_side9 = ((g20 + line_h8) > 0 ? 1.0 : -1.0);
+        const double line_switch3 = (line_switch1 > 0 ? -line_side6*line_side7 : -line_side8*line_side9);
+        const double g21 = 0.5*line_low25;
+        const double line_middle2 = g17 + g21;
+        const double line_side11 = ((line_h1 + line_middle2*(line_h2 + line_middle2*plane_p4)) > 0 ? 1.0 : -1.0);
+        const double g22 = line_middle2*score_along;
+        const double line_side10 = ((g22 + line_centre1) > 0 ? 1.0 : -1.0);
+        const double line_switch4 = line_side10*line_side11;
+        const double line_side12 = ((g22 + line_h3) > 0 ? 1.0 : -1.0);
+        const double line_side13 = ((g22 + line_h4) > 0 ? 1.0 : -1.0);
+        const double line_switch5 = -line_side12*line_side13;
+        const double g23 = line_middle2*plane_p10;
+        const double line_side14 = ((g23 + line_h5) > 0 ? 1.0 : -1.0);
+        const double line_side16 = ((g23 + line_h7) > 0 ? 1.0 : -1.0);
+        const double g24 = line_middle2*plane_p13;
+        const double line_side15 = ((g24 + line_h6) > 0 ? 1.0 : -1.0);
+        const double line_side17 = ((g24 + line_h8) > 0 ? 1.0 : -1.0);
+        const double line_switch6 = (line_switch4 > 0 ? -line_side14*line_side15 : -line_side16*line_side17);
+        const double g25 = 0.5*line_high25;
+        const double line_middle3 = g21 + g25;
+        const double line_side19 = ((line_h1 + line_middle3*(line_h2 + line_middle3*plane_p4)) > 0 ? 1.0 : -1.0);
+        const double g26 = line_middle3*score_along;
+        const double line_side18 = ((g26 + line_centre1) > 0 ? 1.0 : -1.0);
+        const double line_switch7 = line_side18*line_side19;
+        const double line_side20 = ((g26 + line_h3) > 0 ? 1.0 : -1.0);
+        const double line_side21 = ((g26 + line_h4) > 0 ? 1.0 : -1.0);
+        const double line_switch8 = -line_side20*line_side21;
+        const double g27 = line_middle3*plane_p10;
+        const double line_side22 = ((g27 + line_h5) > 0 ? 1.0 : -1.0);
+        const double line_side24 = ((g27 + line_h7) > 0 ? 1.0 : -1.0);
+        const double g28 = line_middle3*plane_p13;
+        const double line_side23 = ((g28 + line_h6) > 0 ? 1.0 : -1.0);
+        const double line_side25 = ((g28 + line_h8) > 0 ? 1.0 : -1.0);
+        const double line_switch9 = (line_switch7 > 0 ? -line_side22*line_side23 : -line_side24*line_side25);
+        const double g29 = 0.5*line_low26;
+        const double line_middle4 = g25 + g29;
+        const double line_side27 = ((line_h1 + line_middle4*(line_h2 + line_middle4*plane_p4)) > 0 ? 1.0 : -1.0);
+        const double g30 = line_middle4*score_along;
+        const double line_side26 = ((g30 + line_centre1) > 0 ? 1.0 : -1.0);
+        const double line_switch10 = line_side26*line_side27;
+        const double line_side28 = ((g30 + line_h3) > 0 ? 1.0 : -1.0);
+        const double line_side29 = ((g30 + line_h4) > 0 ? 1.0 : -1.0);
+        const double line_switch11 = -line_side28*line_side29;
+        const double g31 = line_middle4*plane_p10;
+        const double line_side30 = ((g31 + line_h5) > 0 ? 1.0 : -1.0);
+        const double line_side32 = ((g31 + line_h7) > 0 ? 1.0 : -1.0);
+        const double g32 = line_middle4*plane_p13;
+        const double line_side31 = ((g32 + line_h6) > 0 ? 1.0 : -1.0);
+        const double line_side33 = ((g32 + line_h8) > 0 ? 1.0 : -1.0);
+        const double line_switch12 = (line_switch10 > 0 ? -line_side30*line_side31 : -line_side32*line_side33);
+        const double g33 = 0.5*line_high26;
+        const double line_middle5 = g29 + g33;
+        const double line_side35 = ((line_h1 + line_middle5*(line_h2 + line_middle5*plane_p4)) > 0 ? 1.0 : -1.0);
+        const double g34 = line_middle5*score_along;
+        const double line_side34 = ((g34 + line_centre1) > 0 ? 1.0 : -1.0);
+        const double line_switch13 = line_side34*line_side35;
+        const double line_side36 = ((g34 + line_h3) > 0 ? 1.0 : -1.0);
+        const double line_side37 = ((g34 + line_h4) > 0 ? 1.0 : -1.0);
+        const double line_switch14 = -line_side36*line_side37;
+        const double g35 = line_middle5*plane_p10;
+        const double line_side38 = ((g35 + line_h5) > 0 ? 1.0 : -1.0);
+        const double line_side40 = ((g35 + line_h7) > 0 ? 1.0 : -1.0);
+        const double g36 = line_middle5*plane_p13;
+        const double line_side39 = ((g36 + line_h6) > 0 ? 1.0 : -1.0);
+        const double line_side41 = ((g36 + line_h8) > 0 ? 1.0 : -1.0);
+        const double line_switch15 = (line_switch13 > 0 ? -line_side38*line_side39 : -line_side40*line_side41);
+        const double g37 = 0.5*line_low27;
+        const double line_middle6 = g33 + g37;
+        const double line_side43 = ((line_h1 + line_middle6*(line_h2 + line_middle6*plane_p4)) > 0 ? 1.0 : -1.0);
+        const double g38 = line_middle6*score_along;
+        const double line_side42 = ((g38 + line_centre1) > 0 ? 1.0 : -1.0);
+        const double line_switch16 = line_side42*line_side43;
+        const double line_side44 = ((g38 + line_h3) > 0 ? 1.0 : -1.0);
+        const double line_side45 = ((g38 + line_h4) > 0 ? 1.0 : -1.0);
+        const double line_switch17 = -line_side44*line_side45;
+        const double g39 = line_middle6*plane_p10;
+        const double line_side46 = ((g39 + line_h5) > 0 ? 1.0 : -1.0);
+        const double line_side48 = ((g39 + line_h7) > 0 ? 1.0 : -1.0);
+        const double g40 = line_middle6*plane_p13;
+        const double line_side47 = ((g40 + line_h6) > 0 ? 1.0 : -1.0);
+        const double line_side49 = ((g40 + line_h8) > 0 ? 1.0 : -1.0);
+        const double line_switch18 = (line_switch16 > 0 ? -line_side46*line_side47 : -line_side48*line_side49);
+        const double g41 = 0.5*line_high27;
+        const double line_middle7 = g37 + g41;
+        const double line_side51 = ((line_h1 + line_middle7*(line_h2 + line_middle7*plane_p4)) > 0 ? 1.0 : -1.0);
+        const double g42 = line_middle7*score_along;
+        const double line_side50 = ((g42 + line_centre1) > 0 ? 1.0 : -1.0);
+        const double line_switch19 = line_side50*line_side51;
+        const double line_side52 = ((g42 + line_h3) > 0 ? 1.0 : -1.0);
+        const double line_side53 = ((g42 + line_h4) > 0 ? 1.0 : -1.0);
+        const double line_switch20 = -line_side52*line_side53;
+        const double g43 = line_middle7*plane_p10;
+        const double line_side54 = ((g43 + line_h5) > 0 ? 1.0 : -1.0);
+        const double line_side56 = ((g43 + line_h7) > 0 ? 1.0 : -1.0);
+        const double g44 = line_middle7*plane_p13;
+        const double line_side55 = ((g44 + line_h6) > 0 ? 1.0 : -1.0);
+        const double line_side57 = ((g44 + line_h8) > 0 ? 1.0 : -1.0);
+        const double line_switch21 = (line_switch19 > 0 ? -line_side54*line_side55 : -line_side56*line_side57);
+        const double g45 = 0.5*line_low28;
+        const double line_middle8 = g41 + g45;
+        const double line_side59 = ((line_h1 + line_middle8*(line_h2 + line_middle8*plane_p4)) > 0 ? 1.0 : -1.0);
+        const double g46 = line_middle8*score_along;
+        const double line_side58 = ((g46 + line_centre1) > 0 ? 1.0 : -1.0);
+        const double line_switch22 = line_side58*line_side59;
+        const double line_side60 = ((g46 + line_h3) > 0 ? 1.0 : -1.0);
+        const double line_side61 = ((g46 + line_h4) > 0 ? 1.0 : -1.0);
+        const double line_switch23 = -line_side60*line_side61;
+        const double g47 = line_middle8*plane_p10;
+        const double line_side62 = ((g47 + line_h5) > 0 ? 1.0 : -1.0);
+        const double line_side64 = ((g47 + line_h7) > 0 ? 1.0 : -1.0);
+        const double g48 = line_middle8*plane_p13;
+        const double line_side63 = ((g48 + line_h6) > 0 ? 1.0 : -1.0);
+        const double line_side65 = ((g48 + line_h8) > 0 ? 1.0 : -1.0);
+        const double line_switch24 = (line_switch22 > 0 ? -line_side62*line_side63 : -line_side64*line_side65);
+        const double g49 = 0.5*line_high28;
+        const double line_middle9 = g45 + g49;
+        const double line_side67 = ((line_h1 + line_middle9*(line_h2 + line_middle9*plane_p4)) > 0 ? 1.0 : -1.0);
+        const double line_middle10 = g49 + 20.0;
+        const double line_side75 = ((line_h1 + line_middle10*(line_h2 + line_middle10*plane_p4)) > 0 ? 1.0 : -1.0);
+        const double g50 = line_middle9*score_along;
+        const double line_side66 = ((g50 + line_centre1) > 0 ? 1.0 : -1.0);
+        const double line_switch25 = line_side66*line_side67;
+        const double line_side68 = ((g50 + line_h3) > 0 ? 1.0 : -1.0);
+        const double line_side69 = ((g50 + line_h4) > 0 ? 1.0 : -1.0);
+        const double line_switch26 = -line_side68*line_side69;
+        const double g51 = line_middle9*plane_p10;
+        const double line_side70 = ((g51 + line_h5) > 0 ? 1.0 : -1.0);
+        const double line_side72 = ((g51 + line_h7) > 0 ? 1.0 : -1.0);
+        const double g52 = line_middle9*plane_p13;
+        const double line_side71 = ((g52 + line_h6) > 0 ? 1.0 : -1.0);
+        const double line_side73 = ((g52 + line_h8) > 0 ? 1.0 : -1.0);
+        const double line_switch27 = (line_switch25 > 0 ? -line_side70*line_side71 : -line_side72*line_side73);
+        const double g53 = line_middle10*score_along;
+        const double line_side74 = ((g53 + line_centre1) > 0 ? 1.0 : -1.0);
+        const double line_switch28 = line_side74*line_side75;
+        const double line_side76 = ((g53 + line_h3) > 0 ? 1.0 : -1.0);
+        const double line_side77 = ((g53 + line_h4) > 0 ? 1.0 : -1.0);
+        const double line_switch29 = -line_side76*line_side77;
+        const double g54 = line_middle10*plane_p10;
+        const double line_side78 = ((g54 + line_h5) > 0 ? 1.0 : -1.0);
+        const double line_side80 = ((g54 + line_h7) > 0 ? 1.0 : -1.0);
+        const double g55 = line_middle10*plane_p13;
+        const double line_side79 = ((g55 + line_h6) > 0 ? 1.0 : -1.0);
+        const double line_side81 = ((g55 + line_h8) > 0 ? 1.0 : -1.0);
+        const double line_switch30 = (line_switch28 > 0 ? -line_side78*line_side79 : -line_side80*line_side81);
+        const double g56 = p_epsilon*n;
+        const double line_c13 = g56 + line_centre3;
+        const double line_c24 = -g56 + line_centre3;
+        const double line_c25 = -g56 + line_centre1 + line_centre2;
+        const double line_c26 = line_c24*line_c25;
+        const double line_c27 = gap_along*line_c25 + line_c15*line_c24;
+        const double line_c37 = -g56 + line_centre1;
+        const double line_c38 = line_c26*line_c37;
+        const double line_c39 = line_c26*score_along + line_c27*line_c37;
+        const double line_c40 = line_c18*line_c37 + line_c27*score_along;
+        const double line_c53 = line_c38*line_c38;
+        const double g57 = g56 + line_centre1;
+        const double line_c14 = g57 + line_centre2;
+        const double line_c16 = line_c13*line_c14;
+        const double line_c17 = gap_along*line_c14 + line_c13*line_c15;
+        const double line_c32 = g57;
+        const double line_c33 = line_c16*line_c32;
+        const double line_c34 = line_c16*score_along + line_c17*line_c32;
+        const double line_c35 = line_c17*score_along + line_c18*line_c32;
+        const double line_c46 = line_c33*line_c33;
+        const double g58 = (line_switch2 > 0 ? (line_switch3 > 0 ? 0.0 : 1.0) : 1.0);
+        const double line_inside11 = (line_switch1 > 0 ? g58 : 0.0);
+        const double line_inside21 = (line_switch1 > 0 ? 0.0 : g58);
+        const double g59 = (line_switch5 > 0 ? (line_switch6 > 0 ? 0.0 : 1.0) : 1.0);
+        const double line_inside12 = (line_switch4 > 0 ? g59 : 0.0);
+        const double line_change10 = -line_inside11 + line_inside12;
+        const double line_outward10 = line_away1*line_change10;
+        const double line_inside22 = (line_switch4 > 0 ? 0.0 : g59);
+        const double line_change19 = -line_inside21 + line_inside22;
+        const double line_outward19 = line_away1*line_change19;
+        const double g60 = (line_switch8 > 0 ? (line_switch9 > 0 ? 0.0 : 1.0) : 1.0);
+        const double line_inside13 = (line_switch7 > 0 ? g60 : 0.0);
+        const double line_change11 = -line_inside12 + line_inside13;
+        const double line_outward11 = line_away2*line_change11;
+        const double line_inside23 = (line_switch7 > 0 ? 0.0 : g60);
+        const double line_change20 = -line_inside22 + line_inside23;
+        const double line_outward20 = line_away2*line_change20;
+        const double g61 = (line_switch11 > 0 ? (line_switch12 > 0 ? 0.0 : 1.0) : 1.0);
+        const double line_inside14 = (line_switch10 > 0 ? g61 : 0.0);
+        const double line_change12 = -line_inside13 + line_inside14;
+        const double line_outward12 = line_away3*line_change12;
+        const double line_inside24 = (line_switch10 > 0 ? 0.0 : g61);
+        const double line_change21 = -line_inside23 + line_inside24;
+        const double line_outward21 = line_away3*line_change21;
+        const double g62 = (line_switch14 > 0 ? (line_switch15 > 0 ? 0.0 : 1.0) : 1.0);
+        const double line_inside15 = (line_switch13 > 0 ? g62 : 0.0);
+        const double line_change13 = -line_inside14 + line_inside15;
+        const double line_outward13 = line_away4*line_change13;
+        const double line_inside25 = (line_switch13 > 0 ? 0.0 : g62);
+        const double line_change22 = -line_inside24 + line_inside25;
+        const double line_outward22 = line_away4*line_change22;
+        const double g63 = (line_switch17 > 0 ? (line_switch18 > 0 ? 0.0 : 1.0) : 1.0);
+        const double line_inside16 = (line_switch16 > 0 ? g63 : 0.0);
+        const double line_change14 = -line_inside15 + line_inside16;
+        const double line_outward14 = line_away5*line_change14;
+        const double line_inside26 = (line_switch16 > 0 ? 0.0 : g63);
+        const double line_change23 = -line_inside25 + line_inside26;
+        const double line_outward23 = line_away5*line_change23;
+        const double g64 = (line_switch20 > 0 ? (line_switch21 > 0 ? 0.0 : 1.0) : 1.0);
+        const double line_inside17 = (line_switch19 > 0 ? g64 : 0.0);
+        const double line_change15 = -line_inside16 + line_inside17;
+        const double line_outward15 = line_away6*line_change15;
+        const double line_inside27 = (line_switch19 > 0 ? 0.0 : g64);
+        const double line_change24 = -line_inside26 + line_inside27;
+        const double line_outward24 = line_away6*line_change24;
+        const double g65 = (line_switch23 > 0 ? (line_switch24 > 0 ? 0.0 : 1.0) : 1.0);
+        const double line_inside18 = (line_switch22 > 0 ? g65 : 0.0);
+        const double line_change16 = -line_inside17 + line_inside18;
+        const double line_outward16 = line_away7*line_change16;
+        const double line_inside28 = (line_switch22 > 0 ? 0.0 : g65);
+        const double line_change25 = -line_inside27 + line_inside28;
+        const double line_outward25 = line_away7*line_change25;
+        const double g66 = (line_switch26 > 0 ? (line_switch27 > 0 ? 0.0 : 1.0) : 1.0);
+        const double line_inside19 = (line_switch25 > 0 ? g66 : 0.0);
+        const double line_change17 = -line_inside18 + line_inside19;
+        const double line_outward17 = line_away8*line_change17;
+        const double line_inside29 = (line_switch25 > 0 ? 0.0 : g66);
+        const double line_change26 = -line_inside28 + line_inside29;
+        const double line_outward26 = line_away8*line_change26;
+        const double g67 = (line_switch29 > 0 ? (line_switch30 > 0 ? 0.0 : 1.0) : 1.0);
+        const double line_inside20 = (line_switch28 > 0 ? g67 : 0.0);
+        const double line_change18 = -line_inside19 + line_inside20;
+        const double line_outward18 = line_away9*line_change18;
+        const double line_inside30 = (line_switch28 > 0 ? 0.0 : g67);
+        const double line_change27 = -line_inside29 + line_inside30;
+        const double line_outward27 = line_away9*line_change27;
+        const double g68 = 0.5 - 0.5*line_away1;
+        const double g69 = 0.5 - 0.5*line_away2;
+        const double g70 = 0.5 - 0.5*line_away3;
+        const double g71 = 0.5 - 0.5*line_away4;
+        const double g72 = 0.5 - 0.5*line_away5;
+        const double g73 = 0.5 - 0.5*line_away6;
+        const double g74 = 0.5 - 0.5*line_away7;
+        const double g75 = 0.5 - 0.5*line_away8;
+        const double g76 = 0.5 - 0.5*line_away9;
+        const double line_central2 = g68*line_change10 + g69*line_change11 + g70*line_change12 + g71*line_change13 + g72*line_change14 + g73*line_change15 + g74*line_change16 + g75*line_change17 + g76*line_change18 + line_inside11;
+        const double line_moment6 = line_beyond1*line_outward10 + line_beyond2*line_outward11 + line_beyond3*line_outward12 + line_beyond4*line_outward13 + line_beyond5*line_outward14 + line_beyond6*line_outward15 + line_beyond7*line_outward16 + line_beyond8*line_outward17 + line_beyond9*line_outward18 + line_central2;
+        const double line_central3 = g68*line_change19 + g69*line_change20 + g70*line_change21 + g71*line_change22 + g72*line_change23 + g73*line_change24 + g74*line_change25 + g75*line_change26 + g76*line_change27 + line_inside21;
+        const double line_moment11 = line_beyond1*line_outward19 + line_beyond2*line_outward20 + line_beyond3*line_outward21 + line_beyond4*line_outward22 + line_beyond5*line_outward23 + line_beyond6*line_outward24 + line_beyond7*line_outward25 + line_beyond8*line_outward26 + line_beyond9*line_outward27 + line_central3;
+        const double g77 = line_away1*line_outward10;
+        const double g78 = line_away2*line_outward11;
+        const double g79 = line_away3*line_outward12;
+        const double g80 = line_away4*line_outward13;
+        const double g81 = line_away5*line_outward14;
+        const double g82 = line_away6*line_outward15;
+        const double g83 = line_away7*line_outward16;
+        const double g84 = line_away8*line_outward17;
+        const double g85 = line_away9*line_outward18;
+        const double g86 = line_away1*line_outward19;
+        const double g87 = line_away2*line_outward20;
+        const double g88 = line_away3*line_outward21;
+        const double g89 = line_away4*line_outward22;
+        const double g90 = line_away5*line_outward23;
+        const double g91 = line_away6*line_outward24;
+        const double g92 = line_away7*line_outward25;
+        const double g93 = line_away8*line_outward26;
+        const double g94 = line_away9*line_outward27;
+        const double g95 = 6.0*line_centre1;
+        const double g96 = g56*g95;
+        const double g97 = 3.0*(p_epsilon*p_epsilon)*(n*n) + 3.0*(line_centre1*line_centre1) - (line_centre2*line_centre2);
+        const double line_c41 = g96 + g97;
+        const double line_c44 = -g96 + g97;
+        const double g98 = 2.0*label_along*line_centre2;
+        const double g99 = 6.0*g56*score_along;
+        const double line_c42 = g95*score_along - g98 + g99;
+        const double line_c45 = -g98 - g99 + 6.0*line_centre1*score_along;
+        const double g100 = line_c36*line_low20;
+        const double line_value1 = line_c33 + line_low20*(line_c34 + line_low20*(g100 + line_c35));
+        const double line_value2 = line_c38 + line_low20*(line_c39 + line_low20*(g100 + line_c40));
+        const double line_jump1 = line_change10*line_value1 + line_change19*line_value2;
+        const double g101 = line_c36*line_low25;
+        const double line_value3 = line_c33 + line_low25*(line_c34 + line_low25*(g101 + line_c35));
+        const double line_value4 = line_c38 + line_low25*(line_c39 + line_low25*(g101 + line_c40));
+        const double line_jump2 = line_change11*line_value3 + line_change20*line_value4;
+        const double g102 = line_c36*line_high25;
+        const double line_value5 = line_c33 + line_high25*(line_c34 + line_high25*(g102 + line_c35));
+        const double line_value6 = line_c38 + line_high25*(line_c39 + line_high25*(g102 + line_c40));
+        const double line_jump3 = line_change12*line_value5 + line_change21*line_value6;
+        const double g103 = line_c36*line_low26;
+        const double line_value7 = line_c33 + line_low26*(line_c34 + line_low26*(g103 + line_c35));
+        const double line_value8 = line_c38 + line_low26*(line_c39 + line_low26*(g103 + line_c40));
+        const double line_jump4 = line_change13*line_value7 + line_change22*line_value8;
+        const double g104 = line_c36*line_high26;
+        const double line_value9 = line_c33 + line_high26*(line_c34 + line_high26*(g104 + line_c35));
+        const double line_value10 = line_c38 + line_high26*(line_c39 + line_high26*(g104 + line_c40));
+        const double line_jump5 = line_change14*line_value9 + line_change23*line_value10;
+        const double g105 = line_c36*line_low27;
+        const double line_value11 = line_c33 + line_low27*(line_c34 + line_low27*(g105 + line_c35));
+        const double line_value12 = line_c38 + line_low27*(line_c39 + line_low27*(g105 + line_c40));
+        const double line_jump6 = line_change15*line_value11 + line_change24*line_value12;
+        const double g106 = line_c36*line_high27;
+        const double line_value13 = line_c33 + line_high27*(line_c34 + line_high27*(g106 + line_c35));
+        const double line_value14 = line_c38 + line_high27*(line_c39 + line_high27*(g106 + line_c40));
+        const double line_jump7 = line_change16*line_value13 + line_change25*line_value14;
+        const double g107 = line_c36*line_low28;
+        const double line_value15 = line_c33 + line_low28*(line_c34 + line_low28*(g107 + line_c35));
+        const double line_value16 = line_c38 + line_low28*(line_c39 + line_low28*(g107 + line_c40));
+        const double line_jump8 = line_change17*line_value15 + line_change26*line_value16;
+        const double g108 = line_c36*line_high28;
+        const double line_value17 = line_c33 + line_high28*(line_c34 + line_high28*(g108 + line_c35));
+        const double line_value18 = line_c38 + line_high28*(line_c39 + line_high28*(g108 + line_c40));
+        const double line_jump9 = line_change18*line_value17 + line_change27*line_value18;
+        const double g109 = 2.0*line_centre1;
+        const double g110 = 2.0*score_along;
+        const double g111 = 1.0/(line_root1*line_side1);
+        const double line_rate2 = -g111*(g109 + g110*line_cross2);
+        const double line_rate3 = g111*(g109 + g110*line_cross3);
+        const double line_rate6 = (line_turned1 > 0 ? line_rate2 : line_rate1);
+        const double line_rate7 = (line_turned1 > 0 ? line_rate1 : line_rate2);
+        const double line_rate8 = (line_turned2 > 0 ? line_rate1 : line_rate3);
+        const double line_rate9 = (line_turned2 > 0 ? line_rate3 : line_rate1);
+        const double line_rate14 = (line_turned5 > 0 ? line_rate8 : line_rate6);
+        const double line_rate15 = (line_turned5 > 0 ? line_rate6 : line_rate8);
+        const double line_rate16 = (line_turned6 > 0 ? line_rate9 : line_rate7);
+        const double line_rate17 = (line_turned6 > 0 ? line_rate7 : line_rate9);
+        const double line_rate22 = (line_turned9 > 0 ? line_rate15 : line_rate16);
+        const double line_rate23 = (line_turned9 > 0 ? line_rate16 : line_rate15);
+        const double line_rate26 = (line_turned11 > 0 ? line_rate18 : line_rate14);
+        const double line_rate27 = (line_turned11 > 0 ? line_rate14 : line_rate18);
+        const double line_rate28 = (line_turned12 > 0 ? line_rate24 : line_rate22);
+        const double line_rate29 = (line_turned12 > 0 ? line_rate22 : line_rate24);
+        const double line_rate30 = (line_turned13 > 0 ? line_rate25 : line_rate23);
+        const double line_rate31 = (line_turned13 > 0 ? line_rate23 : line_rate25);
+        const double line_rate32 = (line_turned14 > 0 ? line_rate21 : line_rate17);
+        const double line_rate33 = (line_turned14 > 0 ? line_rate17 : line_rate21);
+        const double line_rate34 = (line_turned15 > 0 ? line_rate27 : line_rate30);
+        const double line_rate35 = (line_turned15 > 0 ? line_rate30 : line_rate27);
+        const double line_rate36 = (line_turned16 > 0 ? line_rate29 : line_rate32);
+        const double line_rate37 = (line_turned16 > 0 ? line_rate32 : line_rate29);
+        const double line_rate38 = (line_turned17 > 0 ? line_rate34 : line_rate28);
+        const double line_rate39 = (line_turned17 > 0 ? line_rate28 : line_rate34);
+        const double line_rate40 = (line_turned18 > 0 ? line_rate35 : line_rate36);
+        const double line_rate41 = (line_turned18 > 0 ? line_rate36 : line_rate35);
+        const double line_rate42 = (line_turned19 > 0 ? line_rate31 : line_rate37);
+        const double line_rate43 = (line_turned19 > 0 ? line_rate37 : line_rate31);
+        const double line_rate44 = (line_turned20 > 0 ? line_rate5 : line_rate26);
+        const double line_rate45 = (line_turned20 > 0 ? line_rate26 : line_rate5);
+        const double line_rate46 = (line_turned21 > 0 ? line_rate45 : line_rate41);
+        const double line_rate47 = (line_turned21 > 0 ? line_rate41 : line_rate45);
+        const double line_rate48 = (line_turned22 > 0 ? line_rate46 : line_rate39);
+        const double line_rate49 = (line_turned22 > 0 ? line_rate39 : line_rate46);
+        const double line_rate50 = (line_turned23 > 0 ? line_rate42 : line_rate40);
+        const double line_rate51 = (line_turned23 > 0 ? line_rate40 : line_rate42);
+        const double line_rate52 = (line_turned24 > 0 ? line_rate47 : line_rate43);
+        const double line_rate53 = (line_turned24 > 0 ? line_rate43 : line_rate47);
+        const double line_rate54 = (line_turned25 > 0 ? line_rate48 : line_rate38);
+        const double line_rate55 = (line_turned25 > 0 ? line_rate38 : line_rate48);
+        const double line_rate56 = (line_turned26 > 0 ? line_rate49 : line_rate50);
+        const double line_rate57 = (line_turned26 > 0 ? line_rate50 : line_rate49);
+        const double line_rate58 = (line_turned27 > 0 ? line_rate52 : line_rate51);
+        const double line_rate59 = (line_turned27 > 0 ? line_rate51 : line_rate52);
+        const double line_rate60 = (line_turned28 > 0 ? line_rate53 : line_rate33);
+        const double line_rate61 = (line_turned28 > 0 ? line_rate33 : line_rate53);
+        const double g112 = 2.0*line_c33;
+        const double line_c47 = g112*line_c34;
+        const double line_c48 = g112*line_c35 + line_c34*line_c34;
+        const double g113 = 2.0*line_c34;
+        const double line_c49 = g112*line_c36 + g113*line_c35;
+        const double line_c50 = g113*line_c36 + line_c35*line_c35;
+        const double g114 = 2.0*line_c36;
+        const double line_c51 = g114*line_c35;
+        const double line_c56 = g114*line_c38 + 2.0*line_c39*line_c40;
+        const double line_c57 = g114*line_c39 + line_c40*line_c40;
+        const double line_c58 = g114*line_c40;
+        const double g115 = 2.0*line_c38;
+        const double line_c54 = g115*line_c39;
+        const double line_c55 = g115*line_c40 + line_c39*line_c39;
+        const double g116 = 3.0*g56;
+        const double g117 = 3.0*line_centre1 + line_centre2;
+        const double line_c64 = g116 + g117;
+        const double line_c66 = line_c13*line_c64;
+        const double line_c67 = gap_along*line_c64 + line_c13*line_c65;
+        const double line_c69 = -g116 + g117;
+        const double line_c70 = line_c24*line_c69;
+        const double line_c71 = gap_along*line_c69 + line_c24*line_c65;
+        const double g118 = 2.0*line_centre3;
+        const double g119 = 2.0*gap_along;
+        const double line_rate140 = -g111*(g118 + g119*line_cross2);
+        const double line_rate141 = g111*(g118 + g119*line_cross3);
+        const double line_rate144 = (line_turned1 > 0 ? line_rate140 : line_rate1);
+        const double line_rate145 = (line_turned1 > 0 ? line_rate1 : line_rate140);
+        const double line_rate146 = (line_turned2 > 0 ? line_rate1 : line_rate141);
+        const double line_rate147 = (line_turned2 > 0 ? line_rate141 : line_rate1);
+        const double line_rate152 = (line_turned5 > 0 ? line_rate146 : line_rate144);
+        const double line_rate153 = (line_turned5 > 0 ? line_rate144 : line_rate146);
+        const double line_rate154 = (line_turned6 > 0 ? line_rate147 : line_rate145);
+        const double line_rate155 = (line_turned6 > 0 ? line_rate145 : line_rate147);
+        const double line_rate160 = (line_turned9 > 0 ? line_rate153 : line_rate154);
+        const double line_rate161 = (line_turned9 > 0 ? line_rate154 : line_rate153);
+        const double line_rate164 = (line_turned11 > 0 ? line_rate156 : line_rate152);
+        const double line_rate165 = (line_turned11 > 0 ? line_rate152 : line_rate156);
+        const double line_rate166 = (line_turned12 > 0 ? line_rate162 : line_rate160);
+        const double line_rate167 = (line_turned12 > 0 ? line_rate160 : line_rate162);
+        const double line_rate168 = (line_turned13 > 0 ? line_rate163 : line_rate161);
+        const double line_rate169 = (line_turned13 > 0 ? line_rate161 : line_rate163);
+        const double line_rate170 = (line_turned14 > 0 ? line_rate159 : line_rate155);
+        const double line_rate171 = (line_turned14 > 0 ? line_rate155 : line_rate159);
+        const double line_rate172 = (line_turned15 > 0 ? line_rate165 : line_rate168);
+        const double line_rate173 = (line_turned15 > 0 ? line_rate168 : line_rate165);
+        const double line_rate174 = (line_turned16 > 0 ? line_rate167 : line_rate170);
+        const double line_rate175 = (line_turned16 > 0 ? line_rate170 : line_rate167);
+        const double line_rate176 = (line_turned17 > 0 ? line_rate172 : line_rate166);
+        const double line_rate177 = (line_turned17 > 0 ? line_rate166 : line_rate172);
+        const double line_rate178 = (line_turned18 > 0 ? line_rate173 : line_rate174);
+        const double line_rate179 = (line_turned18 > 0 ? line_rate174 : line_rate173);
+        const double line_rate180 = (line_turned19 > 0 ? line_rate169 : line_rate175);
+        const double line_rate181 = (line_turned19 > 0 ? line_rate175 : line_rate169);
+        const double line_rate182 = (line_turned20 > 0 ? line_rate143 : line_rate164);
+        const double line_rate183 = (line_turned20 > 0 ? line_rate164 : line_rate143);
+        const double line_rate184 = (line_turned21 > 0 ? line_rate183 : line_rate179);
+        const double line_rate185 = (line_turned21 > 0 ? line_rate179 : line_rate183);
+        const double line_rate186 = (line_turned22 > 0 ? line_rate184 : line_rate177);
+        const double line_rate187 = (line_turned22 > 0 ? line_rate177 : line_rate184);
+        const double line_rate188 = (line_turned23 > 0 ? line_rate180 : line_rate178);
+        const double line_rate189 = (line_turned23 > 0 ? line_rate178 : line_rate180);
+        const double line_rate190 = (line_turned24 > 0 ? line_rate185 : line_rate181);
+        const double line_rate191 = (line_turned24 > 0 ? line_rate181 : line_rate185);
+        const double line_rate192 = (line_turned25 > 0 ? line_rate186 : line_rate176);
+        const double line_rate193 = (line_turned25 > 0 ? line_rate176 : line_rate186);
+        const double line_rate194 = (line_turned26 > 0 ? line_rate187 : line_rate188);
+        const double line_rate195 = (line_turned26 > 0 ? line_rate188 : line_rate187);
+        const double line_rate196 = (line_turned27 > 0 ? line_rate190 : line_rate189);
+        const double line_rate197 = (line_turned27 > 0 ? line_rate189 : line_rate190);
+        const double line_rate198 = (line_turned28 > 0 ? line_rate191 : line_rate171);
+        const double line_rate199 = (line_turned28 > 0 ? line_rate171 : line_rate191);
+        const double g120 = line_c33*line_moment6;
+        const double g125 = line_c38*line_moment11;
+        const double g1 = sgdlimit_exp(-0.5*(line_gap1*line_gap1));
+        const double line_density1 = 0.3989422804014327*g1;
+        const double line_edge1 = line_density1*line_gap1;
+        const double line_beyond10 = line_beyond1 + line_edge1;
+        const double line_edge10 = line_edge1*line_gap1;
+        const double line_beyond19 = 2.0*line_density1 + line_edge10;
+        const double line_edge19 = line_edge10*line_gap1;
+        const double line_beyond28 = 3.0*line_beyond10 + line_edge19;
+        const double line_rate62 = line_density1*line_rate44;
+        const double line_edge28 = line_edge19*line_gap1;
+        const double line_beyond37 = 4.0*line_beyond19 + line_edge28;
+        const double line_edge37 = line_edge28*line_gap1;
+        const double line_beyond46 = 5.0*line_beyond28 + line_edge37;
+        const double line_rate200 = line_density1*line_rate182;
+        const double g2 = sgdlimit_exp(-0.5*(line_gap2*line_gap2));
+        const double line_density2 = 0.3989422804014327*g2;
+        const double line_edge2 = line_density2*line_gap2;
+        const double line_beyond11 = line_beyond2 + line_edge2;
+        const double line_edge11 = line_edge2*line_gap2;
+        const double line_beyond20 = 2.0*line_density2 + line_edge11;
+        const double line_edge20 = line_edge11*line_gap2;
+        const double line_beyond29 = 3.0*line_beyond11 + line_edge20;
+        const double line_rate63 = line_density2*line_rate54;
+        const double line_edge29 = line_edge20*line_gap2;
+        const double line_beyond38 = 4.0*line_beyond20 + line_edge29;
+        const double line_edge38 = line_edge29*line_gap2;
+        const double line_beyond47 = 5.0*line_beyond29 + line_edge38;
+        const double line_rate201 = line_density2*line_rate192;
+        const double g3 = sgdlimit_exp(-0.5*(line_gap3*line_gap3));
+        const double line_density3 = 0.3989422804014327*g3;
+        const double line_edge3 = line_density3*line_gap3;
+        const double line_beyond12 = line_beyond3 + line_edge3;
+        const double line_edge12 = line_edge3*line_gap3;
+        const double line_beyond21 = 2.0*line_density3 + line_edge12;
+        const double line_edge21 = line_edge12*line_gap3;
+        const double line_beyond30 = 3.0*line_beyond12 + line_edge21;
+        const double line_rate64 = line_density3*line_rate55;
+        const double line_edge30 = line_edge21*line_gap3;
+        const double line_beyond39 = 4.0*line_beyond21 + line_edge30;
+        const double line_edge39 = line_edge30*line_gap3;
+        const double line_beyond48 = 5.0*line_beyond30 + line_edge39;
+        const double line_rate202 = line_density3*line_rate193;
+        const double g4 = sgdlimit_exp(-0.5*(line_gap4*line_gap4));
+        const double line_density4 = 0.3989422804014327*g4;
+        const double line_edge4 = line_density4*line_gap4;
+        const double line_beyond13 = line_beyond4 + line_edge4;
+        const double line_edge13 = line_edge4*line_gap4;
+        const double line_beyond22 = 2.0*line_density4 + line_edge13;
+        const double line_edge22 = line_edge13*line_gap4;
+        const double line_beyond31 = 3.0*line_beyond13 + line_edge22;
+        const double line_rate65 = line_density4*line_rate56;
+        const double line_edge31 = line_edge22*line_gap4;
+        const double line_beyond40 = 4.0*line_beyond22 + line_edge31;
+        const double line_edge40 = line_edge31*line_gap4;
+        const double line_beyond49 = 5.0*line_beyond31 + line_edge40;
+        const double line_rate203 = line_density4*line_rate194;
+        const double g5 = sgdlimit_exp(-0.5*(line_gap5*line_gap5));
+        const double line_density5 = 0.3989422804014327*g5;
+        const double line_edge5 = line_density5*line_gap5;
+        const double line_beyond14 = line_beyond5 + line_edge5;
+        const double line_edge14 = line_edge5*line_gap5;
+        const double line_beyond23 = 2.0*line_density5 + line_edge14;
+        const double line_edge23 = line_edge14*line_gap5;
+        const double line_beyond32 = 3.0*line_beyond14 + line_edge23;
+        const double line_rate66 = line_density5*line_rate57;
+        const double line_edge32 = line_edge23*line_gap5;
+        const double line_beyond41 = 4.0*line_beyond23 + line_edge32;
+        const double line_edge41 = line_edge32*line_gap5;
+        const double line_beyond50 = 5.0*line_beyond32 + line_edge41;
+        const double line_rate204 = line_density5*line_rate195;
+        const double g6 = sgdlimit_exp(-0.5*(line_gap6*line_gap6));
+        const double line_density6 = 0.3989422804014327*g6;
+        const double line_edge6 = line_density6*line_gap6;
+        const double line_beyond15 = line_beyond6 + line_edge6;
+        const double line_edge15 = line_edge6*line_gap6;
+        const double line_beyond24 = 2.0*line_density6 + line_edge15;
+        const double line_edge24 = line_edge15*line_gap6;
+        const double line_beyond33 = 3.0*line_beyond15 + line_edge24;
+        const double line_rate67 = line_density6*line_rate58;
+        const double line_edge33 = line_edge24*line_gap6;
+        const double line_beyond42 = 4.0*line_beyond24 + line_edge33;
+        const double line_edge42 = line_edge33*line_gap6;
+        const double line_beyond51 = 5.0*line_beyond33 + line_edge42;
+        const double line_rate205 = line_density6*line_rate196;
+        const double g7 = sgdlimit_exp(-0.5*(line_gap7*line_gap7));
+        const double line_density7 = 0.3989422804014327*g7;
+        const double line_edge7 = line_density7*line_gap7;
+        const double line_beyond16 = line_beyond7 + line_edge7;
+        const double line_edge16 = line_edge7*line_gap7;
+        const double line_beyond25 = 2.0*line_density7 + line_edge16;
+        const double line_edge25 = line_edge16*line_gap7;
+        const double line_beyond34 = 3.0*line_beyond16 + line_edge25;
+        const double line_rate68 = line_density7*line_rate59;
+        const double line_edge34 = line_edge25*line_gap7;
+        const double line_beyond43 = 4.0*line_beyond25 + line_edge34;
+        const double line_edge43 = line_edge34*line_gap7;
+        const double line_beyond52 = 5.0*line_beyond34 + line_edge43;
+        const double line_rate206 = line_density7*line_rate197;
+        const double g8 = sgdlimit_exp(-0.5*(line_gap8*line_gap8));
+        const double line_density8 = 0.3989422804014327*g8;
+        const double line_edge8 = line_density8*line_gap8;
+        const double line_beyond17 = line_beyond8 + line_edge8;
+        const double line_edge17 = line_edge8*line_gap8;
+        const double line_beyond26 = 2.0*line_density8 + line_edge17;
+        const double line_edge26 = line_edge17*line_gap8;
+        const double line_beyond35 = 3.0*line_beyond17 + line_edge26;
+        const double line_rate69 = line_density8*line_rate60;
+        const double line_edge35 = line_edge26*line_gap8;
+        const double line_beyond44 = 4.0*line_beyond26 + line_edge35;
+        const double line_edge44 = line_edge35*line_gap8;
+        const double line_beyond53 = 5.0*line_beyond35 + line_edge44;
+        const double line_rate207 = line_density8*line_rate198;
+        const double g9 = sgdlimit_exp(-0.5*(line_gap9*line_gap9));
+        const double line_density9 = 0.3989422804014327*g9;
+        const double line_edge9 = line_density9*line_gap9;
+        const double line_beyond18 = line_beyond9 + line_edge9;
+        const double line_edge18 = line_edge9*line_gap9;
+        const double line_beyond27 = 2.0*line_density9 + line_edge18;
+        const double line_edge27 = line_edge18*line_gap9;
+        const double line_beyond36 = 3.0*line_beyond18 + line_edge27;
+        const double line_moment7 = g77*line_density1 + g78*line_density2 + g79*line_density3 + g80*line_density4 + g81*line_density5 + g82*line_density6 + g83*line_density7 + g84*line_density8 + g85*line_density9;
+        const double line_moment8 = line_beyond10*line_outward10 + line_beyond11*line_outward11 + line_beyond12*line_outward12 + line_beyond13*line_outward13 + line_beyond14*line_outward14 + line_beyond15*line_outward15 + line_beyond16*line_outward16 + line_beyond17*line_outward17 + line_beyond18*line_outward18 + line_central2;
+        const double line_moment9 = g77*line_beyond19 + g78*line_beyond20 + g79*line_beyond21 + g80*line_beyond22 + g81*line_beyond23 + g82*line_beyond24 + g83*line_beyond25 + g84*line_beyond26 + g85*line_beyond27;
+        const double line_moment10 = line_beyond28*line_outward10 + line_beyond29*line_outward11 + line_beyond30*line_outward12 + line_beyond31*line_outward13 + line_beyond32*line_outward14 + line_beyond33*line_outward15 + line_beyond34*line_outward16 + line_beyond35*line_outward17 + line_beyond36*line_outward18 + 3.0*line_central2;
+        const double line_moment12 = g86*line_density1 + g87*line_density2 + g88*line_density3 + g89*line_density4 + g90*line_density5 + g91*line_density6 + g92*line_density7 + g93*line_density8 + g94*line_density9;
+        const double line_moment13 = line_beyond10*line_outward19 + line_beyond11*line_outward20 + line_beyond12*line_outward21 + line_beyond13*line_outward22 + line_beyond14*line_outward23 + line_beyond15*line_outward24 + line_beyond16*line_outward25 + line_beyond17*line_outward26 + line_beyond18*line_outward27 + line_central3;
+        const double line_moment14 = g86*line_beyond19 + g87*line_beyond20 + g88*line_beyond21 + g89*line_beyond22 + g90*line_beyond23 + g91*line_beyond24 + g92*line_beyond25 + g93*line_beyond26 + g94*line_beyond27;
+        const double line_moment15 = line_beyond28*line_outward19 + line_beyond29*line_outward20 + line_beyond30*line_outward21 + line_beyond31*line_outward22 + line_beyond32*line_outward23 + line_beyond33*line_outward24 + line_beyond34*line_outward25 + line_beyond35*line_outward26 + line_beyond36*line_outward27 + 3.0*line_central3;
+        const double line_rate70 = line_density9*line_rate61;
+        const double line_edge36 = line_edge27*line_gap9;
+        const double line_beyond45 = 4.0*line_beyond27 + line_edge36;
+        const double line_moment16 = g77*line_beyond37 + g78*line_beyond38 + g79*line_beyond39 + g80*line_beyond40 + g81*line_beyond41 + g82*line_beyond42 + g83*line_beyond43 + g84*line_beyond44 + g85*line_beyond45;
+        const double line_edge45 = line_edge36*line_gap9;
+        const double line_beyond54 = 5.0*line_beyond36 + line_edge45;
+        const double line_moment17 = line_beyond46*line_outward10 + line_beyond47*line_outward11 + line_beyond48*line_outward12 + line_beyond49*line_outward13 + line_beyond50*line_outward14 + line_beyond51*line_outward15 + line_beyond52*line_outward16 + line_beyond53*line_outward17 + line_beyond54*line_outward18 + 15.0*line_central2;
+        const double line_moment18 = g86*line_beyond37 + g87*line_beyond38 + g88*line_beyond39 + g89*line_beyond40 + g90*line_beyond41 + g91*line_beyond42 + g92*line_beyond43 + g93*line_beyond44 + g94*line_beyond45;
+        const double line_moment19 = line_beyond46*line_outward19 + line_beyond47*line_outward20 + line_beyond48*line_outward21 + line_beyond49*line_outward22 + line_beyond50*line_outward23 + line_beyond51*line_outward24 + line_beyond52*line_outward25 + line_beyond53*line_outward26 + line_beyond54*line_outward27 + 15.0*line_central3;
+        const double line_rate208 = line_density9*line_rate199;
+        const double g121 = line_c34*line_moment7;
+        const double g122 = line_c35*line_moment8;
+        const double g123 = line_c36*line_moment14;
+        const double g124 = line_c36*line_moment9;
+        const double g126 = line_c39*line_moment12;
+        const double g127 = line_c40*line_moment13;
+        J_A += weights[k] * (g120 + g121 + g122 + g123 + g124 + g125 + g126 + g127);
+        J_B += weights[k] * (line_c41*line_moment6 + line_c42*line_moment7 + line_c43*line_moment13 + line_c43*line_moment8 + line_c44*line_moment11 + line_c45*line_moment12 + line_jump1*line_rate62 + line_jump2*line_rate63 + line_jump3*line_rate64 + line_jump4*line_rate65 + line_jump5*line_rate66 + line_jump6*line_rate67 + line_jump7*line_rate68 + line_jump8*line_rate69 + line_jump9*line_rate70);
+        J_F += weights[k] * (p_epsilon*g120 + p_epsilon*g121 + p_epsilon*g122 - p_epsilon*g123 + p_epsilon*g124 - p_epsilon*g125 - p_epsilon*g126 - p_epsilon*g127);
+        J_I += weights[k] * (line_c46*line_moment6 + line_c47*line_moment7 + line_c48*line_moment8 + line_c49*line_moment9 + line_c50*line_moment10 + line_c51*line_moment16 + line_c52*line_moment17 + line_c52*line_moment19 + line_c53*line_moment11 + line_c54*line_moment12 + line_c55*line_moment13 + line_c56*line_moment14 + line_c57*line_moment15 + line_c58*line_moment18);
+        J_BD += weights[k] * (line_c66*line_moment6 + line_c67*line_moment7 + line_c68*line_moment13 + line_c68*line_moment8 + line_c70*line_moment11 + line_c71*line_moment12 + line_jump1*line_rate200 + line_jump2*line_rate201 + line_jump3*line_rate202 + line_jump4*line_rate203 + line_jump5*line_rate204 + line_jump6*line_rate205 + line_jump7*line_rate206 + line_jump8*line_rate207 + line_jump9*line_rate208);
       }
     }
   }
@@ -968,16 +1399,20 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   *out_B = J_B;
   *out_F = J_F;
   *out_I = J_I;
-  *out_BD = J_B + J_D;
+  *out_BD = J_BD;
 }
 
-/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j */
-static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
-                  const double *v, double *offset, double *slope, double *noise) {
-  const double *x_star = p->teacher;
-  const double *omega = p->weights;
+/* What the rates are made of beside the modes: scalars, of which those of the noise come last. */
+static int64_t drift_scalars_count(const sgdlimit_problem *p) { return 2 + 3 * p->classes; }
+static int64_t rate_scalars_count(const sgdlimit_problem *p) {
+  return drift_scalars_count(p) + 1 * p->classes;
+}
+
+static void rate_scalars(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
+                         const double *v, double *scalars) {
   const double p_tau = p->parameters[(iterate * 2 + 1) * p->classes];
-  for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;
+  double *of_drift = scalars + 2;
+  double *of_noise = scalars + drift_scalars_count(p);
   double norm2 = 0;
   #pragma omp simd reduction(+ : norm2)
   for (int64_t j = 0; j < p->modes; j++) {
@@ -987,33 +1422,51 @@ static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, c
   const double inverse_norm = (n > 0.0 ? 1.0/n : 0.0);
   double mean_F = 0;
   for (int64_t i = 0; i < p->classes; i++) {
-    const double *lam = p->eigenvalues + i * p->modes;
-    const double *mu = p->means + i * p->modes;
     const double *par = p->parameters + iterate * 2 * p->classes + i;
     score w;
     class_score(p, k, i, x, e, v, n, &w);
     const double probability = p->probabilities[i];
     double A, B, F, I, BD;
     rate_coefficients(&w, p->labels[i], par, p->classes, &A, &B, &F, &I, &BD);
-    const double w1 = BD*probability;
-    const double w2 = A*probability;
-    const double w3 = B*probability;
-    const double w4 = I*probability;
-    #pragma omp simd
-    for (int64_t j = 0; j < p->modes; j++) {
-      offset[j] += w1*lam[j]*x_star[j] + w2*mu[j];
-      slope[j] += w3*lam[j];
-      noise[j] += w4*lam[j];
-    }
     mean_F += F*probability;
+    of_drift[i * 3 + 0] = BD*probability;
+    of_drift[i * 3 + 1] = A*probability;
+    of_drift[i * 3 + 2] = B*probability;
+    of_noise[i * 1 + 0] = I*probability;
   }
-  const double s1 = -p_tau;
-  const double s2 = -inverse_norm*mean_F;
+  scalars[0] = -p_tau;
+  scalars[1] = -inverse_norm*mean_F;
+}
+
+/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j, of the
+ * modes from `from` to before `to`. */
+static void rates(const sgdlimit_problem *p, const double *scalars, int64_t from, int64_t to, double *offset,
+                  double *slope, double *noise) {
+  const double *x_star = p->teacher + from;
+  const double *omega = p->weights + from;
+  const double *of_drift = scalars + 2;
+  const double *of_noise = scalars + drift_scalars_count(p);
+  const double s1 = scalars[0];
+  const double s2 = scalars[1];
   #pragma omp simd
-  for (int64_t j = 0; j < p->modes; j++) {
-    offset[j] = s1*x_star[j] + s2*x_star[j] - offset[j];
-    slope[j] = s1 + s2 - slope[j];
-    noise[j] = noise[j]*omega[j];
+  for (int64_t j = 0; j < to - from; j++) {
+    offset[j] = s1*x_star[j] + s2*x_star[j];
+    slope[j] = s1 + s2;
+    noise[j] = 0.0;
+  }
+  for (int64_t i = 0; i < p->classes; i++) {
+    const double *lam = p->eigenvalues + i * p->modes + from;
+    const double *mu = p->means + i * p->modes + from;
+    const double w1 = of_drift[i * 3 + 0];
+    const double w2 = of_drift[i * 3 + 1];
+    const double w3 = of_drift[i * 3 + 2];
+    const double w4 = of_noise[i * 1 + 0];
+    #pragma omp simd
+    for (int64_t j = 0; j < to - from; j++) {
+      offset[j] += -w1*lam[j]*x_star[j] - w2*mu[j];
+      slope[j] += -w3*lam[j];
+      noise[j] += w4*lam[j]*omega[j];
+    }
   }
 }
 
@@ -1327,7 +1780,7 @@ typedef struct simulation {
   double *gradient2;          /* [M] sum of ||g||^2/d^2 over the steps so far, g the whole stochastic gradient */
   double *at_iterate;         /* [8][N] e, v = 0, offset, slope, noise, work [2], x */
   double *predicted;          /* [2][N] mean and variance of the iterate half a step on, in a diffusion */
-  double *constants;
+  double *constants, *scalars;   /* what rates are made of */
   double *norm2_bound;        /* [M] beyond it the iterate has diverged */
   update *updates;            /* [M] */
   double *cumulated;          /* [K] cumulated probabilities of the classes */
@@ -1381,12 +1834,13 @@ static double rate_of_iterate(const simulation *s, int64_t iterate, double t) {
   const real *X = s->iterates + iterate * s->length;
   double *e = s->at_iterate, *v = e + N, *offset = v + N, *slope = offset + N, *noise = slope + N, *x = noise + 3 * N;
   const point at = {x, e, v, offset, slope, noise, s->gradient2[iterate], noise + N};
-  if (p->step_kind != SGDLIMIT_ADAGRAD_NORM) {
+  if (sums_over_rates(p)) {
     for (int64_t j = 0; j < N; j++) {
       x[j] = X[j];
       e[j] = x[j] - p->teacher[j];
     }
-    rates(p, s->constants, iterate, x, e, v, offset, slope, noise);
+    rate_scalars(p, s->constants, iterate, x, e, v, s->scalars);
+    rates(p, s->scalars, 0, N, offset, slope, noise);
   }
   return learning_rate(p, s->constants, iterate, t, &at);
 }
@@ -1471,7 +1925,8 @@ static int can_be_simulated(const sgdlimit_problem *p) {
 static void *lay_out(simulation *s, int with_rates) {
   const sgdlimit_problem *p = s->problem;
   const int64_t M = p->iterates, K = p->classes, N = p->modes, L = s->length;
-  const int64_t rows = 2 * K + M + 2, N_rows = with_rates ? 10 : 0, others = M * (2 * LANES + 6) + K + constants_count(p);
+  const int64_t rows = 2 * K + M + 2, N_rows = with_rates ? 10 : 0;
+  const int64_t others = M * (2 * LANES + 6) + K + constants_count(p) + rate_scalars_count(p);
   const double bytes_wanted = 8.0 * ((double)rows * (double)L + (double)N_rows * (double)N + (double)others);
   if (bytes_wanted > (double)(PTRDIFF_MAX / 2)) return NULL;
   const size_t row_bytes = (size_t)(rows * L) * sizeof(real), other_bytes = (size_t)(others + N_rows * N) * sizeof(double);
@@ -1492,6 +1947,7 @@ static void *lay_out(simulation *s, int with_rates) {
   s->gradient2 = next, next += M;
   s->cumulated = next, next += K;
   s->constants = next, next += constants_count(p);
+  s->scalars = next, next += rate_scalars_count(p);
   s->at_iterate = next, next += with_rates ? 8 * N : 0;
   s->predicted = next;
   return memory;
@@ -1558,7 +2014,8 @@ static int32_t diffusion_step(simulation *s, int64_t iterate, double t, double l
   double *work = noise + N, *middle = s->predicted, *spread = middle + N;
 
   for (int64_t j = 0; j < N; j++) e[j] = X[j] - p->teacher[j];
-  rates(p, s->constants, iterate, X, e, none, offset, slope, noise);
+  rate_scalars(p, s->constants, iterate, X, e, none, s->scalars);
+  rates(p, s->scalars, 0, N, offset, slope, noise);
   const point here = {X, e, none, offset, slope, noise, s->gradient2[iterate], work};
   double gamma = learning_rate(p, s->constants, iterate, t, &here);
   if (isnan(gamma) && depends_on_state(p)) return SGDLIMIT_NO_STEP;
@@ -1578,7 +2035,8 @@ static int32_t diffusion_step(simulation *s, int64_t iterate, double t, double l
     middle[j] = p->teacher[j] + e[j];
     spread[j] = gamma * gamma * noise[j] * half.noise;
   }
-  rates(p, s->constants, iterate, middle, e, spread, offset, slope, noise);
+  rate_scalars(p, s->constants, iterate, middle, e, spread, s->scalars);
+  rates(p, s->scalars, 0, N, offset, slope, noise);
   const point halfway = {middle, e, spread, offset, slope, noise, s->gradient2[iterate] + 0.5 * h * total, work};
   gamma = learning_rate(p, s->constants, iterate, t + 0.5 * h, &halfway);
   if (isnan(gamma) && depends_on_state(p)) return SGDLIMIT_NO_STEP;

@@ -4,7 +4,7 @@
     target     Teacher('r_star')
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 12. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 13. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from collections.abc import Iterable
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -540,9 +541,10 @@ def branch_nodes(
 
     Examples
     --------
-    >>> z, weights = branch_nodes(branch_panels(np.array([-13.0, 0.0, 2.0, 13.0]), [0.0]), [0.0])
+    >>> from sgdlimit.codegen.library.quadrature import panels
+    >>> z, weights = branch_nodes(branch_panels(panels([0.0]), [0.0]), [0.0])
     >>> round(float(weights @ (1 / np.sqrt(np.abs(z)))), 10)  # Γ(1/4) 2^(-1/4)/√π
-    1.7200799197
+    1.7200799746
     """
     z, weights = nodes(edges)
     t, share = nodes(np.array([0.0, 1.0]))
@@ -3167,15 +3169,14 @@ def rates(problem, k, iterate, x, e, v):
         w2 = A*probability
         w3 = B*probability
         w4 = I*probability
-        offset += w1*lam*x_star + w2*mu
-        slope += w3*lam
-        noise += w4*lam
+        offset += -w1*lam*x_star - w2*mu
+        slope += -w3*lam
+        noise += w4*lam*omega
         mean_F += F*probability
     s1 = -p_tau
     s2 = -inverse_norm*mean_F
-    offset[:] = s1*x_star + s2*x_star - offset
-    slope[:] = s1 + s2 - slope
-    noise[:] = noise*omega
+    offset[:] = s1*x_star + s2*x_star + offset
+    slope[:] = s1 + s2 + slope
     return offset, slope, noise
 
 
@@ -3474,6 +3475,8 @@ _DENSE = np.array(
 _PATIENCE = 1000
 _STIFF_STEPS = 15  # steps longer than the fastest mode's time, less those shorter, that change the method
 _JITTER = 12  # of the estimate of an error, in units of what the slopes are known to, at the longest steps
+_CAUTION = 5  # after a rejection: of a jump of the learning rate the estimate sees a part
+_DEEPEST = 40  # fall, as a logarithm, that errors are held tighter for
 _EPSILON = float(np.finfo(np.float64).eps)
 _SMALLEST = float(np.finfo(np.float64).tiny)
 
@@ -3537,6 +3540,14 @@ class _Stopped(Exception):
         self.status = status
 
 
+class _Start(NamedTuple):
+    """Where a step began: what dense output takes of it."""
+
+    s: float
+    state: Array
+    slope: Array
+
+
 class _Attempt(NamedTuple):
     state: Array
     scale: Array
@@ -3575,6 +3586,8 @@ class _Integration:
     missed: list[float] = field(default_factory=lambda: [0.0] * NODES)  # how far predictions from so many missed
     exponential: bool = False  # which method the next step is of
     stiff_steps: int = 0  # 0 to _STIFF_STEPS
+    peak: Array = field(default_factory=lambda: np.zeros(0))  # [1 + K] the largest of what errors are relative to
+    before: _Start | None = None  # of the step before
 
     def parts(self, y: Array) -> tuple[Array, Array, float]:
         """``e``, ``v`` and the integral."""
@@ -3666,18 +3679,28 @@ class _Integration:
         # Of Σ W (e² + v), to first order: a square errs twice as much as its root.
         relative = 2 * np.sqrt(self.weightings @ (of_mean * of_mean) / (scale + unresolved))
         relative += self.weightings @ np.abs(of_variance) / scale
-        allowed = (0.25 if self.exponential else 0.5) * self.problem.rtol  # steps add up
+        # Errors of steps add up where what they are relative to falls, and fade where it stands.
+        relative *= 1 + np.clip(np.log(self.peak / trial_scale), 0, _DEEPEST) / 4
+        allowed = (1.0 if self.exponential else 2.5) * self.problem.rtol
         worst = float(np.max(relative))
         if self.problem.step_kind == StepKind.ADAGRAD_NORM:
             b = self.problem.step_arguments[self.iterate, 1]
             worst = max(worst, abs(of_integral) / (b * b + self.parts(trial)[2]))
         return _Attempt(trial, trial_scale, norm2, worst / allowed if math.isfinite(norm2) else math.nan, node)
 
-    def interpolate(self, s: float, h: float, theta: float, state: Array, slopes: Array, node: Node) -> Array:
+    def interpolate(self, s: float, h: float, theta: float, state: Array, slopes: Array, trial: _Attempt) -> Array:
         """The state at the fraction ``theta`` of an attempted step."""
         if self.exponential:
-            return self.follow([node, *self.nodes[: self.used]], s, s + theta * h, state)
-        return _interpolate(self.problem.modes, h, theta, state, slopes)
+            return self.follow([trial.node, *self.nodes[: self.used]], s, s + theta * h, state)
+        before = self.before
+        if before is not None and s - before.s > h / 2:
+            ends = (before.state, state, trial.state), (before.slope, slopes[0], slopes[6])
+            y = _dense_of_two(s - before.s, h, theta, *ends)
+        else:  # a step that grows may follow a jump of the learning rate
+            y = _dense_of_one(h, theta, state, slopes)
+        N = self.problem.modes
+        y[N:] = np.maximum(y[N:], 0)  # the polynomial may dip below, where the truth never is: 0 is nearer
+        return y
 
     def best_count(self, end: Node) -> int:
         """How many steps' ends the next prediction takes: as many as would have predicted the last one's sums best."""
@@ -3759,6 +3782,7 @@ class _Integration:
         slopes = np.zeros((7, len(state)))  # dy/ds = 0 at s = 0
         self.time = p.start_time
         scale, _, norm2 = self.judge(state)
+        self.peak = scale
         if not math.isfinite(norm2):
             raise _Stopped(Status.DIVERGED)
         norm2_bound = 1e6 * max(norm2, 1.0)
@@ -3792,6 +3816,8 @@ class _Integration:
                 raise _Stopped(Status.NO_STEP if self.missing else Status.NO_PROGRESS)
 
             trial = self.attempt(s, h, state, slopes, scale)
+            if growth == 1:
+                trial = trial._replace(error=_CAUTION * trial.error)
             power = 1 / (self.used + 1) if self.exponential else 0.2
             if not trial.error <= 1:
                 kept = max(0.1, 0.95 * trial.error**-power) if math.isfinite(trial.error) else 0.1
@@ -3804,7 +3830,7 @@ class _Integration:
                 continue
             while output < len(clocks) and clocks[output] <= end:
                 theta = (clocks[output] - s) / h
-                y = self.interpolate(s, h, theta, state, slopes, trial.node) if theta < 1 else trial.state
+                y = self.interpolate(s, h, theta, state, slopes, trial) if theta < 1 else trial.state
                 self.record(output, y, bound)
                 output += 1
 
@@ -3819,8 +3845,10 @@ class _Integration:
                 longer = 0.95 * trial.error**-power if trial.error > 0 else limit
             elif trial.error > 0:
                 longer = 0.95 * trial.error**-0.17 * last_error**0.04
+            self.before = _Start(start, state, slopes[0].copy())
             self.move_on(start, s, trial, slopes)
             state, scale = trial.state, trial.scale
+            self.peak = np.maximum(self.peak, scale)
             h *= min(limit, max(0.2, longer))
             last_error = max(trial.error, 1e-4)
             growth = 10.0
@@ -3828,15 +3856,27 @@ class _Integration:
         return state
 
 
-def _interpolate(modes: int, h: float, theta: float, state: Array, slopes: Array) -> Array:
-    """The state at the fraction ``theta`` of an attempted step, to order 4."""
+def _dense_of_one(h: float, theta: float, state: Array, slopes: Array) -> Array:
+    """The state at the fraction ``theta`` of an explicit step, to order 4."""
     total = np.append(_WEIGHTS[6], 0.0)
     first, last = np.eye(7)[[0, 6]]
     rest = 1 - theta
     inner = 2 * total - first - last + rest * _DENSE
     weights = h * theta * (total + rest * (first - total + theta * inner))
     y: Array = state + np.tensordot(weights, slopes, 1)
-    y[modes:] = np.maximum(y[modes:], 0)  # the polynomial may dip below, where the truth never is: 0 is nearer
+    return y
+
+
+def _dense_of_two(before: float, h: float, theta: float, states: Sequence[Array], slopes: Sequence[Array]) -> Array:
+    """The same to order 5, by Hermite's polynomial through the ends of this step and of the one before."""
+    places = [-before / h, 0.0, 1.0]
+    y = np.zeros_like(states[0])
+    for i, here in enumerate(places):
+        a, b = places[(i + 1) % 3], places[(i + 2) % 3]
+        of_a, of_b = 1 / (here - a), 1 / (here - b)
+        lagrange = (theta - a) * of_a * (theta - b) * of_b
+        y += (1 - 2 * (of_a + of_b) * (theta - here)) * lagrange * lagrange * states[i]
+        y += h * (theta - here) * lagrange * lagrange * slopes[i]
     return y
 
 

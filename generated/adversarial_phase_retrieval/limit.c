@@ -1,14 +1,24 @@
-/* The high-dimensional limit of streaming SGD on one model, its statistics, and the SGD itself.
+/* The high-dimensional limit of streaming SGD on one model: the mode equations and their solver.
  *   loss       (r**2 - y**2)**2/4
  *   target     Teacher('r_star')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 12. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * Written by sgdlimit, generator format 13. To write it again:
+ *   sgdlimit generate SPEC --out DIRECTORY --parts limit
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
  *
- * Two switches for a part of it: with -DSGDLIMIT_FLOAT32 sgdlimit_simulate runs in single precision and diffusions
- * are left out; with -DSGDLIMIT_ONLY_LIMIT all that draws random numbers is. */
+ * Contents
+ *   The problem: what a caller hands to a kernel, and what it gets back
+ *   Elementary functions that loops over many arguments can vectorise
+ *   Gaussian integrals: composite Gauss-Legendre on graded panels
+ *   Panels that end at branch points
+ *   Learning rates
+ *   This model
+ *   A linear equation over a step
+ *   The mode equations, solved
+ *   The interface
+ */
 
 /* Without -fopenmp-simd the loops below are plain loops, and a loop that a compiler cannot vectorise is one, too. */
 #pragma GCC diagnostic ignored "-Wunknown-pragmas"
@@ -58,10 +68,6 @@ enum {
   SGDLIMIT_EXPONENTIAL = 2    /* but for the first steps */
 };
 
-/* What simulate tells of an iterate: norm2, overlap, distance2, reference_distance2, learning_rate; m, c, Q of each
- * class. */
-enum { SGDLIMIT_SUMMARY = 5, SGDLIMIT_CLASS_SUMMARY = 3 };
-
 typedef struct sgdlimit_problem {
   uint64_t size;                  /* sizeof(sgdlimit_problem) as the caller knows it */
   int64_t iterates, classes, modes, times_count;   /* M, K, N, T */
@@ -100,7 +106,6 @@ typedef struct sgdlimit_outcome {
   double time;                    /* reached, or of the first trouble */
   int64_t accepted, rejected, evaluations;
 } sgdlimit_outcome;
-
 
 /* ---- Elementary functions that loops over many arguments can vectorise --------------------------------------------
  * Branch-free: no table, no call, only arithmetic, comparisons that choose, and the bits of a double. Polynomials are
@@ -200,9 +205,10 @@ LANEWISE double sgdlimit_erfc(double x) {
 
 LANEWISE double square(double x) { return x * x; }
 
-LANEWISE double larger(double a, double b) { return a > b ? a : b; }
+/* NaN if one of the two is, which fmax and fmin would swallow. */
+LANEWISE double larger(double a, double b) { return ((a > b) | (a != a)) ? a : b; }
 
-LANEWISE double smaller(double a, double b) { return a < b ? a : b; }
+LANEWISE double smaller(double a, double b) { return ((a < b) | (a != a)) ? a : b; }
 
 /* ---- Gaussian integrals: composite Gauss-Legendre on graded panels ----------------------------------------------
  * The integral of phi(z) g(z), phi the standard normal density, over the window [-13, 13]: phi leaves e^-84 outside,
@@ -220,7 +226,6 @@ LANEWISE double smaller(double a, double b) { return a < b ? a : b; }
 #define SGDLIMIT_CLEARANCE 2.0
 #define SGDLIMIT_NARROWEST_LAYER 1e-12   /* below it a layer is a breakpoint: to the integrand it is a jump */
 #define SGDLIMIT_SAME_BREAKPOINT 1e-14   /* kinks this close are one: what differs is rounding */
-
 
 enum { SGDLIMIT_POINTS = 16 };
 
@@ -382,6 +387,11 @@ static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_
 
 static int depends_on_state(const sgdlimit_problem *p) { return p->step_kind >= SGDLIMIT_LINE_SEARCH; }
 
+/* Whether gamma is a sum over modes of their rates. */
+static int sums_over_rates(const sgdlimit_problem *p) {
+  return depends_on_state(p) && p->step_kind != SGDLIMIT_ADAGRAD_NORM;
+}
+
 static int has_step_arguments(const sgdlimit_problem *p) {
   const int64_t count = p->step_arguments_count;
   switch (p->step_kind) {
@@ -425,6 +435,7 @@ static double learning_rate(const sgdlimit_problem *p, const double *k, int64_t 
  */
 
 enum { PARAMETERS = 2, STATISTICS = 9, JUDGED_STATISTICS = 7 };
+
 /* How well the rates know x - X*, in units of X*. */
 static const double RESOLUTION = 2e-14;
 
@@ -1570,20 +1581,17 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   every_coefficient(w, y, par, stride, out_R, &A, out_B, &D, out_F, &I, &BD, out_clean_risk);
 }
 
-/* R, A, B, D, F, I of one class. */
-static void all_coefficients(const score *w, double y, const double *par, int64_t stride,
-                             double *out_R, double *out_A, double *out_B, double *out_D, double *out_F, double *out_I) {
-  double BD, clean_risk;
-  every_coefficient(w, y, par, stride, out_R, out_A, out_B, out_D, out_F, out_I, &BD, &clean_risk);
+/* What the rates are made of beside the modes: scalars, of which those of the noise come last. */
+static int64_t drift_scalars_count(const sgdlimit_problem *p) { return 2 + 3 * p->classes; }
+static int64_t rate_scalars_count(const sgdlimit_problem *p) {
+  return drift_scalars_count(p) + 1 * p->classes;
 }
 
-/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j */
-static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
-                  const double *v, double *offset, double *slope, double *noise) {
-  const double *x_star = p->teacher;
-  const double *omega = p->weights;
+static void rate_scalars(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
+                         const double *v, double *scalars) {
   const double p_tau = p->parameters[(iterate * 2 + 1) * p->classes];
-  for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;
+  double *of_drift = scalars + 2;
+  double *of_noise = scalars + drift_scalars_count(p);
   double norm2 = 0;
   #pragma omp simd reduction(+ : norm2)
   for (int64_t j = 0; j < p->modes; j++) {
@@ -1593,33 +1601,51 @@ static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, c
   const double inverse_norm = (n > 0.0 ? 1.0/n : 0.0);
   double mean_F = 0;
   for (int64_t i = 0; i < p->classes; i++) {
-    const double *lam = p->eigenvalues + i * p->modes;
-    const double *mu = p->means + i * p->modes;
     const double *par = p->parameters + iterate * 2 * p->classes + i;
     score w;
     class_score(p, k, i, x, e, v, n, &w);
     const double probability = p->probabilities[i];
     double A, B, F, I, BD;
     rate_coefficients(&w, p->labels[i], par, p->classes, &A, &B, &F, &I, &BD);
-    const double w1 = BD*probability;
-    const double w2 = A*probability;
-    const double w3 = B*probability;
-    const double w4 = I*probability;
-    #pragma omp simd
-    for (int64_t j = 0; j < p->modes; j++) {
-      offset[j] += w1*lam[j]*x_star[j] + w2*mu[j];
-      slope[j] += w3*lam[j];
-      noise[j] += w4*lam[j];
-    }
     mean_F += F*probability;
+    of_drift[i * 3 + 0] = BD*probability;
+    of_drift[i * 3 + 1] = A*probability;
+    of_drift[i * 3 + 2] = B*probability;
+    of_noise[i * 1 + 0] = I*probability;
   }
-  const double s1 = -p_tau;
-  const double s2 = -inverse_norm*mean_F;
+  scalars[0] = -p_tau;
+  scalars[1] = -inverse_norm*mean_F;
+}
+
+/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j, of the
+ * modes from `from` to before `to`. */
+static void rates(const sgdlimit_problem *p, const double *scalars, int64_t from, int64_t to, double *offset,
+                  double *slope, double *noise) {
+  const double *x_star = p->teacher + from;
+  const double *omega = p->weights + from;
+  const double *of_drift = scalars + 2;
+  const double *of_noise = scalars + drift_scalars_count(p);
+  const double s1 = scalars[0];
+  const double s2 = scalars[1];
   #pragma omp simd
-  for (int64_t j = 0; j < p->modes; j++) {
-    offset[j] = s1*x_star[j] + s2*x_star[j] - offset[j];
-    slope[j] = s1 + s2 - slope[j];
-    noise[j] = noise[j]*omega[j];
+  for (int64_t j = 0; j < to - from; j++) {
+    offset[j] = s1*x_star[j] + s2*x_star[j];
+    slope[j] = s1 + s2;
+    noise[j] = 0.0;
+  }
+  for (int64_t i = 0; i < p->classes; i++) {
+    const double *lam = p->eigenvalues + i * p->modes + from;
+    const double *mu = p->means + i * p->modes + from;
+    const double w1 = of_drift[i * 3 + 0];
+    const double w2 = of_drift[i * 3 + 1];
+    const double w3 = of_drift[i * 3 + 2];
+    const double w4 = of_noise[i * 1 + 0];
+    #pragma omp simd
+    for (int64_t j = 0; j < to - from; j++) {
+      offset[j] += -w1*lam[j]*x_star[j] - w2*mu[j];
+      slope[j] += -w3*lam[j];
+      noise[j] += w4*lam[j]*omega[j];
+    }
   }
 }
 
@@ -1867,8 +1893,11 @@ static void propagate(int64_t modes, int count, const node *nodes, int with_four
 
 static int64_t constants_count(const sgdlimit_problem *p);
 static void constants(const sgdlimit_problem *p, double *k);
-static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
-                  const double *v, double *offset, double *slope, double *noise);
+static int64_t rate_scalars_count(const sgdlimit_problem *p);
+static void rate_scalars(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
+                         const double *v, double *scalars);
+static void rates(const sgdlimit_problem *p, const double *scalars, int64_t from, int64_t to, double *offset,
+                  double *slope, double *noise);
 static void statistics(const sgdlimit_problem *p, const double *k, int64_t iterate, double gamma, const double *x,
                        const double *e, const double *v, double *out);
 
@@ -1877,7 +1906,13 @@ static void statistics(const sgdlimit_problem *p, const double *k, int64_t itera
 enum { PATIENCE = 1000 };
 enum { STIFF_STEPS = 15 };   /* steps longer than the fastest mode's time, less those shorter, that change the method */
 enum { JITTER = 12 };   /* of the estimate of an error, in units of what the slopes are known to, at the longest steps */
-enum { STAGES = 7, STATE = STAGES /* row of the state, after the stages' slopes */, ROWS = STAGES + 1 };
+enum { CAUTION = 5 };   /* after a rejection: of a jump of the learning rate the estimate sees a part */
+enum { DEEPEST = 40 };   /* fall, as a logarithm, that errors are held tighter for */
+/* Rows: the stages' slopes dy/ds, the state at a step's start and at its end, and state and slope where the step before
+ * it began. */
+enum { STAGES = 7, STATE = STAGES, END, STATE_BEFORE, SLOPE_BEFORE, ROWS };
+enum { STRIP = 16 };   /* numbers of a row that are combined at a time */
+enum { SPAN = 256 };   /* modes whose rates are taken at a time: they stay in the nearest cache */
 static const double stage_positions[STAGES] = {0, 1. / 5, 3. / 10, 4. / 5, 8. / 9, 1, 1};
 static const double stage_weights[STAGES][STAGES - 1] = {
     {0},
@@ -1899,43 +1934,44 @@ typedef struct integration {
   int64_t iterate;
   double *constants;
   int64_t length;          /* of a state y = (e, v, a), a the integral of sum_j noise_j that AdaGrad-norm needs: 2N + 1 and
-                              zeros up to a whole line of the cache */
-  double *rows;            /* [ROWS][length] the stages' slopes dy/ds, then the state at the step's start */
+                              zeros up to a whole strip */
+  double *rows[ROWS];      /* [length] each */
+  double before;           /* length of the step before in s, 0 at the start */
   node nodes[NODES];       /* the steps' ends, newest first; an attempt's end is the first of them */
   int known, used;         /* how many but for the first are filled, and how many of them a prediction takes */
   double missed[NODES];    /* by how much predictions of sums from so many steps' ends missed */
   int exponential;         /* which method the next step is of */
   int stiff_steps;         /* 0 to STIFF_STEPS */
-  double *trial;           /* [length] the state at a stage, and in the end at the step's end */
   double *work;            /* [length] the step's error, or the state at an output time */
   double *x;               /* [N] X* + e */
-  double *offset, *slope, *noise;   /* [N] */
+  double *scalars;         /* what the rates were made of at the last evaluation */
+  int64_t block;           /* rates are written and read so many modes at a time, while they are near: all at once where
+                              the learning rate is a sum over them */
+  double *offset, *slope, *noise;   /* [block] */
+  double steepest;         /* max |slope| at the last differentiation */
   double *descent_work;    /* [2N] */
   int missing;             /* a learning rate that was asked for does not exist */
   double *ones;            /* [N] */
   double *teacher2;        /* [1 + K] sum W X*^2 for the weightings W = 1, lambda_1, ..., lambda_K */
   double *scale, *trial_scale;      /* [1 + K] what errors are relative to at the step's start and end */
+  double *peak;            /* [1 + K] the largest of it so far */
   double *unresolved;      /* [1 + K] and what of e no step can resolve at its end */
   double *bound;           /* [STATISTICS] beyond it a statistic has diverged */
 } integration;
 
-/* out = sum of weights[i] row i, four rows at a time. Rows of weight 0 are passed over: a stage that is still to come may
- * hold anything. */
+/* out = sum of weights[i] row i, a strip at a time in registers. Rows of weight 0 are passed over: a stage that is still
+ * to come may hold anything. */
 static void combine(const integration *g, const double weights[ROWS], double *restrict out) {
-  const int64_t length = g->length;
   const double *row[ROWS];
   double weight[ROWS];
   int count = 0;
   for (int i = 0; i < ROWS; i++)
-    if (weights[i] != 0) row[count] = g->rows + i * length, weight[count++] = weights[i];
-  for (int i = count; i < ROWS; i++) row[i] = row[0], weight[i] = 0;
-  for (int i = 0; i < count; i += 4) {
-    const double *a = row[i], *b = row[i + 1], *c = row[i + 2], *d = row[i + 3];
-    const double of_a = weight[i], of_b = weight[i + 1], of_c = weight[i + 2], of_d = weight[i + 3];
-    if (i == 0)
-      for (int64_t j = 0; j < length; j++) out[j] = of_a * a[j] + of_b * b[j] + of_c * c[j] + of_d * d[j];
-    else
-      for (int64_t j = 0; j < length; j++) out[j] += of_a * a[j] + of_b * b[j] + of_c * c[j] + of_d * d[j];
+    if (weights[i] != 0) row[count] = g->rows[i], weight[count++] = weights[i];
+  for (int64_t j = 0; j < g->length; j += STRIP) {
+    double sum[STRIP] = {0};
+    for (int i = 0; i < count; i++)
+      for (int l = 0; l < STRIP; l++) sum[l] += weight[i] * row[i][j + l];
+    for (int l = 0; l < STRIP; l++) out[j + l] = sum[l];
   }
 }
 
@@ -1990,12 +2026,13 @@ static double judge(const integration *g, const double *y, double *scale, double
   return norm2;
 }
 
-/* The rates at the state y, and the learning rate that goes with them. */
+/* The rates' scalars at the state y; returns the learning rate that goes with them. */
 static double evaluate(integration *g, double t, const double *y) {
   const sgdlimit_problem *p = g->problem;
   const int64_t N = p->modes;
   place(g, y);
-  rates(p, g->constants, g->iterate, g->x, y, y + N, g->offset, g->slope, g->noise);
+  rate_scalars(p, g->constants, g->iterate, g->x, y, y + N, g->scalars);
+  if (sums_over_rates(p)) rates(p, g->scalars, 0, N, g->offset, g->slope, g->noise);
   g->outcome->evaluations++;
   const point at = {g->x, y, y + N, g->offset, g->slope, g->noise, y[2 * N], g->descent_work};
   const double gamma = learning_rate(p, g->constants, g->iterate, t, &at);
@@ -2003,17 +2040,23 @@ static double evaluate(integration *g, double t, const double *y) {
   return gamma;
 }
 
-/* max |slope|: of eight interleaved parts, since a compiler keeps the order of a maximum. */
-static double steepest_slope(const integration *g) {
+/* The rates of a block of modes, as the last evaluation found them; returns where it ends. */
+static int64_t fill_block(integration *g, int64_t from) {
+  const int64_t end = from + g->block < g->problem->modes ? from + g->block : g->problem->modes;
+  if (!sums_over_rates(g->problem)) rates(g->problem, g->scalars, from, end, g->offset, g->slope, g->noise);
+  return end;
+}
+
+/* max |slope| of a block: of eight interleaved parts, since a compiler keeps the order of a maximum. */
+static double steepest_slope(int64_t count, const double *slope) {
   enum { PARTS = 8 };
-  const int64_t N = g->problem->modes;
   double found[PARTS] = {0};
-  for (int64_t j = 0; j + PARTS <= N; j += PARTS)
+  for (int64_t j = 0; j + PARTS <= count; j += PARTS)
     for (int k = 0; k < PARTS; k++) {
-      const double steepness = fabs(g->slope[j + k]);
+      const double steepness = fabs(slope[j + k]);
       found[k] = steepness > found[k] ? steepness : found[k];
     }
-  for (int64_t j = N / PARTS * PARTS; j < N; j++) found[0] = fmax(found[0], fabs(g->slope[j]));
+  for (int64_t j = count / PARTS * PARTS; j < count; j++) found[0] = fmax(found[0], fabs(slope[j]));
   for (int k = 1; k < PARTS; k++) found[0] = fmax(found[0], found[k]);
   return found[0];
 }
@@ -2026,45 +2069,59 @@ static int keeps_nodes(const integration *g) {
 /* Makes what the last evaluation found, at s, the first node. */
 static void mark(integration *g, double s, double gamma) {
   node *at = g->nodes;
+  const double *slope = g->slope, *offset = g->offset, *noise = g->noise;
   double total = 0;
+  at->fastest = 0;
+  for (int64_t from = 0, end; from < g->problem->modes; from = end) {
+    end = fill_block(g, from);
+    double *decay = at->decay + from, *drive = at->drive + from, *spread = at->spread + from;
 #pragma omp simd reduction(+ : total)
-  for (int64_t j = 0; j < g->problem->modes; j++) {
-    at->decay[j] = gamma * g->slope[j];
-    at->drive[j] = gamma * g->offset[j];
-    at->spread[j] = gamma * gamma * g->noise[j];
-    total += g->noise[j];
+    for (int64_t j = 0; j < end - from; j++) {
+      decay[j] = gamma * slope[j];
+      drive[j] = gamma * offset[j];
+      spread[j] = gamma * gamma * noise[j];
+      total += noise[j];
+    }
+    at->fastest = fmax(at->fastest, fabs(gamma) * steepest_slope(end - from, slope));
   }
   at->clock = s * s;
   at->total = total;
 }
 
-/* dy/ds at the state y; returns the learning rate. */
-static double differentiate(integration *g, double s, const double *y, double *out) {
+/* dy/ds at the state y, and at the end of a step what its fastest mode is; returns the learning rate. */
+static double differentiate(integration *g, double s, const double *y, int is_end, double *out) {
   const sgdlimit_problem *p = g->problem;
   const int64_t N = p->modes;
-  const double *e = y, *v = y + N, *offset = g->offset, *slope = g->slope, *noise = g->noise;
+  const double *offset = g->offset, *slope = g->slope, *noise = g->noise;
   const double gamma = evaluate(g, p->start_time + s * s, y), pace = 2 * s * gamma;   /* dt = 2 s ds */
-  double *of_e = out, *of_v = out + N, total = 0;
+  double total = 0;
+  g->steepest = 0;
+  for (int64_t from = 0, end; from < N; from = end) {
+    end = fill_block(g, from);
+    const double *e = y + from, *v = y + N + from;
+    double *of_e = out + from, *of_v = out + N + from;
 #pragma omp simd reduction(+ : total)
-  for (int64_t j = 0; j < N; j++) {
-    of_e[j] = pace * (offset[j] + slope[j] * e[j]);
-    of_v[j] = pace * (2 * slope[j] * v[j] + gamma * noise[j]);
-    total += noise[j];
+    for (int64_t j = 0; j < end - from; j++) {
+      of_e[j] = pace * (offset[j] + slope[j] * e[j]);
+      of_v[j] = pace * (2 * slope[j] * v[j] + gamma * noise[j]);
+      total += noise[j];
+    }
+    if (is_end) g->steepest = fmax(g->steepest, steepest_slope(end - from, slope));
   }
   out[2 * N] = 2 * s * total;
   return gamma;
 }
 
-/* A step of length h, its end in `trial` and its error in `work`. */
+/* A step of length h, its end in the row END and its error in `work`. */
 static void step_explicitly(integration *g, double s, double h) {
-  double weights[ROWS], gamma = 0;
+  double weights[ROWS] = {0}, gamma = 0;
   for (int stage = 1; stage < STAGES; stage++) {
-    for (int i = 0; i < STAGES; i++) weights[i] = i < stage ? h * stage_weights[stage][i] : 0;
+    for (int i = 0; i < stage; i++) weights[i] = h * stage_weights[stage][i];
     weights[STATE] = 1;
-    combine(g, weights, g->trial);
-    gamma = differentiate(g, s + stage_positions[stage] * h, g->trial, g->rows + stage * g->length);
+    combine(g, weights, g->rows[END]);
+    gamma = differentiate(g, s + stage_positions[stage] * h, g->rows[END], stage == STAGES - 1, g->rows[stage]);
   }
-  g->nodes->fastest = fabs(gamma) * steepest_slope(g);
+  g->nodes->fastest = fabs(gamma) * g->steepest;
   if (keeps_nodes(g)) mark(g, s + h, gamma);
   for (int i = 0; i < STAGES; i++) weights[i] = h * error_weights[i];
   weights[STATE] = 0;
@@ -2074,7 +2131,7 @@ static void step_explicitly(integration *g, double s, double h) {
 /* The state y at the clock s, exactly, where the rates go through the nodes: those before an attempted step, or its end too. */
 static void follow(const integration *g, int with_end, double s, double *y) {
   const int64_t N = g->problem->modes;
-  const double *state = g->rows + STATE * g->length, from = g->nodes[1].clock;
+  const double *state = g->rows[STATE], from = g->nodes[1].clock;
   const node *nodes = g->nodes + !with_end;
   const int count = g->used + with_end;
   propagate(N, count, nodes, with_end, from, s * s, state, state + N, y, y + N);
@@ -2085,25 +2142,27 @@ static void follow(const integration *g, int with_end, double s, double *y) {
 }
 
 static void step_exponentially(integration *g, double s, double h) {
-  follow(g, 0, s + h, g->trial);
-  const double gamma = evaluate(g, g->problem->start_time + (s + h) * (s + h), g->trial);
+  double *end = g->rows[END];
+  follow(g, 0, s + h, end);
+  const double gamma = evaluate(g, g->problem->start_time + (s + h) * (s + h), end);
   mark(g, s + h, gamma);
   follow(g, 1, s + h, g->work);
   for (int64_t j = 0; j < g->length; j++) {
     const double corrected = g->work[j];
-    g->work[j] = corrected - g->trial[j];
-    g->trial[j] = corrected;
+    g->work[j] = corrected - end[j];
+    end[j] = corrected;
   }
 }
 
-/* Leaves the step's end in `trial`; returns its error in units of what it may be, NaN if the step left the finite. */
+/* Leaves the step's end in its row; returns its error in units of what it may be, NaN if the step left the finite. */
 static double attempt(integration *g, double s, double h, double *norm2) {
   const sgdlimit_problem *p = g->problem;
   g->missing = 0;
   if (g->exponential) step_exponentially(g, s, h);
   else step_explicitly(g, s, h);
 
-  *norm2 = judge(g, g->trial, g->trial_scale, g->unresolved);
+  const double *end = g->rows[END];
+  *norm2 = judge(g, end, g->trial_scale, g->unresolved);
   if (!isfinite(*norm2)) return NAN;
   double worst = 0;
   for (int64_t w = 0; w <= p->classes; w++) {
@@ -2113,31 +2172,51 @@ static double attempt(integration *g, double s, double h, double *norm2) {
     /* Of sum W (e^2 + v), to first order: a square errs twice as much as its root. */
     const double relative = 2 * sqrt(error.square / (scale + g->unresolved[w])) + error.absolute / scale;
     if (!(relative < INFINITY)) return NAN;   /* fmax would swallow it */
-    worst = fmax(worst, relative);
+    const double fall = log(fmax(g->peak[w] / g->trial_scale[w], 1));
+    worst = fmax(worst, relative * (1 + fmin(fall, DEEPEST) / 4));
   }
   if (p->step_kind == SGDLIMIT_ADAGRAD_NORM) {
-    const double b = p->step_arguments[g->iterate * p->step_arguments_count + 1], accumulated = g->trial[2 * p->modes];
+    const double b = p->step_arguments[g->iterate * p->step_arguments_count + 1], accumulated = end[2 * p->modes];
     worst = fmax(worst, fabs(g->work[2 * p->modes]) / (b * b + accumulated));
   }
-  /* Steps add up: to 4 rtol, measured, as a risk falls by fifteen orders. */
-  return worst / ((g->exponential ? 0.25 : 0.5) * p->rtol);
+  /* Errors of steps add up where what they are relative to falls, and fade where it stands: hence the less the deeper it
+   * fell. Measured, that ends at rtol, and at 6 rtol at most as a risk falls by fifteen orders. */
+  return worst / ((g->exponential ? 1 : 2.5) * p->rtol);
 }
 
-/* The state at the fraction theta of an attempted step of length h from s, to order 4, into `work`. In a mode that decays much
- * faster than the step the polynomial may dip below v = 0, where the truth never is: 0 is then nearer to it. */
-static void interpolate(const integration *g, double s, double h, double theta) {
-  if (g->exponential) {
-    follow(g, 1, s + theta * h, g->work);
-    return;
-  }
+/* What of each row goes into the state at the fraction theta of an explicit step of length h, to order 4. */
+static void dense_of_one(double h, double theta, double weights[ROWS]) {
   const double *step = stage_weights[STAGES - 1], rest = 1 - theta;
-  double weights[ROWS];
   for (int i = 0; i < STAGES; i++) {
     const double total = i < STAGES - 1 ? step[i] : 0, first = i == 0, last = i == STAGES - 1;
     const double inner = 2 * total - first - last + rest * dense_weights[i];
     weights[i] = h * theta * (total + rest * (first - total + theta * inner));
   }
   weights[STATE] = 1;
+}
+
+/* The same to order 5, by Hermite's polynomial through the ends of this step and of the one before. */
+static void dense_of_two(double before, double h, double theta, double weights[ROWS]) {
+  static const int states[] = {STATE_BEFORE, STATE, END}, slopes[] = {SLOPE_BEFORE, 0, STAGES - 1};
+  const double places[] = {-before / h, 0, 1};
+  for (int i = 0; i < 3; i++) {
+    const double a = places[(i + 1) % 3], b = places[(i + 2) % 3], here = places[i];
+    const double of_a = 1 / (here - a), of_b = 1 / (here - b), lagrange = (theta - a) * of_a * (theta - b) * of_b;
+    weights[states[i]] = (1 - 2 * (of_a + of_b) * (theta - here)) * lagrange * lagrange;
+    weights[slopes[i]] = h * (theta - here) * lagrange * lagrange;
+  }
+}
+
+/* The state at the fraction theta of an attempted step of length h from s into `work`. In a mode that decays much faster than
+ * the step the polynomial may dip below v = 0, where the truth never is: 0 is then nearer to it. */
+static void interpolate(const integration *g, double s, double h, double theta) {
+  if (g->exponential) {
+    follow(g, 1, s + theta * h, g->work);
+    return;
+  }
+  double weights[ROWS] = {0};
+  if (g->before > h / 2) dense_of_two(g->before, h, theta, weights);
+  else dense_of_one(h, theta, weights);   /* a step that grows may follow a jump of the learning rate */
   combine(g, weights, g->work);
   double *v = g->work + g->problem->modes;
   for (int64_t j = 0; j < g->problem->modes; j++) v[j] = v[j] > 0 ? v[j] : 0;
@@ -2175,7 +2254,7 @@ static double clock_of_output(const sgdlimit_problem *p, int64_t output) {
  * so that the interpolant in it is right for a v that grows like s^2 from nothing. Steps grow tenfold from there. */
 static double first_step(const integration *g, double gamma) {
   const sgdlimit_problem *p = g->problem;
-  const double fastest = fabs(gamma) * steepest_slope(g);
+  const double fastest = fabs(gamma) * g->steepest;
   const double horizon = p->times[p->times_count - 1] - p->start_time;
   return sqrt(p->rtol * (fastest * horizon > 1 ? 1 / fastest : horizon));
 }
@@ -2201,23 +2280,31 @@ static int best_count(integration *g) {
   return best;
 }
 
-/* After a step from `from` to s: its end becomes a node, and the next step's method is chosen. */
+static void exchange(double **a, double **b) {
+  double *kept = *a;
+  *a = *b, *b = kept;
+}
+
+/* After a step from `from` to s: its end is where the next begins and becomes a node, and the next step's method is chosen. */
 static void move_on(integration *g, double from, double s) {
   const sgdlimit_problem *p = g->problem;
   const int64_t N = p->modes;
-  const int was_exponential = g->exponential;
   const node *end = g->nodes;
-  double *first = g->rows;   /* dy/ds, with which an explicit step begins */
-  if (was_exponential) {
-    const double gamma = evaluate(g, p->start_time + s * s, g->trial);
-    g->nodes->fastest = fabs(gamma) * steepest_slope(g);
+  exchange(&g->rows[STATE_BEFORE], &g->rows[STATE]);
+  exchange(&g->rows[STATE], &g->rows[END]);
+  exchange(&g->rows[SLOPE_BEFORE], &g->rows[0]);
+  exchange(&g->rows[0], &g->rows[STAGES - 1]);
+  g->before = s - from;
+  if (g->exponential) {
+    const double *state = g->rows[STATE], gamma = evaluate(g, p->start_time + s * s, state);
+    double *first = g->rows[0];   /* dy/ds, with which an explicit step begins */
     mark(g, s, gamma);
     for (int64_t j = 0; j < N; j++) {
-      first[j] = 2 * s * (end->decay[j] * g->trial[j] + end->drive[j]);
-      first[N + j] = 2 * s * (2 * end->decay[j] * g->trial[N + j] + end->spread[j]);
+      first[j] = 2 * s * (end->decay[j] * state[j] + end->drive[j]);
+      first[N + j] = 2 * s * (2 * end->decay[j] * state[N + j] + end->spread[j]);
     }
     first[2 * N] = 2 * s * end->total;
-  } else memcpy(first, g->rows + (STAGES - 1) * g->length, (size_t)g->length * sizeof(double));
+  }
 
   const int has_node = keeps_nodes(g), stiff = (s - from) * (s + from) * end->fastest > 1;
   g->stiff_steps = stiff ? (g->stiff_steps < STIFF_STEPS ? g->stiff_steps + 1 : STIFF_STEPS)
@@ -2239,8 +2326,7 @@ static int32_t integrate(integration *g) {
   const sgdlimit_problem *p = g->problem;
   sgdlimit_outcome *outcome = g->outcome;
   const int64_t N = p->modes, T = p->times_count;
-  const size_t state_size = (size_t)g->length * sizeof(double);
-  double *state = g->rows + STATE * g->length;
+  double *state = g->rows[STATE];
 
   const double *start = p->start_mean + g->iterate * N;
   for (int64_t j = 0; j < N; j++) state[j] = start[j] - p->teacher[j];
@@ -2251,14 +2337,15 @@ static int32_t integrate(integration *g) {
   double norm2 = judge(g, state, g->scale, g->unresolved);
   if (!isfinite(norm2)) return SGDLIMIT_DIVERGED;
   const double norm2_bound = 1e6 * fmax(norm2, 1);
-  const double gamma = evaluate(g, p->start_time, state);
+  const double gamma = differentiate(g, 0, state, 1, g->rows[0]);   /* 0 at s = 0, but for a rate that is not finite */
   if (g->missing) return SGDLIMIT_NO_STEP;
   statistics(p, g->constants, g->iterate, gamma, g->x, state, state + N, g->bound);
   for (int64_t i = 0; i < STATISTICS; i++) g->bound[i] = g->bound[i] < 1 ? 1e6 : 1e6 * g->bound[i];   /* NaN stays */
-  memset(g->rows, 0, state_size);   /* dy/ds = 0 at s = 0 */
   /* No node there: at X = 0 the pull F/n jumps from 0, while all of dy/ds stays smooth. */
   g->known = g->used = g->exponential = g->stiff_steps = 0;
   memset(g->missed, 0, sizeof g->missed);
+  g->before = 0;
+  memcpy(g->peak, g->scale, (size_t)(1 + p->classes) * sizeof(double));
 
   const double finish = clock_of_output(p, T - 1);
   const int64_t attempts_before = outcome->accepted + outcome->rejected;
@@ -2282,10 +2369,10 @@ static int32_t integrate(integration *g) {
     if (hopeless > PATIENCE && length > 2 * length_before) hopeless = 0;
     if (hopeless > PATIENCE) return g->missing ? SGDLIMIT_NO_STEP : SGDLIMIT_NO_PROGRESS;
 
-    const double error = attempt(g, s, h, &norm2);
+    const double error = attempt(g, s, h, &norm2) * (growth > 1 ? 1 : CAUTION);
     const double power = g->exponential ? 1. / (g->used + 1) : 0.2;
     const double kept = !(error <= 1) ? fmax(0.1, 0.95 * pow(error, -power))   /* 0.1 when the error is not a number */
-                        : has_negative(N, g->trial + N) ? 0.5 : 1;
+                        : has_negative(N, g->rows[END] + N) ? 0.5 : 1;
     if (kept < 1) {
       outcome->rejected++;
       h *= kept;
@@ -2295,7 +2382,7 @@ static int32_t integrate(integration *g) {
     for (; output < T && clock_of_output(p, output) <= end; output++) {
       const double theta = (clock_of_output(p, output) - s) / h;
       if (theta < 1) interpolate(g, s, h, theta);
-      const int32_t status = record(g, output, theta < 1 ? g->work : g->trial);
+      const int32_t status = record(g, output, theta < 1 ? g->work : g->rows[END]);
       if (status != SGDLIMIT_OK) return status;
     }
 
@@ -2304,8 +2391,10 @@ static int32_t integrate(integration *g) {
     s = end;
     outcome->time = p->start_time + s * s;
     if (norm2 > norm2_bound) return SGDLIMIT_DIVERGED;
-    memcpy(state, g->trial, state_size);
-    memcpy(g->scale, g->trial_scale, (size_t)(1 + p->classes) * sizeof(double));
+    for (int64_t w = 0; w <= p->classes; w++) {
+      g->scale[w] = g->trial_scale[w];
+      g->peak[w] = fmax(g->peak[w], g->scale[w]);
+    }
     /* Explicit steps with memory (PI): without it every fifth is rejected where stability limits them. Nodes far before an
      * exponential step would not extrapolate into it. */
     const double longer = g->exponential ? 0.95 * pow(error, -power) : 0.95 * pow(error, -0.17) * pow(last_error, 0.04);
@@ -2355,21 +2444,22 @@ int32_t sgdlimit_solve(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
   fill_with_nan(p->final_variance, M * N);
   fill_with_nan(p->final_auxiliary, M);
 
-  const int64_t n = whole_lines(N), k = whole_lines(1 + K), length = whole_lines(2 * N + 1);
-  const int64_t per_mode = 2 * (ROWS + 2) + 3 * NODES + 8, others = 4 * k + STATISTICS + constants_count(p) + 32 * LINE;
-  const int64_t doubles = (ROWS + 2) * length + (3 * NODES + 8) * n + 4 * k + STATISTICS + constants_count(p);
-  double *memory = N < (PTRDIFF_MAX / (int64_t)sizeof(double) - others) / per_mode - 32 * LINE
+  const int64_t n = whole_lines(N), k = whole_lines(1 + K), length = (2 * N + 1 + STRIP - 1) / STRIP * STRIP;
+  const int64_t block = sums_over_rates(p) ? n : SPAN;
+  const int64_t others = 3 * block + 5 * k + STATISTICS + rate_scalars_count(p) + constants_count(p);
+  const int64_t per_mode = 2 * (ROWS + 1) + 3 * NODES + 5 + 3;
+  const int64_t doubles = (ROWS + 1) * length + (3 * NODES + 5) * n + others;
+  double *memory = N < (PTRDIFF_MAX / (int64_t)sizeof(double) - others) / per_mode - 64 * STRIP
                        ? aligned_alloc(LINE * sizeof(double), (size_t)whole_lines(doubles) * sizeof(double))
                        : NULL;
   if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
   sgdlimit_problem problem = *p;
-  integration g = {.problem = &problem, .outcome = outcome, .length = length};
+  integration g = {.problem = &problem, .outcome = outcome, .length = length, .block = block};
   double *next = memory;
-  g.rows = next, next += ROWS * length;
-  g.trial = next, next += length;
   g.work = next, next += length;
+  for (int i = 0; i < ROWS; i++) g.rows[i] = next, next += length;
   for (double *row = memory; row < next; row += length)
-    for (int64_t j = 2 * N + 1; j < length; j++) row[j] = 0;   /* sums of rows take whole lines */
+    for (int64_t j = 2 * N + 1; j < length; j++) row[j] = 0;   /* sums of rows take whole strips */
   for (int i = 0; i < NODES; i++) {
     g.nodes[i].decay = next, next += n;
     g.nodes[i].drive = next, next += n;
@@ -2377,17 +2467,19 @@ int32_t sgdlimit_solve(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
   }
   g.descent_work = next, next += 2 * n;
   g.x = next, next += n;
-  g.offset = next, next += n;
-  g.slope = next, next += n;
-  g.noise = next, next += n;
+  g.offset = next, next += block;
+  g.slope = next, next += block;
+  g.noise = next, next += block;
   g.ones = next, next += n;
   double *nowhere = next;
   next += n;
   g.teacher2 = next, next += k;
   g.scale = next, next += k;
   g.trial_scale = next, next += k;
+  g.peak = next, next += k;
   g.unresolved = next, next += k;
   g.bound = next, next += STATISTICS;
+  g.scalars = next, next += rate_scalars_count(p);
   g.constants = next;
   fill_with_nan(nowhere, N);
   if (!problem.reference) problem.reference = nowhere;
@@ -2400,7 +2492,7 @@ int32_t sgdlimit_solve(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
     outcome->iterate = g.iterate = m;
     outcome->status = integrate(&g);
     if (outcome->status != SGDLIMIT_OK) break;
-    const double *state = g.rows + STATE * g.length;
+    const double *state = g.rows[STATE];
     place(&g, state);
     if (p->final_mean) memcpy(p->final_mean + m * N, g.x, (size_t)N * sizeof(double));
     if (p->final_variance) memcpy(p->final_variance + m * N, state + N, (size_t)N * sizeof(double));
@@ -2409,1228 +2501,6 @@ int32_t sgdlimit_solve(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
   free(memory);
   return outcome->status;
 }
-
-#ifndef SGDLIMIT_ONLY_LIMIT
-
-/* ---- One sample of this model ------------------------------------------------------------------------------------
- * d f_adv/dr and d f_adv/dn there, its label, and the ridge. */
-static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn) {
-  const double p_epsilon = par[0 * stride];
-  const double sigma0 = (-r*(-(r*r) + y*y - square(larger(1e-05, p_epsilon*n))) > 0 ? 1.0 : -1.0);
-  const double inside0 = (((p_epsilon*p_epsilon)*(n*n) - (r*r)) > 0 ? 1.0 : -1.0);
-  const double better0 = ((-(p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0) - 2.0*p_epsilon*n*r*sigma0 - (r*r) + 2.0*(y*y)) > 0 ? 1.0 : -1.0);
-  const double c1 = p_epsilon*sigma0;
-  const double c2 = c1*n;
-  const double c3 = c2 + r;
-  const double c4 = c3*c3 - (y*y);
-  const double c5 = 0.25*c4*(4.0*c2 + 4.0*r);
-  const double c6 = c1*c3*c4;
-  *dr = (inside0 > 0 ? (better0 > 0 ? 0.0 : c5) : c5);
-  *dn = (inside0 > 0 ? (better0 > 0 ? 0.0 : c6) : c6);
-}
-
-static inline double target(double y, double r_star, double xi, double uniform, const double *par, int64_t stride) {
-  (void)y;
-  (void)xi;
-  (void)uniform;
-  (void)par;
-  (void)stride;
-  return r_star;
-}
-
-static inline double ridge(const double *par, int64_t stride) {
-  const double p_tau = par[1 * stride];
-  return p_tau;
-}
-
-/* ---- Random numbers: eight generators xoshiro256++, normals by Box-Muller -----------------------------------------
- * A kernel is compiled for one precision: `real` is double, or float with -DSGDLIMIT_FLOAT32. There are always eight
- * generators of 64 bits side by side, and as many logical lanes as reals fit in their words: 8 doubles or 16 floats. They
- * are held in as many vectors as the target needs for them: one of AVX-512, two of AVX2, four of SSE2 or NEON. A stream is
- * therefore the same on every target, up to the last bits that contraction to fused multiply-adds may change. Vectors of
- * the target's own width, and functions that are always inlined, since wider vectors spill and vectors passed in a call
- * are slow and warned of. Nothing below branches on a number.
- *
- * Generator: D. Blackman, S. Vigna, "Scrambled linear pseudorandom number generators", ACM TOMS 47 (2021). */
-#ifdef SGDLIMIT_FLOAT32
-typedef float real;
-typedef uint32_t real_bits;
-#else
-typedef double real;
-typedef uint64_t real_bits;
-#endif
-
-#if defined(__AVX512F__)
-#define VECTOR_BYTES 64
-#elif defined(__AVX2__)
-#define VECTOR_BYTES 32
-#else
-#define VECTOR_BYTES 16
-#endif
-
-enum {
-  GENERATORS = 8,
-  VECTORS = 8 * GENERATORS / VECTOR_BYTES,
-  GENERATORS_PER_VECTOR = GENERATORS / VECTORS,
-  LANES_PER_VECTOR = VECTOR_BYTES / (int)sizeof(real),
-  LANES = LANES_PER_VECTOR * VECTORS,
-  BLOCK = 2 * LANES /* normals of one draw of all lanes */
-};
-
-typedef uint64_t words __attribute__((vector_size(VECTOR_BYTES)));
-typedef double doubles __attribute__((vector_size(VECTOR_BYTES)));
-typedef real reals __attribute__((vector_size(VECTOR_BYTES)));
-typedef real_bits bits __attribute__((vector_size(VECTOR_BYTES)));
-
-typedef struct generator {
-  words state[4][VECTORS];
-} generator;
-
-/* What a stream is for; streams of one run that differ in purpose are independent. */
-enum { COORDINATES, CHANCES, PURPOSES };
-
-/* The finaliser of splitmix64: a bijection of 64-bit words that leaves no pattern of its argument. */
-static uint64_t mix(uint64_t word) {
-  word = (word ^ (word >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-  word = (word ^ (word >> 27)) * UINT64_C(0x94d049bb133111eb);
-  return word ^ (word >> 31);
-}
-
-/* Neighbouring seeds and runs are the usual ones: both go through `mix` before they meet, and for one seed the key is
- * a one-to-one function of (run, purpose). The two precisions begin apart: a run in one is independent of that in the
- * other. The 32 words of the eight states then follow as in splitmix64. */
-static void seed_generator(generator *g, uint64_t seed, uint64_t run, uint64_t purpose) {
-  const uint64_t golden = UINT64_C(0x9e3779b97f4a7c15);
-  const uint64_t precision = sizeof(double) / sizeof(real);
-  const uint64_t key = mix(mix(seed + precision * golden) + run * PURPOSES + purpose);
-  uint64_t state[4][GENERATORS];
-  for (uint64_t i = 0; i < 4; i++)
-    for (uint64_t k = 0; k < GENERATORS; k++) state[i][k] = mix(key + (1 + i * GENERATORS + k) * golden);
-  memcpy(g->state, state, sizeof state);
-}
-
-LANEWISE words rotate_left(words word, int count) { return (word << count) | (word >> (64 - count)); }
-
-/* The next 64 bits of each generator of vector v. */
-LANEWISE words draw_words(generator *g, int v) {
-  words s0 = g->state[0][v], s1 = g->state[1][v], s2 = g->state[2][v], s3 = g->state[3][v];
-  const words drawn = rotate_left(s0 + s3, 23) + s0;
-  const words shifted = s1 << 17;
-  s2 ^= s0;
-  s3 ^= s1;
-  s1 ^= s2;
-  s0 ^= s3;
-  s2 ^= shifted;
-  s3 = rotate_left(s3, 45);
-  g->state[0][v] = s0, g->state[1][v] = s1, g->state[2][v] = s2, g->state[3][v] = s3;
-  return drawn;
-}
-
-/* Uniform on [1, 2): the upper 52 bits as the fraction of a double, which needs no conversion of integers. */
-LANEWISE doubles from_one_to_two(words word) { return (doubles)((word >> 12) | UINT64_C(0x3ff0000000000000)); }
-
-/* Uniform on [0, 1). */
-LANEWISE doubles draw_uniforms(generator *g, int v) { return from_one_to_two(draw_words(g, v)) - 1.0; }
-
-#ifndef SGDLIMIT_FLOAT32
-
-/* -2 log(u) for u in (0, 1], never negative. With u = 2^e m, m in [1/sqrt 2, sqrt 2) and s = (m - 1)/(m + 1),
- * log(u) = e log 2 + s A(s^2), A(t) = 2 atanh(sqrt t)/sqrt t: relatively accurate at u = 1 too, where e = 0.
- * A: mpmath.chebyfit at 40 digits, 6 coefficients on 0 <= t <= 17 - 12 sqrt 2, times -2. Relative error 2.8e-14. */
-LANEWISE reals minus_two_log(reals u) {
-  const uint64_t one = UINT64_C(0x3ff0000000000000), root_half = UINT64_C(0x3fe6a09e667f3bcd);
-  const uint64_t fraction = UINT64_C(0x000fffffffffffff), two_to_52 = UINT64_C(0x4330000000000000);
-  const bits scaled = (bits)u + (one - root_half);   /* its exponent field is e + 1023, its fraction that of m */
-  const reals e = (reals)((scaled >> 52) | two_to_52) - (4503599627370496.0 + 1023.0);
-  const reals m = (reals)((scaled & fraction) + root_half);
-  const reals s = (m - 1.0) / (m + 1.0);
-  const reals t = s * s;
-  reals a = t * -0.3921619127950611 - 0.4434849982015498;
-  a = a * t - 0.5714433229175145;
-  a = a * t - 0.7999998978366476;
-  a = a * t - 1.3333333335915852;
-  a = a * t - 3.9999999999998943;
-  return e * -1.3862943611198906 + s * a;
-}
-
-/* sin(pi w) and cos(pi w) for |w| <= 1/2: mpmath.chebyfit at 40 digits of sin(pi sqrt t)/sqrt t and cos(pi sqrt t), 8
- * coefficients each on 0 <= t <= 1/4; errors 5e-16, relative, and 2.1e-15, absolute. */
-LANEWISE reals sine_of_half_turns(reals w) {
-  const reals t = w * w;
-  reals a = t * -2.113362735205297e-05 + 0.0004659870158043378;
-  a = a * t - 0.0073703643265304155;
-  a = a * t + 0.08214587881631043;
-  a = a * t - 0.599264528825224;
-  a = a * t + 2.5501640398618677;
-  a = a * t - 5.1677127800497855;
-  a = a * t + 3.1415926535897927;
-  return a * w;
-}
-
-LANEWISE reals cosine_of_half_turns(reals w) {
-  const reals t = w * w;
-  reals a = t * -0.0001004164642205389 + 0.0019278700526981333;
-  a = a * t - 0.025806531975921563;
-  a = a * t + 0.23533058831317874;
-  a = a * t - 1.3352627661817635;
-  a = a * t + 4.058712126333295;
-  a = a * t - 4.934802200543686;
-  return a * t + 0.9999999999999981;
-}
-
-LANEWISE reals square_root(reals x) {
-  for (int lane = 0; lane < LANES_PER_VECTOR; lane++) x[lane] = sqrt(x[lane]);   /* one instruction with -O3 */
-  return x;
-}
-
-/* Two independent standard normals for each lane of vector v. The angle covers half a turn, so that the cosine is a
- * short polynomial; the other half is reached by a random sign of the radius, the lowest bit of the angle's word. */
-LANEWISE void draw_normals(generator *g, int v, reals *first, reals *second) {
-  const words a = draw_words(g, v), b = draw_words(g, v);
-  const reals radius = square_root(minus_two_log(2.0 - from_one_to_two(a)));
-  const reals signed_radius = (reals)((words)radius | (b << 63));
-  const reals w = from_one_to_two(b) - 1.5;
-  *first = signed_radius * cosine_of_half_turns(w);
-  *second = signed_radius * sine_of_half_turns(w);
-}
-
-
-#else
-
-/* The same in single precision. A: 3 coefficients, 4.8e-7 absolute, 1.2e-7 of the value. */
-LANEWISE reals minus_two_log(reals u) {
-  const uint32_t one = 0x3f800000, root_half = 0x3f3504f3, fraction = 0x007fffff, two_to_23 = 0x4b000000;
-  const bits scaled = (bits)u + (one - root_half);
-  const reals e = (reals)((scaled >> 23) | two_to_23) - (8388608.0f + 127.0f);
-  const reals m = (reals)((scaled & fraction) + root_half);
-  const reals s = (m - 1.0f) / (m + 1.0f);
-  const reals t = s * s;
-  const reals a = (t * -0.8258981836f - 1.333045335f) * t - 4.000000472f;
-  return e * -1.3862943611f + s * a;
-}
-
-/* 5 coefficients each; errors 4e-9, relative, and 4.7e-8, absolute. */
-LANEWISE reals sine_of_half_turns(reals w) {
-  const reals t = w * w;
-  reals a = t * 0.07765591228f - 0.5982904113f;
-  a = a * t + 2.550077387f;
-  a = a * t - 5.167710077f;
-  a = a * t + 3.14159264f;
-  return a * w;
-}
-
-LANEWISE reals cosine_of_half_turns(reals w) {
-  const reals t = w * w;
-  reals a = t * 0.2196824236f - 1.331872973f;
-  a = a * t + 4.058410791f;
-  a = a * t - 4.934792802f;
-  return a * t + 0.999999953f;
-}
-
-LANEWISE reals square_root(reals x) {
-  for (int lane = 0; lane < LANES_PER_VECTOR; lane++) x[lane] = sqrtf(x[lane]);
-  return x;
-}
-
-/* As in double precision; a word of 64 bits serves two lanes. Of the radius's 32 bits none is lost where it counts: u is
- * small in the tail, and a float holds it to 24 digits there; the largest radius is sqrt(66 log 2) = 6.8. The angle's word
- * gives 31 bits and the sign. */
-LANEWISE void draw_normals(generator *g, int v, reals *first, reals *second) {
-  typedef int32_t integers __attribute__((vector_size(VECTOR_BYTES)));
-  const bits a = (bits)draw_words(g, v), b = (bits)draw_words(g, v);
-  const reals u = __builtin_convertvector(a, reals) * 0x1p-32f + 0x1p-33f;
-  const reals w = __builtin_convertvector((integers)b >> 1, reals) * 0x1p-31f + 0x1p-32f;
-  const reals signed_radius = (reals)((bits)square_root(minus_two_log(u)) | (b << 31));
-  *first = signed_radius * cosine_of_half_turns(w);
-  *second = signed_radius * sine_of_half_turns(w);
-}
-
-#endif
-
-/* ---- Streaming SGD in the eigenbasis ---------------------------------------------------------------------------
- * X <- X - (gamma/d) [d_r f x + (d_n f/n + tau) X], a fresh x each step, for M iterates that share the data stream.
- * A step is one sweep over the coordinates: it applies the update of the step before, whose x is still in its buffer,
- * draws the new x and accumulates ||X||^2, r = <x, X> and r* = <x, X*>. Nothing else costs O(d): a class is two
- * pointers to rows, and the update of a step is two numbers an iterate. Rows are padded with zeros to whole blocks.
- *
- * Rows are `real`: samples, iterates and the sweep are in single precision with -DSGDLIMIT_FLOAT32. Sums over coordinates
- * are in double all the same, but for the terms of one lane in a chunk; so is what is done with them.
- *
- * The loss enters through these alone; parameter p of a class is par[p * stride]. */
-static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn);
-static inline double target(double label, double r_star, double xi, double uniform, const double *par, int64_t stride);
-static inline double ridge(const double *par, int64_t stride);
-
-enum { COORDINATE_STEPS_PER_LOOK = 1 << 20 };   /* between looks at the cancel flag: about a millisecond */
-
-/* X <- X + (own X + sample x), to be applied by the next sweep. The change is rounded first and added then: a factor
- * 1 + own would lose, in single precision, what is below 6e-8 of it, the same at every step. */
-typedef struct update {
-  real own, sample;
-} update;
-
-/* Coordinates whose products a lane adds up in `real`, 32 of them, before they go to the sum in double. */
-enum { CHUNK = 16 * BLOCK };
-
-typedef struct simulation {
-  const sgdlimit_problem *problem;
-  int64_t length;             /* of a row: N rounded up to whole blocks */
-  real *roots, *means;        /* [K][length] square roots of the eigenvalues; means */
-  real *teacher;              /* [length] */
-  real *x;                    /* [length] the last sample */
-  real *iterates;             /* [M][length] */
-  double *totals;             /* [M][2][LANES] of a sweep: ||X||^2 and <x, X> */
-  double *norm2, *r;          /* [M] */
-  double *gradient2;          /* [M] sum of ||g||^2/d^2 over the steps so far, g the whole stochastic gradient */
-  double *at_iterate;         /* [8][N] e, v = 0, offset, slope, noise, work [2], x */
-  double *predicted;          /* [2][N] mean and variance of the iterate half a step on, in a diffusion */
-  double *constants;
-  double *norm2_bound;        /* [M] beyond it the iterate has diverged */
-  update *updates;            /* [M] */
-  double *cumulated;          /* [K] cumulated probabilities of the classes */
-  generator coordinates, chances;
-  double class_uniform[BLOCK], xi[BLOCK], label_uniform[BLOCK];   /* of the BLOCK steps from the last refill on */
-} simulation;
-
-LANEWISE reals load(const real *from) {
-  reals v;
-  memcpy(&v, from, sizeof v);
-  return v;
-}
-
-LANEWISE void store(real *to, reals v) { memcpy(to, &v, sizeof v); }
-
-LANEWISE reals updated(update u, reals X, reals x) { return X + (u.own * X + u.sample * x); }
-
-LANEWISE void add_lanes(double *total, const reals part[VECTORS]) {
-  real of_lane[LANES];
-  memcpy(of_lane, part, sizeof of_lane);
-  for (int lane = 0; lane < LANES; lane++) total[lane] += of_lane[lane];
-}
-
-/* In one order whatever the vectors' width. */
-LANEWISE double sum_of_lanes(const double *lane) {
-  double sum[LANES];
-  memcpy(sum, lane, sizeof sum);
-  for (int half = LANES / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; i++) sum[i] += sum[i + half];
-  return sum[0];
-}
-
-/* Sums of one iterate over a chunk. */
-typedef struct products {
-  reals norm2[VECTORS], r[VECTORS];
-} products;
-
-/* Moves LANES_PER_VECTOR coordinates of an iterate by the sample before, and multiplies them with the new one. */
-LANEWISE void advance(update u, real *X, reals before, reals x, int v, products *sums) {
-  const reals moved = updated(u, load(X), before);
-  store(X, moved);
-  sums->norm2[v] += moved * moved;
-  sums->r[v] += moved * x;
-}
-
-/* The step's one pass over the coordinates, for a class given by its two rows; returns r*. The first iterate moves while
- * a chunk is drawn, the others follow on that chunk, one after the other, so that a sum has a register. */
-static double sweep(simulation *s, const real *root, const real *mean) {
-  const int64_t length = s->length, M = s->problem->iterates;
-  const real *teacher = s->teacher;
-  real *x = s->x, *X = s->iterates, kept[CHUNK];
-  const update u = s->updates[0];
-  generator g = s->coordinates;   /* a copy can stay in registers */
-  double *totals = s->totals, r_star[LANES] = {0};
-  for (int64_t i = 0; i < M * 2 * LANES; i++) totals[i] = 0;
-
-  for (int64_t begin = 0; begin < length; begin += CHUNK) {
-    const int64_t end = begin + CHUNK < length ? begin + CHUNK : length;
-    reals star[VECTORS] = {{0}};
-    products sums = {{{0}}, {{0}}};
-    for (int64_t block = begin; block < end; block += BLOCK)
-      for (int v = 0; v < VECTORS; v++) {
-        const int64_t j = block + v * LANES_PER_VECTOR, k = j + LANES;
-        reals z_j, z_k;
-        draw_normals(&g, v, &z_j, &z_k);
-        const reals before_j = load(x + j), before_k = load(x + k);
-        const reals x_j = load(mean + j) + load(root + j) * z_j;
-        const reals x_k = load(mean + k) + load(root + k) * z_k;
-        store(x + j, x_j);
-        store(x + k, x_k);
-        star[v] += load(teacher + j) * x_j;
-        star[v] += load(teacher + k) * x_k;
-        advance(u, X + j, before_j, x_j, v, &sums);
-        advance(u, X + k, before_k, x_k, v, &sums);
-        if (M > 1) {
-          store(kept + (j - begin), before_j);
-          store(kept + (k - begin), before_k);
-        }
-      }
-    add_lanes(r_star, star);
-    add_lanes(totals, sums.norm2);
-    add_lanes(totals + LANES, sums.r);
-
-    for (int64_t m = 1; m < M; m++) {
-      const update own = s->updates[m];
-      real *X_m = s->iterates + m * length;
-      products of_m = {{{0}}, {{0}}};
-      for (int64_t block = begin; block < end; block += LANES)
-        for (int v = 0; v < VECTORS; v++) {
-          const int64_t j = block + v * LANES_PER_VECTOR;
-          advance(own, X_m + j, load(kept + (j - begin)), load(x + j), v, &of_m);
-        }
-      add_lanes(totals + 2 * m * LANES, of_m.norm2);
-      add_lanes(totals + (2 * m + 1) * LANES, of_m.r);
-    }
-  }
-
-  s->coordinates = g;
-  for (int64_t m = 0; m < M; m++) {
-    s->norm2[m] = sum_of_lanes(totals + 2 * m * LANES);
-    s->r[m] = sum_of_lanes(totals + (2 * m + 1) * LANES);
-  }
-  return sum_of_lanes(r_star);
-}
-
-/* The class, the label noise and the label's chance of the next BLOCK steps. */
-static void refill_chances(simulation *s) {
-  for (int v = 0; v < VECTORS; v++) {
-    reals z[2];
-    draw_normals(&s->chances, v, &z[0], &z[1]);
-    for (int i = 0; i < 2; i++)
-      for (int lane = 0; lane < LANES_PER_VECTOR; lane++) s->xi[i * LANES + v * LANES_PER_VECTOR + lane] = z[i][lane];
-    double *uniforms[2] = {s->class_uniform, s->label_uniform};
-    for (int i = 0; i < 2; i++)
-      for (int first = v * GENERATORS_PER_VECTOR; first < BLOCK; first += GENERATORS) {
-        const doubles drawn = draw_uniforms(&s->chances, v);
-        memcpy(uniforms[i] + first, &drawn, sizeof drawn);
-      }
-  }
-}
-
-/* Counts instead of searching: a branch on a random number is mispredicted half of the time. */
-static int64_t drawn_class(const simulation *s, double uniform) {
-  int64_t class = 0;
-  for (int64_t i = 0; i + 1 < s->problem->classes; i++) class += uniform >= s->cumulated[i];
-  return class;
-}
-
-static double square_norm(int64_t length, const real *x) {
-  double total[LANES] = {0};
-  for (int64_t begin = 0; begin < length; begin += CHUNK) {
-    reals sum[VECTORS] = {{0}};
-    for (int64_t block = begin; block < length && block < begin + CHUNK; block += LANES)
-      for (int v = 0; v < VECTORS; v++) {
-        const reals x_j = load(x + block + v * LANES_PER_VECTOR);
-        sum[v] += x_j * x_j;
-      }
-    add_lanes(total, sum);
-  }
-  return sum_of_lanes(total);
-}
-
-/* The learning rate at time t. Where it depends on the state, that is the iterate's own: its score law is exact, so x = X
- * and v = 0. */
-static double rate_of_iterate(const simulation *s, int64_t iterate, double t) {
-  const sgdlimit_problem *p = s->problem;
-  if (!depends_on_state(p)) return learning_rate(p, NULL, iterate, t, NULL);
-  const int64_t N = p->modes;
-  const real *X = s->iterates + iterate * s->length;
-  double *e = s->at_iterate, *v = e + N, *offset = v + N, *slope = offset + N, *noise = slope + N, *x = noise + 3 * N;
-  const point at = {x, e, v, offset, slope, noise, s->gradient2[iterate], noise + N};
-  if (p->step_kind != SGDLIMIT_ADAGRAD_NORM) {
-    for (int64_t j = 0; j < N; j++) {
-      x[j] = X[j];
-      e[j] = x[j] - p->teacher[j];
-    }
-    rates(p, s->constants, iterate, x, e, v, offset, slope, noise);
-  }
-  return learning_rate(p, s->constants, iterate, t, &at);
-}
-
-/* The stochastic gradient of a sample, dr x + shrinkage X. */
-typedef struct pull {
-  double dr, shrinkage;
-} pull;
-
-static inline pull pull_of(const sgdlimit_problem *p, int64_t iterate, int64_t class, double r, double n, double r_star,
-                           double xi, double uniform) {
-  const int64_t K = p->classes;
-  const double *par = PARAMETERS > 0 ? p->parameters + iterate * PARAMETERS * K + class : NULL;
-  const double y = target(p->labels[class], r_star, xi, uniform, par, K);
-  double dr, dn;
-  gradient(r, n, y, par, K, &dr, &dn);
-  return (pull){dr, (n > 0 ? dn / n : 0) + ridge(par, K)};
-}
-
-/* ||g||^2/d^2, of a sample with the squared norm x2. */
-static inline double square_of_gradient(const sgdlimit_problem *p, pull g, double r, double n, double x2) {
-  const double cross = g.dr * g.shrinkage * r, own = g.shrinkage * n;
-  return (g.dr * g.dr * x2 + 2 * cross + own * own) / (p->dimension * p->dimension);
-}
-
-/* One iterate's update from its scores at time t, the step's class, and its sample's chances. */
-static inline update sgd_update(simulation *s, int64_t iterate, double t, int64_t class, double r_star, double xi,
-                                double uniform) {
-  const sgdlimit_problem *p = s->problem;
-  const double r = s->r[iterate], n = sqrt(s->norm2[iterate]);
-  const pull g = pull_of(p, iterate, class, r, n, r_star, xi, uniform);
-  if (p->step_kind == SGDLIMIT_ADAGRAD_NORM)
-    s->gradient2[iterate] += square_of_gradient(p, g, r, n, square_norm(s->length, s->x));
-  const double step = rate_of_iterate(s, iterate, t) / p->dimension;
-  return (update){.own = (real)(-step * g.shrinkage), .sample = (real)(-step * g.dr)};
-}
-
-/* Between sweeps, so that an iterate can be looked at; the next sweep then finds nothing to apply. */
-static void apply_update(simulation *s, int64_t iterate) {
-  const update u = s->updates[iterate];
-  real *X = s->iterates + iterate * s->length;
-  for (int64_t j = 0; j < s->length; j += LANES_PER_VECTOR) store(X + j, updated(u, load(X + j), load(s->x + j)));
-  s->updates[iterate] = (update){0, 0};
-}
-
-/* norm2, overlap, distance2, reference_distance2, learning_rate; m, c, Q of each class: from the rows as they were given,
- * in double. */
-static void summarise(const simulation *s, int64_t iterate, double t, double *summary) {
-  const sgdlimit_problem *p = s->problem;
-  const real *X = s->iterates + iterate * s->length;
-  double norm2 = 0, overlap = 0, distance2 = 0, reference2 = 0;
-  for (int64_t j = 0; j < p->modes; j++) {
-    const double x = X[j], star = p->teacher[j];
-    norm2 += x * x;
-    overlap += x * star;
-    distance2 += (x - star) * (x - star);
-    if (p->reference) reference2 += (x - p->reference[j]) * (x - p->reference[j]);
-  }
-  summary[0] = norm2;
-  summary[1] = overlap;
-  summary[2] = distance2;
-  summary[3] = p->reference ? reference2 : NAN;
-  summary[4] = rate_of_iterate(s, iterate, t);
-  for (int64_t class = 0; class < p->classes; class++) {
-    const double *eigenvalue = p->eigenvalues + class * p->modes, *mean = p->means + class * p->modes;
-    double m = 0, c = 0, Q = 0;
-    for (int64_t j = 0; j < p->modes; j++) {
-      const double x = X[j];
-      m += mean[j] * x;
-      c += eigenvalue[j] * x * p->teacher[j];
-      Q += eigenvalue[j] * x * x;
-    }
-    double *of_class = summary + SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * class;
-    of_class[0] = m;
-    of_class[1] = c;
-    of_class[2] = Q;
-  }
-}
-
-static int64_t steps_until(const sgdlimit_problem *p, double time) { return (int64_t)floor(time * p->dimension + 0.5); }
-
-/* Whatever is not finite in a step shows in the norm after it. */
-static int has_diverged(const simulation *s, int64_t iterate, double norm2) {
-  return !isfinite(norm2) || norm2 > s->norm2_bound[iterate];
-}
-
-static void copy_padded(real *to, const double *from, int64_t count, int64_t length) {
-  for (int64_t j = 0; j < length; j++) to[j] = j < count ? (real)from[j] : 0;
-}
-
-static void begin_at_start(simulation *s, int64_t iterate) {
-  const sgdlimit_problem *p = s->problem;
-  const int64_t N = p->modes;
-  const double *start = p->start_mean + iterate * N;
-  copy_padded(s->iterates + iterate * s->length, start, N, s->length);
-  s->gradient2[iterate] = p->start_auxiliary ? p->start_auxiliary[iterate] : 0;
-  s->updates[iterate] = (update){0, 0};
-  double norm2 = 0;
-  for (int64_t j = 0; j < N; j++) norm2 += start[j] * start[j];
-  s->norm2_bound[iterate] = 1e6 * fmax(norm2, 1);
-}
-
-/* One run; on trouble its status, with `outcome` telling the iterate and the time. `done` counts steps over runs. */
-static int32_t simulate_run(simulation *s, int64_t run, int64_t *done, sgdlimit_outcome *outcome) {
-  const sgdlimit_problem *p = s->problem;
-  const int64_t M = p->iterates, K = p->classes, T = p->times_count;
-  const int64_t values = SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * K;
-  const int64_t look_every = 1 + COORDINATE_STEPS_PER_LOOK / (s->length * M);
-  int64_t next_look = *done;
-  double *statistics = p->statistics + (run - p->first_run) * M * T * values;
-
-  seed_generator(&s->coordinates, p->seed, (uint64_t)run, COORDINATES);
-  seed_generator(&s->chances, p->seed, (uint64_t)run, CHANCES);
-  memset(s->x, 0, (size_t)s->length * sizeof *s->x);
-  for (int64_t m = 0; m < M; m++) begin_at_start(s, m);
-
-  const int64_t first_step = steps_until(p, p->start_time);
-  int64_t step = first_step;
-  for (int64_t output = 0; output < T; output++) {
-    for (const int64_t stop = steps_until(p, p->times[output]); step < stop; step++, ++*done) {
-      const double t = (double)step / p->dimension;
-      const int64_t chance = (step - first_step) % BLOCK;
-      outcome->time = t;
-      if (*done == next_look) {
-        next_look += look_every;
-        if (p->progress) *p->progress = *done;
-        if (p->cancel && *p->cancel) return SGDLIMIT_CANCELLED;
-      }
-      if (chance == 0) refill_chances(s);
-      const int64_t class = drawn_class(s, s->class_uniform[chance]);
-      const double r_star = sweep(s, s->roots + class * s->length, s->means + class * s->length);
-      for (int64_t m = 0; m < M; m++) {
-        if (has_diverged(s, m, s->norm2[m])) {
-          outcome->iterate = m;
-          return SGDLIMIT_DIVERGED;
-        }
-        s->updates[m] = sgd_update(s, m, t, class, r_star, s->xi[chance], s->label_uniform[chance]);
-        if (isnan(s->updates[m].own) && depends_on_state(p)) {
-          outcome->iterate = m;
-          return SGDLIMIT_NO_STEP;
-        }
-      }
-    }
-    outcome->time = (double)step / p->dimension;
-    for (int64_t m = 0; m < M; m++) {
-      double *summary = statistics + (m * T + output) * values;
-      apply_update(s, m);
-      summarise(s, m, outcome->time, summary);
-      if (has_diverged(s, m, summary[0])) {
-        outcome->iterate = m;
-        return SGDLIMIT_DIVERGED;
-      }
-    }
-  }
-  return SGDLIMIT_OK;
-}
-
-static int has_counts_and_times(const sgdlimit_problem *p) {
-  if (p->size != sizeof *p) return 0;
-  if (p->iterates < 1 || p->classes < 1 || p->modes < 1 || p->times_count < 1 || p->runs < 0 || p->first_run < 0)
-    return 0;
-  if (!has_step_arguments(p)) return 0;
-  if (!(p->start_time >= 0)) return 0;
-  for (int64_t i = 0; i < p->times_count; i++)
-    if (!(p->times[i] >= (i > 0 ? p->times[i - 1] : p->start_time))) return 0;
-  if (!(p->times[p->times_count - 1] * p->dimension < 0x1p53)) return 0;   /* steps are counted in doubles too */
-  for (int64_t i = 0; i < p->classes * p->modes; i++)
-    if (!(p->eigenvalues[i] >= 0)) return 0;
-  return 1;
-}
-
-/* A mode is a coordinate here. */
-static int can_be_simulated(const sgdlimit_problem *p) {
-  return has_counts_and_times(p) && p->dimension == (double)p->modes;
-}
-
-/* Cuts all arrays of a simulation out of one allocation, which the caller frees; NULL when there is no memory. */
-static void *lay_out(simulation *s, int with_rates) {
-  const sgdlimit_problem *p = s->problem;
-  const int64_t M = p->iterates, K = p->classes, N = p->modes, L = s->length;
-  const int64_t rows = 2 * K + M + 2, N_rows = with_rates ? 10 : 0, others = M * (2 * LANES + 6) + K + constants_count(p);
-  const double bytes_wanted = 8.0 * ((double)rows * (double)L + (double)N_rows * (double)N + (double)others);
-  if (bytes_wanted > (double)(PTRDIFF_MAX / 2)) return NULL;
-  const size_t row_bytes = (size_t)(rows * L) * sizeof(real), other_bytes = (size_t)(others + N_rows * N) * sizeof(double);
-  void *memory = aligned_alloc(64, (row_bytes + other_bytes + 63) / 64 * 64);
-  if (!memory) return NULL;
-  real *row = memory;   /* whole blocks long, so at whole cache lines */
-  s->roots = row, row += K * L;
-  s->means = row, row += K * L;
-  s->teacher = row, row += L;
-  s->x = row, row += L;
-  s->iterates = row;
-  double *next = (double *)((char *)memory + row_bytes);
-  s->totals = next, next += M * 2 * LANES;
-  s->updates = (update *)next, next += M * 2;
-  s->norm2 = next, next += M;
-  s->r = next, next += M;
-  s->norm2_bound = next, next += M;
-  s->gradient2 = next, next += M;
-  s->cumulated = next, next += K;
-  s->constants = next, next += constants_count(p);
-  s->at_iterate = next, next += with_rates ? 8 * N : 0;
-  s->predicted = next;
-  return memory;
-}
-
-/* All that runs share, and summaries that are NaN until they are known; NULL when there is no memory. */
-static void *set_up(simulation *s, const sgdlimit_problem *p, int with_rates) {
-  const int64_t K = p->classes, N = p->modes, S = SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * K;
-  *s = (simulation){.problem = p, .length = (N + BLOCK - 1) / BLOCK * BLOCK};
-  void *memory = lay_out(s, with_rates);
-  if (!memory) return NULL;
-  for (int64_t class = 0; class < K; class++) {
-    real *root = s->roots + class * s->length;
-    for (int64_t j = 0; j < s->length; j++) root[j] = j < N ? (real)sqrt(p->eigenvalues[class * N + j]) : 0;
-    copy_padded(s->means + class * s->length, p->means + class * N, N, s->length);
-    s->cumulated[class] = p->probabilities[class] + (class > 0 ? s->cumulated[class - 1] : 0);
-  }
-  copy_padded(s->teacher, p->teacher, N, s->length);
-  if (with_rates) {
-    for (int64_t j = 0; j < N; j++) s->at_iterate[N + j] = 0;
-    constants(p, s->constants);
-  }
-  const int64_t values = p->runs * p->iterates * p->times_count * S;
-  for (int64_t i = 0; i < values; i++) p->statistics[i] = NAN;
-  return memory;
-}
-
-/* Runs first_run .. first_run + runs - 1, each a function of (seed, run, precision) alone, for `times` in units of d steps.
- * Summaries that trouble left undone are NaN; the later runs are then not begun. */
-int32_t sgdlimit_simulate(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
-  *outcome = (sgdlimit_outcome){.status = SGDLIMIT_BAD_PROBLEM};
-  if (!can_be_simulated(p)) return outcome->status;
-  simulation s;
-  void *memory = set_up(&s, p, depends_on_state(p));
-  if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
-  outcome->status = SGDLIMIT_OK;
-  for (int64_t i = 0; i < p->runs && outcome->status == SGDLIMIT_OK; i++) {
-    outcome->run = p->first_run + i;
-    outcome->status = simulate_run(&s, outcome->run, &outcome->accepted, outcome);
-  }
-  if (p->progress) *p->progress = outcome->accepted;
-  free(memory);
-  return outcome->status;
-}
-
-#ifndef SGDLIMIT_FLOAT32
-
-/* ---- Streaming SGD in lumps ------------------------------------------------------------------------------------
- * The same law at a cost that does not grow with the dimension. A mode here is a coordinate, or a lump: `D` coordinates
- * with one eigenvalue a class in which means, teacher and reference are 0. D is weight times dimension. Of the iterate's
- * part w in a lump its norm alone matters, and x_j is that norm: fresh samples are isotropic in it. With g the sample's
- * component along w and chi2, of D - 1 degrees of freedom, the squared length of the rest,
- *     ||w|| <- sqrt((kept ||w|| + added root g)^2 + added^2 root^2 chi2),
- * where kept and added depend on g, by the score, but not on chi2 (docs/theory.md, section 8). To `rates`, x is a state of
- * as many modes. Eight runs advance together, one a lane, each with a stream of its own: its words are a function of
- * (seed, run), whoever is in the other lanes. As in a sweep over coordinates, a step first applies the one before. */
-
-enum { LUMPED_STEPS_PER_LOOK = 1 << 18 };   /* in modes of eight runs, between looks at the cancel flag: a few milliseconds */
-
-/* Chi-square by G. Marsaglia, W. W. Tsang, "A simple method for generating gamma variables", ACM TOMS 26 (2000): with z
- * normal and w = spread z, 2 centre (1 + w)^3 is accepted where 1 - u < exp(3 centre L(w)), u uniform on (0, 1],
- * L(w) = log(1 + w) - w + w^2/2 - w^3/3. Since -L(w) <= w^4/(4 (1 - |w|)), that is certain where
- * squeeze w^4 < u (1 - |w|): all but 1/(18 degrees) of the draws are, in arithmetic alone. */
-typedef struct chi2_law {
-  double degrees, centre, spread, squeeze;
-} chi2_law;
-
-static chi2_law chi2_of(double degrees) {
-  const double centre = 0.5 * degrees - 1.0 / 3.0;
-  return (chi2_law){degrees, centre, 1 / sqrt(9 * centre), 0.75 * centre};
-}
-
-static int is_accepted(const chi2_law *law, double w, double u) {
-  if (!(w > -1)) return 0;
-  return u > -expm1(3 * law->centre * (log1p(w) - w + w * w * (0.5 - w / 3)));
-}
-
-/* The lanes that the squeeze left open, each until it accepts; the streams of the others stand still. */
-static __attribute__((noinline)) void settle(generator *g, int v, const chi2_law *law, const words *sure, reals *w,
-                                             const reals *u) {
-  for (int lane = 0; lane < LANES_PER_VECTOR; lane++) {
-    if ((*sure)[lane]) continue;
-    for (double uniform = (*u)[lane]; !is_accepted(law, (*w)[lane], uniform);) {
-      const generator before = *g;
-      reals z, unused;
-      draw_normals(g, v, &z, &unused);
-      const reals again = 2.0 - from_one_to_two(draw_words(g, v));
-      for (int other = 0; other < LANES_PER_VECTOR; other++)
-        for (int i = 0; other != lane && i < 4; i++) g->state[i][v][other] = before.state[i][v][other];
-      (*w)[lane] = law->spread * z[lane];
-      uniform = again[lane];
-    }
-  }
-}
-
-LANEWISE reals absolute(reals x) { return (reals)((words)x & UINT64_C(0x7fffffffffffffff)); }
-
-/* Chi-squares of all lanes, from normals that nothing else has used, and a word of each lane. */
-LANEWISE void draw_chi2(generator *g, const chi2_law *law, const reals z[VECTORS], reals chi2[VECTORS]) {
-  reals w[VECTORS], u[VECTORS];
-  words sure[VECTORS], all = ~(words){0};
-  for (int v = 0; v < VECTORS; v++) u[v] = 2.0 - from_one_to_two(draw_words(g, v));
-  if (law->degrees <= 2) {
-    for (int v = 0; v < VECTORS; v++) chi2[v] = law->degrees == 1 ? z[v] * z[v] : minus_two_log(u[v]);
-    return;
-  }
-  for (int v = 0; v < VECTORS; v++) {
-    w[v] = law->spread * z[v];
-    const reals w2 = w[v] * w[v];
-    sure[v] = (words)(law->squeeze * w2 * w2 < u[v] * (1.0 - absolute(w[v])));
-    all &= sure[v];
-  }
-  uint64_t certain = ~UINT64_C(0);
-  for (int lane = 0; lane < LANES_PER_VECTOR; lane++) certain &= all[lane];
-  if (!certain)
-    for (int v = 0; v < VECTORS; v++) settle(g, v, law, &sure[v], &w[v], &u[v]);
-  for (int v = 0; v < VECTORS; v++) {
-    const reals root = 1.0 + w[v];
-    chi2[v] = 2 * law->centre * root * root * root;
-  }
-}
-
-/* X <- kept X + added x, in each lane of a vector. */
-typedef struct lane_update {
-  reals kept, added;
-} lane_update;
-
-/* Eight runs. Coordinates come before lumps, an odd number of them (one may be nothing but zeros): of the normals, drawn
- * in pairs, the first is the label's noise. */
-typedef struct lumped {
-  simulation one;               /* a run at a time, for what is asked of an iterate: its learning rate, its summary */
-  int64_t coordinates, lumps;   /* C, L */
-  int64_t *mode;                /* [C + L] of the problem; -1 for none */
-  double *roots;                /* [C + L][K] */
-  double *means;                /* [C][K] */
-  double *teacher;              /* [C] */
-  chi2_law *laws;               /* [L] */
-  reals *iterates;              /* [C + L][VECTORS] */
-  reals *x;                     /* [C + L][VECTORS] the last sample; in a lump, its component along the iterate */
-  reals *beside;                /* [L][VECTORS] squared length of the rest of it */
-  words *drawn;                 /* [K][VECTORS] all ones in the lanes that have drawn the class */
-  lane_update updates[VECTORS];   /* to be applied */
-  generator numbers;
-  double gradient2[LANES];      /* sum of ||g||^2/d^2 over the steps so far */
-} lumped;
-
-/* A step's scores and chances in each lane, and its gradient dr x + shrinkage X. */
-typedef struct lane_scores {
-  double norm2[LANES], r[LANES], r_star[LANES], xi[LANES], uniform[LANES], dr[LANES], shrinkage[LANES];
-  int64_t class[LANES];
-} lane_scores;
-
-LANEWISE reals splat(double value) { return value - (reals){0}; }
-
-/* Of [K] values, that of each lane's class. */
-LANEWISE reals of_class(const lumped *l, int64_t K, const double *values, int v) {
-  if (K == 1) return splat(values[0]);
-  words bits = {0};
-  for (int64_t i = 0; i < K; i++) bits |= l->drawn[i * VECTORS + v] & (words)splat(values[i]);
-  return (reals)bits;
-}
-
-static void draw_classes(lumped *l, lane_scores *scores) {
-  const int64_t K = l->one.problem->classes;
-  for (int v = 0; v < VECTORS; v++) store(scores->uniform + v * LANES_PER_VECTOR, draw_uniforms(&l->numbers, v));
-  if (K == 1) return;
-  double uniform[LANES];
-  uint64_t is_drawn[LANES];
-  for (int v = 0; v < VECTORS; v++) store(uniform + v * LANES_PER_VECTOR, draw_uniforms(&l->numbers, v));
-  for (int lane = 0; lane < LANES; lane++) scores->class[lane] = drawn_class(&l->one, uniform[lane]);
-  for (int64_t i = 0; i < K; i++) {
-    for (int lane = 0; lane < LANES; lane++) is_drawn[lane] = scores->class[lane] == i ? ~UINT64_C(0) : 0;
-    memcpy(l->drawn + i * VECTORS, is_drawn, sizeof is_drawn);
-  }
-}
-
-/* The last update of the iterates' part in a lump. */
-LANEWISE reals updated_norm(const lumped *l, lane_update u, int64_t lump, int v) {
-  const int64_t at = (l->coordinates + lump) * VECTORS + v;
-  const reals along = u.kept * l->iterates[at] + u.added * l->x[at];
-  return square_root(along * along + u.added * u.added * l->beside[lump * VECTORS + v]);
-}
-
-typedef struct lane_sums {
-  reals norm2[VECTORS], r[VECTORS], r_star[VECTORS];
-} lane_sums;
-
-/* A coordinate: the update before, a fresh component, and what it adds to the scores. */
-LANEWISE void visit_coordinate(lumped *l, const lane_update *u, int64_t K, int64_t j, int v, reals z,
-                               lane_sums *sums) {
-  const int64_t at = j * VECTORS + v;
-  const reals X = u[v].kept * l->iterates[at] + u[v].added * l->x[at];
-  const reals x = of_class(l, K, l->means + j * K, v) + of_class(l, K, l->roots + j * K, v) * z;
-  l->iterates[at] = X;
-  l->x[at] = x;
-  sums->norm2[v] += X * X;
-  sums->r[v] += X * x;
-  sums->r_star[v] += l->teacher[j] * x;
-}
-
-/* One pass over the modes. Inlined once with K = 1. */
-LANEWISE void lumped_sweep(lumped *l, int64_t K, lane_scores *scores) {
-  const int64_t C = l->coordinates;
-  lane_sums sums = {{{0}}, {{0}}, {{0}}};
-  generator g = l->numbers;
-  lane_update u[VECTORS];
-  memcpy(u, l->updates, sizeof u);
-  for (int v = 0; v < VECTORS; v++) {
-    reals xi, z;
-    draw_normals(&g, v, &xi, &z);
-    store(scores->xi + v * LANES_PER_VECTOR, xi);
-    visit_coordinate(l, u, K, 0, v, z, &sums);
-  }
-  for (int64_t j = 1; j < C; j += 2)
-    for (int v = 0; v < VECTORS; v++) {
-      reals z_j, z_k;
-      draw_normals(&g, v, &z_j, &z_k);
-      visit_coordinate(l, u, K, j, v, z_j, &sums);
-      visit_coordinate(l, u, K, j + 1, v, z_k, &sums);
-    }
-  for (int64_t lump = 0; lump < l->lumps; lump++) {
-    reals z[VECTORS], chi2[VECTORS];
-    for (int v = 0; v < VECTORS; v++) {
-      const int64_t at = (C + lump) * VECTORS + v;
-      reals along;
-      draw_normals(&g, v, &along, &z[v]);
-      const reals X = updated_norm(l, u[v], lump, v), x = of_class(l, K, l->roots + (C + lump) * K, v) * along;
-      l->iterates[at] = X;
-      l->x[at] = x;
-      sums.norm2[v] += X * X;
-      sums.r[v] += X * x;
-    }
-    draw_chi2(&g, &l->laws[lump], z, chi2);
-    for (int v = 0; v < VECTORS; v++) {
-      const reals root = of_class(l, K, l->roots + (C + lump) * K, v);
-      l->beside[lump * VECTORS + v] = root * root * chi2[v];
-    }
-  }
-  l->numbers = g;
-  memcpy(scores->norm2, sums.norm2, sizeof scores->norm2);
-  memcpy(scores->r, sums.r, sizeof scores->r);
-  memcpy(scores->r_star, sums.r_star, sizeof scores->r_star);
-}
-
-/* Gradients of all lanes; nothing else is in the loop, so that a compiler may do the lanes at once. */
-LANEWISE void pull_lanes(const lumped *l, int64_t K, lane_scores *scores) {
-#pragma omp simd
-  for (int lane = 0; lane < LANES; lane++) {
-    const pull g = pull_of(l->one.problem, 0, K == 1 ? 0 : scores->class[lane], scores->r[lane],
-                           sqrt(scores->norm2[lane]), scores->r_star[lane], scores->xi[lane], scores->uniform[lane]);
-    scores->dr[lane] = g.dr;
-    scores->shrinkage[lane] = g.shrinkage;
-  }
-}
-
-/* Squared norm of the last sample of one lane. */
-static double sample_norm2(const lumped *l, int lane) {
-  const int v = lane / LANES_PER_VECTOR, k = lane % LANES_PER_VECTOR;
-  double sum = 0;
-  for (int64_t j = 0; j < l->coordinates + l->lumps; j++) sum += l->x[j * VECTORS + v][k] * l->x[j * VECTORS + v][k];
-  for (int64_t lump = 0; lump < l->lumps; lump++) sum += l->beside[lump * VECTORS + v][k];
-  return sum;
-}
-
-static void accumulate_lanes(lumped *l, const lane_scores *scores) {
-  for (int lane = 0; lane < LANES; lane++) {
-    const pull g = {scores->dr[lane], scores->shrinkage[lane]};
-    const double n = sqrt(scores->norm2[lane]);
-    l->gradient2[lane] += square_of_gradient(l->one.problem, g, scores->r[lane], n, sample_norm2(l, lane));
-  }
-}
-
-/* Puts one lane where `rate_of_iterate` and `summarise` look. */
-static simulation *shown(lumped *l, int lane) {
-  for (int64_t j = 0; j < l->coordinates + l->lumps; j++)
-    if (l->mode[j] >= 0)
-      l->one.iterates[l->mode[j]] = l->iterates[j * VECTORS + lane / LANES_PER_VECTOR][lane % LANES_PER_VECTOR];
-  l->one.gradient2[0] = l->gradient2[lane];
-  return &l->one;
-}
-
-/* Between sweeps, so that iterates can be looked at; the next sweep then finds nothing to apply. */
-static void apply_lane_updates(lumped *l) {
-  for (int v = 0; v < VECTORS; v++) {
-    for (int64_t at = v; at < l->coordinates * VECTORS; at += VECTORS)
-      l->iterates[at] = l->updates[v].kept * l->iterates[at] + l->updates[v].added * l->x[at];
-    for (int64_t lump = 0; lump < l->lumps; lump++)
-      l->iterates[(l->coordinates + lump) * VECTORS + v] = updated_norm(l, l->updates[v], lump, v);
-    l->updates[v] = (lane_update){splat(1), splat(0)};
-  }
-}
-
-static void begin_lanes(lumped *l, int64_t first_run) {
-  const sgdlimit_problem *p = l->one.problem;
-  begin_at_start(&l->one, 0);
-  for (int lane = 0; lane < LANES; lane++) {
-    generator own;
-    seed_generator(&own, mix(p->seed ^ UINT64_C(0x6c756d706564)), (uint64_t)(first_run + lane), COORDINATES);
-    for (int i = 0; i < 4; i++)
-      l->numbers.state[i][lane / LANES_PER_VECTOR][lane % LANES_PER_VECTOR] = own.state[i][0][0];
-    l->gradient2[lane] = l->one.gradient2[0];
-  }
-  for (int64_t j = 0; j < l->coordinates + l->lumps; j++)
-    for (int v = 0; v < VECTORS; v++) {
-      l->iterates[j * VECTORS + v] = splat(l->mode[j] < 0 ? 0 : p->start_mean[l->mode[j]]);
-      l->x[j * VECTORS + v] = splat(0);
-    }
-  for (int64_t at = 0; at < l->lumps * VECTORS; at++) l->beside[at] = splat(0);
-  for (int v = 0; v < VECTORS; v++) l->updates[v] = (lane_update){splat(1), splat(0)};
-}
-
-/* Eight runs from `first_run` on, of which the first `count` are asked for; on trouble its status, with `outcome` telling
- * run and time. */
-static int32_t simulate_lanes(lumped *l, int64_t first_run, int count, sgdlimit_outcome *outcome) {
-  const sgdlimit_problem *p = l->one.problem;
-  const int64_t K = p->classes, T = p->times_count, values = SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * K;
-  const int64_t look_every = 1 + LUMPED_STEPS_PER_LOOK / (l->coordinates + l->lumps);
-  const int by_state = depends_on_state(p);
-  double *statistics = p->statistics + (first_run - p->first_run) * T * values, pace[LANES];
-  lane_scores scores = {.class = {0}};
-  begin_lanes(l, first_run);
-  const double bound = l->one.norm2_bound[0];
-
-  int64_t step = steps_until(p, p->start_time), next_look = step;
-  for (int64_t output = 0; output < T; output++) {
-    for (const int64_t stop = steps_until(p, p->times[output]); step < stop; step++, outcome->accepted += count) {
-      const double t = (double)step / p->dimension;
-      if (step == next_look) {
-        next_look += look_every;
-        outcome->time = t;
-        if (p->progress) *p->progress = outcome->accepted;
-        if (p->cancel && *p->cancel) return SGDLIMIT_CANCELLED;
-      }
-      draw_classes(l, &scores);
-      lumped_sweep(l, K, &scores);
-      if (K == 1) pull_lanes(l, 1, &scores);
-      else pull_lanes(l, K, &scores);
-      if (p->step_kind == SGDLIMIT_ADAGRAD_NORM) accumulate_lanes(l, &scores);
-      const double common = by_state ? 0 : learning_rate(p, NULL, 0, t, NULL) / p->dimension;
-      int diverged = 0;
-      for (int lane = 0; lane < count; lane++) diverged |= !(scores.norm2[lane] <= bound);
-      for (int lane = 0; lane < LANES; lane++) pace[lane] = common;
-      for (int lane = 0; (by_state || diverged) && lane < count; lane++) {
-        outcome->run = first_run + lane;
-        outcome->time = t;
-        if (has_diverged(&l->one, 0, scores.norm2[lane])) return SGDLIMIT_DIVERGED;
-        if (by_state) pace[lane] = rate_of_iterate(shown(l, lane), 0, t) / p->dimension;
-        if (isnan(pace[lane])) return SGDLIMIT_NO_STEP;
-      }
-      for (int v = 0; v < VECTORS; v++) {
-        const int lane = v * LANES_PER_VECTOR;
-        const reals step = load(pace + lane);
-        l->updates[v] = (lane_update){1.0 - step * load(scores.shrinkage + lane), -step * load(scores.dr + lane)};
-      }
-    }
-    outcome->time = (double)step / p->dimension;
-    apply_lane_updates(l);
-    for (int lane = 0; lane < count; lane++) {
-      double *summary = statistics + (lane * T + output) * values;
-      summarise(shown(l, lane), 0, outcome->time, summary);
-      if (has_diverged(&l->one, 0, summary[0])) {
-        outcome->run = first_run + lane;
-        return SGDLIMIT_DIVERGED;
-      }
-    }
-  }
-  return SGDLIMIT_OK;
-}
-
-/* Coordinates of a mode; 0 where its weight times the dimension is no whole number. */
-static double multiplicity(const sgdlimit_problem *p, int64_t mode) {
-  const double given = p->weights[mode] * p->dimension, whole = floor(given + 0.5);
-  return fabs(given - whole) <= 1e-9 + 1e-12 * given ? whole : 0;
-}
-
-static int can_be_lumped(const sgdlimit_problem *p) {
-  if (!has_counts_and_times(p) || p->iterates != 1 || !(p->dimension < 0x1p53)) return 0;
-  for (int64_t j = 0; j < p->modes; j++) {
-    const double D = multiplicity(p, j);
-    if (!(D >= 1)) return 0;
-    if (D == 1) continue;
-    if (p->teacher[j] != 0 || (p->reference && p->reference[j] != 0)) return 0;
-    for (int64_t i = 0; i < p->classes; i++)
-      if (p->means[i * p->modes + j] != 0) return 0;
-  }
-  return 1;
-}
-
-/* Cuts the arrays of the lanes out of one allocation, which the caller frees; NULL when there is no memory. */
-static void *lay_out_lanes(lumped *l) {
-  const int64_t K = l->one.problem->classes, C = l->coordinates, L = l->lumps;
-  const size_t lanes = LANES * sizeof(double);
-  const double bytes = (double)lanes * (double)(2 * (C + L) + L + K) + (double)((C + L) * (2 + 2 * K) + 4 * L) * 8.0;
-  if (bytes > (double)(PTRDIFF_MAX / 2)) return NULL;
-  char *memory = aligned_alloc(64, ((size_t)bytes + 127) / 64 * 64), *next = memory;
-  if (!memory) return NULL;
-  l->iterates = (reals *)next, next += (size_t)(C + L) * lanes;
-  l->x = (reals *)next, next += (size_t)(C + L) * lanes;
-  l->beside = (reals *)next, next += (size_t)L * lanes;
-  l->drawn = (words *)next, next += (size_t)K * lanes;
-  l->laws = (chi2_law *)next, next += (size_t)L * sizeof(chi2_law);
-  l->mode = (int64_t *)next, next += (size_t)(C + L) * sizeof(int64_t);
-  l->teacher = (double *)next, next += (size_t)C * sizeof(double);
-  l->means = (double *)next, next += (size_t)(C * K) * sizeof(double);
-  l->roots = (double *)next;
-  return memory;
-}
-
-/* What all runs share; NULL when there is no memory. */
-static void *set_up_lanes(lumped *l) {
-  const sgdlimit_problem *p = l->one.problem;
-  const int64_t K = p->classes, N = p->modes;
-  l->lumps = 0;
-  for (int64_t j = 0; j < N; j++) l->lumps += multiplicity(p, j) > 1;
-  l->coordinates = (N - l->lumps) | 1;
-  void *memory = lay_out_lanes(l);
-  if (!memory) return NULL;
-  int64_t coordinate = 0, lump = 0;
-  for (int64_t j = 0; j < N; j++) {
-    const double D = multiplicity(p, j);
-    if (D > 1) l->laws[lump] = chi2_of(D - 1);
-    l->mode[D > 1 ? l->coordinates + lump++ : coordinate++] = j;
-  }
-  for (; coordinate < l->coordinates; coordinate++) l->mode[coordinate] = -1;
-  for (int64_t j = 0; j < l->coordinates + l->lumps; j++) {
-    const int64_t mode = l->mode[j];
-    for (int64_t i = 0; i < K; i++) {
-      l->roots[j * K + i] = mode < 0 ? 0 : sqrt(p->eigenvalues[i * N + mode]);
-      if (j < l->coordinates) l->means[j * K + i] = mode < 0 ? 0 : p->means[i * N + mode];
-    }
-    if (j < l->coordinates) l->teacher[j] = mode < 0 ? 0 : p->teacher[mode];
-  }
-  return memory;
-}
-
-/* As sgdlimit_simulate, with the same summaries, for one iterate and a finite dimension: weights times dimension are the
- * modes' numbers of coordinates, and where that is more than one, means, teacher and reference are 0. */
-int32_t sgdlimit_simulate_lumped(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
-  *outcome = (sgdlimit_outcome){.status = SGDLIMIT_BAD_PROBLEM};
-  if (!can_be_lumped(p)) return outcome->status;
-  lumped l;
-  double *shared = set_up(&l.one, p, depends_on_state(p));
-  void *lanes = shared ? set_up_lanes(&l) : NULL;
-  outcome->status = lanes ? SGDLIMIT_OK : SGDLIMIT_OUT_OF_MEMORY;
-  for (int64_t i = 0; i < p->runs && outcome->status == SGDLIMIT_OK; i += LANES) {
-    const int64_t left = p->runs - i;
-    outcome->run = p->first_run + i;
-    outcome->status = simulate_lanes(&l, outcome->run, left < LANES ? (int)left : LANES, outcome);
-  }
-  if (p->progress) *p->progress = outcome->accepted;
-  free(lanes);
-  free(shared);
-  return outcome->status;
-}
-
-/* ---- Homogenised SGD -------------------------------------------------------------------------------------------
- *     dX_j = gamma (offset_j + slope_j (X_j - X*_j)) dt + gamma sqrt(noise_j) dW_j
- *
- * with the rates at the random X itself (v = 0): drift -gamma grad of the risk, and in the eigenbasis the covariance
- * gamma^2 sum_i p_i I_i C_i/d is diagonal. With the scalars in them frozen a coordinate is an Ornstein-Uhlenbeck process,
- * stable in steps of any length. A step has two parts.
- *   Predictor: with the scalars at X, the mean and variance of that process half a step on; `rates` then gives the scalars
- *     under that law. It is a function of X and draws nothing: the noise that follows is independent of its own size, as
- *     Ito wants it.
- *   Corrector: with these scalars the process over the whole step, drawn.
- * Weak order 1, and what is of first order comes from fluctuations of the scalars, O(h/d); the rest is O(h^2): as d grows
- * this is the midpoint rule for the mode equations. A step lasts at most `longest` times 1/(gamma max |slope|), the time
- * of the iterate's fastest mode, and divides what is left to the next output. */
-
-/* A seed of its own: what is drawn here is independent of SGD under the same seed. */
-static uint64_t diffusion_seed(const sgdlimit_problem *p) { return mix(p->seed); }
-
-/* Of an Ornstein-Uhlenbeck process over a time h: its mean moves by gamma drift `mean`, its variance is gamma^2 noise
- * `noise`; int_0^h exp(gamma slope s) ds, and the same with twice the slope. */
-typedef struct relaxation {
-  double mean, noise;
-} relaxation;
-
-static inline relaxation relax(double slope, double gamma, double h) {
-  const double exponent = gamma * slope * h, change = expm1(exponent);
-  const double mean = exponent == 0 ? h : h * (change / exponent);
-  return (relaxation){mean, mean * (1 + 0.5 * change)};
-}
-
-/* One step from time t, of which `left` remains to the next output; leaves its length in `taken`. */
-static int32_t diffusion_step(simulation *s, int64_t iterate, double t, double left, double longest, double *taken) {
-  const sgdlimit_problem *p = s->problem;
-  const int64_t N = p->modes;
-  double *X = s->iterates + iterate * s->length, drawn[BLOCK];
-  double *e = s->at_iterate, *none = e + N, *offset = none + N, *slope = offset + N, *noise = slope + N;
-  double *work = noise + N, *middle = s->predicted, *spread = middle + N;
-
-  for (int64_t j = 0; j < N; j++) e[j] = X[j] - p->teacher[j];
-  rates(p, s->constants, iterate, X, e, none, offset, slope, noise);
-  const point here = {X, e, none, offset, slope, noise, s->gradient2[iterate], work};
-  double gamma = learning_rate(p, s->constants, iterate, t, &here);
-  if (isnan(gamma) && depends_on_state(p)) return SGDLIMIT_NO_STEP;
-  double fastest = 0, total = 0;
-  for (int64_t j = 0; j < N; j++) {
-    if (!(fabs(slope[j]) < INFINITY)) return SGDLIMIT_DIVERGED;
-    fastest = fmax(fastest, fabs(slope[j]));
-    total += noise[j];
-  }
-  const double h = left / fmax(ceil(left * fabs(gamma) * fastest / longest), 1);
-  if (isnan(h)) return SGDLIMIT_DIVERGED;
-  if (!(t + h > t)) return SGDLIMIT_NO_PROGRESS;
-
-  for (int64_t j = 0; j < N; j++) {
-    const relaxation half = relax(slope[j], gamma, 0.5 * h);
-    e[j] += gamma * (offset[j] + slope[j] * e[j]) * half.mean;
-    middle[j] = p->teacher[j] + e[j];
-    spread[j] = gamma * gamma * noise[j] * half.noise;
-  }
-  rates(p, s->constants, iterate, middle, e, spread, offset, slope, noise);
-  const point halfway = {middle, e, spread, offset, slope, noise, s->gradient2[iterate] + 0.5 * h * total, work};
-  gamma = learning_rate(p, s->constants, iterate, t + 0.5 * h, &halfway);
-  if (isnan(gamma) && depends_on_state(p)) return SGDLIMIT_NO_STEP;
-
-  for (int64_t block = 0; block < N; block += BLOCK) {
-    for (int v = 0; v < VECTORS; v++) {
-      reals z_j, z_k;
-      draw_normals(&s->coordinates, v, &z_j, &z_k);
-      store(drawn + v * LANES_PER_VECTOR, z_j);
-      store(drawn + v * LANES_PER_VECTOR + LANES, z_k);
-    }
-    for (int64_t j = block; j < N && j < block + BLOCK; j++) {
-      const double drift = offset[j] + slope[j] * (X[j] - p->teacher[j]);
-      const relaxation whole = relax(slope[j], gamma, h);
-      s->gradient2[iterate] += h * noise[j];
-      X[j] += gamma * drift * whole.mean + gamma * sqrt(noise[j] * whole.noise) * drawn[j - block];
-    }
-  }
-  *taken = h;
-  return SGDLIMIT_OK;
-}
-
-/* One iterate's run; on trouble its status, with `outcome` telling the time. */
-static int32_t diffuse_run(simulation *s, int64_t run, int64_t iterate, double longest, sgdlimit_outcome *outcome) {
-  const sgdlimit_problem *p = s->problem;
-  const int64_t M = p->iterates, T = p->times_count, values = SGDLIMIT_SUMMARY + SGDLIMIT_CLASS_SUMMARY * p->classes;
-  double *statistics = p->statistics + ((run - p->first_run) * M + iterate) * T * values;
-  seed_generator(&s->coordinates, diffusion_seed(p), (uint64_t)run, COORDINATES);
-  begin_at_start(s, iterate);
-
-  double t = p->start_time;
-  int64_t steps = 0;
-  for (int64_t output = 0; output < T; output++) {
-    for (const double stop = p->times[output]; t < stop; steps++) {
-      double h = 0;
-      outcome->time = t;
-      if (p->cancel && *p->cancel) return SGDLIMIT_CANCELLED;
-      if (steps >= p->max_steps) return SGDLIMIT_NO_PROGRESS;
-      const int32_t status = diffusion_step(s, iterate, t, stop - t, longest, &h);
-      if (status != SGDLIMIT_OK) return status;
-      outcome->accepted++;
-      t = h < stop - t ? t + h : stop;
-      outcome->time = t;
-      if (has_diverged(s, iterate, square_norm(s->length, s->iterates + iterate * s->length)))
-        return SGDLIMIT_DIVERGED;
-      if (p->progress) *p->progress = ((run - p->first_run) * M + iterate) * steps_until(p, p->times[T - 1]) / M +
-                                      steps_until(p, t) / M;
-    }
-    summarise(s, iterate, t, statistics + output * values);
-  }
-  return SGDLIMIT_OK;
-}
-
-/* Runs first_run .. first_run + runs - 1 of homogenised SGD, as sgdlimit_simulate those of SGD and with the same summaries.
- * `progress` counts in steps of SGD. */
-int32_t sgdlimit_diffuse(const sgdlimit_problem *p, double longest, sgdlimit_outcome *outcome) {
-  *outcome = (sgdlimit_outcome){.status = SGDLIMIT_BAD_PROBLEM};
-  if (!can_be_simulated(p) || p->max_steps < 1 || !(longest > 0 && longest < INFINITY)) return outcome->status;
-  simulation s;
-  void *memory = set_up(&s, p, 1);
-  if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
-  outcome->status = SGDLIMIT_OK;
-  for (int64_t i = 0; i < p->runs && outcome->status == SGDLIMIT_OK; i++)
-    for (int64_t m = 0; m < p->iterates && outcome->status == SGDLIMIT_OK; m++) {
-      outcome->run = p->first_run + i;
-      outcome->iterate = m;
-      outcome->status = diffuse_run(&s, outcome->run, m, longest, outcome);
-    }
-  free(memory);
-  return outcome->status;
-}
-
-#endif
-#endif
 
 /* ---- The interface ----------------------------------------------------------------------------------------------- */
 
@@ -3644,39 +2514,3 @@ const char *sgdlimit_coefficient_names(void) { return "R,A,B,D,F,I"; }
 const char *sgdlimit_score_names(void) { return "n,m_star,Q_star,m,dm,beta,beta1,Q_perp"; }
 /* What must be positive for the equations to hold. */
 const char *sgdlimit_positive_names(void) { return ""; }
-
-/* Coefficients of one class at given scores (in the order of sgdlimit_score_names), label and parameters. */
-void sgdlimit_coefficients(const double *score_values, double y, const double *par, double *out) {
-  score w;
-  w.n = score_values[0];
-  w.m_star = score_values[1];
-  w.Q_star = score_values[2];
-  w.m = score_values[3];
-  w.dm = score_values[4];
-  w.beta = score_values[5];
-  w.beta1 = score_values[6];
-  w.Q_perp = score_values[7];
-  all_coefficients(&w, y, par, 1, &out[0], &out[1], &out[2], &out[3], &out[4], &out[5]);
-}
-
-/* dx and dv at (t, x, v), where the integral of sum_j G_j is start_auxiliary's; work has room for 6 p->modes + the
- * constants (GLOBAL + CLASS * K). */
-int32_t sgdlimit_rhs(const sgdlimit_problem *p, int64_t iterate, double t, const double *x, const double *v, double *dx,
-                     double *dv, double *work) {
-  if (p->size != sizeof *p || !has_step_arguments(p)) return SGDLIMIT_BAD_PROBLEM;
-  const int64_t N = p->modes;
-  double *offset = work, *slope = work + N, *noise = work + 2 * N, *e = work + 3 * N, *k = work + 6 * N;
-  constants(p, k);
-  for (int64_t j = 0; j < N; j++) e[j] = x[j] - p->teacher[j];
-  rates(p, k, iterate, x, e, v, offset, slope, noise);
-  const double accumulated = p->start_auxiliary ? p->start_auxiliary[iterate] : 0;
-  const point at = {x, e, v, offset, slope, noise, accumulated, work + 4 * N};
-  const double gamma = learning_rate(p, k, iterate, t, &at);
-  for (int64_t j = 0; j < N; j++) {
-    dx[j] = gamma * (offset[j] + slope[j] * e[j]);
-    dv[j] = 2 * gamma * slope[j] * v[j] + gamma * gamma * noise[j];
-  }
-  return SGDLIMIT_OK;
-}
-
-int64_t sgdlimit_constants_count(const sgdlimit_problem *p) { return constants_count(p); }

@@ -4,7 +4,7 @@
     target     Teacher('r_star + sigma*xi')
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 12. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 13. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
@@ -459,17 +459,18 @@ def rate_coefficients(score, y, par):
     M0_3 = tails_M0_3[0]
     c1 = p_epsilon*n
     c2 = p_width - c1
-    c3 = np.where(np.where(c2 > 0, 1.0, -1.0) > 0, 1.0, 0.0)
-    c4 = M0_2*away2*c3
-    c5 = M0_3*away3*c3
-    c6 = -away1
-    c7 = -away2
-    c8 = np.where(c7 > 0, 1.0, 0.0)
-    c9 = np.where(-c2 > 0, 1.0, -1.0)
-    c10 = 0.5/(s*s)
-    c11 = 0.3989422804014327/s
-    c12 = c11*c3
-    return c4 + c5 + np.where(c6 > 0, c8, np.where(away3 > 0, -1.0, 0.0)) + np.where(c9 > 0, 2.0*M0_1*away1, 0.0), c11*np.exp(-c10*(mean*mean))*np.where(c9 > 0, 2.0, 0.0) + c12*np.exp(-c10*np.square(p_width - c1 - mean)) + c12*np.exp(-c10*np.square(-c2 - mean)), c4*p_epsilon - c5*p_epsilon + np.where(c6 > 0, np.where(c7 > 0, p_epsilon, 0.0), np.where(away3 > 0, p_epsilon, 0.0)), c4 - c5 + np.where(c6 > 0, c8, np.where(away3 > 0, 1.0, 0.0)), 0.0
+    c3 = np.where(c2 > 0, 1.0, -1.0)
+    c4 = np.where(c3 > 0, 1.0, 0.0)
+    c5 = M0_2*away2*c4
+    c6 = M0_3*away3*c4
+    c7 = -away1
+    c8 = -away2
+    c9 = np.where(c8 > 0, 1.0, 0.0)
+    c10 = -c3
+    c11 = 0.5/(s*s)
+    c12 = 0.3989422804014327/s
+    c13 = c12*c4
+    return c5 + c6 + np.where(c10 > 0, 2.0*M0_1*away1, 0.0) + np.where(c7 > 0, c9, np.where(away3 > 0, -1.0, 0.0)), c12*np.exp(-c11*(mean*mean))*np.where(c10 > 0, 2.0, 0.0) + c13*np.exp(-c11*np.square(p_width - c1 - mean)) + c13*np.exp(-c11*np.square(-c2 - mean)), c5*p_epsilon - c6*p_epsilon + np.where(c7 > 0, np.where(c8 > 0, p_epsilon, 0.0), np.where(away3 > 0, p_epsilon, 0.0)), c5 - c6 + np.where(c7 > 0, c9, np.where(away3 > 0, 1.0, 0.0)), 0.0
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
@@ -509,21 +510,22 @@ def statistic_coefficients(score, y, par):
     M1_5 = tails_M1_5[1]
     c1 = p_epsilon*n
     c2 = p_width - c1
-    c3 = np.where(np.where(c2 > 0, 1.0, -1.0) > 0, 1.0, 0.0)
-    c4 = c3*s
-    c5 = np.where(-c2 > 0, 1.0, -1.0)
-    c6 = 2.0*M1_3*s
-    c7 = -away1
-    c8 = -away2
-    c9 = -p_width
-    c10 = c1 + c9 + mean
+    c3 = np.where(c2 > 0, 1.0, -1.0)
+    c4 = np.where(c3 > 0, 1.0, 0.0)
+    c5 = c4*s
+    c6 = -c3
+    c7 = 2.0*M1_3*s
+    c8 = -away1
+    c9 = -away2
+    c10 = -p_width + c1 + mean
     c11 = -c2 - mean
     c12 = 0.5/(s*s)
     c13 = 0.3989422804014327/s
-    c14 = c13*c3
-    c15 = c3*p_epsilon
-    c16 = s*np.where(np.where(p_width > 0, 1.0, -1.0) > 0, 1.0, 0.0)
-    return M1_1*c4 + M1_2*c4 + np.where(c5 > 0, c6, 0.0) + np.where(c7 > 0, np.where(c8 > 0, c10, 0.0), np.where(away3 > 0, c11, 0.0)), c13*np.exp(-c12*(mean*mean))*np.where(c5 > 0, 2.0, 0.0) + c14*np.exp(-(c11*c11)*c12) + c14*np.exp(-(c10*c10)*c12), M0_1*away2*c15 - M0_2*away3*c15 + np.where(c7 > 0, np.where(c8 > 0, p_epsilon, 0.0), np.where(away3 > 0, p_epsilon, 0.0)), M1_4*c16 + M1_5*c16 + np.where(c7 > 0, np.where(-away4 > 0, -p_width + mean, 0.0), np.where(away5 > 0, -p_width - mean, 0.0)) + np.where(np.where(c9 > 0, 1.0, -1.0) > 0, c6, 0.0)
+    c14 = c13*c4
+    c15 = c4*p_epsilon
+    c16 = np.where(p_width > 0, 1.0, -1.0)
+    c17 = s*np.where(c16 > 0, 1.0, 0.0)
+    return M1_1*c5 + M1_2*c5 + np.where(c6 > 0, c7, 0.0) + np.where(c8 > 0, np.where(c9 > 0, c10, 0.0), np.where(away3 > 0, c11, 0.0)), c13*np.exp(-c12*(mean*mean))*np.where(c6 > 0, 2.0, 0.0) + c14*np.exp(-(c11*c11)*c12) + c14*np.exp(-(c10*c10)*c12), M0_1*away2*c15 - M0_2*away3*c15 + np.where(c8 > 0, np.where(c9 > 0, p_epsilon, 0.0), np.where(away3 > 0, p_epsilon, 0.0)), M1_4*c17 + M1_5*c17 + np.where(-c16 > 0, c7, 0.0) + np.where(c8 > 0, np.where(-away4 > 0, -p_width + mean, 0.0), np.where(away5 > 0, -p_width - mean, 0.0))
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
@@ -556,21 +558,22 @@ def all_coefficients(score, y, par):
     M1_3 = tails_M0_3[1]
     c1 = p_epsilon*n
     c2 = p_width - c1
-    c3 = np.where(np.where(c2 > 0, 1.0, -1.0) > 0, 1.0, 0.0)
-    c4 = c3*s
-    c5 = np.where(-c2 > 0, 1.0, -1.0)
-    c6 = -away1
-    c7 = -away2
-    c8 = -p_width + c1 + mean
-    c9 = -c2 - mean
-    c10 = M0_2*away2*c3
-    c11 = M0_3*away3*c3
-    c12 = np.where(c7 > 0, 1.0, 0.0)
-    c13 = 0.5/(s*s)
-    c14 = 0.3989422804014327/s
-    c15 = c14*c3
-    c16 = c14*np.exp(-c13*(mean*mean))*np.where(c5 > 0, 2.0, 0.0) + c15*np.exp(-c13*(c9*c9)) + c15*np.exp(-c13*(c8*c8))
-    return M1_2*c4 + M1_3*c4 + np.where(c5 > 0, 2.0*M1_1*s, 0.0) + np.where(c6 > 0, np.where(c7 > 0, c8, 0.0), np.where(away3 > 0, c9, 0.0)), c10 + c11 + np.where(c5 > 0, 2.0*M0_1*away1, 0.0) + np.where(c6 > 0, c12, np.where(away3 > 0, -1.0, 0.0)), c16, -c16, c10*p_epsilon - c11*p_epsilon + np.where(c6 > 0, np.where(c7 > 0, p_epsilon, 0.0), np.where(away3 > 0, p_epsilon, 0.0)), c10 - c11 + np.where(c6 > 0, c12, np.where(away3 > 0, 1.0, 0.0))
+    c3 = np.where(c2 > 0, 1.0, -1.0)
+    c4 = np.where(c3 > 0, 1.0, 0.0)
+    c5 = c4*s
+    c6 = -c3
+    c7 = -away1
+    c8 = -away2
+    c9 = -p_width + c1 + mean
+    c10 = -c2 - mean
+    c11 = M0_2*away2*c4
+    c12 = M0_3*away3*c4
+    c13 = np.where(c8 > 0, 1.0, 0.0)
+    c14 = 0.5/(s*s)
+    c15 = 0.3989422804014327/s
+    c16 = c15*c4
+    c17 = c15*np.exp(-c14*(mean*mean))*np.where(c6 > 0, 2.0, 0.0) + c16*np.exp(-c14*(c9*c9)) + c16*np.exp(-(c10*c10)*c14)
+    return M1_2*c5 + M1_3*c5 + np.where(c6 > 0, 2.0*M1_1*s, 0.0) + np.where(c7 > 0, np.where(c8 > 0, c9, 0.0), np.where(away3 > 0, c10, 0.0)), c11 + c12 + np.where(c6 > 0, 2.0*M0_1*away1, 0.0) + np.where(c7 > 0, c13, np.where(away3 > 0, -1.0, 0.0)), c17, -c17, c11*p_epsilon - c12*p_epsilon + np.where(c7 > 0, np.where(c8 > 0, p_epsilon, 0.0), np.where(away3 > 0, p_epsilon, 0.0)), c11 - c12 + np.where(c7 > 0, c13, np.where(away3 > 0, 1.0, 0.0))
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")

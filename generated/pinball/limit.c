@@ -3,7 +3,7 @@
  *   target     Teacher('r_star + sigma*xi')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 12. To write it again:
+ * Written by sgdlimit, generator format 13. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts limit
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -224,6 +224,11 @@ static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_
 
 static int depends_on_state(const sgdlimit_problem *p) { return p->step_kind >= SGDLIMIT_LINE_SEARCH; }
 
+/* Whether gamma is a sum over modes of their rates. */
+static int sums_over_rates(const sgdlimit_problem *p) {
+  return depends_on_state(p) && p->step_kind != SGDLIMIT_ADAGRAD_NORM;
+}
+
 static int has_step_arguments(const sgdlimit_problem *p) {
   const int64_t count = p->step_arguments_count;
   switch (p->step_kind) {
@@ -389,13 +394,17 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   *out_clean_risk = M1_2*s + (away2 > 0 ? c3*mean : p_q*mean);
 }
 
-/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j */
-static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
-                  const double *v, double *offset, double *slope, double *noise) {
-  const double *x_star = p->teacher;
-  const double *omega = p->weights;
+/* What the rates are made of beside the modes: scalars, of which those of the noise come last. */
+static int64_t drift_scalars_count(const sgdlimit_problem *p) { return 2 + 3 * p->classes; }
+static int64_t rate_scalars_count(const sgdlimit_problem *p) {
+  return drift_scalars_count(p) + 1 * p->classes;
+}
+
+static void rate_scalars(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
+                         const double *v, double *scalars) {
   const double p_tau = p->parameters[(iterate * 4 + 1) * p->classes];
-  for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;
+  double *of_drift = scalars + 2;
+  double *of_noise = scalars + drift_scalars_count(p);
   double norm2 = 0;
   #pragma omp simd reduction(+ : norm2)
   for (int64_t j = 0; j < p->modes; j++) {
@@ -405,33 +414,51 @@ static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, c
   const double inverse_norm = (n > 0.0 ? 1.0/n : 0.0);
   double mean_F = 0;
   for (int64_t i = 0; i < p->classes; i++) {
-    const double *lam = p->eigenvalues + i * p->modes;
-    const double *mu = p->means + i * p->modes;
     const double *par = p->parameters + iterate * 4 * p->classes + i;
     score w;
     class_score(p, k, i, x, e, v, n, &w);
     const double probability = p->probabilities[i];
     double A, B, F, I, BD;
     rate_coefficients(&w, p->labels[i], par, p->classes, &A, &B, &F, &I, &BD);
-    const double w1 = BD*probability;
-    const double w2 = A*probability;
-    const double w3 = B*probability;
-    const double w4 = I*probability;
-    #pragma omp simd
-    for (int64_t j = 0; j < p->modes; j++) {
-      offset[j] += w1*lam[j]*x_star[j] + w2*mu[j];
-      slope[j] += w3*lam[j];
-      noise[j] += w4*lam[j];
-    }
     mean_F += F*probability;
+    of_drift[i * 3 + 0] = BD*probability;
+    of_drift[i * 3 + 1] = A*probability;
+    of_drift[i * 3 + 2] = B*probability;
+    of_noise[i * 1 + 0] = I*probability;
   }
-  const double s1 = -p_tau;
-  const double s2 = -inverse_norm*mean_F;
+  scalars[0] = -p_tau;
+  scalars[1] = -inverse_norm*mean_F;
+}
+
+/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j, of the
+ * modes from `from` to before `to`. */
+static void rates(const sgdlimit_problem *p, const double *scalars, int64_t from, int64_t to, double *offset,
+                  double *slope, double *noise) {
+  const double *x_star = p->teacher + from;
+  const double *omega = p->weights + from;
+  const double *of_drift = scalars + 2;
+  const double *of_noise = scalars + drift_scalars_count(p);
+  const double s1 = scalars[0];
+  const double s2 = scalars[1];
   #pragma omp simd
-  for (int64_t j = 0; j < p->modes; j++) {
-    offset[j] = s1*x_star[j] + s2*x_star[j] - offset[j];
-    slope[j] = s1 + s2 - slope[j];
-    noise[j] = noise[j]*omega[j];
+  for (int64_t j = 0; j < to - from; j++) {
+    offset[j] = s1*x_star[j] + s2*x_star[j];
+    slope[j] = s1 + s2;
+    noise[j] = 0.0;
+  }
+  for (int64_t i = 0; i < p->classes; i++) {
+    const double *lam = p->eigenvalues + i * p->modes + from;
+    const double *mu = p->means + i * p->modes + from;
+    const double w1 = of_drift[i * 3 + 0];
+    const double w2 = of_drift[i * 3 + 1];
+    const double w3 = of_drift[i * 3 + 2];
+    const double w4 = of_noise[i * 1 + 0];
+    #pragma omp simd
+    for (int64_t j = 0; j < to - from; j++) {
+      offset[j] += -w1*lam[j]*x_star[j] - w2*mu[j];
+      slope[j] += -w3*lam[j];
+      noise[j] += w4*lam[j]*omega[j];
+    }
   }
 }
 
@@ -679,8 +706,11 @@ static void propagate(int64_t modes, int count, const node *nodes, int with_four
 
 static int64_t constants_count(const sgdlimit_problem *p);
 static void constants(const sgdlimit_problem *p, double *k);
-static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
-                  const double *v, double *offset, double *slope, double *noise);
+static int64_t rate_scalars_count(const sgdlimit_problem *p);
+static void rate_scalars(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
+                         const double *v, double *scalars);
+static void rates(const sgdlimit_problem *p, const double *scalars, int64_t from, int64_t to, double *offset,
+                  double *slope, double *noise);
 static void statistics(const sgdlimit_problem *p, const double *k, int64_t iterate, double gamma, const double *x,
                        const double *e, const double *v, double *out);
 
@@ -689,7 +719,13 @@ static void statistics(const sgdlimit_problem *p, const double *k, int64_t itera
 enum { PATIENCE = 1000 };
 enum { STIFF_STEPS = 15 };   /* steps longer than the fastest mode's time, less those shorter, that change the method */
 enum { JITTER = 12 };   /* of the estimate of an error, in units of what the slopes are known to, at the longest steps */
-enum { STAGES = 7, STATE = STAGES /* row of the state, after the stages' slopes */, ROWS = STAGES + 1 };
+enum { CAUTION = 5 };   /* after a rejection: of a jump of the learning rate the estimate sees a part */
+enum { DEEPEST = 40 };   /* fall, as a logarithm, that errors are held tighter for */
+/* Rows: the stages' slopes dy/ds, the state at a step's start and at its end, and state and slope where the step before
+ * it began. */
+enum { STAGES = 7, STATE = STAGES, END, STATE_BEFORE, SLOPE_BEFORE, ROWS };
+enum { STRIP = 16 };   /* numbers of a row that are combined at a time */
+enum { SPAN = 256 };   /* modes whose rates are taken at a time: they stay in the nearest cache */
 static const double stage_positions[STAGES] = {0, 1. / 5, 3. / 10, 4. / 5, 8. / 9, 1, 1};
 static const double stage_weights[STAGES][STAGES - 1] = {
     {0},
@@ -711,43 +747,44 @@ typedef struct integration {
   int64_t iterate;
   double *constants;
   int64_t length;          /* of a state y = (e, v, a), a the integral of sum_j noise_j that AdaGrad-norm needs: 2N + 1 and
-                              zeros up to a whole line of the cache */
-  double *rows;            /* [ROWS][length] the stages' slopes dy/ds, then the state at the step's start */
+                              zeros up to a whole strip */
+  double *rows[ROWS];      /* [length] each */
+  double before;           /* length of the step before in s, 0 at the start */
   node nodes[NODES];       /* the steps' ends, newest first; an attempt's end is the first of them */
   int known, used;         /* how many but for the first are filled, and how many of them a prediction takes */
   double missed[NODES];    /* by how much predictions of sums from so many steps' ends missed */
   int exponential;         /* which method the next step is of */
   int stiff_steps;         /* 0 to STIFF_STEPS */
-  double *trial;           /* [length] the state at a stage, and in the end at the step's end */
   double *work;            /* [length] the step's error, or the state at an output time */
   double *x;               /* [N] X* + e */
-  double *offset, *slope, *noise;   /* [N] */
+  double *scalars;         /* what the rates were made of at the last evaluation */
+  int64_t block;           /* rates are written and read so many modes at a time, while they are near: all at once where
+                              the learning rate is a sum over them */
+  double *offset, *slope, *noise;   /* [block] */
+  double steepest;         /* max |slope| at the last differentiation */
   double *descent_work;    /* [2N] */
   int missing;             /* a learning rate that was asked for does not exist */
   double *ones;            /* [N] */
   double *teacher2;        /* [1 + K] sum W X*^2 for the weightings W = 1, lambda_1, ..., lambda_K */
   double *scale, *trial_scale;      /* [1 + K] what errors are relative to at the step's start and end */
+  double *peak;            /* [1 + K] the largest of it so far */
   double *unresolved;      /* [1 + K] and what of e no step can resolve at its end */
   double *bound;           /* [STATISTICS] beyond it a statistic has diverged */
 } integration;
 
-/* out = sum of weights[i] row i, four rows at a time. Rows of weight 0 are passed over: a stage that is still to come may
- * hold anything. */
+/* out = sum of weights[i] row i, a strip at a time in registers. Rows of weight 0 are passed over: a stage that is still
+ * to come may hold anything. */
 static void combine(const integration *g, const double weights[ROWS], double *restrict out) {
-  const int64_t length = g->length;
   const double *row[ROWS];
   double weight[ROWS];
   int count = 0;
   for (int i = 0; i < ROWS; i++)
-    if (weights[i] != 0) row[count] = g->rows + i * length, weight[count++] = weights[i];
-  for (int i = count; i < ROWS; i++) row[i] = row[0], weight[i] = 0;
-  for (int i = 0; i < count; i += 4) {
-    const double *a = row[i], *b = row[i + 1], *c = row[i + 2], *d = row[i + 3];
-    const double of_a = weight[i], of_b = weight[i + 1], of_c = weight[i + 2], of_d = weight[i + 3];
-    if (i == 0)
-      for (int64_t j = 0; j < length; j++) out[j] = of_a * a[j] + of_b * b[j] + of_c * c[j] + of_d * d[j];
-    else
-      for (int64_t j = 0; j < length; j++) out[j] += of_a * a[j] + of_b * b[j] + of_c * c[j] + of_d * d[j];
+    if (weights[i] != 0) row[count] = g->rows[i], weight[count++] = weights[i];
+  for (int64_t j = 0; j < g->length; j += STRIP) {
+    double sum[STRIP] = {0};
+    for (int i = 0; i < count; i++)
+      for (int l = 0; l < STRIP; l++) sum[l] += weight[i] * row[i][j + l];
+    for (int l = 0; l < STRIP; l++) out[j + l] = sum[l];
   }
 }
 
@@ -802,12 +839,13 @@ static double judge(const integration *g, const double *y, double *scale, double
   return norm2;
 }
 
-/* The rates at the state y, and the learning rate that goes with them. */
+/* The rates' scalars at the state y; returns the learning rate that goes with them. */
 static double evaluate(integration *g, double t, const double *y) {
   const sgdlimit_problem *p = g->problem;
   const int64_t N = p->modes;
   place(g, y);
-  rates(p, g->constants, g->iterate, g->x, y, y + N, g->offset, g->slope, g->noise);
+  rate_scalars(p, g->constants, g->iterate, g->x, y, y + N, g->scalars);
+  if (sums_over_rates(p)) rates(p, g->scalars, 0, N, g->offset, g->slope, g->noise);
   g->outcome->evaluations++;
   const point at = {g->x, y, y + N, g->offset, g->slope, g->noise, y[2 * N], g->descent_work};
   const double gamma = learning_rate(p, g->constants, g->iterate, t, &at);
@@ -815,17 +853,23 @@ static double evaluate(integration *g, double t, const double *y) {
   return gamma;
 }
 
-/* max |slope|: of eight interleaved parts, since a compiler keeps the order of a maximum. */
-static double steepest_slope(const integration *g) {
+/* The rates of a block of modes, as the last evaluation found them; returns where it ends. */
+static int64_t fill_block(integration *g, int64_t from) {
+  const int64_t end = from + g->block < g->problem->modes ? from + g->block : g->problem->modes;
+  if (!sums_over_rates(g->problem)) rates(g->problem, g->scalars, from, end, g->offset, g->slope, g->noise);
+  return end;
+}
+
+/* max |slope| of a block: of eight interleaved parts, since a compiler keeps the order of a maximum. */
+static double steepest_slope(int64_t count, const double *slope) {
   enum { PARTS = 8 };
-  const int64_t N = g->problem->modes;
   double found[PARTS] = {0};
-  for (int64_t j = 0; j + PARTS <= N; j += PARTS)
+  for (int64_t j = 0; j + PARTS <= count; j += PARTS)
     for (int k = 0; k < PARTS; k++) {
-      const double steepness = fabs(g->slope[j + k]);
+      const double steepness = fabs(slope[j + k]);
       found[k] = steepness > found[k] ? steepness : found[k];
     }
-  for (int64_t j = N / PARTS * PARTS; j < N; j++) found[0] = fmax(found[0], fabs(g->slope[j]));
+  for (int64_t j = count / PARTS * PARTS; j < count; j++) found[0] = fmax(found[0], fabs(slope[j]));
   for (int k = 1; k < PARTS; k++) found[0] = fmax(found[0], found[k]);
   return found[0];
 }
@@ -838,45 +882,59 @@ static int keeps_nodes(const integration *g) {
 /* Makes what the last evaluation found, at s, the first node. */
 static void mark(integration *g, double s, double gamma) {
   node *at = g->nodes;
+  const double *slope = g->slope, *offset = g->offset, *noise = g->noise;
   double total = 0;
+  at->fastest = 0;
+  for (int64_t from = 0, end; from < g->problem->modes; from = end) {
+    end = fill_block(g, from);
+    double *decay = at->decay + from, *drive = at->drive + from, *spread = at->spread + from;
 #pragma omp simd reduction(+ : total)
-  for (int64_t j = 0; j < g->problem->modes; j++) {
-    at->decay[j] = gamma * g->slope[j];
-    at->drive[j] = gamma * g->offset[j];
-    at->spread[j] = gamma * gamma * g->noise[j];
-    total += g->noise[j];
+    for (int64_t j = 0; j < end - from; j++) {
+      decay[j] = gamma * slope[j];
+      drive[j] = gamma * offset[j];
+      spread[j] = gamma * gamma * noise[j];
+      total += noise[j];
+    }
+    at->fastest = fmax(at->fastest, fabs(gamma) * steepest_slope(end - from, slope));
   }
   at->clock = s * s;
   at->total = total;
 }
 
-/* dy/ds at the state y; returns the learning rate. */
-static double differentiate(integration *g, double s, const double *y, double *out) {
+/* dy/ds at the state y, and at the end of a step what its fastest mode is; returns the learning rate. */
+static double differentiate(integration *g, double s, const double *y, int is_end, double *out) {
   const sgdlimit_problem *p = g->problem;
   const int64_t N = p->modes;
-  const double *e = y, *v = y + N, *offset = g->offset, *slope = g->slope, *noise = g->noise;
+  const double *offset = g->offset, *slope = g->slope, *noise = g->noise;
   const double gamma = evaluate(g, p->start_time + s * s, y), pace = 2 * s * gamma;   /* dt = 2 s ds */
-  double *of_e = out, *of_v = out + N, total = 0;
+  double total = 0;
+  g->steepest = 0;
+  for (int64_t from = 0, end; from < N; from = end) {
+    end = fill_block(g, from);
+    const double *e = y + from, *v = y + N + from;
+    double *of_e = out + from, *of_v = out + N + from;
 #pragma omp simd reduction(+ : total)
-  for (int64_t j = 0; j < N; j++) {
-    of_e[j] = pace * (offset[j] + slope[j] * e[j]);
-    of_v[j] = pace * (2 * slope[j] * v[j] + gamma * noise[j]);
-    total += noise[j];
+    for (int64_t j = 0; j < end - from; j++) {
+      of_e[j] = pace * (offset[j] + slope[j] * e[j]);
+      of_v[j] = pace * (2 * slope[j] * v[j] + gamma * noise[j]);
+      total += noise[j];
+    }
+    if (is_end) g->steepest = fmax(g->steepest, steepest_slope(end - from, slope));
   }
   out[2 * N] = 2 * s * total;
   return gamma;
 }
 
-/* A step of length h, its end in `trial` and its error in `work`. */
+/* A step of length h, its end in the row END and its error in `work`. */
 static void step_explicitly(integration *g, double s, double h) {
-  double weights[ROWS], gamma = 0;
+  double weights[ROWS] = {0}, gamma = 0;
   for (int stage = 1; stage < STAGES; stage++) {
-    for (int i = 0; i < STAGES; i++) weights[i] = i < stage ? h * stage_weights[stage][i] : 0;
+    for (int i = 0; i < stage; i++) weights[i] = h * stage_weights[stage][i];
     weights[STATE] = 1;
-    combine(g, weights, g->trial);
-    gamma = differentiate(g, s + stage_positions[stage] * h, g->trial, g->rows + stage * g->length);
+    combine(g, weights, g->rows[END]);
+    gamma = differentiate(g, s + stage_positions[stage] * h, g->rows[END], stage == STAGES - 1, g->rows[stage]);
   }
-  g->nodes->fastest = fabs(gamma) * steepest_slope(g);
+  g->nodes->fastest = fabs(gamma) * g->steepest;
   if (keeps_nodes(g)) mark(g, s + h, gamma);
   for (int i = 0; i < STAGES; i++) weights[i] = h * error_weights[i];
   weights[STATE] = 0;
@@ -886,7 +944,7 @@ static void step_explicitly(integration *g, double s, double h) {
 /* The state y at the clock s, exactly, where the rates go through the nodes: those before an attempted step, or its end too. */
 static void follow(const integration *g, int with_end, double s, double *y) {
   const int64_t N = g->problem->modes;
-  const double *state = g->rows + STATE * g->length, from = g->nodes[1].clock;
+  const double *state = g->rows[STATE], from = g->nodes[1].clock;
   const node *nodes = g->nodes + !with_end;
   const int count = g->used + with_end;
   propagate(N, count, nodes, with_end, from, s * s, state, state + N, y, y + N);
@@ -897,25 +955,27 @@ static void follow(const integration *g, int with_end, double s, double *y) {
 }
 
 static void step_exponentially(integration *g, double s, double h) {
-  follow(g, 0, s + h, g->trial);
-  const double gamma = evaluate(g, g->problem->start_time + (s + h) * (s + h), g->trial);
+  double *end = g->rows[END];
+  follow(g, 0, s + h, end);
+  const double gamma = evaluate(g, g->problem->start_time + (s + h) * (s + h), end);
   mark(g, s + h, gamma);
   follow(g, 1, s + h, g->work);
   for (int64_t j = 0; j < g->length; j++) {
     const double corrected = g->work[j];
-    g->work[j] = corrected - g->trial[j];
-    g->trial[j] = corrected;
+    g->work[j] = corrected - end[j];
+    end[j] = corrected;
   }
 }
 
-/* Leaves the step's end in `trial`; returns its error in units of what it may be, NaN if the step left the finite. */
+/* Leaves the step's end in its row; returns its error in units of what it may be, NaN if the step left the finite. */
 static double attempt(integration *g, double s, double h, double *norm2) {
   const sgdlimit_problem *p = g->problem;
   g->missing = 0;
   if (g->exponential) step_exponentially(g, s, h);
   else step_explicitly(g, s, h);
 
-  *norm2 = judge(g, g->trial, g->trial_scale, g->unresolved);
+  const double *end = g->rows[END];
+  *norm2 = judge(g, end, g->trial_scale, g->unresolved);
   if (!isfinite(*norm2)) return NAN;
   double worst = 0;
   for (int64_t w = 0; w <= p->classes; w++) {
@@ -925,31 +985,51 @@ static double attempt(integration *g, double s, double h, double *norm2) {
     /* Of sum W (e^2 + v), to first order: a square errs twice as much as its root. */
     const double relative = 2 * sqrt(error.square / (scale + g->unresolved[w])) + error.absolute / scale;
     if (!(relative < INFINITY)) return NAN;   /* fmax would swallow it */
-    worst = fmax(worst, relative);
+    const double fall = log(fmax(g->peak[w] / g->trial_scale[w], 1));
+    worst = fmax(worst, relative * (1 + fmin(fall, DEEPEST) / 4));
   }
   if (p->step_kind == SGDLIMIT_ADAGRAD_NORM) {
-    const double b = p->step_arguments[g->iterate * p->step_arguments_count + 1], accumulated = g->trial[2 * p->modes];
+    const double b = p->step_arguments[g->iterate * p->step_arguments_count + 1], accumulated = end[2 * p->modes];
     worst = fmax(worst, fabs(g->work[2 * p->modes]) / (b * b + accumulated));
   }
-  /* Steps add up: to 4 rtol, measured, as a risk falls by fifteen orders. */
-  return worst / ((g->exponential ? 0.25 : 0.5) * p->rtol);
+  /* Errors of steps add up where what they are relative to falls, and fade where it stands: hence the less the deeper it
+   * fell. Measured, that ends at rtol, and at 6 rtol at most as a risk falls by fifteen orders. */
+  return worst / ((g->exponential ? 1 : 2.5) * p->rtol);
 }
 
-/* The state at the fraction theta of an attempted step of length h from s, to order 4, into `work`. In a mode that decays much
- * faster than the step the polynomial may dip below v = 0, where the truth never is: 0 is then nearer to it. */
-static void interpolate(const integration *g, double s, double h, double theta) {
-  if (g->exponential) {
-    follow(g, 1, s + theta * h, g->work);
-    return;
-  }
+/* What of each row goes into the state at the fraction theta of an explicit step of length h, to order 4. */
+static void dense_of_one(double h, double theta, double weights[ROWS]) {
   const double *step = stage_weights[STAGES - 1], rest = 1 - theta;
-  double weights[ROWS];
   for (int i = 0; i < STAGES; i++) {
     const double total = i < STAGES - 1 ? step[i] : 0, first = i == 0, last = i == STAGES - 1;
     const double inner = 2 * total - first - last + rest * dense_weights[i];
     weights[i] = h * theta * (total + rest * (first - total + theta * inner));
   }
   weights[STATE] = 1;
+}
+
+/* The same to order 5, by Hermite's polynomial through the ends of this step and of the one before. */
+static void dense_of_two(double before, double h, double theta, double weights[ROWS]) {
+  static const int states[] = {STATE_BEFORE, STATE, END}, slopes[] = {SLOPE_BEFORE, 0, STAGES - 1};
+  const double places[] = {-before / h, 0, 1};
+  for (int i = 0; i < 3; i++) {
+    const double a = places[(i + 1) % 3], b = places[(i + 2) % 3], here = places[i];
+    const double of_a = 1 / (here - a), of_b = 1 / (here - b), lagrange = (theta - a) * of_a * (theta - b) * of_b;
+    weights[states[i]] = (1 - 2 * (of_a + of_b) * (theta - here)) * lagrange * lagrange;
+    weights[slopes[i]] = h * (theta - here) * lagrange * lagrange;
+  }
+}
+
+/* The state at the fraction theta of an attempted step of length h from s into `work`. In a mode that decays much faster than
+ * the step the polynomial may dip below v = 0, where the truth never is: 0 is then nearer to it. */
+static void interpolate(const integration *g, double s, double h, double theta) {
+  if (g->exponential) {
+    follow(g, 1, s + theta * h, g->work);
+    return;
+  }
+  double weights[ROWS] = {0};
+  if (g->before > h / 2) dense_of_two(g->before, h, theta, weights);
+  else dense_of_one(h, theta, weights);   /* a step that grows may follow a jump of the learning rate */
   combine(g, weights, g->work);
   double *v = g->work + g->problem->modes;
   for (int64_t j = 0; j < g->problem->modes; j++) v[j] = v[j] > 0 ? v[j] : 0;
@@ -987,7 +1067,7 @@ static double clock_of_output(const sgdlimit_problem *p, int64_t output) {
  * so that the interpolant in it is right for a v that grows like s^2 from nothing. Steps grow tenfold from there. */
 static double first_step(const integration *g, double gamma) {
   const sgdlimit_problem *p = g->problem;
-  const double fastest = fabs(gamma) * steepest_slope(g);
+  const double fastest = fabs(gamma) * g->steepest;
   const double horizon = p->times[p->times_count - 1] - p->start_time;
   return sqrt(p->rtol * (fastest * horizon > 1 ? 1 / fastest : horizon));
 }
@@ -1013,23 +1093,31 @@ static int best_count(integration *g) {
   return best;
 }
 
-/* After a step from `from` to s: its end becomes a node, and the next step's method is chosen. */
+static void exchange(double **a, double **b) {
+  double *kept = *a;
+  *a = *b, *b = kept;
+}
+
+/* After a step from `from` to s: its end is where the next begins and becomes a node, and the next step's method is chosen. */
 static void move_on(integration *g, double from, double s) {
   const sgdlimit_problem *p = g->problem;
   const int64_t N = p->modes;
-  const int was_exponential = g->exponential;
   const node *end = g->nodes;
-  double *first = g->rows;   /* dy/ds, with which an explicit step begins */
-  if (was_exponential) {
-    const double gamma = evaluate(g, p->start_time + s * s, g->trial);
-    g->nodes->fastest = fabs(gamma) * steepest_slope(g);
+  exchange(&g->rows[STATE_BEFORE], &g->rows[STATE]);
+  exchange(&g->rows[STATE], &g->rows[END]);
+  exchange(&g->rows[SLOPE_BEFORE], &g->rows[0]);
+  exchange(&g->rows[0], &g->rows[STAGES - 1]);
+  g->before = s - from;
+  if (g->exponential) {
+    const double *state = g->rows[STATE], gamma = evaluate(g, p->start_time + s * s, state);
+    double *first = g->rows[0];   /* dy/ds, with which an explicit step begins */
     mark(g, s, gamma);
     for (int64_t j = 0; j < N; j++) {
-      first[j] = 2 * s * (end->decay[j] * g->trial[j] + end->drive[j]);
-      first[N + j] = 2 * s * (2 * end->decay[j] * g->trial[N + j] + end->spread[j]);
+      first[j] = 2 * s * (end->decay[j] * state[j] + end->drive[j]);
+      first[N + j] = 2 * s * (2 * end->decay[j] * state[N + j] + end->spread[j]);
     }
     first[2 * N] = 2 * s * end->total;
-  } else memcpy(first, g->rows + (STAGES - 1) * g->length, (size_t)g->length * sizeof(double));
+  }
 
   const int has_node = keeps_nodes(g), stiff = (s - from) * (s + from) * end->fastest > 1;
   g->stiff_steps = stiff ? (g->stiff_steps < STIFF_STEPS ? g->stiff_steps + 1 : STIFF_STEPS)
@@ -1051,8 +1139,7 @@ static int32_t integrate(integration *g) {
   const sgdlimit_problem *p = g->problem;
   sgdlimit_outcome *outcome = g->outcome;
   const int64_t N = p->modes, T = p->times_count;
-  const size_t state_size = (size_t)g->length * sizeof(double);
-  double *state = g->rows + STATE * g->length;
+  double *state = g->rows[STATE];
 
   const double *start = p->start_mean + g->iterate * N;
   for (int64_t j = 0; j < N; j++) state[j] = start[j] - p->teacher[j];
@@ -1063,14 +1150,15 @@ static int32_t integrate(integration *g) {
   double norm2 = judge(g, state, g->scale, g->unresolved);
   if (!isfinite(norm2)) return SGDLIMIT_DIVERGED;
   const double norm2_bound = 1e6 * fmax(norm2, 1);
-  const double gamma = evaluate(g, p->start_time, state);
+  const double gamma = differentiate(g, 0, state, 1, g->rows[0]);   /* 0 at s = 0, but for a rate that is not finite */
   if (g->missing) return SGDLIMIT_NO_STEP;
   statistics(p, g->constants, g->iterate, gamma, g->x, state, state + N, g->bound);
   for (int64_t i = 0; i < STATISTICS; i++) g->bound[i] = g->bound[i] < 1 ? 1e6 : 1e6 * g->bound[i];   /* NaN stays */
-  memset(g->rows, 0, state_size);   /* dy/ds = 0 at s = 0 */
   /* No node there: at X = 0 the pull F/n jumps from 0, while all of dy/ds stays smooth. */
   g->known = g->used = g->exponential = g->stiff_steps = 0;
   memset(g->missed, 0, sizeof g->missed);
+  g->before = 0;
+  memcpy(g->peak, g->scale, (size_t)(1 + p->classes) * sizeof(double));
 
   const double finish = clock_of_output(p, T - 1);
   const int64_t attempts_before = outcome->accepted + outcome->rejected;
@@ -1094,10 +1182,10 @@ static int32_t integrate(integration *g) {
     if (hopeless > PATIENCE && length > 2 * length_before) hopeless = 0;
     if (hopeless > PATIENCE) return g->missing ? SGDLIMIT_NO_STEP : SGDLIMIT_NO_PROGRESS;
 
-    const double error = attempt(g, s, h, &norm2);
+    const double error = attempt(g, s, h, &norm2) * (growth > 1 ? 1 : CAUTION);
     const double power = g->exponential ? 1. / (g->used + 1) : 0.2;
     const double kept = !(error <= 1) ? fmax(0.1, 0.95 * pow(error, -power))   /* 0.1 when the error is not a number */
-                        : has_negative(N, g->trial + N) ? 0.5 : 1;
+                        : has_negative(N, g->rows[END] + N) ? 0.5 : 1;
     if (kept < 1) {
       outcome->rejected++;
       h *= kept;
@@ -1107,7 +1195,7 @@ static int32_t integrate(integration *g) {
     for (; output < T && clock_of_output(p, output) <= end; output++) {
       const double theta = (clock_of_output(p, output) - s) / h;
       if (theta < 1) interpolate(g, s, h, theta);
-      const int32_t status = record(g, output, theta < 1 ? g->work : g->trial);
+      const int32_t status = record(g, output, theta < 1 ? g->work : g->rows[END]);
       if (status != SGDLIMIT_OK) return status;
     }
 
@@ -1116,8 +1204,10 @@ static int32_t integrate(integration *g) {
     s = end;
     outcome->time = p->start_time + s * s;
     if (norm2 > norm2_bound) return SGDLIMIT_DIVERGED;
-    memcpy(state, g->trial, state_size);
-    memcpy(g->scale, g->trial_scale, (size_t)(1 + p->classes) * sizeof(double));
+    for (int64_t w = 0; w <= p->classes; w++) {
+      g->scale[w] = g->trial_scale[w];
+      g->peak[w] = fmax(g->peak[w], g->scale[w]);
+    }
     /* Explicit steps with memory (PI): without it every fifth is rejected where stability limits them. Nodes far before an
      * exponential step would not extrapolate into it. */
     const double longer = g->exponential ? 0.95 * pow(error, -power) : 0.95 * pow(error, -0.17) * pow(last_error, 0.04);
@@ -1167,21 +1257,22 @@ int32_t sgdlimit_solve(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
   fill_with_nan(p->final_variance, M * N);
   fill_with_nan(p->final_auxiliary, M);
 
-  const int64_t n = whole_lines(N), k = whole_lines(1 + K), length = whole_lines(2 * N + 1);
-  const int64_t per_mode = 2 * (ROWS + 2) + 3 * NODES + 8, others = 4 * k + STATISTICS + constants_count(p) + 32 * LINE;
-  const int64_t doubles = (ROWS + 2) * length + (3 * NODES + 8) * n + 4 * k + STATISTICS + constants_count(p);
-  double *memory = N < (PTRDIFF_MAX / (int64_t)sizeof(double) - others) / per_mode - 32 * LINE
+  const int64_t n = whole_lines(N), k = whole_lines(1 + K), length = (2 * N + 1 + STRIP - 1) / STRIP * STRIP;
+  const int64_t block = sums_over_rates(p) ? n : SPAN;
+  const int64_t others = 3 * block + 5 * k + STATISTICS + rate_scalars_count(p) + constants_count(p);
+  const int64_t per_mode = 2 * (ROWS + 1) + 3 * NODES + 5 + 3;
+  const int64_t doubles = (ROWS + 1) * length + (3 * NODES + 5) * n + others;
+  double *memory = N < (PTRDIFF_MAX / (int64_t)sizeof(double) - others) / per_mode - 64 * STRIP
                        ? aligned_alloc(LINE * sizeof(double), (size_t)whole_lines(doubles) * sizeof(double))
                        : NULL;
   if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
   sgdlimit_problem problem = *p;
-  integration g = {.problem = &problem, .outcome = outcome, .length = length};
+  integration g = {.problem = &problem, .outcome = outcome, .length = length, .block = block};
   double *next = memory;
-  g.rows = next, next += ROWS * length;
-  g.trial = next, next += length;
   g.work = next, next += length;
+  for (int i = 0; i < ROWS; i++) g.rows[i] = next, next += length;
   for (double *row = memory; row < next; row += length)
-    for (int64_t j = 2 * N + 1; j < length; j++) row[j] = 0;   /* sums of rows take whole lines */
+    for (int64_t j = 2 * N + 1; j < length; j++) row[j] = 0;   /* sums of rows take whole strips */
   for (int i = 0; i < NODES; i++) {
     g.nodes[i].decay = next, next += n;
     g.nodes[i].drive = next, next += n;
@@ -1189,17 +1280,19 @@ int32_t sgdlimit_solve(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
   }
   g.descent_work = next, next += 2 * n;
   g.x = next, next += n;
-  g.offset = next, next += n;
-  g.slope = next, next += n;
-  g.noise = next, next += n;
+  g.offset = next, next += block;
+  g.slope = next, next += block;
+  g.noise = next, next += block;
   g.ones = next, next += n;
   double *nowhere = next;
   next += n;
   g.teacher2 = next, next += k;
   g.scale = next, next += k;
   g.trial_scale = next, next += k;
+  g.peak = next, next += k;
   g.unresolved = next, next += k;
   g.bound = next, next += STATISTICS;
+  g.scalars = next, next += rate_scalars_count(p);
   g.constants = next;
   fill_with_nan(nowhere, N);
   if (!problem.reference) problem.reference = nowhere;
@@ -1212,7 +1305,7 @@ int32_t sgdlimit_solve(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
     outcome->iterate = g.iterate = m;
     outcome->status = integrate(&g);
     if (outcome->status != SGDLIMIT_OK) break;
-    const double *state = g.rows + STATE * g.length;
+    const double *state = g.rows[STATE];
     place(&g, state);
     if (p->final_mean) memcpy(p->final_mean + m * N, g.x, (size_t)N * sizeof(double));
     if (p->final_variance) memcpy(p->final_variance + m * N, state + N, (size_t)N * sizeof(double));

@@ -3,7 +3,7 @@
  *   target     Teacher('exp(r_star)')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 12. To write it again:
+ * Written by sgdlimit, generator format 13. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts equations
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -214,8 +214,6 @@ LANEWISE double square(double x) { return x * x; }
 
 /* NaN if one of the two is, which fmax and fmin would swallow. */
 LANEWISE double larger(double a, double b) { return ((a > b) | (a != a)) ? a : b; }
-
-LANEWISE double smaller(double a, double b) { return ((a < b) | (a != a)) ? a : b; }
 
 /* M_k(h), the integral over z > h of (z - h)^k phi(z) dz for h >= 0 */
 LANEWISE double tail_moment0(double h) { return sgdlimit_normal_tail(h); }
@@ -629,55 +627,57 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         const double g7 = g6*y_given;
         const double g8 = larger(1e-300, g7);
         const double g9 = g6/g8;
-        const double inner_spread1 = sqrt(g3 + 4e-12*(s_ell*s_ell)*square(larger(-1000.0, smaller(1000.0, dy_given*g9*((g7 - 1e-300) > 0 ? 1.0 : ((g7 - 1e-300) < 0 ? 0.0 : 0.5)) - slope_given))));
-        const double g10 = mean_given - sgdlimit_log(g8);
-        const double inner_gap1 = fabs(g10)/s_given;
+        const double g10 = dy_given*g9*((g7 - 1e-300) > 0 ? 1.0 : ((g7 - 1e-300) < 0 ? 0.0 : 0.5));
+        const double g11 = g10 - slope_given;
+        const double inner_spread1 = sqrt(g3 + 4e-12*(s_ell*s_ell)*square((((g10 - slope_given - 1000.0) > 0 ? 1.0 : -1.0) > 0 ? 1000.0 : (((-g11 - 1000.0) > 0 ? 1.0 : -1.0) > 0 ? -1000.0 : g11))));
+        const double g12 = mean_given - sgdlimit_log(g8);
+        const double inner_gap1 = fabs(g12)/s_given;
         const double place_M0_3n = inner_gap1;
         const double M0_3n = tail_moment0(place_M0_3n);
-        const double g11 = -g10;
-        const double inner_away1 = (g11 > 0 ? 1.0 : -1.0);
-        const double g12 = inner_away1*inner_gap1;
-        const double g13 = g12 - s_given;
-        const double inner_gap2 = fabs(g13);
-        const double inner_away2 = (g13 > 0 ? 1.0 : -1.0);
+        const double g13 = -g12;
+        const double inner_away1 = (g13 > 0 ? 1.0 : -1.0);
+        const double g14 = inner_away1*inner_gap1;
+        const double g15 = g14 - s_given;
+        const double inner_gap2 = fabs(g15);
+        const double inner_away2 = (g15 > 0 ? 1.0 : -1.0);
         const double place_W0_1n = inner_gap2;
         const double W0_1n = scaled_tail_moment0(place_W0_1n);
-        const double g14 = g12 - 2.0*s_given;
-        const double inner_gap3 = fabs(g14);
-        const double inner_away3 = (g14 > 0 ? 1.0 : -1.0);
+        const double g16 = g14 - 2.0*s_given;
+        const double inner_gap3 = fabs(g16);
+        const double inner_away3 = (g16 > 0 ? 1.0 : -1.0);
         const double place_W0_2n = inner_gap3;
         const double W0_2n = scaled_tail_moment0(place_W0_2n);
-        const double g15 = g4*y_given;
-        const double g16 = 2.0*M0_3n*inner_away1;
-        const double g17 = -inner_away1;
-        const double g18 = mean_given*y_given;
-        const double g19 = sgdlimit_exp(g4);
-        const double g20 = W0_1n*inner_away2;
-        const double g21 = g19*g20;
-        const double g22 = sgdlimit_exp(-g4);
-        const double g23 = g20*g22;
-        const double g24 = 0.5*g3 + mean_given;
-        const double g25 = 0.3989422804014327*sgdlimit_exp(g24 - 0.5*(inner_gap2*inner_gap2));
-        const double g26 = -inner_away2;
-        const double g27 = sgdlimit_exp(g24);
-        const double g28 = g19*g27;
-        const double g29 = g22*g27;
-        const double g30 = g25*(g21 - g23) + (g26 > 0 ? g28 : g29);
-        const double g31 = 0.3989422804014327*(g19*g8 - g22*g8)*sgdlimit_exp(-0.5*(g11*g11)/(inner_spread1*inner_spread1))/inner_spread1;
-        const double g32 = p_epsilon*y_given;
-        const double g33 = 2.0*g3 + 2.0*mean_given;
-        const double g34 = 2.0*g4;
-        const double g35 = sgdlimit_exp(g34);
-        const double g36 = W0_2n*inner_away3;
-        const double g37 = sgdlimit_exp(-g34);
-        const double g38 = 2.0*y_given;
-        const double g39 = sgdlimit_exp(g33);
-        J_R += weights[k] * (-g15*g16 + g30 + (g17 > 0 ? -g15 - g18 : g15 - g18));
-        J_A += weights[k] * (g30 - y_given);
-        J_B += weights[k] * (g30 + g31);
-        J_F += weights[k] * (-g16*g32 + g25*(p_epsilon*g21 + p_epsilon*g23) + (g17 > 0 ? -g32 : g32) + (g26 > 0 ? p_epsilon*g28 : -p_epsilon*g29));
-        J_I += weights[k] * (g25*(2.0*W0_1n*g22*inner_away2*y_given - g21*g38) + y_given*y_given + 0.3989422804014327*(g35*g36 - g36*g37)*sgdlimit_exp(g33 - 0.5*(inner_gap3*inner_gap3)) + (g26 > 0 ? -g28*g38 : -g29*g38) + (-inner_away3 > 0 ? g35*g39 : g37*g39));
-        J_D += weights[k] * (dy_given*(-g31*g9 - 1.0));
+        const double g17 = g4*y_given;
+        const double g18 = 2.0*M0_3n*inner_away1;
+        const double g19 = -inner_away1;
+        const double g20 = mean_given*y_given;
+        const double g21 = sgdlimit_exp(g4);
+        const double g22 = W0_1n*inner_away2;
+        const double g23 = g21*g22;
+        const double g24 = sgdlimit_exp(-g4);
+        const double g25 = g22*g24;
+        const double g26 = 0.5*g3 + mean_given;
+        const double g27 = 0.3989422804014327*sgdlimit_exp(g26 - 0.5*(inner_gap2*inner_gap2));
+        const double g28 = -inner_away2;
+        const double g29 = sgdlimit_exp(g26);
+        const double g30 = g21*g29;
+        const double g31 = g24*g29;
+        const double g32 = g27*(g23 - g25) + (g28 > 0 ? g30 : g31);
+        const double g33 = 0.3989422804014327*(g21*g8 - g24*g8)*sgdlimit_exp(-0.5*(g13*g13)/(inner_spread1*inner_spread1))/inner_spread1;
+        const double g34 = p_epsilon*y_given;
+        const double g35 = 2.0*g3 + 2.0*mean_given;
+        const double g36 = 2.0*g4;
+        const double g37 = sgdlimit_exp(g36);
+        const double g38 = W0_2n*inner_away3;
+        const double g39 = sgdlimit_exp(-g36);
+        const double g40 = 2.0*y_given;
+        const double g41 = sgdlimit_exp(g35);
+        J_R += weights[k] * (-g17*g18 + g32 + (g19 > 0 ? -g17 - g20 : g17 - g20));
+        J_A += weights[k] * (g32 - y_given);
+        J_B += weights[k] * (g32 + g33);
+        J_F += weights[k] * (-g18*g34 + g27*(p_epsilon*g23 + p_epsilon*g25) + (g19 > 0 ? -g34 : g34) + (g28 > 0 ? p_epsilon*g30 : -p_epsilon*g31));
+        J_I += weights[k] * (g27*(2.0*W0_1n*g24*inner_away2*y_given - g23*g40) + y_given*y_given + 0.3989422804014327*(g37*g38 - g38*g39)*sgdlimit_exp(g35 - 0.5*(inner_gap3*inner_gap3)) + (g28 > 0 ? -g30*g40 : -g31*g40) + (-inner_away3 > 0 ? g37*g41 : g39*g41));
+        J_D += weights[k] * (dy_given*(-g33*g9 - 1.0));
       }
     }
   }
@@ -706,13 +706,17 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   every_coefficient(w, y, par, stride, out_R, out_A, out_B, out_D, out_F, out_I, &BD, &clean_risk);
 }
 
-/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j */
-static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
-                  const double *v, double *offset, double *slope, double *noise) {
-  const double *x_star = p->teacher;
-  const double *omega = p->weights;
+/* What the rates are made of beside the modes: scalars, of which those of the noise come last. */
+static int64_t drift_scalars_count(const sgdlimit_problem *p) { return 2 + 3 * p->classes; }
+static int64_t rate_scalars_count(const sgdlimit_problem *p) {
+  return drift_scalars_count(p) + 1 * p->classes;
+}
+
+static void rate_scalars(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
+                         const double *v, double *scalars) {
   const double p_tau = p->parameters[(iterate * 2 + 1) * p->classes];
-  for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;
+  double *of_drift = scalars + 2;
+  double *of_noise = scalars + drift_scalars_count(p);
   double norm2 = 0;
   #pragma omp simd reduction(+ : norm2)
   for (int64_t j = 0; j < p->modes; j++) {
@@ -722,33 +726,51 @@ static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, c
   const double inverse_norm = (n > 0.0 ? 1.0/n : 0.0);
   double mean_F = 0;
   for (int64_t i = 0; i < p->classes; i++) {
-    const double *lam = p->eigenvalues + i * p->modes;
-    const double *mu = p->means + i * p->modes;
     const double *par = p->parameters + iterate * 2 * p->classes + i;
     score w;
     class_score(p, k, i, x, e, v, n, &w);
     const double probability = p->probabilities[i];
     double A, B, F, I, BD;
     rate_coefficients(&w, p->labels[i], par, p->classes, &A, &B, &F, &I, &BD);
-    const double w1 = BD*probability;
-    const double w2 = A*probability;
-    const double w3 = B*probability;
-    const double w4 = I*probability;
-    #pragma omp simd
-    for (int64_t j = 0; j < p->modes; j++) {
-      offset[j] += w1*lam[j]*x_star[j] + w2*mu[j];
-      slope[j] += w3*lam[j];
-      noise[j] += w4*lam[j];
-    }
     mean_F += F*probability;
+    of_drift[i * 3 + 0] = BD*probability;
+    of_drift[i * 3 + 1] = A*probability;
+    of_drift[i * 3 + 2] = B*probability;
+    of_noise[i * 1 + 0] = I*probability;
   }
-  const double s1 = -p_tau;
-  const double s2 = -inverse_norm*mean_F;
+  scalars[0] = -p_tau;
+  scalars[1] = -inverse_norm*mean_F;
+}
+
+/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j, of the
+ * modes from `from` to before `to`. */
+static void rates(const sgdlimit_problem *p, const double *scalars, int64_t from, int64_t to, double *offset,
+                  double *slope, double *noise) {
+  const double *x_star = p->teacher + from;
+  const double *omega = p->weights + from;
+  const double *of_drift = scalars + 2;
+  const double *of_noise = scalars + drift_scalars_count(p);
+  const double s1 = scalars[0];
+  const double s2 = scalars[1];
   #pragma omp simd
-  for (int64_t j = 0; j < p->modes; j++) {
-    offset[j] = s1*x_star[j] + s2*x_star[j] - offset[j];
-    slope[j] = s1 + s2 - slope[j];
-    noise[j] = noise[j]*omega[j];
+  for (int64_t j = 0; j < to - from; j++) {
+    offset[j] = s1*x_star[j] + s2*x_star[j];
+    slope[j] = s1 + s2;
+    noise[j] = 0.0;
+  }
+  for (int64_t i = 0; i < p->classes; i++) {
+    const double *lam = p->eigenvalues + i * p->modes + from;
+    const double *mu = p->means + i * p->modes + from;
+    const double w1 = of_drift[i * 3 + 0];
+    const double w2 = of_drift[i * 3 + 1];
+    const double w3 = of_drift[i * 3 + 2];
+    const double w4 = of_noise[i * 1 + 0];
+    #pragma omp simd
+    for (int64_t j = 0; j < to - from; j++) {
+      offset[j] += -w1*lam[j]*x_star[j] - w2*mu[j];
+      slope[j] += -w3*lam[j];
+      noise[j] += w4*lam[j]*omega[j];
+    }
   }
 }
 
@@ -827,16 +849,18 @@ void sgdlimit_coefficients(const double *score_values, double y, const double *p
   all_coefficients(&w, y, par, 1, &out[0], &out[1], &out[2], &out[3], &out[4], &out[5]);
 }
 
-/* dx and dv at (t, x, v), where the integral of sum_j G_j is start_auxiliary's; work has room for 6 p->modes + the
- * constants (GLOBAL + CLASS * K). */
+/* dx and dv at (t, x, v), where the integral of sum_j G_j is start_auxiliary's; work has room for 6 p->modes +
+ * sgdlimit_constants_count. */
 int32_t sgdlimit_rhs(const sgdlimit_problem *p, int64_t iterate, double t, const double *x, const double *v, double *dx,
                      double *dv, double *work) {
   if (p->size != sizeof *p || !has_step_arguments(p)) return SGDLIMIT_BAD_PROBLEM;
   const int64_t N = p->modes;
   double *offset = work, *slope = work + N, *noise = work + 2 * N, *e = work + 3 * N, *k = work + 6 * N;
+  double *scalars = k + constants_count(p);
   constants(p, k);
   for (int64_t j = 0; j < N; j++) e[j] = x[j] - p->teacher[j];
-  rates(p, k, iterate, x, e, v, offset, slope, noise);
+  rate_scalars(p, k, iterate, x, e, v, scalars);
+  rates(p, scalars, 0, N, offset, slope, noise);
   const double accumulated = p->start_auxiliary ? p->start_auxiliary[iterate] : 0;
   const point at = {x, e, v, offset, slope, noise, accumulated, work + 4 * N};
   const double gamma = learning_rate(p, k, iterate, t, &at);
@@ -847,4 +871,4 @@ int32_t sgdlimit_rhs(const sgdlimit_problem *p, int64_t iterate, double t, const
   return SGDLIMIT_OK;
 }
 
-int64_t sgdlimit_constants_count(const sgdlimit_problem *p) { return constants_count(p); }
+int64_t sgdlimit_constants_count(const sgdlimit_problem *p) { return constants_count(p) + rate_scalars_count(p); }

@@ -3,7 +3,7 @@
  *   target     Teacher('exp(r_star)')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 12. To write it again:
+ * Written by sgdlimit, generator format 13. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts lumps
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -230,8 +230,6 @@ LANEWISE double square(double x) { return x * x; }
 /* NaN if one of the two is, which fmax and fmin would swallow. */
 LANEWISE double larger(double a, double b) { return ((a > b) | (a != a)) ? a : b; }
 
-LANEWISE double smaller(double a, double b) { return ((a < b) | (a != a)) ? a : b; }
-
 /* M_k(h), the integral over z > h of (z - h)^k phi(z) dz for h >= 0 */
 LANEWISE double tail_moment0(double h) { return sgdlimit_normal_tail(h); }
 
@@ -451,6 +449,11 @@ static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_
 
 static int depends_on_state(const sgdlimit_problem *p) { return p->step_kind >= SGDLIMIT_LINE_SEARCH; }
 
+/* Whether gamma is a sum over modes of their rates. */
+static int sums_over_rates(const sgdlimit_problem *p) {
+  return depends_on_state(p) && p->step_kind != SGDLIMIT_ADAGRAD_NORM;
+}
+
 static int has_step_arguments(const sgdlimit_problem *p) {
   const int64_t count = p->step_arguments_count;
   switch (p->step_kind) {
@@ -647,50 +650,52 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double g7 = g6*y_given;
         const double g8 = larger(1e-300, g7);
         const double g9 = g6/g8;
-        const double inner_spread1 = sqrt(g3 + 4e-12*(s_ell*s_ell)*square(larger(-1000.0, smaller(1000.0, dy_given*g9*((g7 - 1e-300) > 0 ? 1.0 : ((g7 - 1e-300) < 0 ? 0.0 : 0.5)) - slope_given))));
-        const double g10 = mean_given - sgdlimit_log(g8);
-        const double inner_gap1 = fabs(g10)/s_given;
+        const double g10 = dy_given*g9*((g7 - 1e-300) > 0 ? 1.0 : ((g7 - 1e-300) < 0 ? 0.0 : 0.5));
+        const double g11 = g10 - slope_given;
+        const double inner_spread1 = sqrt(g3 + 4e-12*(s_ell*s_ell)*square((((g10 - slope_given - 1000.0) > 0 ? 1.0 : -1.0) > 0 ? 1000.0 : (((-g11 - 1000.0) > 0 ? 1.0 : -1.0) > 0 ? -1000.0 : g11))));
+        const double g12 = mean_given - sgdlimit_log(g8);
+        const double inner_gap1 = fabs(g12)/s_given;
         const double place_M0_3n = inner_gap1;
         const double M0_3n = tail_moment0(place_M0_3n);
-        const double g11 = -g10;
-        const double inner_away1 = (g11 > 0 ? 1.0 : -1.0);
-        const double g12 = inner_away1*inner_gap1;
-        const double g13 = g12 - s_given;
-        const double inner_gap2 = fabs(g13);
-        const double inner_away2 = (g13 > 0 ? 1.0 : -1.0);
+        const double g13 = -g12;
+        const double inner_away1 = (g13 > 0 ? 1.0 : -1.0);
+        const double g14 = inner_away1*inner_gap1;
+        const double g15 = g14 - s_given;
+        const double inner_gap2 = fabs(g15);
+        const double inner_away2 = (g15 > 0 ? 1.0 : -1.0);
         const double place_W0_1n = inner_gap2;
         const double W0_1n = scaled_tail_moment0(place_W0_1n);
-        const double g14 = g12 - 2.0*s_given;
-        const double inner_gap3 = fabs(g14);
-        const double inner_away3 = (g14 > 0 ? 1.0 : -1.0);
+        const double g16 = g14 - 2.0*s_given;
+        const double inner_gap3 = fabs(g16);
+        const double inner_away3 = (g16 > 0 ? 1.0 : -1.0);
         const double place_W0_2n = inner_gap3;
         const double W0_2n = scaled_tail_moment0(place_W0_2n);
-        const double g15 = sgdlimit_exp(g4);
-        const double g16 = W0_1n*inner_away2;
-        const double g17 = g15*g16;
-        const double g18 = sgdlimit_exp(-g4);
-        const double g19 = g16*g18;
-        const double g20 = 0.5*g3 + mean_given;
-        const double g21 = 0.3989422804014327*sgdlimit_exp(g20 - 0.5*(inner_gap2*inner_gap2));
-        const double g22 = -inner_away2;
-        const double g23 = sgdlimit_exp(g20);
-        const double g24 = g15*g23;
-        const double g25 = g18*g23;
-        const double g26 = g21*(g17 - g19) + (g22 > 0 ? g24 : g25);
-        const double g27 = 0.3989422804014327*(g15*g8 - g18*g8)*sgdlimit_exp(-0.5*(g11*g11)/(inner_spread1*inner_spread1))/inner_spread1;
-        const double g28 = p_epsilon*y_given;
-        const double g29 = 2.0*g3 + 2.0*mean_given;
-        const double g30 = 2.0*g4;
-        const double g31 = sgdlimit_exp(g30);
-        const double g32 = W0_2n*inner_away3;
-        const double g33 = sgdlimit_exp(-g30);
-        const double g34 = 2.0*y_given;
-        const double g35 = sgdlimit_exp(g29);
-        J_A += weights[k] * (g26 - y_given);
-        J_B += weights[k] * (g26 + g27);
-        J_F += weights[k] * (-2.0*M0_3n*g28*inner_away1 + g21*(p_epsilon*g17 + p_epsilon*g19) + (g22 > 0 ? p_epsilon*g24 : -p_epsilon*g25) + (-inner_away1 > 0 ? -g28 : g28));
-        J_I += weights[k] * (g21*(2.0*W0_1n*g18*inner_away2*y_given - g17*g34) + y_given*y_given + 0.3989422804014327*(g31*g32 - g32*g33)*sgdlimit_exp(g29 - 0.5*(inner_gap3*inner_gap3)) + (g22 > 0 ? -g24*g34 : -g25*g34) + (-inner_away3 > 0 ? g31*g35 : g33*g35));
-        J_D += weights[k] * (dy_given*(-g27*g9 - 1.0));
+        const double g17 = sgdlimit_exp(g4);
+        const double g18 = W0_1n*inner_away2;
+        const double g19 = g17*g18;
+        const double g20 = sgdlimit_exp(-g4);
+        const double g21 = g18*g20;
+        const double g22 = 0.5*g3 + mean_given;
+        const double g23 = 0.3989422804014327*sgdlimit_exp(g22 - 0.5*(inner_gap2*inner_gap2));
+        const double g24 = -inner_away2;
+        const double g25 = sgdlimit_exp(g22);
+        const double g26 = g17*g25;
+        const double g27 = g20*g25;
+        const double g28 = g23*(g19 - g21) + (g24 > 0 ? g26 : g27);
+        const double g29 = 0.3989422804014327*(g17*g8 - g20*g8)*sgdlimit_exp(-0.5*(g13*g13)/(inner_spread1*inner_spread1))/inner_spread1;
+        const double g30 = p_epsilon*y_given;
+        const double g31 = 2.0*g3 + 2.0*mean_given;
+        const double g32 = 2.0*g4;
+        const double g33 = sgdlimit_exp(g32);
+        const double g34 = W0_2n*inner_away3;
+        const double g35 = sgdlimit_exp(-g32);
+        const double g36 = 2.0*y_given;
+        const double g37 = sgdlimit_exp(g31);
+        J_A += weights[k] * (g28 - y_given);
+        J_B += weights[k] * (g28 + g29);
+        J_F += weights[k] * (-2.0*M0_3n*g30*inner_away1 + g23*(p_epsilon*g19 + p_epsilon*g21) + (g24 > 0 ? p_epsilon*g26 : -p_epsilon*g27) + (-inner_away1 > 0 ? -g30 : g30));
+        J_I += weights[k] * (g23*(2.0*W0_1n*g20*inner_away2*y_given - g19*g36) + y_given*y_given + 0.3989422804014327*(g33*g34 - g34*g35)*sgdlimit_exp(g31 - 0.5*(inner_gap3*inner_gap3)) + (g24 > 0 ? -g26*g36 : -g27*g36) + (-inner_away3 > 0 ? g33*g37 : g35*g37));
+        J_D += weights[k] * (dy_given*(-g29*g9 - 1.0));
       }
     }
   }
@@ -701,13 +706,17 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   *out_BD = J_B + J_D;
 }
 
-/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j */
-static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
-                  const double *v, double *offset, double *slope, double *noise) {
-  const double *x_star = p->teacher;
-  const double *omega = p->weights;
+/* What the rates are made of beside the modes: scalars, of which those of the noise come last. */
+static int64_t drift_scalars_count(const sgdlimit_problem *p) { return 2 + 3 * p->classes; }
+static int64_t rate_scalars_count(const sgdlimit_problem *p) {
+  return drift_scalars_count(p) + 1 * p->classes;
+}
+
+static void rate_scalars(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
+                         const double *v, double *scalars) {
   const double p_tau = p->parameters[(iterate * 2 + 1) * p->classes];
-  for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;
+  double *of_drift = scalars + 2;
+  double *of_noise = scalars + drift_scalars_count(p);
   double norm2 = 0;
   #pragma omp simd reduction(+ : norm2)
   for (int64_t j = 0; j < p->modes; j++) {
@@ -717,33 +726,51 @@ static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, c
   const double inverse_norm = (n > 0.0 ? 1.0/n : 0.0);
   double mean_F = 0;
   for (int64_t i = 0; i < p->classes; i++) {
-    const double *lam = p->eigenvalues + i * p->modes;
-    const double *mu = p->means + i * p->modes;
     const double *par = p->parameters + iterate * 2 * p->classes + i;
     score w;
     class_score(p, k, i, x, e, v, n, &w);
     const double probability = p->probabilities[i];
     double A, B, F, I, BD;
     rate_coefficients(&w, p->labels[i], par, p->classes, &A, &B, &F, &I, &BD);
-    const double w1 = BD*probability;
-    const double w2 = A*probability;
-    const double w3 = B*probability;
-    const double w4 = I*probability;
-    #pragma omp simd
-    for (int64_t j = 0; j < p->modes; j++) {
-      offset[j] += w1*lam[j]*x_star[j] + w2*mu[j];
-      slope[j] += w3*lam[j];
-      noise[j] += w4*lam[j];
-    }
     mean_F += F*probability;
+    of_drift[i * 3 + 0] = BD*probability;
+    of_drift[i * 3 + 1] = A*probability;
+    of_drift[i * 3 + 2] = B*probability;
+    of_noise[i * 1 + 0] = I*probability;
   }
-  const double s1 = -p_tau;
-  const double s2 = -inverse_norm*mean_F;
+  scalars[0] = -p_tau;
+  scalars[1] = -inverse_norm*mean_F;
+}
+
+/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j, of the
+ * modes from `from` to before `to`. */
+static void rates(const sgdlimit_problem *p, const double *scalars, int64_t from, int64_t to, double *offset,
+                  double *slope, double *noise) {
+  const double *x_star = p->teacher + from;
+  const double *omega = p->weights + from;
+  const double *of_drift = scalars + 2;
+  const double *of_noise = scalars + drift_scalars_count(p);
+  const double s1 = scalars[0];
+  const double s2 = scalars[1];
   #pragma omp simd
-  for (int64_t j = 0; j < p->modes; j++) {
-    offset[j] = s1*x_star[j] + s2*x_star[j] - offset[j];
-    slope[j] = s1 + s2 - slope[j];
-    noise[j] = noise[j]*omega[j];
+  for (int64_t j = 0; j < to - from; j++) {
+    offset[j] = s1*x_star[j] + s2*x_star[j];
+    slope[j] = s1 + s2;
+    noise[j] = 0.0;
+  }
+  for (int64_t i = 0; i < p->classes; i++) {
+    const double *lam = p->eigenvalues + i * p->modes + from;
+    const double *mu = p->means + i * p->modes + from;
+    const double w1 = of_drift[i * 3 + 0];
+    const double w2 = of_drift[i * 3 + 1];
+    const double w3 = of_drift[i * 3 + 2];
+    const double w4 = of_noise[i * 1 + 0];
+    #pragma omp simd
+    for (int64_t j = 0; j < to - from; j++) {
+      offset[j] += -w1*lam[j]*x_star[j] - w2*mu[j];
+      slope[j] += -w3*lam[j];
+      noise[j] += w4*lam[j]*omega[j];
+    }
   }
 }
 
@@ -1085,7 +1112,7 @@ typedef struct simulation {
   double *gradient2;          /* [M] sum of ||g||^2/d^2 over the steps so far, g the whole stochastic gradient */
   double *at_iterate;         /* [8][N] e, v = 0, offset, slope, noise, work [2], x */
   double *predicted;          /* [2][N] mean and variance of the iterate half a step on, in a diffusion */
-  double *constants;
+  double *constants, *scalars;   /* what rates are made of */
   double *norm2_bound;        /* [M] beyond it the iterate has diverged */
   update *updates;            /* [M] */
   double *cumulated;          /* [K] cumulated probabilities of the classes */
@@ -1117,12 +1144,13 @@ static double rate_of_iterate(const simulation *s, int64_t iterate, double t) {
   const real *X = s->iterates + iterate * s->length;
   double *e = s->at_iterate, *v = e + N, *offset = v + N, *slope = offset + N, *noise = slope + N, *x = noise + 3 * N;
   const point at = {x, e, v, offset, slope, noise, s->gradient2[iterate], noise + N};
-  if (p->step_kind != SGDLIMIT_ADAGRAD_NORM) {
+  if (sums_over_rates(p)) {
     for (int64_t j = 0; j < N; j++) {
       x[j] = X[j];
       e[j] = x[j] - p->teacher[j];
     }
-    rates(p, s->constants, iterate, x, e, v, offset, slope, noise);
+    rate_scalars(p, s->constants, iterate, x, e, v, s->scalars);
+    rates(p, s->scalars, 0, N, offset, slope, noise);
   }
   return learning_rate(p, s->constants, iterate, t, &at);
 }
@@ -1223,7 +1251,8 @@ static int has_counts_and_times(const sgdlimit_problem *p) {
 static void *lay_out(simulation *s, int with_rates) {
   const sgdlimit_problem *p = s->problem;
   const int64_t M = p->iterates, K = p->classes, N = p->modes, L = s->length;
-  const int64_t rows = 2 * K + M + 2, N_rows = with_rates ? 10 : 0, others = M * (2 * LANES + 6) + K + constants_count(p);
+  const int64_t rows = 2 * K + M + 2, N_rows = with_rates ? 10 : 0;
+  const int64_t others = M * (2 * LANES + 6) + K + constants_count(p) + rate_scalars_count(p);
   const double bytes_wanted = 8.0 * ((double)rows * (double)L + (double)N_rows * (double)N + (double)others);
   if (bytes_wanted > (double)(PTRDIFF_MAX / 2)) return NULL;
   const size_t row_bytes = (size_t)(rows * L) * sizeof(real), other_bytes = (size_t)(others + N_rows * N) * sizeof(double);
@@ -1244,6 +1273,7 @@ static void *lay_out(simulation *s, int with_rates) {
   s->gradient2 = next, next += M;
   s->cumulated = next, next += K;
   s->constants = next, next += constants_count(p);
+  s->scalars = next, next += rate_scalars_count(p);
   s->at_iterate = next, next += with_rates ? 8 * N : 0;
   s->predicted = next;
   return memory;

@@ -3,7 +3,7 @@
  *   target     Teacher('tanh(r_star) + sigma*xi')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 12. To write it again:
+ * Written by sgdlimit, generator format 13. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts equations
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -403,7 +403,7 @@ static double crossing4(double z, const double *context) {
   const double s_given = context[3];
   const double y_given = context[4];
   const double r = mean_given + s_given*z;
-  return -2.0*y_given + sgdlimit_tanh(-p_epsilon*n + r) + sgdlimit_tanh(p_epsilon*n + r);
+  return -2.0*y_given - sgdlimit_tanh(p_epsilon*n - r) + sgdlimit_tanh(p_epsilon*n + r);
 }
 
 /* ---- Learning rates --------------------------------------------------------------------------------------------
@@ -672,21 +672,21 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
               const double gi1 = 1.0/s_noise;
               const double gi2 = p_epsilon*n;
               const double gi3 = sgdlimit_tanh(gi2 + r);
-              const double gi4 = sgdlimit_tanh(-gi2 + r);
-              const double gi5 = 0.5*gi3 + 0.5*gi4 - y_given;
+              const double gi4 = sgdlimit_tanh(gi2 - r);
+              const double gi5 = -0.5*gi3 + 0.5*gi4 + y_given;
               const double noise_gap1 = gi1*fabs(gi5);
-              const double noise_away1 = (gi5 > 0 ? 1.0 : -1.0);
               const double place_M0_1in = noise_gap1;
               const double M0_1in = tail_moment0(place_M0_1in);
               const double M1_1in = tail_moment1(place_M0_1in);
               const double M2_1in = tail_moment2(place_M0_1in);
-              const double gi6 = -gi3;
+              const double gi6 = -gi5;
+              const double noise_away1 = (gi6 > 0 ? 1.0 : -1.0);
               const double gi7 = M1_1in*s_noise;
               const double gi8 = s_noise*s_noise;
               const double gi9 = 0.5*gi8;
-              const double gi10 = -gi6 - y_given;
+              const double gi10 = gi3 - y_given;
               const double gi11 = gi10*gi10;
-              const double gi12 = gi4 - y_given;
+              const double gi12 = -gi4 - y_given;
               const double gi13 = gi12*gi12;
               const double gi14 = 2.0*r;
               const double gi15 = 2.0*gi2;
@@ -705,39 +705,45 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
               const double gi28 = gi10*gi20;
               const double gi29 = gi12*gi25;
               const double gi30 = 2.0*gi19;
-              const double gi31 = gi30*gi4;
+              const double gi31 = gi3*gi30;
               const double gi32 = 2.0*gi24;
-              const double gi33 = -2.0*gi17*gi18*gi3 - 2.0*gi22*gi23*gi3 + gi31 + gi32*gi4;
-              const double gi34 = M0_1in*noise_away1;
-              const double gi35 = gi18*gi18;
-              const double gi36 = gi17*gi17;
-              const double gi37 = gi18*gi36;
-              const double gi38 = 8.0*gi37;
-              const double gi39 = gi22*gi22;
-              const double gi40 = gi23*gi23;
-              const double gi41 = gi22*gi40;
-              const double gi42 = 8.0*gi41;
-              const double gi43 = sgdlimit_exp(-0.5*(gi5*gi5)/gi8);
-              const double gi44 = gi35*gi36;
-              const double gi45 = 16.0*gi44;
-              const double gi46 = gi17*gi35;
-              const double gi47 = gi39*gi40;
-              const double gi48 = 16.0*gi47;
-              const double gi49 = gi23*gi39;
-              const double gi50 = 4.0*gi4;
-              const double gi51 = 4.0*gi3;
-              const double gi52 = gi45 - gi48;
-              const double gi53 = gi3*gi3;
+              const double gi33 = gi3*gi32;
+              const double gi34 = gi30*gi4;
+              const double gi35 = gi32*gi4;
+              const double gi36 = gi31 + gi33 + gi34 + gi35;
+              const double gi37 = M0_1in*noise_away1;
+              const double gi38 = gi18*gi18;
+              const double gi39 = gi17*gi17;
+              const double gi40 = gi18*gi39;
+              const double gi41 = 8.0*gi40;
+              const double gi42 = gi22*gi22;
+              const double gi43 = gi23*gi23;
+              const double gi44 = gi22*gi43;
+              const double gi45 = 8.0*gi44;
+              const double gi46 = sgdlimit_exp(-0.5*(gi6*gi6)/gi8);
+              const double gi47 = -gi36;
+              const double gi48 = gi38*gi39;
+              const double gi49 = 16.0*gi48;
+              const double gi50 = gi17*gi38;
+              const double gi51 = gi42*gi43;
+              const double gi52 = 16.0*gi51;
+              const double gi53 = gi23*gi42;
               const double gi54 = 4.0*gi44;
-              const double gi55 = 4.0*gi47;
-              const double gi56 = gi4*gi4;
-              const double gi57 = 8.0*gi3*gi4;
-              G_R += weights[k] * (-gi7*(gi4 + gi6) + (noise_away1 > 0 ? 0.5*gi11 + gi9 : 0.5*gi13 + gi9));
-              G_A += weights[k] * (-gi27*gi7 + gi33*gi34 + (noise_away1 > 0 ? gi28 : gi29));
-              G_B += weights[k] * (0.3989422804014327*gi1*gi33*gi43*(-gi30 - gi32) - gi34*(-gi37*gi50 + gi37*gi51 + gi41*gi50 - gi41*gi51 + gi46*gi50 - gi46*gi51 - gi49*gi50 + gi49*gi51 + gi52) - gi7*(8.0*gi17*gi35 + 8.0*gi23*gi39 - gi38 - gi42) + (noise_away1 > 0 ? gi10*gi38 - 8.0*gi10*gi46 + gi45 : -gi12*gi42 + 8.0*gi12*gi49 + gi48));
-              G_F += weights[k] * (-gi34*(2.0*p_epsilon*gi17*gi18*gi3 + 2.0*p_epsilon*gi22*gi23*gi4 - p_epsilon*gi3*gi32 - p_epsilon*gi31) - gi7*(-p_epsilon*gi20 - p_epsilon*gi25) + (noise_away1 > 0 ? p_epsilon*gi28 : -p_epsilon*gi29));
-              G_I += weights[k] * (-M2_1in*gi52*gi8*noise_away1 - gi34*(-gi44*gi57 + gi47*gi57 + gi53*gi54 - gi53*gi55 + gi54*gi56 - gi55*gi56) - gi7*(-gi3*gi45 - gi3*gi48 + gi4*gi45 + gi4*gi48) + (noise_away1 > 0 ? gi11*gi45 + gi45*gi8 : gi13*gi48 + gi48*gi8));
-              G_D += weights[k] * (0.3989422804014327*gi1*gi33*gi43 - gi27*gi34 + (noise_away1 > 0 ? -gi20 : gi26));
+              const double gi55 = 4.0*gi50;
+              const double gi56 = 4.0*gi40;
+              const double gi57 = 4.0*gi53;
+              const double gi58 = gi49 - gi52;
+              const double gi59 = gi3*gi3;
+              const double gi60 = 4.0*gi48;
+              const double gi61 = 4.0*gi51;
+              const double gi62 = gi4*gi4;
+              const double gi63 = 8.0*gi3*gi4;
+              G_R += weights[k] * (-gi7*(-gi3 - gi4) + (noise_away1 > 0 ? 0.5*gi11 + gi9 : 0.5*gi13 + gi9));
+              G_A += weights[k] * (-gi27*gi7 - gi36*gi37 + (noise_away1 > 0 ? gi28 : gi29));
+              G_B += weights[k] * (0.3989422804014327*gi1*gi46*gi47*(-gi30 - gi32) - gi37*(-gi3*gi54 - gi3*gi55 + gi3*gi56 + gi3*gi57 - gi4*gi54 - gi4*gi55 + gi4*gi56 + gi4*gi57 + gi58) - gi7*(8.0*gi17*gi38 + 8.0*gi23*gi42 - gi41 - gi45) + (noise_away1 > 0 ? gi10*gi41 - 8.0*gi10*gi50 + gi49 : -gi12*gi45 + 8.0*gi12*gi53 + gi52));
+              G_F += weights[k] * (-gi37*(p_epsilon*gi31 - p_epsilon*gi33 + p_epsilon*gi34 - p_epsilon*gi35) - gi7*(-p_epsilon*gi20 - p_epsilon*gi25) + (noise_away1 > 0 ? p_epsilon*gi28 : -p_epsilon*gi29));
+              G_I += weights[k] * (-M2_1in*gi58*gi8*noise_away1 - gi37*(gi48*gi63 - gi51*gi63 + gi59*gi60 - gi59*gi61 + gi60*gi62 - gi61*gi62) - gi7*(-gi3*gi49 - gi3*gi52 - gi4*gi49 - gi4*gi52) + (noise_away1 > 0 ? gi11*gi49 + gi49*gi8 : gi13*gi52 + gi52*gi8));
+              G_D += weights[k] * (0.3989422804014327*gi1*gi46*gi47 - gi27*gi37 + (noise_away1 > 0 ? -gi20 : gi26));
             }
           }
         }
@@ -801,13 +807,17 @@ static void all_coefficients(const score *w, double y, const double *par, int64_
   every_coefficient(w, y, par, stride, out_R, out_A, out_B, out_D, out_F, out_I, &BD, &clean_risk);
 }
 
-/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j */
-static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
-                  const double *v, double *offset, double *slope, double *noise) {
-  const double *x_star = p->teacher;
-  const double *omega = p->weights;
+/* What the rates are made of beside the modes: scalars, of which those of the noise come last. */
+static int64_t drift_scalars_count(const sgdlimit_problem *p) { return 2 + 3 * p->classes; }
+static int64_t rate_scalars_count(const sgdlimit_problem *p) {
+  return drift_scalars_count(p) + 1 * p->classes;
+}
+
+static void rate_scalars(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
+                         const double *v, double *scalars) {
   const double p_tau = p->parameters[(iterate * 3 + 1) * p->classes];
-  for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;
+  double *of_drift = scalars + 2;
+  double *of_noise = scalars + drift_scalars_count(p);
   double norm2 = 0;
   #pragma omp simd reduction(+ : norm2)
   for (int64_t j = 0; j < p->modes; j++) {
@@ -817,33 +827,51 @@ static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, c
   const double inverse_norm = (n > 0.0 ? 1.0/n : 0.0);
   double mean_F = 0;
   for (int64_t i = 0; i < p->classes; i++) {
-    const double *lam = p->eigenvalues + i * p->modes;
-    const double *mu = p->means + i * p->modes;
     const double *par = p->parameters + iterate * 3 * p->classes + i;
     score w;
     class_score(p, k, i, x, e, v, n, &w);
     const double probability = p->probabilities[i];
     double A, B, F, I, BD;
     rate_coefficients(&w, p->labels[i], par, p->classes, &A, &B, &F, &I, &BD);
-    const double w1 = BD*probability;
-    const double w2 = A*probability;
-    const double w3 = B*probability;
-    const double w4 = I*probability;
-    #pragma omp simd
-    for (int64_t j = 0; j < p->modes; j++) {
-      offset[j] += w1*lam[j]*x_star[j] + w2*mu[j];
-      slope[j] += w3*lam[j];
-      noise[j] += w4*lam[j];
-    }
     mean_F += F*probability;
+    of_drift[i * 3 + 0] = BD*probability;
+    of_drift[i * 3 + 1] = A*probability;
+    of_drift[i * 3 + 2] = B*probability;
+    of_noise[i * 1 + 0] = I*probability;
   }
-  const double s1 = -p_tau;
-  const double s2 = -inverse_norm*mean_F;
+  scalars[0] = -p_tau;
+  scalars[1] = -inverse_norm*mean_F;
+}
+
+/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j, of the
+ * modes from `from` to before `to`. */
+static void rates(const sgdlimit_problem *p, const double *scalars, int64_t from, int64_t to, double *offset,
+                  double *slope, double *noise) {
+  const double *x_star = p->teacher + from;
+  const double *omega = p->weights + from;
+  const double *of_drift = scalars + 2;
+  const double *of_noise = scalars + drift_scalars_count(p);
+  const double s1 = scalars[0];
+  const double s2 = scalars[1];
   #pragma omp simd
-  for (int64_t j = 0; j < p->modes; j++) {
-    offset[j] = s1*x_star[j] + s2*x_star[j] - offset[j];
-    slope[j] = s1 + s2 - slope[j];
-    noise[j] = noise[j]*omega[j];
+  for (int64_t j = 0; j < to - from; j++) {
+    offset[j] = s1*x_star[j] + s2*x_star[j];
+    slope[j] = s1 + s2;
+    noise[j] = 0.0;
+  }
+  for (int64_t i = 0; i < p->classes; i++) {
+    const double *lam = p->eigenvalues + i * p->modes + from;
+    const double *mu = p->means + i * p->modes + from;
+    const double w1 = of_drift[i * 3 + 0];
+    const double w2 = of_drift[i * 3 + 1];
+    const double w3 = of_drift[i * 3 + 2];
+    const double w4 = of_noise[i * 1 + 0];
+    #pragma omp simd
+    for (int64_t j = 0; j < to - from; j++) {
+      offset[j] += -w1*lam[j]*x_star[j] - w2*mu[j];
+      slope[j] += -w3*lam[j];
+      noise[j] += w4*lam[j]*omega[j];
+    }
   }
 }
 
@@ -922,16 +950,18 @@ void sgdlimit_coefficients(const double *score_values, double y, const double *p
   all_coefficients(&w, y, par, 1, &out[0], &out[1], &out[2], &out[3], &out[4], &out[5]);
 }
 
-/* dx and dv at (t, x, v), where the integral of sum_j G_j is start_auxiliary's; work has room for 6 p->modes + the
- * constants (GLOBAL + CLASS * K). */
+/* dx and dv at (t, x, v), where the integral of sum_j G_j is start_auxiliary's; work has room for 6 p->modes +
+ * sgdlimit_constants_count. */
 int32_t sgdlimit_rhs(const sgdlimit_problem *p, int64_t iterate, double t, const double *x, const double *v, double *dx,
                      double *dv, double *work) {
   if (p->size != sizeof *p || !has_step_arguments(p)) return SGDLIMIT_BAD_PROBLEM;
   const int64_t N = p->modes;
   double *offset = work, *slope = work + N, *noise = work + 2 * N, *e = work + 3 * N, *k = work + 6 * N;
+  double *scalars = k + constants_count(p);
   constants(p, k);
   for (int64_t j = 0; j < N; j++) e[j] = x[j] - p->teacher[j];
-  rates(p, k, iterate, x, e, v, offset, slope, noise);
+  rate_scalars(p, k, iterate, x, e, v, scalars);
+  rates(p, scalars, 0, N, offset, slope, noise);
   const double accumulated = p->start_auxiliary ? p->start_auxiliary[iterate] : 0;
   const point at = {x, e, v, offset, slope, noise, accumulated, work + 4 * N};
   const double gamma = learning_rate(p, k, iterate, t, &at);
@@ -942,4 +972,4 @@ int32_t sgdlimit_rhs(const sgdlimit_problem *p, int64_t iterate, double t, const
   return SGDLIMIT_OK;
 }
 
-int64_t sgdlimit_constants_count(const sgdlimit_problem *p) { return constants_count(p); }
+int64_t sgdlimit_constants_count(const sgdlimit_problem *p) { return constants_count(p) + rate_scalars_count(p); }

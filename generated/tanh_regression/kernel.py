@@ -4,7 +4,7 @@
     target     Teacher('tanh(r_star) + sigma*xi')
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 12. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 13. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
@@ -669,7 +669,7 @@ def rate_coefficients(score, y, par):
         edges_z = panels(*shape_z)
         def crossing_z_0(z):
             r = mean_given + s_given*z
-            return -2.0*y_given + np.tanh(-p_epsilon*n + r) + np.tanh(p_epsilon*n + r)
+            return -2.0*y_given - np.tanh(p_epsilon*n - r) + np.tanh(p_epsilon*n + r)
         for z in roots(crossing_z_0, edges_z):
             r = mean_given + s_given*z
             shape_z[2].append((z, abs((s_noise) / (s_given*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*r)*sigmoid(2.0*p_epsilon*n + 2.0*r) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*r)*sigmoid(2.0*p_epsilon*n - 2.0*r))))))
@@ -678,67 +678,74 @@ def rate_coefficients(score, y, par):
         gi1 = 1.0/s_noise
         gi2 = p_epsilon*n
         gi3 = np.tanh(gi2 + r)
-        gi4 = np.tanh(-gi2 + r)
-        gi5 = 0.5*gi3 + 0.5*gi4 - y_given
+        gi4 = np.tanh(gi2 - r)
+        gi5 = -0.5*gi3 + 0.5*gi4 + y_given
         noise_gap1 = gi1*np.abs(gi5)
-        noise_away1 = np.where(gi5 > 0, 1.0, -1.0)
         tails_M0_1in = tail_moments(noise_gap1, 2)
         M0_1in = tails_M0_1in[0]
         M1_1in = tails_M0_1in[1]
         M2_1in = tails_M0_1in[2]
-        gi6 = 2.0*r
-        gi7 = 2.0*gi2
-        gi8 = gi6 + gi7
-        gi9 = sigmoid(-gi8)
-        gi10 = sigmoid(gi8)
-        gi11 = gi10*gi9
-        gi12 = 4.0*gi11
-        gi13 = -gi6 + gi7
-        gi14 = sigmoid(gi13)
-        gi15 = sigmoid(-gi13)
-        gi16 = gi14*gi15
-        gi17 = 4.0*gi16
-        gi18 = -gi17
-        gi19 = -gi12 - gi18
-        gi20 = M1_1in*s_noise
-        gi21 = gi3 - y_given
-        gi22 = gi12*gi21
-        gi23 = gi4 - y_given
-        gi24 = gi17*gi23
-        gi25 = 2.0*gi11
-        gi26 = gi25*gi4
-        gi27 = 2.0*gi16
-        gi28 = -2.0*gi10*gi3*gi9 - 2.0*gi14*gi15*gi3 + gi26 + gi27*gi4
-        gi29 = M0_1in*noise_away1
-        gi30 = gi10*gi10
-        gi31 = gi9*gi9
-        gi32 = gi10*gi31
-        gi33 = 8.0*gi32
-        gi34 = gi14*gi14
-        gi35 = gi15*gi15
-        gi36 = gi14*gi35
+        gi6 = -gi5
+        noise_away1 = np.where(gi6 > 0, 1.0, -1.0)
+        gi7 = 2.0*r
+        gi8 = 2.0*gi2
+        gi9 = gi7 + gi8
+        gi10 = sigmoid(-gi9)
+        gi11 = sigmoid(gi9)
+        gi12 = gi10*gi11
+        gi13 = 4.0*gi12
+        gi14 = -gi7 + gi8
+        gi15 = sigmoid(gi14)
+        gi16 = sigmoid(-gi14)
+        gi17 = gi15*gi16
+        gi18 = 4.0*gi17
+        gi19 = -gi18
+        gi20 = -gi13 - gi19
+        gi21 = M1_1in*s_noise
+        gi22 = gi3 - y_given
+        gi23 = gi13*gi22
+        gi24 = -gi4 - y_given
+        gi25 = gi18*gi24
+        gi26 = 2.0*gi12
+        gi27 = gi26*gi3
+        gi28 = 2.0*gi17
+        gi29 = gi28*gi3
+        gi30 = gi26*gi4
+        gi31 = gi28*gi4
+        gi32 = gi27 + gi29 + gi30 + gi31
+        gi33 = M0_1in*noise_away1
+        gi34 = gi11*gi11
+        gi35 = gi10*gi10
+        gi36 = gi11*gi35
         gi37 = 8.0*gi36
-        gi38 = s_noise*s_noise
-        gi39 = np.exp(-0.5*(gi5*gi5)/gi38)
-        gi40 = gi30*gi31
-        gi41 = 16.0*gi40
-        gi42 = gi30*gi9
-        gi43 = gi34*gi35
-        gi44 = 16.0*gi43
-        gi45 = gi15*gi34
-        gi46 = 4.0*gi4
-        gi47 = 4.0*gi3
-        gi48 = gi41 - gi44
-        gi49 = gi3*gi3
-        gi50 = 4.0*gi40
-        gi51 = 4.0*gi43
-        gi52 = gi4*gi4
-        gi53 = 8.0*gi3*gi4
-        G_A = np.sum(weights_z * (-gi19*gi20 + gi28*gi29 + np.where(noise_away1 > 0, gi22, gi24)))
-        G_B = np.sum(weights_z * (0.3989422804014327*gi1*gi28*gi39*(-gi25 - gi27) - gi20*(8.0*gi15*gi34 + 8.0*gi30*gi9 - gi33 - gi37) - gi29*(-gi32*gi46 + gi32*gi47 + gi36*gi46 - gi36*gi47 + gi42*gi46 - gi42*gi47 - gi45*gi46 + gi45*gi47 + gi48) + np.where(noise_away1 > 0, gi21*gi33 - 8.0*gi21*gi42 + gi41, -gi23*gi37 + 8.0*gi23*gi45 + gi44)))
-        G_F = np.sum(weights_z * (-gi20*(-p_epsilon*gi12 - p_epsilon*gi17) - gi29*(2.0*p_epsilon*gi10*gi3*gi9 + 2.0*p_epsilon*gi14*gi15*gi4 - p_epsilon*gi26 - p_epsilon*gi27*gi3) + np.where(noise_away1 > 0, p_epsilon*gi22, -p_epsilon*gi24)))
-        G_I = np.sum(weights_z * (-M2_1in*gi38*gi48*noise_away1 - gi20*(-gi3*gi41 - gi3*gi44 + gi4*gi41 + gi4*gi44) - gi29*(-gi40*gi53 + gi43*gi53 + gi49*gi50 - gi49*gi51 + gi50*gi52 - gi51*gi52) + np.where(noise_away1 > 0, (gi21*gi21)*gi41 + gi38*gi41, (gi23*gi23)*gi44 + gi38*gi44)))
-        G_D = np.sum(weights_z * (0.3989422804014327*gi1*gi28*gi39 - gi19*gi29 + np.where(noise_away1 > 0, -gi12, gi18)))
+        gi38 = gi15*gi15
+        gi39 = gi16*gi16
+        gi40 = gi15*gi39
+        gi41 = 8.0*gi40
+        gi42 = s_noise*s_noise
+        gi43 = np.exp(-0.5*(gi6*gi6)/gi42)
+        gi44 = -gi32
+        gi45 = gi34*gi35
+        gi46 = 16.0*gi45
+        gi47 = gi10*gi34
+        gi48 = gi38*gi39
+        gi49 = 16.0*gi48
+        gi50 = gi16*gi38
+        gi51 = 4.0*gi40
+        gi52 = 4.0*gi47
+        gi53 = 4.0*gi36
+        gi54 = 4.0*gi50
+        gi55 = gi46 - gi49
+        gi56 = gi3*gi3
+        gi57 = 4.0*gi45
+        gi58 = 4.0*gi48
+        gi59 = gi4*gi4
+        gi60 = 8.0*gi3*gi4
+        G_A = np.sum(weights_z * (-gi20*gi21 - gi32*gi33 + np.where(noise_away1 > 0, gi23, gi25)))
+        G_B = np.sum(weights_z * (0.3989422804014327*gi1*gi43*gi44*(-gi26 - gi28) - gi21*(8.0*gi10*gi34 + 8.0*gi16*gi38 - gi37 - gi41) - gi33*(-gi3*gi51 - gi3*gi52 + gi3*gi53 + gi3*gi54 - gi4*gi51 - gi4*gi52 + gi4*gi53 + gi4*gi54 + gi55) + np.where(noise_away1 > 0, gi22*gi37 - 8.0*gi22*gi47 + gi46, -gi24*gi41 + 8.0*gi24*gi50 + gi49)))
+        G_F = np.sum(weights_z * (-gi21*(-p_epsilon*gi13 - p_epsilon*gi18) - gi33*(p_epsilon*gi27 - p_epsilon*gi29 + p_epsilon*gi30 - p_epsilon*gi31) + np.where(noise_away1 > 0, p_epsilon*gi23, -p_epsilon*gi25)))
+        G_I = np.sum(weights_z * (-M2_1in*gi42*gi55*noise_away1 - gi21*(-gi3*gi46 - gi3*gi49 - gi4*gi46 - gi4*gi49) - gi33*(gi45*gi60 - gi48*gi60 + gi56*gi57 - gi56*gi58 + gi57*gi59 - gi58*gi59) + np.where(noise_away1 > 0, (gi22*gi22)*gi46 + gi42*gi46, (gi24*gi24)*gi49 + gi42*gi49)))
+        G_D = np.sum(weights_z * (0.3989422804014327*gi1*gi43*gi44 - gi20*gi33 + np.where(noise_away1 > 0, -gi13, gi19)))
         g2 = 2.0*ell
         dy_given = 4.0*sigmoid(-g2)*sigmoid(g2)
         J_A += weight_z_star * (G_A)
@@ -814,7 +821,7 @@ def statistic_coefficients(score, y, par):
         edges_z = panels(*shape_z)
         def crossing_z_0(z):
             r = mean_given + s_given*z
-            return -2.0*y_given + np.tanh(-p_epsilon*n + r) + np.tanh(p_epsilon*n + r)
+            return -2.0*y_given - np.tanh(p_epsilon*n - r) + np.tanh(p_epsilon*n + r)
         for z in roots(crossing_z_0, edges_z):
             r = mean_given + s_given*z
             shape_z[2].append((z, abs((s_noise) / (s_given*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*r)*sigmoid(2.0*p_epsilon*n + 2.0*r) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*r)*sigmoid(2.0*p_epsilon*n - 2.0*r))))))
@@ -823,19 +830,19 @@ def statistic_coefficients(score, y, par):
         gi1 = 1.0/s_noise
         gi2 = p_epsilon*n
         gi3 = np.tanh(gi2 + r)
-        gi4 = np.tanh(-gi2 + r)
-        gi5 = 0.5*gi3 + 0.5*gi4 - y_given
+        gi4 = np.tanh(gi2 - r)
+        gi5 = -0.5*gi3 + 0.5*gi4 + y_given
         noise_gap1 = gi1*np.abs(gi5)
-        noise_away1 = np.where(gi5 > 0, 1.0, -1.0)
         tails_M0_1in = tail_moments(noise_gap1, 1)
         M0_1in = tails_M0_1in[0]
         M1_1in = tails_M0_1in[1]
-        gi6 = -gi3
+        gi6 = -gi5
+        noise_away1 = np.where(gi6 > 0, 1.0, -1.0)
         gi7 = M1_1in*s_noise
         gi8 = s_noise*s_noise
         gi9 = 0.5*gi8
-        gi10 = -gi6 - y_given
-        gi11 = gi4 - y_given
+        gi10 = gi3 - y_given
+        gi11 = -gi4 - y_given
         gi12 = 2.0*r
         gi13 = 2.0*gi2
         gi14 = gi12 + gi13
@@ -856,21 +863,25 @@ def statistic_coefficients(score, y, par):
         gi29 = 2.0*gi28
         gi30 = gi22*gi23
         gi31 = 2.0*gi30
-        gi32 = gi3*gi31
-        gi33 = gi29*gi4
-        gi34 = 16.0*gi17*gi18
-        gi35 = gi15*gi17
-        gi36 = 16.0*gi24*gi25
-        gi37 = gi22*gi24
-        gi38 = 4.0*gi3
-        gi39 = 4.0*gi4
-        gi40 = M0_1in*noise_away1
-        gi41 = 4.0*p_epsilon
-        gi42 = gi28*gi41
-        gi43 = gi30*gi41
-        G_R = np.sum(weights_z * (-gi7*(gi4 + gi6) + np.where(noise_away1 > 0, 0.5*(gi10*gi10) + gi9, 0.5*(gi11*gi11) + gi9)))
-        G_B = np.sum(weights_z * (0.3989422804014327*gi1*(-gi29 - gi31)*(-gi29*gi3 + gi31*gi4 - gi32 + gi33)*np.exp(-0.5*(gi5*gi5)/gi8) - gi40*(gi19*gi38 - gi19*gi39 - gi26*gi38 + gi26*gi39 + gi34 - gi35*gi38 + gi35*gi39 - gi36 + gi37*gi38 - gi37*gi39) - gi7*(8.0*gi15*gi17 - gi20 + 8.0*gi22*gi24 - gi27) + np.where(noise_away1 > 0, gi10*gi20 - 8.0*gi10*gi35 + gi34, -gi11*gi27 + 8.0*gi11*gi37 + gi36)))
-        G_F = np.sum(weights_z * (-gi40*(2.0*p_epsilon*gi15*gi16*gi3 + 2.0*p_epsilon*gi22*gi23*gi4 - p_epsilon*gi32 - p_epsilon*gi33) - gi7*(-gi42 - gi43) + np.where(noise_away1 > 0, gi10*gi42, -gi11*gi43)))
+        gi32 = gi29*gi3
+        gi33 = gi3*gi31
+        gi34 = gi29*gi4
+        gi35 = gi31*gi4
+        gi36 = 16.0*gi17*gi18
+        gi37 = gi15*gi17
+        gi38 = 16.0*gi24*gi25
+        gi39 = gi22*gi24
+        gi40 = 4.0*gi37
+        gi41 = 4.0*gi19
+        gi42 = 4.0*gi39
+        gi43 = 4.0*gi26
+        gi44 = M0_1in*noise_away1
+        gi45 = 4.0*p_epsilon
+        gi46 = gi28*gi45
+        gi47 = gi30*gi45
+        G_R = np.sum(weights_z * (-gi7*(-gi3 - gi4) + np.where(noise_away1 > 0, 0.5*(gi10*gi10) + gi9, 0.5*(gi11*gi11) + gi9)))
+        G_B = np.sum(weights_z * (0.3989422804014327*gi1*(-gi29 - gi31)*(-gi32 - gi33 - gi34 - gi35)*np.exp(-0.5*(gi6*gi6)/gi8) - gi44*(-gi3*gi40 + gi3*gi41 + gi3*gi42 - gi3*gi43 + gi36 - gi38 - gi4*gi40 + gi4*gi41 + gi4*gi42 - gi4*gi43) - gi7*(8.0*gi15*gi17 - gi20 + 8.0*gi22*gi24 - gi27) + np.where(noise_away1 > 0, gi10*gi20 - 8.0*gi10*gi37 + gi36, -gi11*gi27 + 8.0*gi11*gi39 + gi38)))
+        G_F = np.sum(weights_z * (-gi44*(p_epsilon*gi32 - p_epsilon*gi33 + p_epsilon*gi34 - p_epsilon*gi35) - gi7*(-gi46 - gi47) + np.where(noise_away1 > 0, gi10*gi46, -gi11*gi47)))
         hi1 = 1.0/s_given
         z, weights_z = nodes(panels([], [(-hi1*mean_given, 1.5707963267948966*hi1)]))
         r = mean_given + s_given*z
@@ -948,7 +959,7 @@ def all_coefficients(score, y, par):
         edges_z = panels(*shape_z)
         def crossing_z_0(z):
             r = mean_given + s_given*z
-            return -2.0*y_given + np.tanh(-p_epsilon*n + r) + np.tanh(p_epsilon*n + r)
+            return -2.0*y_given - np.tanh(p_epsilon*n - r) + np.tanh(p_epsilon*n + r)
         for z in roots(crossing_z_0, edges_z):
             r = mean_given + s_given*z
             shape_z[2].append((z, abs((s_noise) / (s_given*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*r)*sigmoid(2.0*p_epsilon*n + 2.0*r) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*r)*sigmoid(2.0*p_epsilon*n - 2.0*r))))))
@@ -957,21 +968,21 @@ def all_coefficients(score, y, par):
         gi1 = 1.0/s_noise
         gi2 = p_epsilon*n
         gi3 = np.tanh(gi2 + r)
-        gi4 = np.tanh(-gi2 + r)
-        gi5 = 0.5*gi3 + 0.5*gi4 - y_given
+        gi4 = np.tanh(gi2 - r)
+        gi5 = -0.5*gi3 + 0.5*gi4 + y_given
         noise_gap1 = gi1*np.abs(gi5)
-        noise_away1 = np.where(gi5 > 0, 1.0, -1.0)
         tails_M0_1in = tail_moments(noise_gap1, 2)
         M0_1in = tails_M0_1in[0]
         M1_1in = tails_M0_1in[1]
         M2_1in = tails_M0_1in[2]
-        gi6 = -gi3
+        gi6 = -gi5
+        noise_away1 = np.where(gi6 > 0, 1.0, -1.0)
         gi7 = M1_1in*s_noise
         gi8 = s_noise*s_noise
         gi9 = 0.5*gi8
-        gi10 = -gi6 - y_given
+        gi10 = gi3 - y_given
         gi11 = gi10*gi10
-        gi12 = gi4 - y_given
+        gi12 = -gi4 - y_given
         gi13 = gi12*gi12
         gi14 = 2.0*r
         gi15 = 2.0*gi2
@@ -990,39 +1001,45 @@ def all_coefficients(score, y, par):
         gi28 = gi10*gi20
         gi29 = gi12*gi25
         gi30 = 2.0*gi19
-        gi31 = gi30*gi4
+        gi31 = gi3*gi30
         gi32 = 2.0*gi24
-        gi33 = -2.0*gi17*gi18*gi3 - 2.0*gi22*gi23*gi3 + gi31 + gi32*gi4
-        gi34 = M0_1in*noise_away1
-        gi35 = gi18*gi18
-        gi36 = gi17*gi17
-        gi37 = gi18*gi36
-        gi38 = 8.0*gi37
-        gi39 = gi22*gi22
-        gi40 = gi23*gi23
-        gi41 = gi22*gi40
-        gi42 = 8.0*gi41
-        gi43 = np.exp(-0.5*(gi5*gi5)/gi8)
-        gi44 = gi35*gi36
-        gi45 = 16.0*gi44
-        gi46 = gi17*gi35
-        gi47 = gi39*gi40
-        gi48 = 16.0*gi47
-        gi49 = gi23*gi39
-        gi50 = 4.0*gi4
-        gi51 = 4.0*gi3
-        gi52 = gi45 - gi48
-        gi53 = gi3*gi3
+        gi33 = gi3*gi32
+        gi34 = gi30*gi4
+        gi35 = gi32*gi4
+        gi36 = gi31 + gi33 + gi34 + gi35
+        gi37 = M0_1in*noise_away1
+        gi38 = gi18*gi18
+        gi39 = gi17*gi17
+        gi40 = gi18*gi39
+        gi41 = 8.0*gi40
+        gi42 = gi22*gi22
+        gi43 = gi23*gi23
+        gi44 = gi22*gi43
+        gi45 = 8.0*gi44
+        gi46 = np.exp(-0.5*(gi6*gi6)/gi8)
+        gi47 = -gi36
+        gi48 = gi38*gi39
+        gi49 = 16.0*gi48
+        gi50 = gi17*gi38
+        gi51 = gi42*gi43
+        gi52 = 16.0*gi51
+        gi53 = gi23*gi42
         gi54 = 4.0*gi44
-        gi55 = 4.0*gi47
-        gi56 = gi4*gi4
-        gi57 = 8.0*gi3*gi4
-        G_R = np.sum(weights_z * (-gi7*(gi4 + gi6) + np.where(noise_away1 > 0, 0.5*gi11 + gi9, 0.5*gi13 + gi9)))
-        G_A = np.sum(weights_z * (-gi27*gi7 + gi33*gi34 + np.where(noise_away1 > 0, gi28, gi29)))
-        G_B = np.sum(weights_z * (0.3989422804014327*gi1*gi33*gi43*(-gi30 - gi32) - gi34*(-gi37*gi50 + gi37*gi51 + gi41*gi50 - gi41*gi51 + gi46*gi50 - gi46*gi51 - gi49*gi50 + gi49*gi51 + gi52) - gi7*(8.0*gi17*gi35 + 8.0*gi23*gi39 - gi38 - gi42) + np.where(noise_away1 > 0, gi10*gi38 - 8.0*gi10*gi46 + gi45, -gi12*gi42 + 8.0*gi12*gi49 + gi48)))
-        G_F = np.sum(weights_z * (-gi34*(2.0*p_epsilon*gi17*gi18*gi3 + 2.0*p_epsilon*gi22*gi23*gi4 - p_epsilon*gi3*gi32 - p_epsilon*gi31) - gi7*(-p_epsilon*gi20 - p_epsilon*gi25) + np.where(noise_away1 > 0, p_epsilon*gi28, -p_epsilon*gi29)))
-        G_I = np.sum(weights_z * (-M2_1in*gi52*gi8*noise_away1 - gi34*(-gi44*gi57 + gi47*gi57 + gi53*gi54 - gi53*gi55 + gi54*gi56 - gi55*gi56) - gi7*(-gi3*gi45 - gi3*gi48 + gi4*gi45 + gi4*gi48) + np.where(noise_away1 > 0, gi11*gi45 + gi45*gi8, gi13*gi48 + gi48*gi8)))
-        G_D = np.sum(weights_z * (0.3989422804014327*gi1*gi33*gi43 - gi27*gi34 + np.where(noise_away1 > 0, -gi20, gi26)))
+        gi55 = 4.0*gi50
+        gi56 = 4.0*gi40
+        gi57 = 4.0*gi53
+        gi58 = gi49 - gi52
+        gi59 = gi3*gi3
+        gi60 = 4.0*gi48
+        gi61 = 4.0*gi51
+        gi62 = gi4*gi4
+        gi63 = 8.0*gi3*gi4
+        G_R = np.sum(weights_z * (-gi7*(-gi3 - gi4) + np.where(noise_away1 > 0, 0.5*gi11 + gi9, 0.5*gi13 + gi9)))
+        G_A = np.sum(weights_z * (-gi27*gi7 - gi36*gi37 + np.where(noise_away1 > 0, gi28, gi29)))
+        G_B = np.sum(weights_z * (0.3989422804014327*gi1*gi46*gi47*(-gi30 - gi32) - gi37*(-gi3*gi54 - gi3*gi55 + gi3*gi56 + gi3*gi57 - gi4*gi54 - gi4*gi55 + gi4*gi56 + gi4*gi57 + gi58) - gi7*(8.0*gi17*gi38 + 8.0*gi23*gi42 - gi41 - gi45) + np.where(noise_away1 > 0, gi10*gi41 - 8.0*gi10*gi50 + gi49, -gi12*gi45 + 8.0*gi12*gi53 + gi52)))
+        G_F = np.sum(weights_z * (-gi37*(p_epsilon*gi31 - p_epsilon*gi33 + p_epsilon*gi34 - p_epsilon*gi35) - gi7*(-p_epsilon*gi20 - p_epsilon*gi25) + np.where(noise_away1 > 0, p_epsilon*gi28, -p_epsilon*gi29)))
+        G_I = np.sum(weights_z * (-M2_1in*gi58*gi8*noise_away1 - gi37*(gi48*gi63 - gi51*gi63 + gi59*gi60 - gi59*gi61 + gi60*gi62 - gi61*gi62) - gi7*(-gi3*gi49 - gi3*gi52 - gi4*gi49 - gi4*gi52) + np.where(noise_away1 > 0, gi11*gi49 + gi49*gi8, gi13*gi52 + gi52*gi8)))
+        G_D = np.sum(weights_z * (0.3989422804014327*gi1*gi46*gi47 - gi27*gi37 + np.where(noise_away1 > 0, -gi20, gi26)))
         g2 = 2.0*ell
         dy_given = 4.0*sigmoid(-g2)*sigmoid(g2)
         J_R += weight_z_star * (G_R)
@@ -1156,7 +1173,7 @@ def learning_rate(problem, k, iterate, t, at):
 def gradient(r, n, y, par):
     """d f_adv/dr and d f_adv/dn at samples."""
     p_epsilon = par[0]
-    sigma0 = np.where((-2.0*y + np.tanh(-p_epsilon*n + r) + np.tanh(p_epsilon*n + r)) > 0, 1.0, -1.0)
+    sigma0 = np.where((-2.0*y - np.tanh(p_epsilon*n - r) + np.tanh(p_epsilon*n + r)) > 0, 1.0, -1.0)
     c1 = p_epsilon*sigma0
     c2 = c1*n
     c3 = 2.0*c2 + 2.0*r

@@ -3,7 +3,7 @@
  *   target     Teacher('tanh(r_star) + sigma*xi')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 12. To write it again:
+ * Written by sgdlimit, generator format 13. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts sgd
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -419,7 +419,7 @@ static double crossing4(double z, const double *context) {
   const double s_given = context[3];
   const double y_given = context[4];
   const double r = mean_given + s_given*z;
-  return -2.0*y_given + sgdlimit_tanh(-p_epsilon*n + r) + sgdlimit_tanh(p_epsilon*n + r);
+  return -2.0*y_given - sgdlimit_tanh(p_epsilon*n - r) + sgdlimit_tanh(p_epsilon*n + r);
 }
 
 /* ---- Learning rates --------------------------------------------------------------------------------------------
@@ -443,6 +443,11 @@ static descent polyak_descent(const sgdlimit_problem *p, const double *k, int64_
 static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_t iterate, const point *at);
 
 static int depends_on_state(const sgdlimit_problem *p) { return p->step_kind >= SGDLIMIT_LINE_SEARCH; }
+
+/* Whether gamma is a sum over modes of their rates. */
+static int sums_over_rates(const sgdlimit_problem *p) {
+  return depends_on_state(p) && p->step_kind != SGDLIMIT_ADAGRAD_NORM;
+}
 
 static int has_step_arguments(const sgdlimit_problem *p) {
   const int64_t count = p->step_arguments_count;
@@ -690,67 +695,74 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
               const double gi1 = 1.0/s_noise;
               const double gi2 = p_epsilon*n;
               const double gi3 = sgdlimit_tanh(gi2 + r);
-              const double gi4 = sgdlimit_tanh(-gi2 + r);
-              const double gi5 = 0.5*gi3 + 0.5*gi4 - y_given;
+              const double gi4 = sgdlimit_tanh(gi2 - r);
+              const double gi5 = -0.5*gi3 + 0.5*gi4 + y_given;
               const double noise_gap1 = gi1*fabs(gi5);
-              const double noise_away1 = (gi5 > 0 ? 1.0 : -1.0);
               const double place_M0_1in = noise_gap1;
               const double M0_1in = tail_moment0(place_M0_1in);
               const double M1_1in = tail_moment1(place_M0_1in);
               const double M2_1in = tail_moment2(place_M0_1in);
-              const double gi6 = 2.0*r;
-              const double gi7 = 2.0*gi2;
-              const double gi8 = gi6 + gi7;
-              const double gi9 = sigmoid(-gi8);
-              const double gi10 = sigmoid(gi8);
-              const double gi11 = gi10*gi9;
-              const double gi12 = 4.0*gi11;
-              const double gi13 = -gi6 + gi7;
-              const double gi14 = sigmoid(gi13);
-              const double gi15 = sigmoid(-gi13);
-              const double gi16 = gi14*gi15;
-              const double gi17 = 4.0*gi16;
-              const double gi18 = -gi17;
-              const double gi19 = -gi12 - gi18;
-              const double gi20 = M1_1in*s_noise;
-              const double gi21 = gi3 - y_given;
-              const double gi22 = gi12*gi21;
-              const double gi23 = gi4 - y_given;
-              const double gi24 = gi17*gi23;
-              const double gi25 = 2.0*gi11;
-              const double gi26 = gi25*gi4;
-              const double gi27 = 2.0*gi16;
-              const double gi28 = -2.0*gi10*gi3*gi9 - 2.0*gi14*gi15*gi3 + gi26 + gi27*gi4;
-              const double gi29 = M0_1in*noise_away1;
-              const double gi30 = gi10*gi10;
-              const double gi31 = gi9*gi9;
-              const double gi32 = gi10*gi31;
-              const double gi33 = 8.0*gi32;
-              const double gi34 = gi14*gi14;
-              const double gi35 = gi15*gi15;
-              const double gi36 = gi14*gi35;
+              const double gi6 = -gi5;
+              const double noise_away1 = (gi6 > 0 ? 1.0 : -1.0);
+              const double gi7 = 2.0*r;
+              const double gi8 = 2.0*gi2;
+              const double gi9 = gi7 + gi8;
+              const double gi10 = sigmoid(-gi9);
+              const double gi11 = sigmoid(gi9);
+              const double gi12 = gi10*gi11;
+              const double gi13 = 4.0*gi12;
+              const double gi14 = -gi7 + gi8;
+              const double gi15 = sigmoid(gi14);
+              const double gi16 = sigmoid(-gi14);
+              const double gi17 = gi15*gi16;
+              const double gi18 = 4.0*gi17;
+              const double gi19 = -gi18;
+              const double gi20 = -gi13 - gi19;
+              const double gi21 = M1_1in*s_noise;
+              const double gi22 = gi3 - y_given;
+              const double gi23 = gi13*gi22;
+              const double gi24 = -gi4 - y_given;
+              const double gi25 = gi18*gi24;
+              const double gi26 = 2.0*gi12;
+              const double gi27 = gi26*gi3;
+              const double gi28 = 2.0*gi17;
+              const double gi29 = gi28*gi3;
+              const double gi30 = gi26*gi4;
+              const double gi31 = gi28*gi4;
+              const double gi32 = gi27 + gi29 + gi30 + gi31;
+              const double gi33 = M0_1in*noise_away1;
+              const double gi34 = gi11*gi11;
+              const double gi35 = gi10*gi10;
+              const double gi36 = gi11*gi35;
               const double gi37 = 8.0*gi36;
-              const double gi38 = s_noise*s_noise;
-              const double gi39 = sgdlimit_exp(-0.5*(gi5*gi5)/gi38);
-              const double gi40 = gi30*gi31;
-              const double gi41 = 16.0*gi40;
-              const double gi42 = gi30*gi9;
-              const double gi43 = gi34*gi35;
-              const double gi44 = 16.0*gi43;
-              const double gi45 = gi15*gi34;
-              const double gi46 = 4.0*gi4;
-              const double gi47 = 4.0*gi3;
-              const double gi48 = gi41 - gi44;
-              const double gi49 = gi3*gi3;
-              const double gi50 = 4.0*gi40;
-              const double gi51 = 4.0*gi43;
-              const double gi52 = gi4*gi4;
-              const double gi53 = 8.0*gi3*gi4;
-              G_A += weights[k] * (-gi19*gi20 + gi28*gi29 + (noise_away1 > 0 ? gi22 : gi24));
-              G_B += weights[k] * (0.3989422804014327*gi1*gi28*gi39*(-gi25 - gi27) - gi20*(8.0*gi15*gi34 + 8.0*gi30*gi9 - gi33 - gi37) - gi29*(-gi32*gi46 + gi32*gi47 + gi36*gi46 - gi36*gi47 + gi42*gi46 - gi42*gi47 - gi45*gi46 + gi45*gi47 + gi48) + (noise_away1 > 0 ? gi21*gi33 - 8.0*gi21*gi42 + gi41 : -gi23*gi37 + 8.0*gi23*gi45 + gi44));
-              G_F += weights[k] * (-gi20*(-p_epsilon*gi12 - p_epsilon*gi17) - gi29*(2.0*p_epsilon*gi10*gi3*gi9 + 2.0*p_epsilon*gi14*gi15*gi4 - p_epsilon*gi26 - p_epsilon*gi27*gi3) + (noise_away1 > 0 ? p_epsilon*gi22 : -p_epsilon*gi24));
-              G_I += weights[k] * (-M2_1in*gi38*gi48*noise_away1 - gi20*(-gi3*gi41 - gi3*gi44 + gi4*gi41 + gi4*gi44) - gi29*(-gi40*gi53 + gi43*gi53 + gi49*gi50 - gi49*gi51 + gi50*gi52 - gi51*gi52) + (noise_away1 > 0 ? (gi21*gi21)*gi41 + gi38*gi41 : (gi23*gi23)*gi44 + gi38*gi44));
-              G_D += weights[k] * (0.3989422804014327*gi1*gi28*gi39 - gi19*gi29 + (noise_away1 > 0 ? -gi12 : gi18));
+              const double gi38 = gi15*gi15;
+              const double gi39 = gi16*gi16;
+              const double gi40 = gi15*gi39;
+              const double gi41 = 8.0*gi40;
+              const double gi42 = s_noise*s_noise;
+              const double gi43 = sgdlimit_exp(-0.5*(gi6*gi6)/gi42);
+              const double gi44 = -gi32;
+              const double gi45 = gi34*gi35;
+              const double gi46 = 16.0*gi45;
+              const double gi47 = gi10*gi34;
+              const double gi48 = gi38*gi39;
+              const double gi49 = 16.0*gi48;
+              const double gi50 = gi16*gi38;
+              const double gi51 = 4.0*gi40;
+              const double gi52 = 4.0*gi47;
+              const double gi53 = 4.0*gi36;
+              const double gi54 = 4.0*gi50;
+              const double gi55 = gi46 - gi49;
+              const double gi56 = gi3*gi3;
+              const double gi57 = 4.0*gi45;
+              const double gi58 = 4.0*gi48;
+              const double gi59 = gi4*gi4;
+              const double gi60 = 8.0*gi3*gi4;
+              G_A += weights[k] * (-gi20*gi21 - gi32*gi33 + (noise_away1 > 0 ? gi23 : gi25));
+              G_B += weights[k] * (0.3989422804014327*gi1*gi43*gi44*(-gi26 - gi28) - gi21*(8.0*gi10*gi34 + 8.0*gi16*gi38 - gi37 - gi41) - gi33*(-gi3*gi51 - gi3*gi52 + gi3*gi53 + gi3*gi54 - gi4*gi51 - gi4*gi52 + gi4*gi53 + gi4*gi54 + gi55) + (noise_away1 > 0 ? gi22*gi37 - 8.0*gi22*gi47 + gi46 : -gi24*gi41 + 8.0*gi24*gi50 + gi49));
+              G_F += weights[k] * (-gi21*(-p_epsilon*gi13 - p_epsilon*gi18) - gi33*(p_epsilon*gi27 - p_epsilon*gi29 + p_epsilon*gi30 - p_epsilon*gi31) + (noise_away1 > 0 ? p_epsilon*gi23 : -p_epsilon*gi25));
+              G_I += weights[k] * (-M2_1in*gi42*gi55*noise_away1 - gi21*(-gi3*gi46 - gi3*gi49 - gi4*gi46 - gi4*gi49) - gi33*(gi45*gi60 - gi48*gi60 + gi56*gi57 - gi56*gi58 + gi57*gi59 - gi58*gi59) + (noise_away1 > 0 ? (gi22*gi22)*gi46 + gi42*gi46 : (gi24*gi24)*gi49 + gi42*gi49));
+              G_D += weights[k] * (0.3989422804014327*gi1*gi43*gi44 - gi20*gi33 + (noise_away1 > 0 ? -gi13 : gi19));
             }
           }
         }
@@ -771,13 +783,17 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   *out_BD = J_B + J_D;
 }
 
-/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j */
-static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
-                  const double *v, double *offset, double *slope, double *noise) {
-  const double *x_star = p->teacher;
-  const double *omega = p->weights;
+/* What the rates are made of beside the modes: scalars, of which those of the noise come last. */
+static int64_t drift_scalars_count(const sgdlimit_problem *p) { return 2 + 3 * p->classes; }
+static int64_t rate_scalars_count(const sgdlimit_problem *p) {
+  return drift_scalars_count(p) + 1 * p->classes;
+}
+
+static void rate_scalars(const sgdlimit_problem *p, const double *k, int64_t iterate, const double *x, const double *e,
+                         const double *v, double *scalars) {
   const double p_tau = p->parameters[(iterate * 3 + 1) * p->classes];
-  for (int64_t j = 0; j < p->modes; j++) offset[j] = slope[j] = noise[j] = 0;
+  double *of_drift = scalars + 2;
+  double *of_noise = scalars + drift_scalars_count(p);
   double norm2 = 0;
   #pragma omp simd reduction(+ : norm2)
   for (int64_t j = 0; j < p->modes; j++) {
@@ -787,33 +803,51 @@ static void rates(const sgdlimit_problem *p, const double *k, int64_t iterate, c
   const double inverse_norm = (n > 0.0 ? 1.0/n : 0.0);
   double mean_F = 0;
   for (int64_t i = 0; i < p->classes; i++) {
-    const double *lam = p->eigenvalues + i * p->modes;
-    const double *mu = p->means + i * p->modes;
     const double *par = p->parameters + iterate * 3 * p->classes + i;
     score w;
     class_score(p, k, i, x, e, v, n, &w);
     const double probability = p->probabilities[i];
     double A, B, F, I, BD;
     rate_coefficients(&w, p->labels[i], par, p->classes, &A, &B, &F, &I, &BD);
-    const double w1 = BD*probability;
-    const double w2 = A*probability;
-    const double w3 = B*probability;
-    const double w4 = I*probability;
-    #pragma omp simd
-    for (int64_t j = 0; j < p->modes; j++) {
-      offset[j] += w1*lam[j]*x_star[j] + w2*mu[j];
-      slope[j] += w3*lam[j];
-      noise[j] += w4*lam[j];
-    }
     mean_F += F*probability;
+    of_drift[i * 3 + 0] = BD*probability;
+    of_drift[i * 3 + 1] = A*probability;
+    of_drift[i * 3 + 2] = B*probability;
+    of_noise[i * 1 + 0] = I*probability;
   }
-  const double s1 = -p_tau;
-  const double s2 = -inverse_norm*mean_F;
+  scalars[0] = -p_tau;
+  scalars[1] = -inverse_norm*mean_F;
+}
+
+/* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j, of the
+ * modes from `from` to before `to`. */
+static void rates(const sgdlimit_problem *p, const double *scalars, int64_t from, int64_t to, double *offset,
+                  double *slope, double *noise) {
+  const double *x_star = p->teacher + from;
+  const double *omega = p->weights + from;
+  const double *of_drift = scalars + 2;
+  const double *of_noise = scalars + drift_scalars_count(p);
+  const double s1 = scalars[0];
+  const double s2 = scalars[1];
   #pragma omp simd
-  for (int64_t j = 0; j < p->modes; j++) {
-    offset[j] = s1*x_star[j] + s2*x_star[j] - offset[j];
-    slope[j] = s1 + s2 - slope[j];
-    noise[j] = noise[j]*omega[j];
+  for (int64_t j = 0; j < to - from; j++) {
+    offset[j] = s1*x_star[j] + s2*x_star[j];
+    slope[j] = s1 + s2;
+    noise[j] = 0.0;
+  }
+  for (int64_t i = 0; i < p->classes; i++) {
+    const double *lam = p->eigenvalues + i * p->modes + from;
+    const double *mu = p->means + i * p->modes + from;
+    const double w1 = of_drift[i * 3 + 0];
+    const double w2 = of_drift[i * 3 + 1];
+    const double w3 = of_drift[i * 3 + 2];
+    const double w4 = of_noise[i * 1 + 0];
+    #pragma omp simd
+    for (int64_t j = 0; j < to - from; j++) {
+      offset[j] += -w1*lam[j]*x_star[j] - w2*mu[j];
+      slope[j] += -w3*lam[j];
+      noise[j] += w4*lam[j]*omega[j];
+    }
   }
 }
 
@@ -871,7 +905,7 @@ static descent greedy_descent(const sgdlimit_problem *p, const double *k, int64_
  * d f_adv/dr and d f_adv/dn there, its label, and the ridge. */
 static inline void gradient(double r, double n, double y, const double *par, int64_t stride, double *dr, double *dn) {
   const double p_epsilon = par[0 * stride];
-  const double sigma0 = ((-2.0*y + sgdlimit_tanh(-p_epsilon*n + r) + sgdlimit_tanh(p_epsilon*n + r)) > 0 ? 1.0 : -1.0);
+  const double sigma0 = ((-2.0*y - sgdlimit_tanh(p_epsilon*n - r) + sgdlimit_tanh(p_epsilon*n + r)) > 0 ? 1.0 : -1.0);
   const double c1 = p_epsilon*sigma0;
   const double c2 = c1*n;
   const double c3 = 2.0*c2 + 2.0*r;
@@ -1173,7 +1207,7 @@ typedef struct simulation {
   double *gradient2;          /* [M] sum of ||g||^2/d^2 over the steps so far, g the whole stochastic gradient */
   double *at_iterate;         /* [8][N] e, v = 0, offset, slope, noise, work [2], x */
   double *predicted;          /* [2][N] mean and variance of the iterate half a step on, in a diffusion */
-  double *constants;
+  double *constants, *scalars;   /* what rates are made of */
   double *norm2_bound;        /* [M] beyond it the iterate has diverged */
   update *updates;            /* [M] */
   double *cumulated;          /* [K] cumulated probabilities of the classes */
@@ -1327,12 +1361,13 @@ static double rate_of_iterate(const simulation *s, int64_t iterate, double t) {
   const real *X = s->iterates + iterate * s->length;
   double *e = s->at_iterate, *v = e + N, *offset = v + N, *slope = offset + N, *noise = slope + N, *x = noise + 3 * N;
   const point at = {x, e, v, offset, slope, noise, s->gradient2[iterate], noise + N};
-  if (p->step_kind != SGDLIMIT_ADAGRAD_NORM) {
+  if (sums_over_rates(p)) {
     for (int64_t j = 0; j < N; j++) {
       x[j] = X[j];
       e[j] = x[j] - p->teacher[j];
     }
-    rates(p, s->constants, iterate, x, e, v, offset, slope, noise);
+    rate_scalars(p, s->constants, iterate, x, e, v, s->scalars);
+    rates(p, s->scalars, 0, N, offset, slope, noise);
   }
   return learning_rate(p, s->constants, iterate, t, &at);
 }
@@ -1513,7 +1548,8 @@ static int can_be_simulated(const sgdlimit_problem *p) {
 static void *lay_out(simulation *s, int with_rates) {
   const sgdlimit_problem *p = s->problem;
   const int64_t M = p->iterates, K = p->classes, N = p->modes, L = s->length;
-  const int64_t rows = 2 * K + M + 2, N_rows = with_rates ? 10 : 0, others = M * (2 * LANES + 6) + K + constants_count(p);
+  const int64_t rows = 2 * K + M + 2, N_rows = with_rates ? 10 : 0;
+  const int64_t others = M * (2 * LANES + 6) + K + constants_count(p) + rate_scalars_count(p);
   const double bytes_wanted = 8.0 * ((double)rows * (double)L + (double)N_rows * (double)N + (double)others);
   if (bytes_wanted > (double)(PTRDIFF_MAX / 2)) return NULL;
   const size_t row_bytes = (size_t)(rows * L) * sizeof(real), other_bytes = (size_t)(others + N_rows * N) * sizeof(double);
@@ -1534,6 +1570,7 @@ static void *lay_out(simulation *s, int with_rates) {
   s->gradient2 = next, next += M;
   s->cumulated = next, next += K;
   s->constants = next, next += constants_count(p);
+  s->scalars = next, next += rate_scalars_count(p);
   s->at_iterate = next, next += with_rates ? 8 * N : 0;
   s->predicted = next;
   return memory;
