@@ -106,7 +106,7 @@ def once(points: int, modes: int, horizon: float) -> dict[str, Any]:
         begin, cpu = time.perf_counter(), time.process_time()
         sweep(asked, Path(folder) / "store", backend="c")
         seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
-    kernel._library.sgdlimit_solve = called
+    kernel._part("limit").sgdlimit_solve = called
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"points": plan.points, "seconds": seconds, "cpu": cpu, "kernel": sum(spent.values()), "peak": peak}
 

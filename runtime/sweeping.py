@@ -165,6 +165,12 @@ def read_plan(source: Source, overrides: Mapping[str, Any] | None = None) -> tup
     return plan_of(values, name), str(folder.resolve())
 
 
+def _parts(plan: Plan) -> tuple[str, ...]:
+    """Of a kernel's files, those that the points of a plan call."""
+    simulated = ("sgd",) if plan.simulate or plan.verify else ()
+    return ("equations", "limit", *simulated, *(("lumps",) if plan.verify else ()))
+
+
 def settled(plan: Plan, folder: str, backend: str) -> tuple[Plan, dict[str, KernelSource]]:
     """The plan with all that it leaves open, and the sources of its kernels by their canonical texts.
 
@@ -179,7 +185,7 @@ def settled(plan: Plan, folder: str, backend: str) -> tuple[Plan, dict[str, Kern
         target = kernel.backend
         sources[kernel_text(spec.model, spec.statistics, spec.schedule)] = kernel_source(
             spec.model, spec.statistics, spec.schedule, target
-        ).only("equations", "limit")
+        ).only(*_parts(plan))
         _check(plan, spec, kernel)
         follows = _follows_an_optimum(spec.schedule)
         listed = [name for _, name in available(kernel.statistics, spec.instance, has_optimum=follows)]
