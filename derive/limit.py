@@ -23,7 +23,7 @@ from sgdlimit.derive.expectation import Expectations
 from sgdlimit.derive.functions import Branch, Side
 from sgdlimit.derive.growth import check_growths
 from sgdlimit.derive.laws import Score, law_of_score, score_law
-from sgdlimit.derive.model import RESERVED, Expectation, Formula, Labels, Loss, Model, RandomLabels, Teacher
+from sgdlimit.derive.model import RESERVED, Expectation, Formula, Labels, Loss, Model, RandomLabels, Target, Teacher
 from sgdlimit.derive.nested import NestedForm
 from sgdlimit.derive.quadrature import Definition, Quadrature
 from sgdlimit.derive.size import check_size
@@ -259,7 +259,7 @@ def _derive(
     attacked = standard(loss) if model.adversary is None else adversarial(loss)
     several = attacked.case == "interior maxima"
     score = score_law(model, attacked.form, attacked.function.corners, linear=several)
-    check_places(attacked.function, score)
+    check_places(attacked.function, score, model.target)
     gather = Expectations()
 
     slope, slope_n = attacked.derivative_r, attacked.derivative_n
@@ -343,7 +343,7 @@ MOST_KINKS_AND_LABELS = 7
 """Kinks of an adversarial loss with corners, each end's and those between them, under a label of another score."""
 
 
-def check_places(function: Switched, score: Score | NestedForm) -> None:
+def check_places(function: Switched, score: Score | NestedForm, target: Target) -> None:
     """Refuse what cannot be integrated over a label that varies: too many kinks, and maxima that come and go.
 
     Raises
@@ -353,9 +353,10 @@ def check_places(function: Switched, score: Score | NestedForm) -> None:
         places that are roots of what may be negative, in a label that is a function of a teacher: where it is zero
         they move infinitely fast, and no rule over the label knows of it.
     """
-    if not (function.corners and isinstance(score, NestedForm)):
+    varies = isinstance(score, NestedForm) or (score.has_classes and not isinstance(target, Labels))
+    if not (function.corners and varies):
         return
-    roots_move = score.target is not None and not score.residual
+    roots_move = isinstance(score, NestedForm) and score.target is not None and not score.residual
     for switch in function.switches if roots_move else ():
         if any(e.exp == sp.S.Half and e.has(y) for e in switch.argument.atoms(sp.Pow)):
             raise DerivationError(

@@ -88,7 +88,8 @@ def generate(
 
 
 def _files(spec: Equations, limit: Limit, targets: Sequence[str], parts: Sequence[str]) -> dict[str, str]:
-    expression, files = _expression(spec), {}
+    expression = _expression(spec)
+    files: dict[str, str] = {}
     if "c" in targets:
         files |= {C_FILES[part]: text for part, text in emit_parts(limit, expression, parts).items()}
     if "numpy" in targets:
