@@ -170,7 +170,7 @@ def test_without_the_ridge_tau_is_gone_everywhere() -> None:
     assert not limit.equations.slope.has(sym.tau)
     assert r"\tau" not in limit.latex().split("Mode equations")[1].split("Statistics")[0]
     for target, start, end in (
-        ("c", "static void rates(", "static void statistics("),
+        ("c", "static void rate_scalars(", "static void statistics("),
         ("numpy", "def rates(", "def statistics("),
     ):
         with_ridge, without = (emit(e, target).split(start)[1].split(end)[0] for e in (derive(model), limit))
