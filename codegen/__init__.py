@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sgdlimit.derive.model import Schedule
 
 TARGETS = ("c", "numpy")
-FORMAT = 11
+FORMAT = 12
 """Generator format: any change of the emitted text for the same limit increases it."""
 
 __all__ = ["FORMAT", "TARGETS", "emit"]

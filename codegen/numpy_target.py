@@ -163,6 +163,7 @@ class NumpyEmitter:
             while len(shape) > 1 and not shape[-1]:
                 del shape[-1]
             lines.append(f"{z}, weights_{z} = nodes(panels({', '.join(f'[{part}]' for part in shape)}))")
+        lines += self.statements(node.fixed)
         body = self.statements(node.statements)
         if not nested:
             sign = "+=" if masses else "="

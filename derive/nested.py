@@ -317,7 +317,9 @@ class NestedForm:
         if self.residual:
             drift += dy_given
         drift = sp.Max(-_FASTEST_KINK, sp.Min(_FASTEST_KINK, drift)) if point.has(y_given) else drift
-        return self.inner.kinks.spread(sp.sqrt(self.deviation**2 + (BLUR * s_ell * drift) ** 2))
+        moved = self.inner.kinks.spread(sp.Abs(BLUR * s_ell * drift))
+        # a smooth maximum: a score that has a spread is left as it is
+        return self.inner.kinks.spread((self.deviation**4 + moved**4) ** sp.Rational(1, 4))
 
     def _integral(self, name: str, value: sp.Expr, functions: tuple[Switched, ...], gather: Expectations) -> sp.Expr:
         """The integral over the latent form of what is left."""
