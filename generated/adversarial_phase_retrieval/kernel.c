@@ -3,7 +3,7 @@
  *   target     Teacher('r_star')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 11. To write it again: sgdlimit generate SPEC --out DIRECTORY
+ * Written by sgdlimit, generator format 12. To write it again: sgdlimit generate SPEC --out DIRECTORY
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
  *
@@ -221,14 +221,13 @@ static int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
     }
     for (int i = 0; i < shape->steps; i++) {
       const double location = shape->step[i], width = shape->step_width[i];
-      const int narrow = width < SGDLIMIT_NARROWEST_LAYER;
-      const double begin = narrow ? location : location - SGDLIMIT_STEP_REACH * width;
-      const double longest = SGDLIMIT_STEP_PANEL * width;
-      if (!(longest < SGDLIMIT_LONGEST_PANEL)) continue;
-      if (begin > a + SGDLIMIT_SAME_BREAKPOINT) {
-        if (begin < end) end = begin;
-      } else if (!narrow && a < location + SGDLIMIT_STEP_REACH * width && longest < length) {
-        length = longest;
+      if (width < SGDLIMIT_NARROWEST_LAYER) {
+        if (location > a + SGDLIMIT_SAME_BREAKPOINT && location < end) end = location;
+      } else if (a < location + SGDLIMIT_STEP_REACH * width) {
+        /* Up to where the step begins, or into it by no more than it allows: steps that begin together share an edge. */
+        const double before = location - SGDLIMIT_STEP_REACH * width - a, inside = SGDLIMIT_STEP_PANEL * width;
+        const double longest = before > inside ? before : inside;
+        if (longest < length) length = longest;
       }
     }
     /* The sliver that rounding would leave before `end` is swallowed. */
@@ -253,6 +252,49 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
   }
   #pragma omp simd
   for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= sgdlimit_normal_density(z[i]);
+}
+
+/* Panels are taken from the one that holds 0 outwards, to the right and then to the left. The rest of a direction is
+ * left out where a longest panel with the outermost value would add nothing to the sizes so far and no feature lies
+ * beyond: there an integrand is a smooth function that grows by far less than phi falls. With a tilt its mass may lie
+ * as far out as the window moved. */
+#define SGDLIMIT_NEGLIGIBLE 1e-15
+
+/* Number of the panel that holds 0; beyond `below` and `above` there is no feature more that a panel notices. */
+static int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int panels, double *below, double *above) {
+  const double *places[] = {shape->kink, shape->pole, shape->step};
+  const double *widths[] = {NULL, shape->pole_width, shape->step_width};
+  const int counts[] = {shape->kinks, shape->poles, shape->steps};
+  *below = shape->lower + SGDLIMIT_WINDOW;
+  *above = shape->upper - SGDLIMIT_WINDOW;
+  for (int kind = 0; kind < 3; kind++)
+    for (int i = 0; i < counts[kind]; i++) {
+      const double place = places[kind][i];
+      if (widths[kind] && !(widths[kind][i] < SGDLIMIT_LONGEST_PANEL)) continue;
+      if (place > shape->lower && place < *below) *below = place;
+      if (place < shape->upper && place > *above) *above = place;
+    }
+  int middle = 0;
+  while (middle + 1 < panels && edges[middle + 1] <= 0) middle++;
+  return middle;
+}
+
+/* The panel after q, where `enough` says that what lies beyond it is nothing; -1 after the last. */
+static int sgdlimit_next(int q, int middle, int panels, int enough) {
+  if (q < middle) return enough ? -1 : q - 1;
+  return enough || q + 1 == panels ? middle - 1 : q + 1;
+}
+
+/* Adds the terms of a panel to the integral, and their absolute values to its size. */
+LANEWISE void sgdlimit_add(const double *terms, double *integral, double *size) {
+  double sum = 0, sum_of_sizes = 0;
+  #pragma omp simd reduction(+ : sum, sum_of_sizes)
+  for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+    sum += terms[k];
+    sum_of_sizes += fabs(terms[k]);
+  }
+  *integral += sum;
+  *size += sum_of_sizes;
 }
 
 enum { SGDLIMIT_MOST_ROOTS = 8, SGDLIMIT_ROOT_SAMPLES = 4 };
@@ -286,17 +328,25 @@ static double sgdlimit_root(double (*function)(double, const double *), const do
   }
 }
 
-/* Sign changes of a continuous function on the panels, each looked at in SGDLIMIT_ROOT_SAMPLES places; returns how many
- * were found (at most SGDLIMIT_MOST_ROOTS, from left to right). */
-static inline int sgdlimit_roots(double (*function)(double, const double *), const double *context, const double *edges,
-                                 int panels, double *roots) {
+/* Sign changes of a continuous function on the panels, each looked at in SGDLIMIT_ROOT_SAMPLES places, those of some
+ * panels at once; returns how many were found (at most SGDLIMIT_MOST_ROOTS, from left to right). */
+enum { SGDLIMIT_PANELS_AT_ONCE = 8 };
+
+static inline int sgdlimit_roots(double (*function)(double, const double *),
+                                 void (*many)(int, const double *, const double *, double *), const double *context,
+                                 const double *edges, int panels, double *roots) {
   int found = 0;
   double a = edges[0], at_a = function(a, context);   /* the last place where the function was not 0 */
-  for (int q = 0; q < panels; q++) {
-    for (int k = 1; k <= SGDLIMIT_ROOT_SAMPLES && found < SGDLIMIT_MOST_ROOTS; k++) {
-      const double b = k == SGDLIMIT_ROOT_SAMPLES ? edges[q + 1]
-                                                  : edges[q] + (edges[q + 1] - edges[q]) * k / SGDLIMIT_ROOT_SAMPLES;
-      const double at_b = function(b, context);
+  for (int first = 0; first < panels; first += SGDLIMIT_PANELS_AT_ONCE) {
+    double places[SGDLIMIT_PANELS_AT_ONCE * SGDLIMIT_ROOT_SAMPLES], values[SGDLIMIT_PANELS_AT_ONCE * SGDLIMIT_ROOT_SAMPLES];
+    int count = 0;
+    for (int q = first; q < panels && q < first + SGDLIMIT_PANELS_AT_ONCE; q++)
+      for (int k = 1; k <= SGDLIMIT_ROOT_SAMPLES; k++)
+        places[count++] = k == SGDLIMIT_ROOT_SAMPLES ? edges[q + 1]
+                                                     : edges[q] + (edges[q + 1] - edges[q]) * k / SGDLIMIT_ROOT_SAMPLES;
+    many(count, places, context, values);
+    for (int k = 0; k < count && found < SGDLIMIT_MOST_ROOTS; k++) {
+      const double b = places[k], at_b = values[k];
       if ((at_a < 0 && at_b > 0) || (at_a > 0 && at_b < 0))
         roots[found++] = sgdlimit_root(function, context, a, at_a, b, at_b);
       if (at_b != 0 || at_a == 0) {
@@ -308,7 +358,7 @@ static inline int sgdlimit_roots(double (*function)(double, const double *), con
   return found;
 }
 
-static double crossing1(double z_star, const double *context) {
+LANEWISE double crossing1(double z_star, const double *context) {
   const double mean_ell = context[0];
   const double n = context[1];
   const double p_epsilon = context[2];
@@ -317,7 +367,12 @@ static double crossing1(double z_star, const double *context) {
   return 2.0*p_epsilon*n + 1.4142135623730951*fabs(ell);
 }
 
-static double crossing2(double z_star, const double *context) {
+static void crossing1_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing1(places[k], context);
+}
+
+LANEWISE double crossing2(double z_star, const double *context) {
   const double mean_ell = context[0];
   const double n = context[1];
   const double p_epsilon = context[2];
@@ -326,21 +381,36 @@ static double crossing2(double z_star, const double *context) {
   return 2.0*p_epsilon*n - 1.4142135623730951*fabs(ell);
 }
 
-static double crossing3(double z_star, const double *context) {
+static void crossing2_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing2(places[k], context);
+}
+
+LANEWISE double crossing3(double z_star, const double *context) {
   const double mean_ell = context[0];
   const double s_ell = context[1];
   const double ell = mean_ell + s_ell*z_star;
   return 1.4142135623730951*fabs(ell);
 }
 
-static double crossing4(double z_star, const double *context) {
+static void crossing3_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing3(places[k], context);
+}
+
+LANEWISE double crossing4(double z_star, const double *context) {
   const double mean_ell = context[0];
   const double s_ell = context[1];
   const double ell = mean_ell + s_ell*z_star;
   return -1.4142135623730951*fabs(ell);
 }
 
-static double crossing5(double z_star, const double *context) {
+static void crossing4_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing4(places[k], context);
+}
+
+LANEWISE double crossing5(double z_star, const double *context) {
   const double mean_ell = context[0];
   const double n = context[1];
   const double p_epsilon = context[2];
@@ -349,7 +419,12 @@ static double crossing5(double z_star, const double *context) {
   return -2.0*p_epsilon*n + 1.4142135623730951*fabs(ell);
 }
 
-static double crossing6(double z_star, const double *context) {
+static void crossing5_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing5(places[k], context);
+}
+
+LANEWISE double crossing6(double z_star, const double *context) {
   const double mean_ell = context[0];
   const double n = context[1];
   const double p_epsilon = context[2];
@@ -358,7 +433,12 @@ static double crossing6(double z_star, const double *context) {
   return -2.0*p_epsilon*n - 1.4142135623730951*fabs(ell);
 }
 
-static double crossing7(double z_star, const double *context) {
+static void crossing6_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing6(places[k], context);
+}
+
+LANEWISE double crossing7(double z_star, const double *context) {
   const double m = context[0];
   const double mean_ell = context[1];
   const double n = context[2];
@@ -369,7 +449,12 @@ static double crossing7(double z_star, const double *context) {
   return (ell*ell*ell)*(slope_given*slope_given*slope_given) - (ell*ell*ell)*slope_given + 3.0*(ell*ell)*m*(slope_given*slope_given) - (ell*ell)*m - 3.0*(ell*ell)*mean_ell*(slope_given*slope_given*slope_given) + (ell*ell)*mean_ell*slope_given + 3.0*ell*(m*m)*slope_given - 6.0*ell*m*mean_ell*(slope_given*slope_given) + 3.0*ell*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + ell*slope_given*square(larger(1e-05, p_epsilon*n)) + m*m*m - 3.0*(m*m)*mean_ell*slope_given + 3.0*m*(mean_ell*mean_ell)*(slope_given*slope_given) + m*square(larger(1e-05, p_epsilon*n)) - (mean_ell*mean_ell*mean_ell)*(slope_given*slope_given*slope_given) - mean_ell*slope_given*square(larger(1e-05, p_epsilon*n));
 }
 
-static double crossing8(double z, const double *context) {
+static void crossing7_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing7(places[k], context);
+}
+
+LANEWISE double crossing8(double z, const double *context) {
   const double mean_given = context[0];
   const double n = context[1];
   const double p_epsilon = context[2];
@@ -379,17 +464,12 @@ static double crossing8(double z, const double *context) {
   return -r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n)));
 }
 
-static double crossing9(double z, const double *context) {
-  const double inner_spread1 = context[0];
-  const double mean_given = context[1];
-  const double n = context[2];
-  const double p_epsilon = context[3];
-  const double y_given = context[4];
-  const double r = inner_spread1*z + mean_given;
-  return -r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n)));
+static void crossing8_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing8(places[k], context);
 }
 
-static double crossing10(double z, const double *context) {
+LANEWISE double crossing9(double z, const double *context) {
   const double inner_spread2 = context[0];
   const double mean_given = context[1];
   const double n = context[2];
@@ -399,34 +479,69 @@ static double crossing10(double z, const double *context) {
   return -r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n)));
 }
 
-static double crossing11(double z, const double *context) {
-  const double inner_spread2 = context[0];
+static void crossing9_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing9(places[k], context);
+}
+
+LANEWISE double crossing10(double z, const double *context) {
+  const double inner_spread4 = context[0];
   const double mean_given = context[1];
   const double n = context[2];
   const double p_epsilon = context[3];
-  const double r = inner_spread2*z + mean_given;
+  const double y_given = context[4];
+  const double r = inner_spread4*z + mean_given;
+  return -r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n)));
+}
+
+static void crossing10_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing10(places[k], context);
+}
+
+LANEWISE double crossing11(double z, const double *context) {
+  const double inner_spread4 = context[0];
+  const double mean_given = context[1];
+  const double n = context[2];
+  const double p_epsilon = context[3];
+  const double r = inner_spread4*z + mean_given;
   return (p_epsilon*p_epsilon)*(n*n) - (r*r);
 }
 
-static double crossing12(double z, const double *context) {
-  const double inner_spread3 = context[0];
+static void crossing11_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing11(places[k], context);
+}
+
+LANEWISE double crossing12(double z, const double *context) {
+  const double inner_spread6 = context[0];
   const double mean_given = context[1];
   const double n = context[2];
   const double p_epsilon = context[3];
   const double y_given = context[4];
-  const double r = inner_spread3*z + mean_given;
+  const double r = inner_spread6*z + mean_given;
   return -r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n)));
 }
 
-static double crossing13(double z, const double *context) {
-  const double inner_spread3 = context[0];
+static void crossing12_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing12(places[k], context);
+}
+
+LANEWISE double crossing13(double z, const double *context) {
+  const double inner_spread6 = context[0];
   const double mean_given = context[1];
   const double n = context[2];
   const double p_epsilon = context[3];
   const double y_given = context[4];
-  const double r = inner_spread3*z + mean_given;
+  const double r = inner_spread6*z + mean_given;
   const double sigma0 = (-r*(-(r*r) + y_given*y_given - square(larger(1e-05, p_epsilon*n))) > 0 ? 1.0 : -1.0);
   return -(p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0) - 2.0*p_epsilon*n*r*sigma0 - (r*r) + 2.0*(y_given*y_given);
+}
+
+static void crossing13_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing13(places[k], context);
 }
 
 /* ---- Learning rates --------------------------------------------------------------------------------------------
@@ -561,7 +676,7 @@ static void class_score(const sgdlimit_problem *p, const double *k, int64_t i, c
   w->Q_perp = Q_perp;
 }
 
-/* All that one class is asked for below, where what is not asked for is dropped: it is inlined. */
+/* All that one class is asked for below; where an address is NULL, that is dropped: it is inlined. */
 LANEWISE void every_coefficient(const score *w, double y, const double *par, int64_t stride,
                                 double *out_R, double *out_A, double *out_B, double *out_D, double *out_F, double *out_I, double *out_BD, double *out_clean_risk) {
   (void)y;
@@ -579,7 +694,7 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
   const double slope_given = Q_star*beta/(s_ell*s_ell);
   const double s_given = sqrt(larger(1e-300, Q_perp));
   double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0;
-  {
+  if (out_R || out_A || out_B || out_BD || out_F || out_I || out_D) {
     const double h1 = 1.0/s_ell;
     const double h2 = p_epsilon*n;
     const double h3 = 0.7071067811865476*h2;
@@ -671,7 +786,7 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
     {
       const double context[] = {mean_ell, n, p_epsilon, s_ell};
       double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing1, context, edges, panels, roots);
+      const int found = sgdlimit_roots(crossing1, crossing1_at, context, edges, panels, roots);
       for (int q = 0; q < found; q++) {
         kink[shape.kinks++] = roots[q];
       }
@@ -679,7 +794,7 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
     {
       const double context[] = {mean_ell, n, p_epsilon, s_ell};
       double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing2, context, edges, panels, roots);
+      const int found = sgdlimit_roots(crossing2, crossing2_at, context, edges, panels, roots);
       for (int q = 0; q < found; q++) {
         kink[shape.kinks++] = roots[q];
       }
@@ -687,7 +802,7 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
     {
       const double context[] = {mean_ell, s_ell};
       double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
+      const int found = sgdlimit_roots(crossing3, crossing3_at, context, edges, panels, roots);
       for (int q = 0; q < found; q++) {
         kink[shape.kinks++] = roots[q];
       }
@@ -695,7 +810,7 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
     {
       const double context[] = {mean_ell, s_ell};
       double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing4, context, edges, panels, roots);
+      const int found = sgdlimit_roots(crossing4, crossing4_at, context, edges, panels, roots);
       for (int q = 0; q < found; q++) {
         kink[shape.kinks++] = roots[q];
       }
@@ -703,7 +818,7 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
     {
       const double context[] = {mean_ell, n, p_epsilon, s_ell};
       double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing5, context, edges, panels, roots);
+      const int found = sgdlimit_roots(crossing5, crossing5_at, context, edges, panels, roots);
       for (int q = 0; q < found; q++) {
         kink[shape.kinks++] = roots[q];
       }
@@ -711,7 +826,7 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
     {
       const double context[] = {mean_ell, n, p_epsilon, s_ell};
       double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing6, context, edges, panels, roots);
+      const int found = sgdlimit_roots(crossing6, crossing6_at, context, edges, panels, roots);
       for (int q = 0; q < found; q++) {
         kink[shape.kinks++] = roots[q];
       }
@@ -719,36 +834,51 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
       double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing7, context, edges, panels, roots);
+      const int found = sgdlimit_roots(crossing7, crossing7_at, context, edges, panels, roots);
       for (int q = 0; q < found; q++) {
         const double z_star = roots[q];
-        const double ell = mean_ell + s_ell*z_star;
-        step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((s_given*fabs(-(ell*ell) + 3.0*square(m + slope_given*(ell - mean_ell)) + square(larger(1e-05, p_epsilon*n))))/(s_ell*(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(larger(1e-05, p_epsilon*n)))));
-      }
-    }
-    {
-      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
-      double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing7, context, edges, panels, roots);
-      for (int q = 0; q < found; q++) {
-        const double z_star = roots[q];
-        const double ell = mean_ell + s_ell*z_star;
-        step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(larger(1e-05, p_epsilon*n))) + (s_given*s_given)*square(-(ell*ell) + 3.0*square(m + slope_given*(ell - mean_ell)) + square(larger(1e-05, p_epsilon*n)))))/(s_ell*(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(larger(1e-05, p_epsilon*n)))));
+        {
+          const double ell = mean_ell + s_ell*z_star;
+          step[shape.steps] = roots[q];
+          step_width[shape.steps++] = fabs((s_given*fabs(-(ell*ell) + 3.0*square(m + slope_given*(ell - mean_ell)) + square(larger(1e-05, p_epsilon*n))))/(s_ell*(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(larger(1e-05, p_epsilon*n)))));
+        }
+        {
+          const double ell = mean_ell + s_ell*z_star;
+          step[shape.steps] = roots[q];
+          step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(larger(1e-05, p_epsilon*n))) + (s_given*s_given)*square(-(ell*ell) + 3.0*square(m + slope_given*(ell - mean_ell)) + square(larger(1e-05, p_epsilon*n)))))/(s_ell*(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*square(larger(1e-05, p_epsilon*n)))));
+        }
       }
     }
     panels = sgdlimit_panels(&shape, edges);
-    for (int q = 0; q < panels; q++) {
+    const double g3 = p_epsilon*n;
+    const double g9 = 2e-06*s_ell;
+    const double inner_spread3 = g9*fabs(slope_given);
+    const double g10 = s_given*s_given*s_given*s_given;
+    const double inner_spread4 = sqrt(sqrt(g10 + inner_spread3*inner_spread3*inner_spread3*inner_spread3));
+    double total_J_R = 0, total_J_A = 0, total_J_B = 0, total_J_F = 0, total_J_I = 0, total_J_D = 0, below, above;
+    const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+    for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      double of_J_R[SGDLIMIT_POINTS], of_J_A[SGDLIMIT_POINTS], of_J_B[SGDLIMIT_POINTS], of_J_F[SGDLIMIT_POINTS], of_J_I[SGDLIMIT_POINTS], of_J_D[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z_star = nodes[k];
+        const double weight = weights[k];
         const double dy_given = 1.0;
         const double g1 = s_ell*z_star;
         const double ell = g1 + mean_ell;
         const double y_given = ell;
         const double mean_given = g1*slope_given + m;
+        const double g2 = mean_given*mean_given;
+        const double g4 = -(y_given*y_given) + square(larger(1e-05, g3));
+        const double g5 = 3.0*g2 + g4;
+        const double g6 = 2.0*mean_given;
+        const double g7 = g6*y_given;
+        const double g8 = g2 + g4;
+        const double inner_spread1 = g9*fabs(larger(-1000.0, smaller(1000.0, -dy_given*(-g7/g5 + g7*g8/(g5*g5)) - slope_given)));
+        const double inner_spread5 = g9*fabs(larger(-1000.0, smaller(1000.0, 4.0*dy_given*y_given/(2.0*g3*(g8*mean_given > 0 ? 1.0 : -1.0) + g6) - slope_given)));
+        const double inner_spread2 = sqrt(sqrt(g10 + inner_spread1*inner_spread1*inner_spread1*inner_spread1));
+        const double inner_spread6 = sqrt(sqrt(g10 + inner_spread5*inner_spread5*inner_spread5*inner_spread5));
         double G_R = 0, G_A = 0, G_B = 0, G_F = 0, G_I = 0, G_D = 0;
         {
           const double hi1 = 1.0/s_given;
@@ -763,25 +893,28 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
           {
             const double context[] = {mean_given, n, p_epsilon, s_given, y_given};
             double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing8, context, edges, panels, roots);
+            const int found = sgdlimit_roots(crossing8, crossing8_at, context, edges, panels, roots);
             for (int q = 0; q < found; q++) {
               kink[shape.kinks++] = roots[q];
             }
           }
           panels = sgdlimit_panels(&shape, edges);
-          for (int q = 0; q < panels; q++) {
+          const double gi2 = y_given*y_given;
+          const double gi3 = -gi2;
+          const double gi4 = p_epsilon*n;
+          const double gi5 = (p_epsilon*p_epsilon)*(n*n);
+          double total_G_R = 0, total_G_A = 0, total_G_B = 0, total_G_F = 0, total_G_I = 0, total_G_D = 0, below, above;
+          const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+          for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
             double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+            double of_G_R[SGDLIMIT_POINTS], of_G_A[SGDLIMIT_POINTS], of_G_B[SGDLIMIT_POINTS], of_G_F[SGDLIMIT_POINTS], of_G_I[SGDLIMIT_POINTS], of_G_D[SGDLIMIT_POINTS];
             sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
-            #pragma omp simd reduction(+ : G_R, G_A, G_B, G_F, G_I, G_D)
+            #pragma omp simd
             for (int k = 0; k < SGDLIMIT_POINTS; k++) {
               const double z = nodes[k];
               const double r = mean_given + s_given*z;
               const double gi1 = r*r;
-              const double gi2 = y_given*y_given;
-              const double gi3 = -gi2;
-              const double gi4 = p_epsilon*n;
               const double sigma0 = (-r*(-gi1 - gi3 - square(larger(1e-05, gi4))) > 0 ? 1.0 : -1.0);
-              const double gi5 = (p_epsilon*p_epsilon)*(n*n);
               const double inside0 = ((-gi1 + gi5) > 0 ? 1.0 : -1.0);
               const double gi6 = 2.0*r;
               const double gi7 = gi4*sigma0;
@@ -798,44 +931,47 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
               const double gi17 = gi14*(gi6 + 2.0*gi7) + gi3 + gi9;
               const double gi18 = p_epsilon*gi10*gi8*sigma0;
               const double gi19 = -0.5*gi13*y_given;
-              G_R += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.25*(y_given*y_given*y_given*y_given) : gi12) : gi12));
-              G_A += weights[k] * ((inside0 > 0 ? gi16 : gi15));
-              G_B += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi17) : gi17));
-              G_F += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi18) : gi18));
-              G_I += weights[k] * ((inside0 > 0 ? gi16*gi16 : 0.0625*gi11*(gi13*gi13)));
-              G_D += weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi19) : gi19));
+              of_G_R[k] = weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.25*(y_given*y_given*y_given*y_given) : gi12) : gi12));
+              of_G_A[k] = weights[k] * ((inside0 > 0 ? gi16 : gi15));
+              of_G_B[k] = weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi17) : gi17));
+              of_G_F[k] = weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi18) : gi18));
+              of_G_I[k] = weights[k] * ((inside0 > 0 ? gi16*gi16 : 0.0625*gi11*(gi13*gi13)));
+              of_G_D[k] = weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi19) : gi19));
             }
+            sgdlimit_add(of_G_R, &G_R, &total_G_R);
+            sgdlimit_add(of_G_A, &G_A, &total_G_A);
+            sgdlimit_add(of_G_B, &G_B, &total_G_B);
+            sgdlimit_add(of_G_F, &G_F, &total_G_F);
+            sgdlimit_add(of_G_I, &G_I, &total_G_I);
+            sgdlimit_add(of_G_D, &G_D, &total_G_D);
+            const int last = q >= middle ? SGDLIMIT_POINTS - 1 : 0;
+            const double beyond = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+            enough = q >= middle ? edges[q + 1] >= above : edges[q] <= below;
+            enough = enough && (!(out_R) || beyond * weight * fabs(of_G_R[last]) <= SGDLIMIT_NEGLIGIBLE * (total_J_R + weight * total_G_R));
+            enough = enough && (!(out_A) || beyond * weight * fabs(of_G_A[last]) <= SGDLIMIT_NEGLIGIBLE * (total_J_A + weight * total_G_A));
+            enough = enough && (!(out_B || out_BD) || beyond * weight * fabs(of_G_B[last]) <= SGDLIMIT_NEGLIGIBLE * (total_J_B + weight * total_G_B));
+            enough = enough && (!(out_F) || beyond * weight * fabs(of_G_F[last]) <= SGDLIMIT_NEGLIGIBLE * (total_J_F + weight * total_G_F));
+            enough = enough && (!(out_I) || beyond * weight * fabs(of_G_I[last]) <= SGDLIMIT_NEGLIGIBLE * (total_J_I + weight * total_G_I));
+            enough = enough && (!(out_D || out_BD) || beyond * weight * fabs(dy_given) * fabs(of_G_D[last]) <= SGDLIMIT_NEGLIGIBLE * (total_J_D + weight * fabs(dy_given) * total_G_D));
           }
         }
-        const double g2 = s_given*s_given;
-        const double g3 = mean_given*mean_given;
-        const double g4 = p_epsilon*n;
-        const double g5 = -(y_given*y_given) + square(larger(1e-05, g4));
-        const double g6 = 3.0*g3 + g5;
-        const double g7 = 2.0*mean_given;
-        const double g8 = g7*y_given;
-        const double g9 = -g3 - g5;
-        const double g10 = 4e-12*(s_ell*s_ell);
-        const double inner_spread1 = sqrt(g10*square(larger(-1000.0, smaller(1000.0, dy_given*(g8/g6 + g8*g9/(g6*g6)) - slope_given))) + g2);
-        const double inner_spread2 = sqrt(g10*(slope_given*slope_given) + g2);
-        const double inner_spread3 = sqrt(g10*square(larger(-1000.0, smaller(1000.0, -4.0*dy_given*y_given/(-2.0*g4*(-g9*mean_given > 0 ? 1.0 : -1.0) - g7) - slope_given))) + g2);
         double G_B_mass1 = 0, G_D_mass1 = 0;
         {
-          const double hi1 = 1.0/inner_spread1;
+          const double hi1 = 1.0/inner_spread2;
           const double hi2 = p_epsilon*n;
           double kink[10] = {hi1*(hi2 - mean_given), hi1*(-hi2 - mean_given)};
           sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 2, 0, 0, kink, NULL, NULL, NULL, NULL};
           double edges[SGDLIMIT_MAX_EDGES(10, 0, 0)];
           int panels = sgdlimit_panels(&shape, edges);
           {
-            const double context[] = {inner_spread1, mean_given, n, p_epsilon, y_given};
+            const double context[] = {inner_spread2, mean_given, n, p_epsilon, y_given};
             double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing9, context, edges, panels, roots);
+            const int found = sgdlimit_roots(crossing9, crossing9_at, context, edges, panels, roots);
             for (int q = 0; q < found; q++) {
               const double z = roots[q];
               kink[shape.kinks++] = roots[q];
               const double density = sgdlimit_normal_density(z);
-              const double r = inner_spread1*z + mean_given;
+              const double r = inner_spread2*z + mean_given;
               const double gi1 = r*r;
               const double gi2 = p_epsilon*p_epsilon;
               const double gi3 = n*n;
@@ -852,7 +988,7 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
               const double gi13 = gi6*r;
               const double gi14 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n);
               const double gi15 = gi14 + gi5*gi7 - gi6*gi7;
-              const double gi16 = (inside0 > 0 ? (((-gi10 - gi11) > 0 ? 1.0 : -1.0) > 0 ? 0.0 : gi12 - gi13 + gi15 + 3.0*gi4*r) - (((gi10 - gi11) > 0 ? 1.0 : -1.0) > 0 ? 0.0 : gi12 - gi13 - gi15 + 3.0*gi2*gi3*r) : 6.0*gi1*gi7 + 2.0*gi14 - 2.0*gi6*gi7)/(inner_spread1*fabs(gi8));
+              const double gi16 = (inside0 > 0 ? (((-gi10 - gi11) > 0 ? 1.0 : -1.0) > 0 ? 0.0 : gi12 - gi13 + gi15 + 3.0*gi4*r) - (((gi10 - gi11) > 0 ? 1.0 : -1.0) > 0 ? 0.0 : gi12 - gi13 - gi15 + 3.0*gi2*gi3*r) : 6.0*gi1*gi7 + 2.0*gi14 - 2.0*gi6*gi7)/(inner_spread2*fabs(gi8));
               G_B_mass1 += density * (gi16*gi8);
               G_D_mass1 += density * (-gi16*gi9*y_given);
             }
@@ -861,7 +997,7 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         }
         double G_B_mass2 = 0;
         {
-          const double hi1 = 1.0/inner_spread2;
+          const double hi1 = 1.0/inner_spread4;
           const double hi2 = p_epsilon*n;
           const double hi3 = hi2 - mean_given;
           const double hi4 = hi2 + mean_given;
@@ -871,22 +1007,22 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
           double edges[SGDLIMIT_MAX_EDGES(22, 0, 0)];
           int panels = sgdlimit_panels(&shape, edges);
           {
-            const double context[] = {inner_spread2, mean_given, n, p_epsilon, y_given};
+            const double context[] = {inner_spread4, mean_given, n, p_epsilon, y_given};
             double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing10, context, edges, panels, roots);
+            const int found = sgdlimit_roots(crossing10, crossing10_at, context, edges, panels, roots);
             for (int q = 0; q < found; q++) {
               kink[shape.kinks++] = roots[q];
             }
           }
           {
-            const double context[] = {inner_spread2, mean_given, n, p_epsilon};
+            const double context[] = {inner_spread4, mean_given, n, p_epsilon};
             double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing11, context, edges, panels, roots);
+            const int found = sgdlimit_roots(crossing11, crossing11_at, context, edges, panels, roots);
             for (int q = 0; q < found; q++) {
               const double z = roots[q];
               kink[shape.kinks++] = roots[q];
               const double density = sgdlimit_normal_density(z);
-              const double r = inner_spread2*z + mean_given;
+              const double r = inner_spread4*z + mean_given;
               const double gi1 = r*r;
               const double gi2 = y_given*y_given;
               const double gi3 = p_epsilon*n;
@@ -895,14 +1031,14 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
               const double gi5 = (p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0);
               const double better0 = ((-gi1 + 2.0*gi2 - 2.0*gi4*r - gi5) > 0 ? 1.0 : -1.0);
               const double gi6 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*gi1*gi4 - gi2*gi4 - gi2*r + 3.0*gi5*r + r*r*r;
-              G_B_mass2 += density * (-r*(-gi6 + (better0 > 0 ? 0.0 : gi6))/(inner_spread2*fabs(r)));
+              G_B_mass2 += density * (-r*(-gi6 + (better0 > 0 ? 0.0 : gi6))/(inner_spread4*fabs(r)));
             }
           }
           panels = sgdlimit_panels(&shape, edges);
         }
         double G_B_mass3 = 0, G_D_mass3 = 0;
         {
-          const double hi1 = 1.0/inner_spread3;
+          const double hi1 = 1.0/inner_spread6;
           const double hi2 = p_epsilon*n;
           const double hi3 = hi2 - mean_given;
           const double hi4 = hi2 + mean_given;
@@ -912,22 +1048,22 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
           double edges[SGDLIMIT_MAX_EDGES(22, 0, 0)];
           int panels = sgdlimit_panels(&shape, edges);
           {
-            const double context[] = {inner_spread3, mean_given, n, p_epsilon, y_given};
+            const double context[] = {inner_spread6, mean_given, n, p_epsilon, y_given};
             double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing12, context, edges, panels, roots);
+            const int found = sgdlimit_roots(crossing12, crossing12_at, context, edges, panels, roots);
             for (int q = 0; q < found; q++) {
               kink[shape.kinks++] = roots[q];
             }
           }
           {
-            const double context[] = {inner_spread3, mean_given, n, p_epsilon, y_given};
+            const double context[] = {inner_spread6, mean_given, n, p_epsilon, y_given};
             double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing13, context, edges, panels, roots);
+            const int found = sgdlimit_roots(crossing13, crossing13_at, context, edges, panels, roots);
             for (int q = 0; q < found; q++) {
               const double z = roots[q];
               kink[shape.kinks++] = roots[q];
               const double density = sgdlimit_normal_density(z);
-              const double r = inner_spread3*z + mean_given;
+              const double r = inner_spread6*z + mean_given;
               const double gi1 = r*r;
               const double gi2 = y_given*y_given;
               const double gi3 = p_epsilon*n;
@@ -937,7 +1073,7 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
               const double gi5 = gi3*sigma0;
               const double gi6 = 2.0*gi5 + 2.0*r;
               const double gi7 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*gi1*gi5 - gi2*gi5 - gi2*r + 3.0*gi4*r*(sigma0*sigma0) + r*r*r;
-              const double gi8 = (-gi7 + (inside0 > 0 ? 0.0 : gi7))/(inner_spread3*fabs(gi6));
+              const double gi8 = (-gi7 + (inside0 > 0 ? 0.0 : gi7))/(inner_spread6*fabs(gi6));
               G_B_mass3 += density * (-gi6*gi8);
               G_D_mass3 += density * (4.0*gi8*y_given);
             }
@@ -946,16 +1082,16 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         }
         double G_D_mass2 = 0;
         {
-          const double hi1 = 1.0/inner_spread2;
+          const double hi1 = 1.0/inner_spread4;
           const double hi2 = p_epsilon*n;
           double kink[10] = {hi1*(hi2 - mean_given), hi1*(-hi2 - mean_given)};
           sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 2, 0, 0, kink, NULL, NULL, NULL, NULL};
           double edges[SGDLIMIT_MAX_EDGES(10, 0, 0)];
           int panels = sgdlimit_panels(&shape, edges);
           {
-            const double context[] = {inner_spread2, mean_given, n, p_epsilon};
+            const double context[] = {inner_spread4, mean_given, n, p_epsilon};
             double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing11, context, edges, panels, roots);
+            const int found = sgdlimit_roots(crossing11, crossing11_at, context, edges, panels, roots);
             for (int q = 0; q < found; q++) {
               const double z = roots[q];
               kink[shape.kinks++] = roots[q];
@@ -965,13 +1101,28 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
           }
           panels = sgdlimit_panels(&shape, edges);
         }
-        J_R += weights[k] * (G_R);
-        J_A += weights[k] * (G_A);
-        J_B += weights[k] * (G_B + G_B_mass1 + G_B_mass2 + G_B_mass3);
-        J_F += weights[k] * (G_F);
-        J_I += weights[k] * (G_I);
-        J_D += weights[k] * (dy_given*(G_D + G_D_mass1 + G_D_mass2 + G_D_mass3));
+        of_J_R[k] = weights[k] * (G_R);
+        of_J_A[k] = weights[k] * (G_A);
+        of_J_B[k] = weights[k] * (G_B + G_B_mass1 + G_B_mass2 + G_B_mass3);
+        of_J_F[k] = weights[k] * (G_F);
+        of_J_I[k] = weights[k] * (G_I);
+        of_J_D[k] = weights[k] * (dy_given*(G_D + G_D_mass1 + G_D_mass2 + G_D_mass3));
       }
+      sgdlimit_add(of_J_R, &J_R, &total_J_R);
+      sgdlimit_add(of_J_A, &J_A, &total_J_A);
+      sgdlimit_add(of_J_B, &J_B, &total_J_B);
+      sgdlimit_add(of_J_F, &J_F, &total_J_F);
+      sgdlimit_add(of_J_I, &J_I, &total_J_I);
+      sgdlimit_add(of_J_D, &J_D, &total_J_D);
+      const int last = q >= middle ? SGDLIMIT_POINTS - 1 : 0;
+      const double beyond = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = q >= middle ? edges[q + 1] >= above : edges[q] <= below;
+      enough = enough && (!(out_R) || beyond * fabs(of_J_R[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_R);
+      enough = enough && (!(out_A) || beyond * fabs(of_J_A[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_A);
+      enough = enough && (!(out_B || out_BD) || beyond * fabs(of_J_B[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_B);
+      enough = enough && (!(out_F) || beyond * fabs(of_J_F[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_F);
+      enough = enough && (!(out_I) || beyond * fabs(of_J_I[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_I);
+      enough = enough && (!(out_D || out_BD) || beyond * fabs(of_J_D[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_D);
     }
   }
   const double c1 = m + m_star;
@@ -979,35 +1130,32 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
   const double c3 = Q_perp + Q_star*(c2*c2) + c1*c1;
   const double c4 = Q_star*beta1*c2;
   const double c5 = 2.0*Q_perp + 2.0*c4;
-  *out_R = J_R;
-  *out_A = J_A;
-  *out_B = J_B;
-  *out_D = J_D;
-  *out_F = J_F;
-  *out_I = J_I;
-  *out_BD = J_B + J_D;
-  *out_clean_risk = 0.25*c3*(Q_perp + Q_star*(beta1*beta1)) + 0.25*c5*(Q_perp + c1*dm + c4) + 0.25*dm*(c1*c5 + c3*dm);
+  if (out_R) *out_R = J_R;
+  if (out_A) *out_A = J_A;
+  if (out_B) *out_B = J_B;
+  if (out_D) *out_D = J_D;
+  if (out_F) *out_F = J_F;
+  if (out_I) *out_I = J_I;
+  if (out_BD) *out_BD = J_B + J_D;
+  if (out_clean_risk) *out_clean_risk = 0.25*c3*(Q_perp + Q_star*(beta1*beta1)) + 0.25*c5*(Q_perp + c1*dm + c4) + 0.25*dm*(c1*c5 + c3*dm);
 }
 
 /* What the mode equations need of one class. */
 static void rate_coefficients(const score *w, double y, const double *par, int64_t stride,
                               double *out_A, double *out_B, double *out_F, double *out_I, double *out_BD) {
-  double R, D, clean_risk;
-  every_coefficient(w, y, par, stride, &R, out_A, out_B, &D, out_F, out_I, out_BD, &clean_risk);
+  every_coefficient(w, y, par, stride, NULL, out_A, out_B, NULL, out_F, out_I, out_BD, NULL);
 }
 
 /* What the statistics need of one class. */
 static void statistic_coefficients(const score *w, double y, const double *par, int64_t stride,
                                    double *out_R, double *out_B, double *out_F, double *out_clean_risk) {
-  double A, D, I, BD;
-  every_coefficient(w, y, par, stride, out_R, &A, out_B, &D, out_F, &I, &BD, out_clean_risk);
+  every_coefficient(w, y, par, stride, out_R, NULL, out_B, NULL, out_F, NULL, NULL, out_clean_risk);
 }
 
 /* R, A, B, D, F, I of one class. */
 static void all_coefficients(const score *w, double y, const double *par, int64_t stride,
                              double *out_R, double *out_A, double *out_B, double *out_D, double *out_F, double *out_I) {
-  double BD, clean_risk;
-  every_coefficient(w, y, par, stride, out_R, out_A, out_B, out_D, out_F, out_I, &BD, &clean_risk);
+  every_coefficient(w, y, par, stride, out_R, out_A, out_B, out_D, out_F, out_I, NULL, NULL);
 }
 
 /* dx_j/dt = gamma (offset_j + slope_j (x_j - x_star_j)),  dv_j/dt = 2 gamma slope_j v_j + gamma^2 noise_j */

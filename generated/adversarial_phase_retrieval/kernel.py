@@ -4,7 +4,7 @@
     target     Teacher('r_star')
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 11. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 12. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
@@ -396,8 +396,7 @@ def panels(
     bumps = [(float(location), float(width)) for location, width in steps]
     ends += [location for location, width in (*layers, *bumps) if width < NARROWEST_LAYER]
     layers = [(location, width) for location, width in layers if not width < NARROWEST_LAYER]
-    bumps = [(c, w) for c, w in bumps if w >= NARROWEST_LAYER and STEP_PANEL * w < LONGEST_PANEL]
-    ends += [location - STEP_REACH * width for location, width in bumps]
+    bumps = [(location, width) for location, width in bumps if not width < NARROWEST_LAYER]
     rates = [min(max(float(rate), -FARTHEST_TILT), FARTHEST_TILT) for rate in tilts]
     edges, upper = [-WINDOW + min([0.0, *rates])], WINDOW + max([0.0, *rates])
     while edges[-1] < upper:
@@ -413,9 +412,12 @@ def panels(
             if longest < length:
                 length = longest
         for location, width in bumps:
-            inside = location - STEP_REACH * width <= a + SAME_BREAKPOINT and a < location + STEP_REACH * width
-            if inside and STEP_PANEL * width < length:
-                length = STEP_PANEL * width
+            if a < location + STEP_REACH * width:
+                # up to where it begins, or into it by no more than it allows: steps that begin together share an edge
+                before, inside = location - STEP_REACH * width - a, STEP_PANEL * width
+                longest = before if before > inside else inside
+                if longest < length:
+                    length = longest
         edges.append(end if end - a <= length * (1 + 1e-9) else a + length)
     return np.array(edges)
 
@@ -657,12 +659,27 @@ def rate_coefficients(score, y, par):
         ell = mean_ell + s_ell*z_star
         shape_z_star[2].append((z_star, abs((np.sqrt(4e-12*(s_ell*s_ell)*np.square(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*np.square(np.maximum(1e-05, p_epsilon*n))) + (s_given*s_given)*np.square(-(ell*ell) + 3.0*np.square(m + slope_given*(ell - mean_ell)) + np.square(np.maximum(1e-05, p_epsilon*n))))) / (s_ell*(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*np.square(np.maximum(1e-05, p_epsilon*n)))))))
     z_star, weights_z_star = nodes(panels(*shape_z_star))
+    g3 = p_epsilon*n
+    g9 = 2e-06*s_ell
+    inner_spread3 = g9*np.abs(slope_given)
+    g10 = s_given*s_given*s_given*s_given
+    inner_spread4 = np.sqrt(np.sqrt(g10 + inner_spread3*inner_spread3*inner_spread3*inner_spread3))
     for z_star, weight_z_star in zip(z_star, weights_z_star, strict=True):
         dy_given = 1.0
         g1 = s_ell*z_star
         ell = g1 + mean_ell
         y_given = ell
         mean_given = g1*slope_given + m
+        g2 = mean_given*mean_given
+        g4 = -(y_given*y_given) + np.square(np.maximum(1e-05, g3))
+        g5 = 3.0*g2 + g4
+        g6 = 2.0*mean_given
+        g7 = g6*y_given
+        g8 = g2 + g4
+        inner_spread1 = g9*np.abs(np.maximum(-1000.0, np.minimum(1000.0, -dy_given*(-g7/g5 + g7*g8/(g5*g5)) - slope_given)))
+        inner_spread5 = g9*np.abs(np.maximum(-1000.0, np.minimum(1000.0, 4.0*dy_given*y_given/(2.0*g3*np.where(g8*mean_given > 0, 1.0, -1.0) + g6) - slope_given)))
+        inner_spread2 = np.sqrt(np.sqrt(g10 + inner_spread1*inner_spread1*inner_spread1*inner_spread1))
+        inner_spread6 = np.sqrt(np.sqrt(g10 + inner_spread5*inner_spread5*inner_spread5*inner_spread5))
         hi1 = 1.0/s_given
         hi2 = p_epsilon*n
         hi3 = hi2 - mean_given
@@ -676,13 +693,13 @@ def rate_coefficients(score, y, par):
         for z in roots(crossing_z_0, edges_z):
             shape_z[0].append(z)
         z, weights_z = nodes(panels(*shape_z))
-        r = mean_given + s_given*z
-        gi1 = r*r
         gi2 = y_given*y_given
         gi3 = -gi2
         gi4 = p_epsilon*n
-        sigma0 = np.where(-r*(-gi1 - gi3 - np.square(np.maximum(1e-05, gi4))) > 0, 1.0, -1.0)
         gi5 = (p_epsilon*p_epsilon)*(n*n)
+        r = mean_given + s_given*z
+        gi1 = r*r
+        sigma0 = np.where(-r*(-gi1 - gi3 - np.square(np.maximum(1e-05, gi4))) > 0, 1.0, -1.0)
         inside0 = np.where((-gi1 + gi5) > 0, 1.0, -1.0)
         gi6 = 2.0*r
         gi7 = gi4*sigma0
@@ -702,30 +719,18 @@ def rate_coefficients(score, y, par):
         G_F = np.sum(weights_z * (np.where(inside0 > 0, np.where(better0 > 0, 0.0, gi16), gi16)))
         G_I = np.sum(weights_z * (np.where(inside0 > 0, gi14*gi14, 0.0625*(gi10*gi10)*(gi11*gi11))))
         G_D = np.sum(weights_z * (np.where(inside0 > 0, np.where(better0 > 0, 0.0, gi17), gi17)))
-        g2 = s_given*s_given
-        g3 = mean_given*mean_given
-        g4 = p_epsilon*n
-        g5 = -(y_given*y_given) + np.square(np.maximum(1e-05, g4))
-        g6 = 3.0*g3 + g5
-        g7 = 2.0*mean_given
-        g8 = g7*y_given
-        g9 = -g3 - g5
-        g10 = 4e-12*(s_ell*s_ell)
-        inner_spread1 = np.sqrt(g10*np.square(np.maximum(-1000.0, np.minimum(1000.0, dy_given*(g8/g6 + g8*g9/(g6*g6)) - slope_given))) + g2)
-        inner_spread2 = np.sqrt(g10*(slope_given*slope_given) + g2)
-        inner_spread3 = np.sqrt(g10*np.square(np.maximum(-1000.0, np.minimum(1000.0, -4.0*dy_given*y_given/(-2.0*g4*np.where(-g9*mean_given > 0, 1.0, -1.0) - g7) - slope_given))) + g2)
         G_B_mass1 = G_D_mass1 = 0.0
-        hi1 = 1.0/inner_spread1
+        hi1 = 1.0/inner_spread2
         hi2 = p_epsilon*n
         shape_z = [hi1*(hi2 - mean_given), hi1*(-hi2 - mean_given)], [], [], []
         edges_z = panels(*shape_z)
         def crossing_z_0(z):
-            r = inner_spread1*z + mean_given
+            r = inner_spread2*z + mean_given
             return -r*(-(r*r) + y_given*y_given - np.square(np.maximum(1e-05, p_epsilon*n)))
         for z in roots(crossing_z_0, edges_z):
             shape_z[0].append(z)
             density = np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
-            r = inner_spread1*z + mean_given
+            r = inner_spread2*z + mean_given
             gi1 = r*r
             gi2 = p_epsilon*p_epsilon
             gi3 = n*n
@@ -742,14 +747,14 @@ def rate_coefficients(score, y, par):
             gi13 = gi6*r
             gi14 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)
             gi15 = gi14 + gi5*gi7 - gi6*gi7
-            gi16 = np.where(inside0 > 0, np.where(np.where((-gi10 - gi11) > 0, 1.0, -1.0) > 0, 0.0, gi12 - gi13 + gi15 + 3.0*gi4*r) - np.where(np.where((gi10 - gi11) > 0, 1.0, -1.0) > 0, 0.0, gi12 - gi13 - gi15 + 3.0*gi2*gi3*r), 6.0*gi1*gi7 + 2.0*gi14 - 2.0*gi6*gi7)/(inner_spread1*np.abs(gi8))
+            gi16 = np.where(inside0 > 0, np.where(np.where((-gi10 - gi11) > 0, 1.0, -1.0) > 0, 0.0, gi12 - gi13 + gi15 + 3.0*gi4*r) - np.where(np.where((gi10 - gi11) > 0, 1.0, -1.0) > 0, 0.0, gi12 - gi13 - gi15 + 3.0*gi2*gi3*r), 6.0*gi1*gi7 + 2.0*gi14 - 2.0*gi6*gi7)/(inner_spread2*np.abs(gi8))
             G_B_mass1 += density * (gi16*gi8)
             G_D_mass1 += density * (-gi16*gi9*y_given)
         z, weights_z = nodes(panels(*shape_z))
         G_B_mass1 += np.sum(weights_z * (0.0))
         G_D_mass1 += np.sum(weights_z * (0.0))
         G_B_mass2 = 0.0
-        hi1 = 1.0/inner_spread2
+        hi1 = 1.0/inner_spread4
         hi2 = p_epsilon*n
         hi3 = hi2 - mean_given
         hi4 = hi2 + mean_given
@@ -757,17 +762,17 @@ def rate_coefficients(score, y, par):
         shape_z = [hi1*hi3, -hi1*hi4, hi1*(-hi4 - hi5), hi1*(-hi4 + hi5), hi1*(hi2 - hi5 - mean_given), hi1*(hi3 + hi5)], [], [], []
         edges_z = panels(*shape_z)
         def crossing_z_0(z):
-            r = inner_spread2*z + mean_given
+            r = inner_spread4*z + mean_given
             return -r*(-(r*r) + y_given*y_given - np.square(np.maximum(1e-05, p_epsilon*n)))
         for z in roots(crossing_z_0, edges_z):
             shape_z[0].append(z)
         def crossing_z_1(z):
-            r = inner_spread2*z + mean_given
+            r = inner_spread4*z + mean_given
             return (p_epsilon*p_epsilon)*(n*n) - (r*r)
         for z in roots(crossing_z_1, edges_z):
             shape_z[0].append(z)
             density = np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
-            r = inner_spread2*z + mean_given
+            r = inner_spread4*z + mean_given
             gi1 = r*r
             gi2 = y_given*y_given
             gi3 = p_epsilon*n
@@ -776,11 +781,11 @@ def rate_coefficients(score, y, par):
             gi5 = (p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0)
             better0 = np.where((-gi1 + 2.0*gi2 - 2.0*gi4*r - gi5) > 0, 1.0, -1.0)
             gi6 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*gi1*gi4 - gi2*gi4 - gi2*r + 3.0*gi5*r + r*r*r
-            G_B_mass2 += density * (-r*(-gi6 + np.where(better0 > 0, 0.0, gi6))/(inner_spread2*np.abs(r)))
+            G_B_mass2 += density * (-r*(-gi6 + np.where(better0 > 0, 0.0, gi6))/(inner_spread4*np.abs(r)))
         z, weights_z = nodes(panels(*shape_z))
         G_B_mass2 += np.sum(weights_z * (0.0))
         G_B_mass3 = G_D_mass3 = 0.0
-        hi1 = 1.0/inner_spread3
+        hi1 = 1.0/inner_spread6
         hi2 = p_epsilon*n
         hi3 = hi2 - mean_given
         hi4 = hi2 + mean_given
@@ -788,18 +793,18 @@ def rate_coefficients(score, y, par):
         shape_z = [hi1*hi3, -hi1*hi4, hi1*(-hi4 - hi5), hi1*(-hi4 + hi5), hi1*(hi2 - hi5 - mean_given), hi1*(hi3 + hi5)], [], [], []
         edges_z = panels(*shape_z)
         def crossing_z_0(z):
-            r = inner_spread3*z + mean_given
+            r = inner_spread6*z + mean_given
             return -r*(-(r*r) + y_given*y_given - np.square(np.maximum(1e-05, p_epsilon*n)))
         for z in roots(crossing_z_0, edges_z):
             shape_z[0].append(z)
         def crossing_z_1(z):
-            r = inner_spread3*z + mean_given
+            r = inner_spread6*z + mean_given
             sigma0 = np.where(-r*(-(r*r) + y_given*y_given - np.square(np.maximum(1e-05, p_epsilon*n))) > 0, 1.0, -1.0)
             return -(p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0) - 2.0*p_epsilon*n*r*sigma0 - (r*r) + 2.0*(y_given*y_given)
         for z in roots(crossing_z_1, edges_z):
             shape_z[0].append(z)
             density = np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
-            r = inner_spread3*z + mean_given
+            r = inner_spread6*z + mean_given
             gi1 = r*r
             gi2 = y_given*y_given
             gi3 = p_epsilon*n
@@ -809,19 +814,19 @@ def rate_coefficients(score, y, par):
             gi5 = gi3*sigma0
             gi6 = 2.0*gi5 + 2.0*r
             gi7 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*gi1*gi5 - gi2*gi5 - gi2*r + 3.0*gi4*r*(sigma0*sigma0) + r*r*r
-            gi8 = (-gi7 + np.where(inside0 > 0, 0.0, gi7))/(inner_spread3*np.abs(gi6))
+            gi8 = (-gi7 + np.where(inside0 > 0, 0.0, gi7))/(inner_spread6*np.abs(gi6))
             G_B_mass3 += density * (-gi6*gi8)
             G_D_mass3 += density * (4.0*gi8*y_given)
         z, weights_z = nodes(panels(*shape_z))
         G_B_mass3 += np.sum(weights_z * (0.0))
         G_D_mass3 += np.sum(weights_z * (0.0))
         G_D_mass2 = 0.0
-        hi1 = 1.0/inner_spread2
+        hi1 = 1.0/inner_spread4
         hi2 = p_epsilon*n
         shape_z = [hi1*(hi2 - mean_given), hi1*(-hi2 - mean_given)], [], [], []
         edges_z = panels(*shape_z)
         def crossing_z_0(z):
-            r = inner_spread2*z + mean_given
+            r = inner_spread4*z + mean_given
             return (p_epsilon*p_epsilon)*(n*n) - (r*r)
         for z in roots(crossing_z_0, edges_z):
             shape_z[0].append(z)
@@ -975,12 +980,27 @@ def statistic_coefficients(score, y, par):
         ell = mean_ell + s_ell*z_star
         shape_z_star[2].append((z_star, abs((np.sqrt(4e-12*(s_ell*s_ell)*np.square(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*np.square(np.maximum(1e-05, p_epsilon*n))) + (s_given*s_given)*np.square(-(ell*ell) + 3.0*np.square(m + slope_given*(ell - mean_ell)) + np.square(np.maximum(1e-05, p_epsilon*n))))) / (s_ell*(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*np.square(np.maximum(1e-05, p_epsilon*n)))))))
     z_star, weights_z_star = nodes(panels(*shape_z_star))
+    g3 = p_epsilon*n
+    g9 = 2e-06*s_ell
+    inner_spread3 = g9*np.abs(slope_given)
+    g10 = s_given*s_given*s_given*s_given
+    inner_spread4 = np.sqrt(np.sqrt(g10 + inner_spread3*inner_spread3*inner_spread3*inner_spread3))
     for z_star, weight_z_star in zip(z_star, weights_z_star, strict=True):
         dy_given = 1.0
         g1 = s_ell*z_star
         ell = g1 + mean_ell
         y_given = ell
         mean_given = g1*slope_given + m
+        g2 = mean_given*mean_given
+        g4 = -(y_given*y_given) + np.square(np.maximum(1e-05, g3))
+        g5 = 3.0*g2 + g4
+        g6 = 2.0*mean_given
+        g7 = g6*y_given
+        g8 = g2 + g4
+        inner_spread1 = g9*np.abs(np.maximum(-1000.0, np.minimum(1000.0, -dy_given*(-g7/g5 + g7*g8/(g5*g5)) - slope_given)))
+        inner_spread5 = g9*np.abs(np.maximum(-1000.0, np.minimum(1000.0, 4.0*dy_given*y_given/(2.0*g3*np.where(g8*mean_given > 0, 1.0, -1.0) + g6) - slope_given)))
+        inner_spread2 = np.sqrt(np.sqrt(g10 + inner_spread1*inner_spread1*inner_spread1*inner_spread1))
+        inner_spread6 = np.sqrt(np.sqrt(g10 + inner_spread5*inner_spread5*inner_spread5*inner_spread5))
         hi1 = 1.0/s_given
         hi2 = p_epsilon*n
         hi3 = hi2 - mean_given
@@ -994,13 +1014,13 @@ def statistic_coefficients(score, y, par):
         for z in roots(crossing_z_0, edges_z):
             shape_z[0].append(z)
         z, weights_z = nodes(panels(*shape_z))
-        r = mean_given + s_given*z
-        gi1 = r*r
         gi2 = y_given*y_given
         gi3 = -gi2
         gi4 = p_epsilon*n
-        sigma0 = np.where(-r*(-gi1 - gi3 - np.square(np.maximum(1e-05, gi4))) > 0, 1.0, -1.0)
         gi5 = (p_epsilon*p_epsilon)*(n*n)
+        r = mean_given + s_given*z
+        gi1 = r*r
+        sigma0 = np.where(-r*(-gi1 - gi3 - np.square(np.maximum(1e-05, gi4))) > 0, 1.0, -1.0)
         inside0 = np.where((-gi1 + gi5) > 0, 1.0, -1.0)
         gi6 = 2.0*r
         gi7 = gi4*sigma0
@@ -1014,30 +1034,18 @@ def statistic_coefficients(score, y, par):
         G_R = np.sum(weights_z * (np.where(inside0 > 0, np.where(better0 > 0, 0.25*(y_given*y_given*y_given*y_given), gi11), gi11)))
         G_B = np.sum(weights_z * (np.where(inside0 > 0, np.where(better0 > 0, 0.0, gi12), gi12)))
         G_F = np.sum(weights_z * (np.where(inside0 > 0, np.where(better0 > 0, 0.0, gi13), gi13)))
-        g2 = s_given*s_given
-        g3 = mean_given*mean_given
-        g4 = p_epsilon*n
-        g5 = -(y_given*y_given) + np.square(np.maximum(1e-05, g4))
-        g6 = 3.0*g3 + g5
-        g7 = 2.0*mean_given
-        g8 = g7*y_given
-        g9 = -g3 - g5
-        g10 = 4e-12*(s_ell*s_ell)
-        inner_spread1 = np.sqrt(g10*np.square(np.maximum(-1000.0, np.minimum(1000.0, dy_given*(g8/g6 + g8*g9/(g6*g6)) - slope_given))) + g2)
-        inner_spread2 = np.sqrt(g10*(slope_given*slope_given) + g2)
-        inner_spread3 = np.sqrt(g10*np.square(np.maximum(-1000.0, np.minimum(1000.0, -4.0*dy_given*y_given/(-2.0*g4*np.where(-g9*mean_given > 0, 1.0, -1.0) - g7) - slope_given))) + g2)
         G_B_mass1 = 0.0
-        hi1 = 1.0/inner_spread1
+        hi1 = 1.0/inner_spread2
         hi2 = p_epsilon*n
         shape_z = [hi1*(hi2 - mean_given), hi1*(-hi2 - mean_given)], [], [], []
         edges_z = panels(*shape_z)
         def crossing_z_0(z):
-            r = inner_spread1*z + mean_given
+            r = inner_spread2*z + mean_given
             return -r*(-(r*r) + y_given*y_given - np.square(np.maximum(1e-05, p_epsilon*n)))
         for z in roots(crossing_z_0, edges_z):
             shape_z[0].append(z)
             density = np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
-            r = inner_spread1*z + mean_given
+            r = inner_spread2*z + mean_given
             gi1 = r*r
             gi2 = p_epsilon*p_epsilon
             gi3 = n*n
@@ -1053,11 +1061,11 @@ def statistic_coefficients(score, y, par):
             gi12 = gi6*r
             gi13 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)
             gi14 = gi13 + gi5*gi7 - gi6*gi7
-            G_B_mass1 += density * (gi8*np.where(inside0 > 0, np.where(np.where((-gi10 - gi9) > 0, 1.0, -1.0) > 0, 0.0, gi11 - gi12 + gi14 + 3.0*gi4*r) - np.where(np.where((-gi10 + gi9) > 0, 1.0, -1.0) > 0, 0.0, gi11 - gi12 - gi14 + 3.0*gi2*gi3*r), 6.0*gi1*gi7 + 2.0*gi13 - 2.0*gi6*gi7)/(inner_spread1*np.abs(gi8)))
+            G_B_mass1 += density * (gi8*np.where(inside0 > 0, np.where(np.where((-gi10 - gi9) > 0, 1.0, -1.0) > 0, 0.0, gi11 - gi12 + gi14 + 3.0*gi4*r) - np.where(np.where((-gi10 + gi9) > 0, 1.0, -1.0) > 0, 0.0, gi11 - gi12 - gi14 + 3.0*gi2*gi3*r), 6.0*gi1*gi7 + 2.0*gi13 - 2.0*gi6*gi7)/(inner_spread2*np.abs(gi8)))
         z, weights_z = nodes(panels(*shape_z))
         G_B_mass1 += np.sum(weights_z * (0.0))
         G_B_mass2 = 0.0
-        hi1 = 1.0/inner_spread2
+        hi1 = 1.0/inner_spread4
         hi2 = p_epsilon*n
         hi3 = hi2 - mean_given
         hi4 = hi2 + mean_given
@@ -1065,17 +1073,17 @@ def statistic_coefficients(score, y, par):
         shape_z = [hi1*hi3, -hi1*hi4, hi1*(-hi4 - hi5), hi1*(-hi4 + hi5), hi1*(hi2 - hi5 - mean_given), hi1*(hi3 + hi5)], [], [], []
         edges_z = panels(*shape_z)
         def crossing_z_0(z):
-            r = inner_spread2*z + mean_given
+            r = inner_spread4*z + mean_given
             return -r*(-(r*r) + y_given*y_given - np.square(np.maximum(1e-05, p_epsilon*n)))
         for z in roots(crossing_z_0, edges_z):
             shape_z[0].append(z)
         def crossing_z_1(z):
-            r = inner_spread2*z + mean_given
+            r = inner_spread4*z + mean_given
             return (p_epsilon*p_epsilon)*(n*n) - (r*r)
         for z in roots(crossing_z_1, edges_z):
             shape_z[0].append(z)
             density = np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
-            r = inner_spread2*z + mean_given
+            r = inner_spread4*z + mean_given
             gi1 = r*r
             gi2 = y_given*y_given
             gi3 = p_epsilon*n
@@ -1084,11 +1092,11 @@ def statistic_coefficients(score, y, par):
             gi5 = (p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0)
             better0 = np.where((-gi1 + 2.0*gi2 - 2.0*gi4*r - gi5) > 0, 1.0, -1.0)
             gi6 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*gi1*gi4 - gi2*gi4 - gi2*r + 3.0*gi5*r + r*r*r
-            G_B_mass2 += density * (-r*(-gi6 + np.where(better0 > 0, 0.0, gi6))/(inner_spread2*np.abs(r)))
+            G_B_mass2 += density * (-r*(-gi6 + np.where(better0 > 0, 0.0, gi6))/(inner_spread4*np.abs(r)))
         z, weights_z = nodes(panels(*shape_z))
         G_B_mass2 += np.sum(weights_z * (0.0))
         G_B_mass3 = 0.0
-        hi1 = 1.0/inner_spread3
+        hi1 = 1.0/inner_spread6
         hi2 = p_epsilon*n
         hi3 = hi2 - mean_given
         hi4 = hi2 + mean_given
@@ -1096,18 +1104,18 @@ def statistic_coefficients(score, y, par):
         shape_z = [hi1*hi3, -hi1*hi4, hi1*(-hi4 - hi5), hi1*(-hi4 + hi5), hi1*(hi2 - hi5 - mean_given), hi1*(hi3 + hi5)], [], [], []
         edges_z = panels(*shape_z)
         def crossing_z_0(z):
-            r = inner_spread3*z + mean_given
+            r = inner_spread6*z + mean_given
             return -r*(-(r*r) + y_given*y_given - np.square(np.maximum(1e-05, p_epsilon*n)))
         for z in roots(crossing_z_0, edges_z):
             shape_z[0].append(z)
         def crossing_z_1(z):
-            r = inner_spread3*z + mean_given
+            r = inner_spread6*z + mean_given
             sigma0 = np.where(-r*(-(r*r) + y_given*y_given - np.square(np.maximum(1e-05, p_epsilon*n))) > 0, 1.0, -1.0)
             return -(p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0) - 2.0*p_epsilon*n*r*sigma0 - (r*r) + 2.0*(y_given*y_given)
         for z in roots(crossing_z_1, edges_z):
             shape_z[0].append(z)
             density = np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
-            r = inner_spread3*z + mean_given
+            r = inner_spread6*z + mean_given
             gi1 = r*r
             gi2 = y_given*y_given
             gi3 = p_epsilon*n
@@ -1117,7 +1125,7 @@ def statistic_coefficients(score, y, par):
             gi5 = gi3*sigma0
             gi6 = 2.0*gi5 + 2.0*r
             gi7 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*gi1*gi5 - gi2*gi5 - gi2*r + 3.0*gi4*r*(sigma0*sigma0) + r*r*r
-            G_B_mass3 += density * (-gi6*(-gi7 + np.where(inside0 > 0, 0.0, gi7))/(inner_spread3*np.abs(gi6)))
+            G_B_mass3 += density * (-gi6*(-gi7 + np.where(inside0 > 0, 0.0, gi7))/(inner_spread6*np.abs(gi6)))
         z, weights_z = nodes(panels(*shape_z))
         G_B_mass3 += np.sum(weights_z * (0.0))
         J_R += weight_z_star * (G_R)
@@ -1267,12 +1275,27 @@ def all_coefficients(score, y, par):
         ell = mean_ell + s_ell*z_star
         shape_z_star[2].append((z_star, abs((np.sqrt(4e-12*(s_ell*s_ell)*np.square(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*np.square(np.maximum(1e-05, p_epsilon*n))) + (s_given*s_given)*np.square(-(ell*ell) + 3.0*np.square(m + slope_given*(ell - mean_ell)) + np.square(np.maximum(1e-05, p_epsilon*n))))) / (s_ell*(3.0*(ell*ell)*(slope_given*slope_given*slope_given) - 3.0*(ell*ell)*slope_given + 6.0*ell*m*(slope_given*slope_given) - 2.0*ell*m - 6.0*ell*mean_ell*(slope_given*slope_given*slope_given) + 2.0*ell*mean_ell*slope_given + 3.0*(m*m)*slope_given - 6.0*m*mean_ell*(slope_given*slope_given) + 3.0*(mean_ell*mean_ell)*(slope_given*slope_given*slope_given) + slope_given*np.square(np.maximum(1e-05, p_epsilon*n)))))))
     z_star, weights_z_star = nodes(panels(*shape_z_star))
+    g3 = p_epsilon*n
+    g9 = 2e-06*s_ell
+    inner_spread3 = g9*np.abs(slope_given)
+    g10 = s_given*s_given*s_given*s_given
+    inner_spread4 = np.sqrt(np.sqrt(g10 + inner_spread3*inner_spread3*inner_spread3*inner_spread3))
     for z_star, weight_z_star in zip(z_star, weights_z_star, strict=True):
         dy_given = 1.0
         g1 = s_ell*z_star
         ell = g1 + mean_ell
         y_given = ell
         mean_given = g1*slope_given + m
+        g2 = mean_given*mean_given
+        g4 = -(y_given*y_given) + np.square(np.maximum(1e-05, g3))
+        g5 = 3.0*g2 + g4
+        g6 = 2.0*mean_given
+        g7 = g6*y_given
+        g8 = g2 + g4
+        inner_spread1 = g9*np.abs(np.maximum(-1000.0, np.minimum(1000.0, -dy_given*(-g7/g5 + g7*g8/(g5*g5)) - slope_given)))
+        inner_spread5 = g9*np.abs(np.maximum(-1000.0, np.minimum(1000.0, 4.0*dy_given*y_given/(2.0*g3*np.where(g8*mean_given > 0, 1.0, -1.0) + g6) - slope_given)))
+        inner_spread2 = np.sqrt(np.sqrt(g10 + inner_spread1*inner_spread1*inner_spread1*inner_spread1))
+        inner_spread6 = np.sqrt(np.sqrt(g10 + inner_spread5*inner_spread5*inner_spread5*inner_spread5))
         hi1 = 1.0/s_given
         hi2 = p_epsilon*n
         hi3 = hi2 - mean_given
@@ -1286,13 +1309,13 @@ def all_coefficients(score, y, par):
         for z in roots(crossing_z_0, edges_z):
             shape_z[0].append(z)
         z, weights_z = nodes(panels(*shape_z))
-        r = mean_given + s_given*z
-        gi1 = r*r
         gi2 = y_given*y_given
         gi3 = -gi2
         gi4 = p_epsilon*n
-        sigma0 = np.where(-r*(-gi1 - gi3 - np.square(np.maximum(1e-05, gi4))) > 0, 1.0, -1.0)
         gi5 = (p_epsilon*p_epsilon)*(n*n)
+        r = mean_given + s_given*z
+        gi1 = r*r
+        sigma0 = np.where(-r*(-gi1 - gi3 - np.square(np.maximum(1e-05, gi4))) > 0, 1.0, -1.0)
         inside0 = np.where((-gi1 + gi5) > 0, 1.0, -1.0)
         gi6 = 2.0*r
         gi7 = gi4*sigma0
@@ -1315,30 +1338,18 @@ def all_coefficients(score, y, par):
         G_F = np.sum(weights_z * (np.where(inside0 > 0, np.where(better0 > 0, 0.0, gi18), gi18)))
         G_I = np.sum(weights_z * (np.where(inside0 > 0, gi16*gi16, 0.0625*gi11*(gi13*gi13))))
         G_D = np.sum(weights_z * (np.where(inside0 > 0, np.where(better0 > 0, 0.0, gi19), gi19)))
-        g2 = s_given*s_given
-        g3 = mean_given*mean_given
-        g4 = p_epsilon*n
-        g5 = -(y_given*y_given) + np.square(np.maximum(1e-05, g4))
-        g6 = 3.0*g3 + g5
-        g7 = 2.0*mean_given
-        g8 = g7*y_given
-        g9 = -g3 - g5
-        g10 = 4e-12*(s_ell*s_ell)
-        inner_spread1 = np.sqrt(g10*np.square(np.maximum(-1000.0, np.minimum(1000.0, dy_given*(g8/g6 + g8*g9/(g6*g6)) - slope_given))) + g2)
-        inner_spread2 = np.sqrt(g10*(slope_given*slope_given) + g2)
-        inner_spread3 = np.sqrt(g10*np.square(np.maximum(-1000.0, np.minimum(1000.0, -4.0*dy_given*y_given/(-2.0*g4*np.where(-g9*mean_given > 0, 1.0, -1.0) - g7) - slope_given))) + g2)
         G_B_mass1 = G_D_mass1 = 0.0
-        hi1 = 1.0/inner_spread1
+        hi1 = 1.0/inner_spread2
         hi2 = p_epsilon*n
         shape_z = [hi1*(hi2 - mean_given), hi1*(-hi2 - mean_given)], [], [], []
         edges_z = panels(*shape_z)
         def crossing_z_0(z):
-            r = inner_spread1*z + mean_given
+            r = inner_spread2*z + mean_given
             return -r*(-(r*r) + y_given*y_given - np.square(np.maximum(1e-05, p_epsilon*n)))
         for z in roots(crossing_z_0, edges_z):
             shape_z[0].append(z)
             density = np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
-            r = inner_spread1*z + mean_given
+            r = inner_spread2*z + mean_given
             gi1 = r*r
             gi2 = p_epsilon*p_epsilon
             gi3 = n*n
@@ -1355,14 +1366,14 @@ def all_coefficients(score, y, par):
             gi13 = gi6*r
             gi14 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)
             gi15 = gi14 + gi5*gi7 - gi6*gi7
-            gi16 = np.where(inside0 > 0, np.where(np.where((-gi10 - gi11) > 0, 1.0, -1.0) > 0, 0.0, gi12 - gi13 + gi15 + 3.0*gi4*r) - np.where(np.where((gi10 - gi11) > 0, 1.0, -1.0) > 0, 0.0, gi12 - gi13 - gi15 + 3.0*gi2*gi3*r), 6.0*gi1*gi7 + 2.0*gi14 - 2.0*gi6*gi7)/(inner_spread1*np.abs(gi8))
+            gi16 = np.where(inside0 > 0, np.where(np.where((-gi10 - gi11) > 0, 1.0, -1.0) > 0, 0.0, gi12 - gi13 + gi15 + 3.0*gi4*r) - np.where(np.where((gi10 - gi11) > 0, 1.0, -1.0) > 0, 0.0, gi12 - gi13 - gi15 + 3.0*gi2*gi3*r), 6.0*gi1*gi7 + 2.0*gi14 - 2.0*gi6*gi7)/(inner_spread2*np.abs(gi8))
             G_B_mass1 += density * (gi16*gi8)
             G_D_mass1 += density * (-gi16*gi9*y_given)
         z, weights_z = nodes(panels(*shape_z))
         G_B_mass1 += np.sum(weights_z * (0.0))
         G_D_mass1 += np.sum(weights_z * (0.0))
         G_B_mass2 = 0.0
-        hi1 = 1.0/inner_spread2
+        hi1 = 1.0/inner_spread4
         hi2 = p_epsilon*n
         hi3 = hi2 - mean_given
         hi4 = hi2 + mean_given
@@ -1370,17 +1381,17 @@ def all_coefficients(score, y, par):
         shape_z = [hi1*hi3, -hi1*hi4, hi1*(-hi4 - hi5), hi1*(-hi4 + hi5), hi1*(hi2 - hi5 - mean_given), hi1*(hi3 + hi5)], [], [], []
         edges_z = panels(*shape_z)
         def crossing_z_0(z):
-            r = inner_spread2*z + mean_given
+            r = inner_spread4*z + mean_given
             return -r*(-(r*r) + y_given*y_given - np.square(np.maximum(1e-05, p_epsilon*n)))
         for z in roots(crossing_z_0, edges_z):
             shape_z[0].append(z)
         def crossing_z_1(z):
-            r = inner_spread2*z + mean_given
+            r = inner_spread4*z + mean_given
             return (p_epsilon*p_epsilon)*(n*n) - (r*r)
         for z in roots(crossing_z_1, edges_z):
             shape_z[0].append(z)
             density = np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
-            r = inner_spread2*z + mean_given
+            r = inner_spread4*z + mean_given
             gi1 = r*r
             gi2 = y_given*y_given
             gi3 = p_epsilon*n
@@ -1389,11 +1400,11 @@ def all_coefficients(score, y, par):
             gi5 = (p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0)
             better0 = np.where((-gi1 + 2.0*gi2 - 2.0*gi4*r - gi5) > 0, 1.0, -1.0)
             gi6 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*gi1*gi4 - gi2*gi4 - gi2*r + 3.0*gi5*r + r*r*r
-            G_B_mass2 += density * (-r*(-gi6 + np.where(better0 > 0, 0.0, gi6))/(inner_spread2*np.abs(r)))
+            G_B_mass2 += density * (-r*(-gi6 + np.where(better0 > 0, 0.0, gi6))/(inner_spread4*np.abs(r)))
         z, weights_z = nodes(panels(*shape_z))
         G_B_mass2 += np.sum(weights_z * (0.0))
         G_B_mass3 = G_D_mass3 = 0.0
-        hi1 = 1.0/inner_spread3
+        hi1 = 1.0/inner_spread6
         hi2 = p_epsilon*n
         hi3 = hi2 - mean_given
         hi4 = hi2 + mean_given
@@ -1401,18 +1412,18 @@ def all_coefficients(score, y, par):
         shape_z = [hi1*hi3, -hi1*hi4, hi1*(-hi4 - hi5), hi1*(-hi4 + hi5), hi1*(hi2 - hi5 - mean_given), hi1*(hi3 + hi5)], [], [], []
         edges_z = panels(*shape_z)
         def crossing_z_0(z):
-            r = inner_spread3*z + mean_given
+            r = inner_spread6*z + mean_given
             return -r*(-(r*r) + y_given*y_given - np.square(np.maximum(1e-05, p_epsilon*n)))
         for z in roots(crossing_z_0, edges_z):
             shape_z[0].append(z)
         def crossing_z_1(z):
-            r = inner_spread3*z + mean_given
+            r = inner_spread6*z + mean_given
             sigma0 = np.where(-r*(-(r*r) + y_given*y_given - np.square(np.maximum(1e-05, p_epsilon*n))) > 0, 1.0, -1.0)
             return -(p_epsilon*p_epsilon)*(n*n)*(sigma0*sigma0) - 2.0*p_epsilon*n*r*sigma0 - (r*r) + 2.0*(y_given*y_given)
         for z in roots(crossing_z_1, edges_z):
             shape_z[0].append(z)
             density = np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
-            r = inner_spread3*z + mean_given
+            r = inner_spread6*z + mean_given
             gi1 = r*r
             gi2 = y_given*y_given
             gi3 = p_epsilon*n
@@ -1422,19 +1433,19 @@ def all_coefficients(score, y, par):
             gi5 = gi3*sigma0
             gi6 = 2.0*gi5 + 2.0*r
             gi7 = (p_epsilon*p_epsilon*p_epsilon)*(n*n*n)*(sigma0*sigma0*sigma0) + 3.0*gi1*gi5 - gi2*gi5 - gi2*r + 3.0*gi4*r*(sigma0*sigma0) + r*r*r
-            gi8 = (-gi7 + np.where(inside0 > 0, 0.0, gi7))/(inner_spread3*np.abs(gi6))
+            gi8 = (-gi7 + np.where(inside0 > 0, 0.0, gi7))/(inner_spread6*np.abs(gi6))
             G_B_mass3 += density * (-gi6*gi8)
             G_D_mass3 += density * (4.0*gi8*y_given)
         z, weights_z = nodes(panels(*shape_z))
         G_B_mass3 += np.sum(weights_z * (0.0))
         G_D_mass3 += np.sum(weights_z * (0.0))
         G_D_mass2 = 0.0
-        hi1 = 1.0/inner_spread2
+        hi1 = 1.0/inner_spread4
         hi2 = p_epsilon*n
         shape_z = [hi1*(hi2 - mean_given), hi1*(-hi2 - mean_given)], [], [], []
         edges_z = panels(*shape_z)
         def crossing_z_0(z):
-            r = inner_spread2*z + mean_given
+            r = inner_spread4*z + mean_given
             return (p_epsilon*p_epsilon)*(n*n) - (r*r)
         for z in roots(crossing_z_0, edges_z):
             shape_z[0].append(z)

@@ -4,7 +4,7 @@
     target     Teacher('exp(r_star)')
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 11. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 12. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
@@ -398,8 +398,7 @@ def panels(
     bumps = [(float(location), float(width)) for location, width in steps]
     ends += [location for location, width in (*layers, *bumps) if width < NARROWEST_LAYER]
     layers = [(location, width) for location, width in layers if not width < NARROWEST_LAYER]
-    bumps = [(c, w) for c, w in bumps if w >= NARROWEST_LAYER and STEP_PANEL * w < LONGEST_PANEL]
-    ends += [location - STEP_REACH * width for location, width in bumps]
+    bumps = [(location, width) for location, width in bumps if not width < NARROWEST_LAYER]
     rates = [min(max(float(rate), -FARTHEST_TILT), FARTHEST_TILT) for rate in tilts]
     edges, upper = [-WINDOW + min([0.0, *rates])], WINDOW + max([0.0, *rates])
     while edges[-1] < upper:
@@ -415,9 +414,12 @@ def panels(
             if longest < length:
                 length = longest
         for location, width in bumps:
-            inside = location - STEP_REACH * width <= a + SAME_BREAKPOINT and a < location + STEP_REACH * width
-            if inside and STEP_PANEL * width < length:
-                length = STEP_PANEL * width
+            if a < location + STEP_REACH * width:
+                # up to where it begins, or into it by no more than it allows: steps that begin together share an edge
+                before, inside = location - STEP_REACH * width - a, STEP_PANEL * width
+                longest = before if before > inside else inside
+                if longest < length:
+                    length = longest
         edges.append(end if end - a <= length * (1 + 1e-9) else a + length)
     return np.array(edges)
 
@@ -638,63 +640,64 @@ def rate_coefficients(score, y, par):
         ell = mean_ell + s_ell*z_star
         shape_z_star[2].append((z_star, abs((np.sqrt(4e-12*(s_ell*s_ell)*np.square(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n)) + 4.0*(s_given*s_given)*np.exp(2.0*m + 2.0*slope_given*(ell - mean_ell))*np.square(np.sinh(np.maximum(1e-05, p_epsilon*n))))) / (s_ell*(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n))))))
     z_star, weights_z_star = nodes(panels(*shape_z_star))
+    g3 = p_epsilon*n
+    g4 = np.maximum(1e-05, g3)
+    g5 = g4/np.sinh(g4)
+    g14 = np.exp(g3)
+    g17 = np.exp(-g3)
+    g19 = s_given*s_given
+    g30 = 2.0*g3
+    g31 = np.exp(g30)
+    g33 = np.exp(-g30)
     g1 = s_ell*z_star
     ell = g1 + mean_ell
     mean_given = g1*slope_given + m
     g2 = np.exp(ell)
     y_given = g2
     dy_given = g2
-    g3 = s_given*s_given
-    g4 = p_epsilon*n
-    g5 = np.maximum(1e-05, g4)
-    g6 = g5/np.sinh(g5)
-    g7 = g6*y_given
-    g8 = np.maximum(1e-300, g7)
-    g9 = g6/g8
-    inner_spread1 = np.sqrt(g3 + 4e-12*(s_ell*s_ell)*np.square(np.maximum(-1000.0, np.minimum(1000.0, dy_given*g9*np.where((g7 - 1e-300) > 0, 1.0, np.where((g7 - 1e-300) < 0, 0.0, 0.5)) - slope_given))))
-    g10 = mean_given - np.log(g8)
-    inner_gap1 = np.abs(g10)/s_given
+    g6 = g5*y_given
+    g7 = np.maximum(1e-300, g6)
+    g8 = g5/g7
+    inner_spread1 = 2e-06*s_ell*np.abs(np.maximum(-1000.0, np.minimum(1000.0, dy_given*g8*np.where((g6 - 1e-300) > 0, 1.0, np.where((g6 - 1e-300) < 0, 0.0, 0.5)) - slope_given)))
+    inner_spread2 = np.sqrt(np.sqrt(inner_spread1*inner_spread1*inner_spread1*inner_spread1 + s_given*s_given*s_given*s_given))
+    g9 = mean_given - np.log(g7)
+    inner_gap1 = np.abs(g9)/s_given
     tails_M0_3n = tail_moments(inner_gap1, 0)
     M0_3n = tails_M0_3n[0]
-    g11 = -g10
-    inner_away1 = np.where(g11 > 0, 1.0, -1.0)
-    g12 = inner_away1*inner_gap1
-    g13 = g12 - s_given
-    inner_gap2 = np.abs(g13)
-    inner_away2 = np.where(g13 > 0, 1.0, -1.0)
+    g10 = -g9
+    inner_away1 = np.where(g10 > 0, 1.0, -1.0)
+    g11 = inner_away1*inner_gap1
+    g12 = g11 - s_given
+    inner_gap2 = np.abs(g12)
+    inner_away2 = np.where(g12 > 0, 1.0, -1.0)
     tails_W0_1n = scaled_tail_moments(inner_gap2, 0)
     W0_1n = tails_W0_1n[0]
-    g14 = g12 - 2.0*s_given
-    inner_gap3 = np.abs(g14)
-    inner_away3 = np.where(g14 > 0, 1.0, -1.0)
+    g13 = g11 - 2.0*s_given
+    inner_gap3 = np.abs(g13)
+    inner_away3 = np.where(g13 > 0, 1.0, -1.0)
     tails_W0_2n = scaled_tail_moments(inner_gap3, 0)
     W0_2n = tails_W0_2n[0]
-    g15 = np.exp(g4)
-    g16 = W0_1n*inner_away2
-    g17 = g15*g16
-    g18 = np.exp(-g4)
-    g19 = g16*g18
-    g20 = 0.5*g3 + mean_given
+    g15 = W0_1n*inner_away2
+    g16 = g14*g15
+    g18 = g15*g17
+    g20 = 0.5*g19 + mean_given
     g21 = 0.3989422804014327*np.exp(g20 - 0.5*(inner_gap2*inner_gap2))
     g22 = -inner_away2
     g23 = np.exp(g20)
-    g24 = g15*g23
-    g25 = g18*g23
-    g26 = g21*(g17 - g19) + np.where(g22 > 0, g24, g25)
-    g27 = 0.3989422804014327*(g15*g8 - g18*g8)*np.exp(-0.5*(g11*g11)/(inner_spread1*inner_spread1))/inner_spread1
+    g24 = g14*g23
+    g25 = g17*g23
+    g26 = g21*(g16 - g18) + np.where(g22 > 0, g24, g25)
+    g27 = 0.3989422804014327*(g14*g7 - g17*g7)*np.exp(-0.5*(g10*g10)/(inner_spread2*inner_spread2))/inner_spread2
     g28 = p_epsilon*y_given
-    g29 = 2.0*g3 + 2.0*mean_given
-    g30 = 2.0*g4
-    g31 = np.exp(g30)
+    g29 = 2.0*g19 + 2.0*mean_given
     g32 = W0_2n*inner_away3
-    g33 = np.exp(-g30)
     g34 = 2.0*y_given
     g35 = np.exp(g29)
     J_A = np.sum(weights_z_star * (g26 - y_given))
     J_B = np.sum(weights_z_star * (g26 + g27))
-    J_F = np.sum(weights_z_star * (-2.0*M0_3n*g28*inner_away1 + g21*(p_epsilon*g17 + p_epsilon*g19) + np.where(g22 > 0, p_epsilon*g24, -p_epsilon*g25) + np.where(-inner_away1 > 0, -g28, g28)))
-    J_I = np.sum(weights_z_star * (g21*(2.0*W0_1n*g18*inner_away2*y_given - g17*g34) + y_given*y_given + 0.3989422804014327*(g31*g32 - g32*g33)*np.exp(g29 - 0.5*(inner_gap3*inner_gap3)) + np.where(g22 > 0, -g24*g34, -g25*g34) + np.where(-inner_away3 > 0, g31*g35, g33*g35)))
-    J_D = np.sum(weights_z_star * (dy_given*(-g27*g9 - 1.0)))
+    J_F = np.sum(weights_z_star * (-2.0*M0_3n*g28*inner_away1 + g21*(p_epsilon*g16 + p_epsilon*g18) + np.where(g22 > 0, p_epsilon*g24, -p_epsilon*g25) + np.where(-inner_away1 > 0, -g28, g28)))
+    J_I = np.sum(weights_z_star * (g21*(2.0*W0_1n*g17*inner_away2*y_given - g16*g34) + y_given*y_given + 0.3989422804014327*(g31*g32 - g32*g33)*np.exp(g29 - 0.5*(inner_gap3*inner_gap3)) + np.where(g22 > 0, -g24*g34, -g25*g34) + np.where(-inner_away3 > 0, g31*g35, g33*g35)))
+    J_D = np.sum(weights_z_star * (dy_given*(-g27*g8 - 1.0)))
     return J_A, J_B, J_F, J_I, J_B + J_D
 
 
@@ -740,50 +743,50 @@ def statistic_coefficients(score, y, par):
         ell = mean_ell + s_ell*z_star
         shape_z_star[2].append((z_star, abs((np.sqrt(4e-12*(s_ell*s_ell)*np.square(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n)) + 4.0*(s_given*s_given)*np.exp(2.0*m + 2.0*slope_given*(ell - mean_ell))*np.square(np.sinh(np.maximum(1e-05, p_epsilon*n))))) / (s_ell*(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n))))))
     z_star, weights_z_star = nodes(panels(*shape_z_star))
+    g3 = p_epsilon*n
+    g4 = np.maximum(1e-05, g3)
+    g5 = g4/np.sinh(g4)
+    g15 = np.exp(g3)
+    g18 = np.exp(-g3)
     g1 = s_ell*z_star
     ell = g1 + mean_ell
     mean_given = g1*slope_given + m
     g2 = np.exp(ell)
     y_given = g2
     dy_given = g2
-    g3 = s_given*s_given
-    g4 = p_epsilon*n
-    g5 = np.maximum(1e-05, g4)
-    g6 = g5/np.sinh(g5)
-    g7 = g6*y_given
-    g8 = np.maximum(1e-300, g7)
-    inner_spread1 = np.sqrt(g3 + 4e-12*(s_ell*s_ell)*np.square(np.maximum(-1000.0, np.minimum(1000.0, dy_given*g6*np.where((g7 - 1e-300) > 0, 1.0, np.where((g7 - 1e-300) < 0, 0.0, 0.5))/g8 - slope_given))))
-    g9 = mean_given - np.log(g8)
-    inner_gap1 = np.abs(g9)/s_given
+    g6 = g5*y_given
+    g7 = np.maximum(1e-300, g6)
+    inner_spread1 = 2e-06*s_ell*np.abs(np.maximum(-1000.0, np.minimum(1000.0, dy_given*g5*np.where((g6 - 1e-300) > 0, 1.0, np.where((g6 - 1e-300) < 0, 0.0, 0.5))/g7 - slope_given)))
+    inner_spread2 = np.sqrt(np.sqrt(inner_spread1*inner_spread1*inner_spread1*inner_spread1 + s_given*s_given*s_given*s_given))
+    g8 = mean_given - np.log(g7)
+    inner_gap1 = np.abs(g8)/s_given
     tails_M0_2n = tail_moments(inner_gap1, 0)
     M0_2n = tails_M0_2n[0]
-    g10 = -g9
-    inner_away1 = np.where(g10 > 0, 1.0, -1.0)
-    g11 = inner_away1*inner_gap1 - s_given
-    inner_gap2 = np.abs(g11)
-    inner_away2 = np.where(g11 > 0, 1.0, -1.0)
+    g9 = -g8
+    inner_away1 = np.where(g9 > 0, 1.0, -1.0)
+    g10 = inner_away1*inner_gap1 - s_given
+    inner_gap2 = np.abs(g10)
+    inner_away2 = np.where(g10 > 0, 1.0, -1.0)
     tails_W0_1n = scaled_tail_moments(inner_gap2, 0)
     W0_1n = tails_W0_1n[0]
-    g12 = g4*y_given
-    g13 = 2.0*M0_2n*inner_away1
-    g14 = -inner_away1
-    g15 = mean_given*y_given
-    g16 = np.exp(g4)
-    g17 = W0_1n*inner_away2
-    g18 = g16*g17
-    g19 = np.exp(-g4)
-    g20 = g17*g19
-    g21 = 0.5*g3 + mean_given
-    g22 = 0.3989422804014327*np.exp(g21 - 0.5*(inner_gap2*inner_gap2))
-    g23 = -inner_away2
-    g24 = np.exp(g21)
-    g25 = g16*g24
-    g26 = g19*g24
-    g27 = g22*(g18 - g20) + np.where(g23 > 0, g25, g26)
-    g28 = p_epsilon*y_given
-    J_R = np.sum(weights_z_star * (-g12*g13 + g27 + np.where(g14 > 0, -g12 - g15, g12 - g15)))
-    J_B = np.sum(weights_z_star * (g27 + 0.3989422804014327*(g16*g8 - g19*g8)*np.exp(-0.5*(g10*g10)/(inner_spread1*inner_spread1))/inner_spread1))
-    J_F = np.sum(weights_z_star * (-g13*g28 + g22*(p_epsilon*g18 + p_epsilon*g20) + np.where(g14 > 0, -g28, g28) + np.where(g23 > 0, p_epsilon*g25, -p_epsilon*g26)))
+    g11 = g3*y_given
+    g12 = 2.0*M0_2n*inner_away1
+    g13 = -inner_away1
+    g14 = mean_given*y_given
+    g16 = W0_1n*inner_away2
+    g17 = g15*g16
+    g19 = g16*g18
+    g20 = mean_given + 0.5*(s_given*s_given)
+    g21 = 0.3989422804014327*np.exp(g20 - 0.5*(inner_gap2*inner_gap2))
+    g22 = -inner_away2
+    g23 = np.exp(g20)
+    g24 = g15*g23
+    g25 = g18*g23
+    g26 = g21*(g17 - g19) + np.where(g22 > 0, g24, g25)
+    g27 = p_epsilon*y_given
+    J_R = np.sum(weights_z_star * (-g11*g12 + g26 + np.where(g13 > 0, -g11 - g14, g11 - g14)))
+    J_B = np.sum(weights_z_star * (g26 + 0.3989422804014327*(g15*g7 - g18*g7)*np.exp(-0.5*(g9*g9)/(inner_spread2*inner_spread2))/inner_spread2))
+    J_F = np.sum(weights_z_star * (-g12*g27 + g21*(p_epsilon*g17 + p_epsilon*g19) + np.where(g13 > 0, -g27, g27) + np.where(g22 > 0, p_epsilon*g24, -p_epsilon*g25)))
     c1 = 0.5*Q_star
     return J_R, J_B, J_F, -tilted_mean_1*np.exp(c1 + m_star) + np.exp(0.5*Q_perp + (beta*beta)*c1 + m)
 
@@ -829,68 +832,69 @@ def all_coefficients(score, y, par):
         ell = mean_ell + s_ell*z_star
         shape_z_star[2].append((z_star, abs((np.sqrt(4e-12*(s_ell*s_ell)*np.square(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n)) + 4.0*(s_given*s_given)*np.exp(2.0*m + 2.0*slope_given*(ell - mean_ell))*np.square(np.sinh(np.maximum(1e-05, p_epsilon*n))))) / (s_ell*(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n))))))
     z_star, weights_z_star = nodes(panels(*shape_z_star))
+    g3 = p_epsilon*n
+    g4 = np.maximum(1e-05, g3)
+    g5 = g4/np.sinh(g4)
+    g18 = np.exp(g3)
+    g21 = np.exp(-g3)
+    g23 = s_given*s_given
+    g34 = 2.0*g3
+    g35 = np.exp(g34)
+    g37 = np.exp(-g34)
     g1 = s_ell*z_star
     ell = g1 + mean_ell
     mean_given = g1*slope_given + m
     g2 = np.exp(ell)
     y_given = g2
     dy_given = g2
-    g3 = s_given*s_given
-    g4 = p_epsilon*n
-    g5 = np.maximum(1e-05, g4)
-    g6 = g5/np.sinh(g5)
-    g7 = g6*y_given
-    g8 = np.maximum(1e-300, g7)
-    g9 = g6/g8
-    inner_spread1 = np.sqrt(g3 + 4e-12*(s_ell*s_ell)*np.square(np.maximum(-1000.0, np.minimum(1000.0, dy_given*g9*np.where((g7 - 1e-300) > 0, 1.0, np.where((g7 - 1e-300) < 0, 0.0, 0.5)) - slope_given))))
-    g10 = mean_given - np.log(g8)
-    inner_gap1 = np.abs(g10)/s_given
+    g6 = g5*y_given
+    g7 = np.maximum(1e-300, g6)
+    g8 = g5/g7
+    inner_spread1 = 2e-06*s_ell*np.abs(np.maximum(-1000.0, np.minimum(1000.0, dy_given*g8*np.where((g6 - 1e-300) > 0, 1.0, np.where((g6 - 1e-300) < 0, 0.0, 0.5)) - slope_given)))
+    inner_spread2 = np.sqrt(np.sqrt(inner_spread1*inner_spread1*inner_spread1*inner_spread1 + s_given*s_given*s_given*s_given))
+    g9 = mean_given - np.log(g7)
+    inner_gap1 = np.abs(g9)/s_given
     tails_M0_3n = tail_moments(inner_gap1, 0)
     M0_3n = tails_M0_3n[0]
-    g11 = -g10
-    inner_away1 = np.where(g11 > 0, 1.0, -1.0)
-    g12 = inner_away1*inner_gap1
-    g13 = g12 - s_given
-    inner_gap2 = np.abs(g13)
-    inner_away2 = np.where(g13 > 0, 1.0, -1.0)
+    g10 = -g9
+    inner_away1 = np.where(g10 > 0, 1.0, -1.0)
+    g11 = inner_away1*inner_gap1
+    g12 = g11 - s_given
+    inner_gap2 = np.abs(g12)
+    inner_away2 = np.where(g12 > 0, 1.0, -1.0)
     tails_W0_1n = scaled_tail_moments(inner_gap2, 0)
     W0_1n = tails_W0_1n[0]
-    g14 = g12 - 2.0*s_given
-    inner_gap3 = np.abs(g14)
-    inner_away3 = np.where(g14 > 0, 1.0, -1.0)
+    g13 = g11 - 2.0*s_given
+    inner_gap3 = np.abs(g13)
+    inner_away3 = np.where(g13 > 0, 1.0, -1.0)
     tails_W0_2n = scaled_tail_moments(inner_gap3, 0)
     W0_2n = tails_W0_2n[0]
-    g15 = g4*y_given
-    g16 = 2.0*M0_3n*inner_away1
-    g17 = -inner_away1
-    g18 = mean_given*y_given
-    g19 = np.exp(g4)
-    g20 = W0_1n*inner_away2
-    g21 = g19*g20
-    g22 = np.exp(-g4)
-    g23 = g20*g22
-    g24 = 0.5*g3 + mean_given
+    g14 = g3*y_given
+    g15 = 2.0*M0_3n*inner_away1
+    g16 = -inner_away1
+    g17 = mean_given*y_given
+    g19 = W0_1n*inner_away2
+    g20 = g18*g19
+    g22 = g19*g21
+    g24 = 0.5*g23 + mean_given
     g25 = 0.3989422804014327*np.exp(g24 - 0.5*(inner_gap2*inner_gap2))
     g26 = -inner_away2
     g27 = np.exp(g24)
-    g28 = g19*g27
-    g29 = g22*g27
-    g30 = g25*(g21 - g23) + np.where(g26 > 0, g28, g29)
-    g31 = 0.3989422804014327*(g19*g8 - g22*g8)*np.exp(-0.5*(g11*g11)/(inner_spread1*inner_spread1))/inner_spread1
+    g28 = g18*g27
+    g29 = g21*g27
+    g30 = g25*(g20 - g22) + np.where(g26 > 0, g28, g29)
+    g31 = 0.3989422804014327*(g18*g7 - g21*g7)*np.exp(-0.5*(g10*g10)/(inner_spread2*inner_spread2))/inner_spread2
     g32 = p_epsilon*y_given
-    g33 = 2.0*g3 + 2.0*mean_given
-    g34 = 2.0*g4
-    g35 = np.exp(g34)
+    g33 = 2.0*g23 + 2.0*mean_given
     g36 = W0_2n*inner_away3
-    g37 = np.exp(-g34)
     g38 = 2.0*y_given
     g39 = np.exp(g33)
-    J_R = np.sum(weights_z_star * (-g15*g16 + g30 + np.where(g17 > 0, -g15 - g18, g15 - g18)))
+    J_R = np.sum(weights_z_star * (-g14*g15 + g30 + np.where(g16 > 0, -g14 - g17, g14 - g17)))
     J_A = np.sum(weights_z_star * (g30 - y_given))
     J_B = np.sum(weights_z_star * (g30 + g31))
-    J_F = np.sum(weights_z_star * (-g16*g32 + g25*(p_epsilon*g21 + p_epsilon*g23) + np.where(g17 > 0, -g32, g32) + np.where(g26 > 0, p_epsilon*g28, -p_epsilon*g29)))
-    J_I = np.sum(weights_z_star * (g25*(2.0*W0_1n*g22*inner_away2*y_given - g21*g38) + y_given*y_given + 0.3989422804014327*(g35*g36 - g36*g37)*np.exp(g33 - 0.5*(inner_gap3*inner_gap3)) + np.where(g26 > 0, -g28*g38, -g29*g38) + np.where(-inner_away3 > 0, g35*g39, g37*g39)))
-    J_D = np.sum(weights_z_star * (dy_given*(-g31*g9 - 1.0)))
+    J_F = np.sum(weights_z_star * (-g15*g32 + g25*(p_epsilon*g20 + p_epsilon*g22) + np.where(g16 > 0, -g32, g32) + np.where(g26 > 0, p_epsilon*g28, -p_epsilon*g29)))
+    J_I = np.sum(weights_z_star * (g25*(2.0*W0_1n*g21*inner_away2*y_given - g20*g38) + y_given*y_given + 0.3989422804014327*(g35*g36 - g36*g37)*np.exp(g33 - 0.5*(inner_gap3*inner_gap3)) + np.where(g26 > 0, -g28*g38, -g29*g38) + np.where(-inner_away3 > 0, g35*g39, g37*g39)))
+    J_D = np.sum(weights_z_star * (dy_given*(-g31*g8 - 1.0)))
     return J_R, J_A, J_B, J_D, J_F, J_I
 
 
