@@ -84,7 +84,7 @@ class CEmitter:
         self.used: set[str] = set()
         self.libraries: set[str] = set()
         self.root_functions: dict[str, str] = {}
-        self.wanted: dict[str, str] = {}  # by integral: what is true where it is asked for
+        self.wanted: dict[str, tuple[str, ...]] = {}  # by integral: results of an inlined function that ask for it
 
     # -- expressions
 
@@ -132,15 +132,9 @@ class CEmitter:
         names = [scalar_name(e.symbol) for e in node.integrals]
         # the others are point masses alone
         summed = [e for e in node.integrals if e.expression != 0]
-        asked = [self.wanted.get(name) for name in names]
-        unless = (
-            ""
-            if None in asked
-            else f"if ({' || '.join(dict.fromkeys(e for a in asked if a for e in a.split(' || ')))}) "
-        )
         return [
             f"double {', '.join(f'{name} = 0' for name in names)};",
-            f"{unless}{{",
+            f"{self._if_wanted(names)}{{",
             *_indent(self.statements(node.shared)),
             *_indent(self._shape(node)),
             *_indent(self._jumps(node)),
@@ -153,6 +147,10 @@ class CEmitter:
         self.libraries.add("outwards.h")
         names = [scalar_name(e.symbol) for e in summed]
         nested = any(isinstance(s, Integrate) and s.parts for s in node.statements)
+        outside = {
+            name: [scalar_name(part.outer) for part in node.parts if scalar_name(part.inner) == name] or [name]
+            for name in names
+        }
         body = [
             f"const double {node.variable} = nodes[k];",
             *(["const double weight = weights[k];"] if nested else []),
@@ -175,32 +173,42 @@ class CEmitter:
             "    for (int k = 0; k < SGDLIMIT_POINTS; k++) {",
             *_indent(body, 3),
             "    }",
-            *(f"    sgdlimit_add(of_{name}, &{name}, &total_{name});" for name in names),
-            "    const int last = q >= middle ? SGDLIMIT_POINTS - 1 : 0;",
-            "    const double beyond = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);",
-            "    enough = q >= middle ? edges[q + 1] >= above : edges[q] <= below;",
+            *(
+                f"    {self._if_wanted(outside[name])}sgdlimit_add(of_{name}, &{name}, &total_{name});"
+                for name in names
+            ),
+            "    const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);",
+            "    enough = sgdlimit_is_beyond(q, middle, edges, below, above);",
             *(f"    enough = enough && {test};" for name in names for test in self._negligible(name, node.parts)),
             "  }",
         ]
 
+    def _asked_by(self, names: Sequence[str]) -> str:
+        """When one of some integrals is asked for; empty: always. Known where the function is inlined, not at run time."""
+        if any(name not in self.wanted for name in names):
+            return ""
+        return " || ".join(dict.fromkeys(result for name in names for result in self.wanted[name]))
+
+    def _if_wanted(self, names: Sequence[str]) -> str:
+        asked = self._asked_by(names)
+        return f"if ({asked}) " if asked else ""
+
     def _negligible(self, name: str, parts: Sequence[Part]) -> list[str]:
         """Conditions under which an integral's last term is nothing: beside its own size, or beside those it is part of."""
+        last = f"longest * sgdlimit_outermost(of_{name}, q >= middle) <= SGDLIMIT_NEGLIGIBLE *"
         own = [part for part in parts if scalar_name(part.inner) == name]
-        wanted = self.wanted.get(name)
-        unless = "" if wanted is None else f"!({wanted}) || "
         if not own:
-            return [f"({unless}beyond * fabs(of_{name}[last]) <= SGDLIMIT_NEGLIGIBLE * total_{name})"]
+            return [self._unless_unwanted(name, f"{last} total_{name}")]
         found = []
         for part in own:
             outer, factor = scalar_name(part.outer), self.text(part.factor)
             share = "weight" if part.factor == 1 else f"weight * fabs({factor})"
-            wanted = self.wanted.get(outer)
-            unless = "" if wanted is None else f"!({wanted}) || "
-            found.append(
-                f"({unless}beyond * {share} * fabs(of_{name}[last]) <= "
-                f"SGDLIMIT_NEGLIGIBLE * (total_{outer} + {share} * total_{name}))"
-            )
+            found.append(self._unless_unwanted(outer, f"{share} * {last} (total_{outer} + {share} * total_{name})"))
         return found
+
+    def _unless_unwanted(self, name: str, condition: str) -> str:
+        asked = self._asked_by([name])
+        return f"(!({asked}) || {condition})" if asked else condition
 
     def _shape(self, node: Integrate) -> list[str]:
         """Panels cut where formulas say; where roots are to be found, cut again with the roots found on those."""
@@ -847,8 +855,8 @@ def _root_function_text(name: str, variable: str, body: str) -> str:
     )
 
 
-def _wanted(function: Function) -> dict[str, str]:
-    """Of every integral, when it is asked for: where one of the results that depend on it is."""
+def _wanted(function: Function) -> dict[str, tuple[str, ...]]:
+    """Of every integral the results that depend on it."""
     behind = {s.symbol: s.expression.free_symbols for s in function.statements if isinstance(s, Let)}
     found: dict[str, list[str]] = {}
     for result in function.results:
@@ -862,7 +870,7 @@ def _wanted(function: Function) -> dict[str, str]:
             for let in statement.integrals if isinstance(statement, Integrate) else ():
                 if let.symbol in seen:
                     found.setdefault(scalar_name(let.symbol), []).append(f"out_{result.symbol}")
-    return {name: " || ".join(results) for name, results in found.items()}
+    return {name: tuple(results) for name, results in found.items()}
 
 
 def _array(name: str, values: list[str], room: int) -> list[str]:

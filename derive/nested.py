@@ -319,7 +319,7 @@ class NestedForm:
         drift = sp.Max(-_FASTEST_KINK, sp.Min(_FASTEST_KINK, drift)) if point.has(y_given) else drift
         moved = self.inner.kinks.spread(sp.Abs(BLUR * s_ell * drift))
         # a smooth maximum: a score that has a spread is left as it is
-        return self.inner.kinks.spread((self.deviation**4 + moved**4) ** sp.Rational(1, 4))
+        return self.inner.kinks.spread((self.deviation**4 + moved**4 + TINY) ** sp.Rational(1, 4))
 
     def _integral(self, name: str, value: sp.Expr, functions: tuple[Switched, ...], gather: Expectations) -> sp.Expr:
         """The integral over the latent form of what is left."""

@@ -70,10 +70,12 @@ int test_order(const double *l, const double *w, int nl, double stop, int *order
     for (int k = 0; k < SGDLIMIT_POINTS; k++) weight[k] *= z[k];
     sgdlimit_add(weight, integral, size);
     order[count++] = q;
-    enough = q >= middle ? edges[q + 1] >= above && edges[q + 1] >= stop : edges[q] <= below && edges[q] <= -stop;
+    enough = sgdlimit_is_beyond(q, middle, edges, below, above) && (q < middle ? -edges[q] : edges[q + 1]) >= stop;
   }
   return count;
 }
+double test_outermost(const double *terms, int right);
+double test_outermost(const double *terms, int right) { return sgdlimit_outermost(terms, right); }
 int test_capacity(int kinks, int poles, int steps);
 int test_capacity(int kinks, int poles, int steps) { return SGDLIMIT_MAX_EDGES(kinks, poles, steps); }
 """
@@ -366,12 +368,24 @@ def test_panels_are_taken_from_the_middle_outwards(compiled: Compiled) -> None:
     assert size == pytest.approx(float(weights @ abs(z)), rel=1e-14)
 
 
-def test_a_direction_ends_where_no_feature_lies_beyond(compiled: Compiled) -> None:
-    edges = panels([], [(-6.0, 0.5)])
-    order, *_ = compiled.order([(-6.0, 0.5), (3.0, 50.0), (40.0, 0.1), (math.nan, 0.1)], 2.0)
-    taken = [(edges[q], edges[q + 1]) for q in order]
-    assert max(b for _, b in taken) < 7  # wide layers, and those outside the window, are none
-    assert min(a for a, _ in taken) <= -6  # the layer may hold all of the integral
+def test_a_direction_ends_on_a_long_panel_that_has_all_features_behind_it(compiled: Compiled) -> None:
+    """Beside a feature, and on a sliver between two, an integrand may vanish that does not further out."""
+    layers = [(-6.0, 0.5), (2.0, 1e-9), (2.1, 1e-9), (3.0, 50.0), (40.0, 0.1), (math.nan, 0.1)]
+    edges = panels([], layers)
+    order, *_ = compiled.order(layers, 1.0)
+    right = [q for q in order if q >= order[0]]
+    left = [q for q in order if q < order[0]]
+    assert 2.1 < edges[right[-1]] < edges[right[-1] + 1] < 7  # wide layers, and those outside the window, are none
+    assert edges[right[-1] + 1] - edges[right[-1]] >= LONGEST_PANEL / 10
+    assert edges[left[-1] + 1] <= -6 + 1e-9  # the layer may hold all of the integral
+
+
+def test_a_zero_of_the_outermost_term_is_not_taken_for_the_end(compiled: Compiled) -> None:
+    outermost = compiled.library.test_outermost
+    outermost.restype = ctypes.c_double
+    terms = np.linspace(-15, 0, POINTS)
+    at = terms.ctypes.data_as(DOUBLES)
+    assert (outermost(at, 1), outermost(at, 0)) == (4, 15)
 
 
 def test_capacity_is_nearly_reached_by_the_narrowest_layers(compiled: Compiled) -> None:
