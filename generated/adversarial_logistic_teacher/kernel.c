@@ -319,10 +319,11 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
 }
 
 /* Panels are taken from the one that holds 0 outwards, to the right and then to the left. The rest of a direction is
- * left out where a longest panel with the outermost value would add nothing to the sizes so far and no feature lies
- * beyond: there an integrand is a smooth function that grows by far less than phi falls. With a tilt its mass may lie
- * as far out as the window moved. */
+ * left out where a longest panel with the outermost values would add nothing to the sizes so far, on a panel that has all
+ * features behind it: there an integrand is a smooth function that grows by far less than phi falls. Beside a feature it
+ * may vanish, so narrow panels tell nothing. With a tilt its mass may lie as far out as the window moved. */
 #define SGDLIMIT_NEGLIGIBLE 1e-15
+#define SGDLIMIT_LEAST_JUDGED (SGDLIMIT_LONGEST_PANEL / 10)
 
 /* Number of the panel that holds 0; beyond `below` and `above` there is no feature more that a panel notices. */
 static int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int panels, double *below, double *above) {
@@ -347,6 +348,18 @@ static int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int
 static int sgdlimit_next(int q, int middle, int panels, int enough) {
   if (q < middle) return enough ? -1 : q - 1;
   return enough || q + 1 == panels ? middle - 1 : q + 1;
+}
+
+/* Whether panel q is long, and has the features of its direction behind it (its end is where they are, up to rounding). */
+static int sgdlimit_is_beyond(int q, int middle, const double *edges, double below, double above) {
+  const double a = edges[q], b = edges[q + 1];
+  return b - a >= SGDLIMIT_LEAST_JUDGED && (q < middle ? b <= below + 1e-9 : a >= above - 1e-9);
+}
+
+/* The larger of two terms at a panel's outer end: one alone may be at a zero. */
+LANEWISE double sgdlimit_outermost(const double *terms, int right) {
+  const double last = fabs(terms[right ? SGDLIMIT_POINTS - 1 : 0]), other = fabs(terms[right ? SGDLIMIT_POINTS - 5 : 4]);
+  return last > other ? last : other;
 }
 
 /* Adds the terms of a panel to the integral, and their absolute values to its size. */
@@ -559,19 +572,18 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         of_J_F[k] = weights[k] * (p_epsilon*g6 + p_epsilon*g8);
         of_J_I[k] = weights[k] * (P_minus*(g5*g5) + P_plus*(g7*g7));
       }
-      sgdlimit_add(of_J_R, &J_R, &total_J_R);
-      sgdlimit_add(of_J_A, &J_A, &total_J_A);
-      sgdlimit_add(of_J_B, &J_B, &total_J_B);
-      sgdlimit_add(of_J_F, &J_F, &total_J_F);
-      sgdlimit_add(of_J_I, &J_I, &total_J_I);
-      const int last = q >= middle ? SGDLIMIT_POINTS - 1 : 0;
-      const double beyond = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
-      enough = q >= middle ? edges[q + 1] >= above : edges[q] <= below;
-      enough = enough && (!(out_R) || beyond * fabs(of_J_R[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_R);
-      enough = enough && (!(out_A) || beyond * fabs(of_J_A[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_A);
-      enough = enough && (!(out_B || out_BD) || beyond * fabs(of_J_B[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_B);
-      enough = enough && (!(out_F) || beyond * fabs(of_J_F[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_F);
-      enough = enough && (!(out_I) || beyond * fabs(of_J_I[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_I);
+      if (out_R) sgdlimit_add(of_J_R, &J_R, &total_J_R);
+      if (out_A) sgdlimit_add(of_J_A, &J_A, &total_J_A);
+      if (out_B || out_BD) sgdlimit_add(of_J_B, &J_B, &total_J_B);
+      if (out_F) sgdlimit_add(of_J_F, &J_F, &total_J_F);
+      if (out_I) sgdlimit_add(of_J_I, &J_I, &total_J_I);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && (!(out_R) || longest * sgdlimit_outermost(of_J_R, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_R);
+      enough = enough && (!(out_A) || longest * sgdlimit_outermost(of_J_A, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_A);
+      enough = enough && (!(out_B || out_BD) || longest * sgdlimit_outermost(of_J_B, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_B);
+      enough = enough && (!(out_F) || longest * sgdlimit_outermost(of_J_F, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_F);
+      enough = enough && (!(out_I) || longest * sgdlimit_outermost(of_J_I, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_I);
     }
   }
   double J_clean_risk = 0;
@@ -607,11 +619,10 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         const double P_minus = normal_cdf(-g1);
         of_J_clean_risk[k] = weights[k] * (P_minus*softplus(r) + P_plus*softplus(-r));
       }
-      sgdlimit_add(of_J_clean_risk, &J_clean_risk, &total_J_clean_risk);
-      const int last = q >= middle ? SGDLIMIT_POINTS - 1 : 0;
-      const double beyond = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
-      enough = q >= middle ? edges[q + 1] >= above : edges[q] <= below;
-      enough = enough && (!(out_clean_risk) || beyond * fabs(of_J_clean_risk[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_clean_risk);
+      if (out_clean_risk) sgdlimit_add(of_J_clean_risk, &J_clean_risk, &total_J_clean_risk);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && (!(out_clean_risk) || longest * sgdlimit_outermost(of_J_clean_risk, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_clean_risk);
     }
   }
   double J_D = 0;
@@ -643,11 +654,10 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         const double r = mean_given + s_given*z;
         of_J_D[k] = weights[k] * (-sigmoid(g1 - r) - sigmoid(g1 + r));
       }
-      sgdlimit_add(of_J_D, &J_D, &total_J_D);
-      const int last = q >= middle ? SGDLIMIT_POINTS - 1 : 0;
-      const double beyond = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
-      enough = q >= middle ? edges[q + 1] >= above : edges[q] <= below;
-      enough = enough && (!(out_D || out_BD) || beyond * fabs(of_J_D[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_D);
+      if (out_D || out_BD) sgdlimit_add(of_J_D, &J_D, &total_J_D);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && (!(out_D || out_BD) || longest * sgdlimit_outermost(of_J_D, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_D);
     }
   }
   double J_clean_error = 0;
@@ -681,11 +691,10 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         const double P_minus = normal_cdf(-g1);
         of_J_clean_error[k] = weights[k] * (P_minus*(side1m > 0 ? 1.0 : 0.0) + P_plus*(side1p > 0 ? 1.0 : 0.0));
       }
-      sgdlimit_add(of_J_clean_error, &J_clean_error, &total_J_clean_error);
-      const int last = q >= middle ? SGDLIMIT_POINTS - 1 : 0;
-      const double beyond = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
-      enough = q >= middle ? edges[q + 1] >= above : edges[q] <= below;
-      enough = enough && (!(out_clean_error) || beyond * fabs(of_J_clean_error[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_clean_error);
+      if (out_clean_error) sgdlimit_add(of_J_clean_error, &J_clean_error, &total_J_clean_error);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && (!(out_clean_error) || longest * sgdlimit_outermost(of_J_clean_error, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_clean_error);
     }
   }
   double J_robust_error = 0;
@@ -723,11 +732,10 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         const double P_minus = normal_cdf(-g2);
         of_J_robust_error[k] = weights[k] * (P_minus*(side1m > 0 ? 1.0 : 0.0) + P_plus*(side1p > 0 ? 1.0 : 0.0));
       }
-      sgdlimit_add(of_J_robust_error, &J_robust_error, &total_J_robust_error);
-      const int last = q >= middle ? SGDLIMIT_POINTS - 1 : 0;
-      const double beyond = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
-      enough = q >= middle ? edges[q + 1] >= above : edges[q] <= below;
-      enough = enough && (!(out_robust_error) || beyond * fabs(of_J_robust_error[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_robust_error);
+      if (out_robust_error) sgdlimit_add(of_J_robust_error, &J_robust_error, &total_J_robust_error);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && (!(out_robust_error) || longest * sgdlimit_outermost(of_J_robust_error, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_robust_error);
     }
   }
   const double c1 = 0.3989422804014327*J_D*sgdlimit_exp(-0.5*(m_star*m_star)/(s_latent*s_latent))/s_latent;

@@ -255,10 +255,11 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
 }
 
 /* Panels are taken from the one that holds 0 outwards, to the right and then to the left. The rest of a direction is
- * left out where a longest panel with the outermost value would add nothing to the sizes so far and no feature lies
- * beyond: there an integrand is a smooth function that grows by far less than phi falls. With a tilt its mass may lie
- * as far out as the window moved. */
+ * left out where a longest panel with the outermost values would add nothing to the sizes so far, on a panel that has all
+ * features behind it: there an integrand is a smooth function that grows by far less than phi falls. Beside a feature it
+ * may vanish, so narrow panels tell nothing. With a tilt its mass may lie as far out as the window moved. */
 #define SGDLIMIT_NEGLIGIBLE 1e-15
+#define SGDLIMIT_LEAST_JUDGED (SGDLIMIT_LONGEST_PANEL / 10)
 
 /* Number of the panel that holds 0; beyond `below` and `above` there is no feature more that a panel notices. */
 static int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int panels, double *below, double *above) {
@@ -283,6 +284,18 @@ static int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int
 static int sgdlimit_next(int q, int middle, int panels, int enough) {
   if (q < middle) return enough ? -1 : q - 1;
   return enough || q + 1 == panels ? middle - 1 : q + 1;
+}
+
+/* Whether panel q is long, and has the features of its direction behind it (its end is where they are, up to rounding). */
+static int sgdlimit_is_beyond(int q, int middle, const double *edges, double below, double above) {
+  const double a = edges[q], b = edges[q + 1];
+  return b - a >= SGDLIMIT_LEAST_JUDGED && (q < middle ? b <= below + 1e-9 : a >= above - 1e-9);
+}
+
+/* The larger of two terms at a panel's outer end: one alone may be at a zero. */
+LANEWISE double sgdlimit_outermost(const double *terms, int right) {
+  const double last = fabs(terms[right ? SGDLIMIT_POINTS - 1 : 0]), other = fabs(terms[right ? SGDLIMIT_POINTS - 5 : 4]);
+  return last > other ? last : other;
 }
 
 /* Adds the terms of a panel to the integral, and their absolute values to its size. */
@@ -853,7 +866,7 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
     const double g3 = p_epsilon*n;
     const double g9 = 2e-06*s_ell;
     const double inner_spread3 = g9*fabs(slope_given);
-    const double g10 = s_given*s_given*s_given*s_given;
+    const double g10 = s_given*s_given*s_given*s_given + 1e-300;
     const double inner_spread4 = sqrt(sqrt(g10 + inner_spread3*inner_spread3*inner_spread3*inner_spread3));
     double total_J_R = 0, total_J_A = 0, total_J_B = 0, total_J_F = 0, total_J_I = 0, total_J_D = 0, below, above;
     const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
@@ -938,21 +951,20 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
               of_G_I[k] = weights[k] * ((inside0 > 0 ? gi16*gi16 : 0.0625*gi11*(gi13*gi13)));
               of_G_D[k] = weights[k] * ((inside0 > 0 ? (better0 > 0 ? 0.0 : gi19) : gi19));
             }
-            sgdlimit_add(of_G_R, &G_R, &total_G_R);
-            sgdlimit_add(of_G_A, &G_A, &total_G_A);
-            sgdlimit_add(of_G_B, &G_B, &total_G_B);
-            sgdlimit_add(of_G_F, &G_F, &total_G_F);
-            sgdlimit_add(of_G_I, &G_I, &total_G_I);
-            sgdlimit_add(of_G_D, &G_D, &total_G_D);
-            const int last = q >= middle ? SGDLIMIT_POINTS - 1 : 0;
-            const double beyond = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
-            enough = q >= middle ? edges[q + 1] >= above : edges[q] <= below;
-            enough = enough && (!(out_R) || beyond * weight * fabs(of_G_R[last]) <= SGDLIMIT_NEGLIGIBLE * (total_J_R + weight * total_G_R));
-            enough = enough && (!(out_A) || beyond * weight * fabs(of_G_A[last]) <= SGDLIMIT_NEGLIGIBLE * (total_J_A + weight * total_G_A));
-            enough = enough && (!(out_B || out_BD) || beyond * weight * fabs(of_G_B[last]) <= SGDLIMIT_NEGLIGIBLE * (total_J_B + weight * total_G_B));
-            enough = enough && (!(out_F) || beyond * weight * fabs(of_G_F[last]) <= SGDLIMIT_NEGLIGIBLE * (total_J_F + weight * total_G_F));
-            enough = enough && (!(out_I) || beyond * weight * fabs(of_G_I[last]) <= SGDLIMIT_NEGLIGIBLE * (total_J_I + weight * total_G_I));
-            enough = enough && (!(out_D || out_BD) || beyond * weight * fabs(dy_given) * fabs(of_G_D[last]) <= SGDLIMIT_NEGLIGIBLE * (total_J_D + weight * fabs(dy_given) * total_G_D));
+            if (out_R) sgdlimit_add(of_G_R, &G_R, &total_G_R);
+            if (out_A) sgdlimit_add(of_G_A, &G_A, &total_G_A);
+            if (out_B || out_BD) sgdlimit_add(of_G_B, &G_B, &total_G_B);
+            if (out_F) sgdlimit_add(of_G_F, &G_F, &total_G_F);
+            if (out_I) sgdlimit_add(of_G_I, &G_I, &total_G_I);
+            if (out_D || out_BD) sgdlimit_add(of_G_D, &G_D, &total_G_D);
+            const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+            enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+            enough = enough && (!(out_R) || weight * longest * sgdlimit_outermost(of_G_R, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_R + weight * total_G_R));
+            enough = enough && (!(out_A) || weight * longest * sgdlimit_outermost(of_G_A, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_A + weight * total_G_A));
+            enough = enough && (!(out_B || out_BD) || weight * longest * sgdlimit_outermost(of_G_B, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_B + weight * total_G_B));
+            enough = enough && (!(out_F) || weight * longest * sgdlimit_outermost(of_G_F, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_F + weight * total_G_F));
+            enough = enough && (!(out_I) || weight * longest * sgdlimit_outermost(of_G_I, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_I + weight * total_G_I));
+            enough = enough && (!(out_D || out_BD) || weight * fabs(dy_given) * longest * sgdlimit_outermost(of_G_D, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_D + weight * fabs(dy_given) * total_G_D));
           }
         }
         double G_B_mass1 = 0, G_D_mass1 = 0;
@@ -1108,21 +1120,20 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         of_J_I[k] = weights[k] * (G_I);
         of_J_D[k] = weights[k] * (dy_given*(G_D + G_D_mass1 + G_D_mass2 + G_D_mass3));
       }
-      sgdlimit_add(of_J_R, &J_R, &total_J_R);
-      sgdlimit_add(of_J_A, &J_A, &total_J_A);
-      sgdlimit_add(of_J_B, &J_B, &total_J_B);
-      sgdlimit_add(of_J_F, &J_F, &total_J_F);
-      sgdlimit_add(of_J_I, &J_I, &total_J_I);
-      sgdlimit_add(of_J_D, &J_D, &total_J_D);
-      const int last = q >= middle ? SGDLIMIT_POINTS - 1 : 0;
-      const double beyond = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
-      enough = q >= middle ? edges[q + 1] >= above : edges[q] <= below;
-      enough = enough && (!(out_R) || beyond * fabs(of_J_R[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_R);
-      enough = enough && (!(out_A) || beyond * fabs(of_J_A[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_A);
-      enough = enough && (!(out_B || out_BD) || beyond * fabs(of_J_B[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_B);
-      enough = enough && (!(out_F) || beyond * fabs(of_J_F[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_F);
-      enough = enough && (!(out_I) || beyond * fabs(of_J_I[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_I);
-      enough = enough && (!(out_D || out_BD) || beyond * fabs(of_J_D[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_D);
+      if (out_R) sgdlimit_add(of_J_R, &J_R, &total_J_R);
+      if (out_A) sgdlimit_add(of_J_A, &J_A, &total_J_A);
+      if (out_B || out_BD) sgdlimit_add(of_J_B, &J_B, &total_J_B);
+      if (out_F) sgdlimit_add(of_J_F, &J_F, &total_J_F);
+      if (out_I) sgdlimit_add(of_J_I, &J_I, &total_J_I);
+      if (out_D || out_BD) sgdlimit_add(of_J_D, &J_D, &total_J_D);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && (!(out_R) || longest * sgdlimit_outermost(of_J_R, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_R);
+      enough = enough && (!(out_A) || longest * sgdlimit_outermost(of_J_A, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_A);
+      enough = enough && (!(out_B || out_BD) || longest * sgdlimit_outermost(of_J_B, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_B);
+      enough = enough && (!(out_F) || longest * sgdlimit_outermost(of_J_F, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_F);
+      enough = enough && (!(out_I) || longest * sgdlimit_outermost(of_J_I, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_I);
+      enough = enough && (!(out_D || out_BD) || longest * sgdlimit_outermost(of_J_D, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_D);
     }
   }
   const double c1 = m + m_star;

@@ -662,7 +662,7 @@ def rate_coefficients(score, y, par):
     g3 = p_epsilon*n
     g9 = 2e-06*s_ell
     inner_spread3 = g9*np.abs(slope_given)
-    g10 = s_given*s_given*s_given*s_given
+    g10 = s_given*s_given*s_given*s_given + 1e-300
     inner_spread4 = np.sqrt(np.sqrt(g10 + inner_spread3*inner_spread3*inner_spread3*inner_spread3))
     for z_star, weight_z_star in zip(z_star, weights_z_star, strict=True):
         dy_given = 1.0
@@ -983,7 +983,7 @@ def statistic_coefficients(score, y, par):
     g3 = p_epsilon*n
     g9 = 2e-06*s_ell
     inner_spread3 = g9*np.abs(slope_given)
-    g10 = s_given*s_given*s_given*s_given
+    g10 = s_given*s_given*s_given*s_given + 1e-300
     inner_spread4 = np.sqrt(np.sqrt(g10 + inner_spread3*inner_spread3*inner_spread3*inner_spread3))
     for z_star, weight_z_star in zip(z_star, weights_z_star, strict=True):
         dy_given = 1.0
@@ -1278,7 +1278,7 @@ def all_coefficients(score, y, par):
     g3 = p_epsilon*n
     g9 = 2e-06*s_ell
     inner_spread3 = g9*np.abs(slope_given)
-    g10 = s_given*s_given*s_given*s_given
+    g10 = s_given*s_given*s_given*s_given + 1e-300
     inner_spread4 = np.sqrt(np.sqrt(g10 + inner_spread3*inner_spread3*inner_spread3*inner_spread3))
     for z_star, weight_z_star in zip(z_star, weights_z_star, strict=True):
         dy_given = 1.0

@@ -630,7 +630,7 @@ def rate_coefficients(score, y, par):
     h9 = h7*np.sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given)
     z_star, weights_z_star = nodes(panels([], [(-h1*mean_ell, 3.141592653589793*h1)], [(h5, h8), (h6, h8), (h5, h9), (h6, h9)]))
     inner_spread1 = 2e-06*s_ell*np.abs(slope_given)
-    inner_spread2 = np.sqrt(np.sqrt(inner_spread1*inner_spread1*inner_spread1*inner_spread1 + s_given*s_given*s_given*s_given))
+    inner_spread2 = np.sqrt(np.sqrt(inner_spread1*inner_spread1*inner_spread1*inner_spread1 + s_given*s_given*s_given*s_given + 1e-300))
     g4 = 1.0/s_given
     g5 = p_epsilon*n + 1.0
     g15 = 0.5/(inner_spread2*inner_spread2)
@@ -693,7 +693,7 @@ def statistic_coefficients(score, y, par):
     h9 = h7*np.sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given)
     z_star, weights_z_star = nodes(panels([], [(-h1*mean_ell, 3.141592653589793*h1)], [(h5, h8), (h6, h8), (h5, h9), (h6, h9)]))
     inner_spread1 = 2e-06*s_ell*np.abs(slope_given)
-    inner_spread2 = np.sqrt(np.sqrt(inner_spread1*inner_spread1*inner_spread1*inner_spread1 + s_given*s_given*s_given*s_given))
+    inner_spread2 = np.sqrt(np.sqrt(inner_spread1*inner_spread1*inner_spread1*inner_spread1 + s_given*s_given*s_given*s_given + 1e-300))
     g2 = 1.0/s_given
     g3 = p_epsilon*n + 1.0
     g8 = 0.5/(inner_spread2*inner_spread2)
@@ -791,7 +791,7 @@ def all_coefficients(score, y, par):
     h9 = h7*np.sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given)
     z_star, weights_z_star = nodes(panels([], [(-h1*mean_ell, 3.141592653589793*h1)], [(h5, h8), (h6, h8), (h5, h9), (h6, h9)]))
     inner_spread1 = 2e-06*s_ell*np.abs(slope_given)
-    inner_spread2 = np.sqrt(np.sqrt(inner_spread1*inner_spread1*inner_spread1*inner_spread1 + s_given*s_given*s_given*s_given))
+    inner_spread2 = np.sqrt(np.sqrt(inner_spread1*inner_spread1*inner_spread1*inner_spread1 + s_given*s_given*s_given*s_given + 1e-300))
     g4 = 1.0/s_given
     g5 = p_epsilon*n + 1.0
     g15 = 0.5/(inner_spread2*inner_spread2)

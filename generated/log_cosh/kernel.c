@@ -295,10 +295,11 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
 }
 
 /* Panels are taken from the one that holds 0 outwards, to the right and then to the left. The rest of a direction is
- * left out where a longest panel with the outermost value would add nothing to the sizes so far and no feature lies
- * beyond: there an integrand is a smooth function that grows by far less than phi falls. With a tilt its mass may lie
- * as far out as the window moved. */
+ * left out where a longest panel with the outermost values would add nothing to the sizes so far, on a panel that has all
+ * features behind it: there an integrand is a smooth function that grows by far less than phi falls. Beside a feature it
+ * may vanish, so narrow panels tell nothing. With a tilt its mass may lie as far out as the window moved. */
 #define SGDLIMIT_NEGLIGIBLE 1e-15
+#define SGDLIMIT_LEAST_JUDGED (SGDLIMIT_LONGEST_PANEL / 10)
 
 /* Number of the panel that holds 0; beyond `below` and `above` there is no feature more that a panel notices. */
 static int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int panels, double *below, double *above) {
@@ -323,6 +324,18 @@ static int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int
 static int sgdlimit_next(int q, int middle, int panels, int enough) {
   if (q < middle) return enough ? -1 : q - 1;
   return enough || q + 1 == panels ? middle - 1 : q + 1;
+}
+
+/* Whether panel q is long, and has the features of its direction behind it (its end is where they are, up to rounding). */
+static int sgdlimit_is_beyond(int q, int middle, const double *edges, double below, double above) {
+  const double a = edges[q], b = edges[q + 1];
+  return b - a >= SGDLIMIT_LEAST_JUDGED && (q < middle ? b <= below + 1e-9 : a >= above - 1e-9);
+}
+
+/* The larger of two terms at a panel's outer end: one alone may be at a zero. */
+LANEWISE double sgdlimit_outermost(const double *terms, int right) {
+  const double last = fabs(terms[right ? SGDLIMIT_POINTS - 1 : 0]), other = fabs(terms[right ? SGDLIMIT_POINTS - 5 : 4]);
+  return last > other ? last : other;
 }
 
 /* Adds the terms of a panel to the integral, and their absolute values to its size. */
@@ -514,19 +527,18 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         of_J_F[k] = weights[k] * (p_epsilon*g4);
         of_J_I[k] = weights[k] * (g4*g4);
       }
-      sgdlimit_add(of_J_R, &J_R, &total_J_R);
-      sgdlimit_add(of_J_A, &J_A, &total_J_A);
-      sgdlimit_add(of_J_B, &J_B, &total_J_B);
-      sgdlimit_add(of_J_F, &J_F, &total_J_F);
-      sgdlimit_add(of_J_I, &J_I, &total_J_I);
-      const int last = q >= middle ? SGDLIMIT_POINTS - 1 : 0;
-      const double beyond = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
-      enough = q >= middle ? edges[q + 1] >= above : edges[q] <= below;
-      enough = enough && (!(out_R) || beyond * fabs(of_J_R[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_R);
-      enough = enough && (!(out_A) || beyond * fabs(of_J_A[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_A);
-      enough = enough && (!(out_B || out_D) || beyond * fabs(of_J_B[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_B);
-      enough = enough && (!(out_F) || beyond * fabs(of_J_F[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_F);
-      enough = enough && (!(out_I) || beyond * fabs(of_J_I[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_I);
+      if (out_R) sgdlimit_add(of_J_R, &J_R, &total_J_R);
+      if (out_A) sgdlimit_add(of_J_A, &J_A, &total_J_A);
+      if (out_B || out_D) sgdlimit_add(of_J_B, &J_B, &total_J_B);
+      if (out_F) sgdlimit_add(of_J_F, &J_F, &total_J_F);
+      if (out_I) sgdlimit_add(of_J_I, &J_I, &total_J_I);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && (!(out_R) || longest * sgdlimit_outermost(of_J_R, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_R);
+      enough = enough && (!(out_A) || longest * sgdlimit_outermost(of_J_A, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_A);
+      enough = enough && (!(out_B || out_D) || longest * sgdlimit_outermost(of_J_B, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_B);
+      enough = enough && (!(out_F) || longest * sgdlimit_outermost(of_J_F, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_F);
+      enough = enough && (!(out_I) || longest * sgdlimit_outermost(of_J_I, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_I);
     }
   }
   double J_clean_risk = 0;
@@ -553,11 +565,10 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         const double u = mean + s*z;
         of_J_clean_risk[k] = weights[k] * (log_cosh(u));
       }
-      sgdlimit_add(of_J_clean_risk, &J_clean_risk, &total_J_clean_risk);
-      const int last = q >= middle ? SGDLIMIT_POINTS - 1 : 0;
-      const double beyond = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
-      enough = q >= middle ? edges[q + 1] >= above : edges[q] <= below;
-      enough = enough && (!(out_clean_risk) || beyond * fabs(of_J_clean_risk[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_clean_risk);
+      if (out_clean_risk) sgdlimit_add(of_J_clean_risk, &J_clean_risk, &total_J_clean_risk);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && (!(out_clean_risk) || longest * sgdlimit_outermost(of_J_clean_risk, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_clean_risk);
     }
   }
   const double c1 = J_B + 0.7978845608028654*sgdlimit_exp(-0.5*(mean*mean)/(s*s))*sgdlimit_tanh(p_epsilon*n)/s;

@@ -316,10 +316,11 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
 }
 
 /* Panels are taken from the one that holds 0 outwards, to the right and then to the left. The rest of a direction is
- * left out where a longest panel with the outermost value would add nothing to the sizes so far and no feature lies
- * beyond: there an integrand is a smooth function that grows by far less than phi falls. With a tilt its mass may lie
- * as far out as the window moved. */
+ * left out where a longest panel with the outermost values would add nothing to the sizes so far, on a panel that has all
+ * features behind it: there an integrand is a smooth function that grows by far less than phi falls. Beside a feature it
+ * may vanish, so narrow panels tell nothing. With a tilt its mass may lie as far out as the window moved. */
 #define SGDLIMIT_NEGLIGIBLE 1e-15
+#define SGDLIMIT_LEAST_JUDGED (SGDLIMIT_LONGEST_PANEL / 10)
 
 /* Number of the panel that holds 0; beyond `below` and `above` there is no feature more that a panel notices. */
 static int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int panels, double *below, double *above) {
@@ -344,6 +345,18 @@ static int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int
 static int sgdlimit_next(int q, int middle, int panels, int enough) {
   if (q < middle) return enough ? -1 : q - 1;
   return enough || q + 1 == panels ? middle - 1 : q + 1;
+}
+
+/* Whether panel q is long, and has the features of its direction behind it (its end is where they are, up to rounding). */
+static int sgdlimit_is_beyond(int q, int middle, const double *edges, double below, double above) {
+  const double a = edges[q], b = edges[q + 1];
+  return b - a >= SGDLIMIT_LEAST_JUDGED && (q < middle ? b <= below + 1e-9 : a >= above - 1e-9);
+}
+
+/* The larger of two terms at a panel's outer end: one alone may be at a zero. */
+LANEWISE double sgdlimit_outermost(const double *terms, int right) {
+  const double last = fabs(terms[right ? SGDLIMIT_POINTS - 1 : 0]), other = fabs(terms[right ? SGDLIMIT_POINTS - 5 : 4]);
+  return last > other ? last : other;
 }
 
 /* Adds the terms of a panel to the integral, and their absolute values to its size. */
@@ -578,19 +591,18 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
               of_G_F[k] = weights[k] * (p_epsilon*gi5 + p_epsilon*gi7);
               of_G_I[k] = weights[k] * (P_minus*(gi4*gi4) + P_plus*(gi6*gi6));
             }
-            sgdlimit_add(of_G_R, &G_R, &total_G_R);
-            sgdlimit_add(of_G_A, &G_A, &total_G_A);
-            sgdlimit_add(of_G_B, &G_B, &total_G_B);
-            sgdlimit_add(of_G_F, &G_F, &total_G_F);
-            sgdlimit_add(of_G_I, &G_I, &total_G_I);
-            const int last = q >= middle ? SGDLIMIT_POINTS - 1 : 0;
-            const double beyond = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
-            enough = q >= middle ? edges[q + 1] >= above : edges[q] <= below;
-            enough = enough && (!(out_R) || beyond * weight * fabs(of_G_R[last]) <= SGDLIMIT_NEGLIGIBLE * (total_J_R + weight * total_G_R));
-            enough = enough && (!(out_A) || beyond * weight * fabs(of_G_A[last]) <= SGDLIMIT_NEGLIGIBLE * (total_J_A + weight * total_G_A));
-            enough = enough && (!(out_B || out_BD) || beyond * weight * fabs(of_G_B[last]) <= SGDLIMIT_NEGLIGIBLE * (total_J_B + weight * total_G_B));
-            enough = enough && (!(out_F) || beyond * weight * fabs(of_G_F[last]) <= SGDLIMIT_NEGLIGIBLE * (total_J_F + weight * total_G_F));
-            enough = enough && (!(out_I) || beyond * weight * fabs(of_G_I[last]) <= SGDLIMIT_NEGLIGIBLE * (total_J_I + weight * total_G_I));
+            if (out_R) sgdlimit_add(of_G_R, &G_R, &total_G_R);
+            if (out_A) sgdlimit_add(of_G_A, &G_A, &total_G_A);
+            if (out_B || out_BD) sgdlimit_add(of_G_B, &G_B, &total_G_B);
+            if (out_F) sgdlimit_add(of_G_F, &G_F, &total_G_F);
+            if (out_I) sgdlimit_add(of_G_I, &G_I, &total_G_I);
+            const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+            enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+            enough = enough && (!(out_R) || weight * longest * sgdlimit_outermost(of_G_R, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_R + weight * total_G_R));
+            enough = enough && (!(out_A) || weight * longest * sgdlimit_outermost(of_G_A, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_A + weight * total_G_A));
+            enough = enough && (!(out_B || out_BD) || weight * longest * sgdlimit_outermost(of_G_B, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_B + weight * total_G_B));
+            enough = enough && (!(out_F) || weight * longest * sgdlimit_outermost(of_G_F, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_F + weight * total_G_F));
+            enough = enough && (!(out_I) || weight * longest * sgdlimit_outermost(of_G_I, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_I + weight * total_G_I));
           }
         }
         double G_D = 0;
@@ -622,11 +634,10 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
               const double r = mean_given + s_given*z;
               of_G_D[k] = weights[k] * (-dP*sigmoid(gi1 - r) - dP*sigmoid(gi1 + r));
             }
-            sgdlimit_add(of_G_D, &G_D, &total_G_D);
-            const int last = q >= middle ? SGDLIMIT_POINTS - 1 : 0;
-            const double beyond = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
-            enough = q >= middle ? edges[q + 1] >= above : edges[q] <= below;
-            enough = enough && (!(out_D || out_BD) || beyond * weight * fabs(of_G_D[last]) <= SGDLIMIT_NEGLIGIBLE * (total_J_D + weight * total_G_D));
+            if (out_D || out_BD) sgdlimit_add(of_G_D, &G_D, &total_G_D);
+            const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+            enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+            enough = enough && (!(out_D || out_BD) || weight * longest * sgdlimit_outermost(of_G_D, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_D + weight * total_G_D));
           }
         }
         of_J_R[k] = weights[k] * (G_R);
@@ -636,21 +647,20 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         of_J_I[k] = weights[k] * (G_I);
         of_J_D[k] = weights[k] * (G_D);
       }
-      sgdlimit_add(of_J_R, &J_R, &total_J_R);
-      sgdlimit_add(of_J_A, &J_A, &total_J_A);
-      sgdlimit_add(of_J_B, &J_B, &total_J_B);
-      sgdlimit_add(of_J_F, &J_F, &total_J_F);
-      sgdlimit_add(of_J_I, &J_I, &total_J_I);
-      sgdlimit_add(of_J_D, &J_D, &total_J_D);
-      const int last = q >= middle ? SGDLIMIT_POINTS - 1 : 0;
-      const double beyond = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
-      enough = q >= middle ? edges[q + 1] >= above : edges[q] <= below;
-      enough = enough && (!(out_R) || beyond * fabs(of_J_R[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_R);
-      enough = enough && (!(out_A) || beyond * fabs(of_J_A[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_A);
-      enough = enough && (!(out_B || out_BD) || beyond * fabs(of_J_B[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_B);
-      enough = enough && (!(out_F) || beyond * fabs(of_J_F[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_F);
-      enough = enough && (!(out_I) || beyond * fabs(of_J_I[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_I);
-      enough = enough && (!(out_D || out_BD) || beyond * fabs(of_J_D[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_D);
+      if (out_R) sgdlimit_add(of_J_R, &J_R, &total_J_R);
+      if (out_A) sgdlimit_add(of_J_A, &J_A, &total_J_A);
+      if (out_B || out_BD) sgdlimit_add(of_J_B, &J_B, &total_J_B);
+      if (out_F) sgdlimit_add(of_J_F, &J_F, &total_J_F);
+      if (out_I) sgdlimit_add(of_J_I, &J_I, &total_J_I);
+      if (out_D || out_BD) sgdlimit_add(of_J_D, &J_D, &total_J_D);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && (!(out_R) || longest * sgdlimit_outermost(of_J_R, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_R);
+      enough = enough && (!(out_A) || longest * sgdlimit_outermost(of_J_A, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_A);
+      enough = enough && (!(out_B || out_BD) || longest * sgdlimit_outermost(of_J_B, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_B);
+      enough = enough && (!(out_F) || longest * sgdlimit_outermost(of_J_F, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_F);
+      enough = enough && (!(out_I) || longest * sgdlimit_outermost(of_J_I, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_I);
+      enough = enough && (!(out_D || out_BD) || longest * sgdlimit_outermost(of_J_D, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_D);
     }
   }
   double J_clean_risk = 0, J_clean_error = 0, J_robust_error = 0;
@@ -739,26 +749,24 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
               const double r = mean_given + s_given*z;
               of_G_clean_risk[k] = weights[k] * (P_minus*softplus(r) + P_plus*softplus(-r));
             }
-            sgdlimit_add(of_G_clean_risk, &G_clean_risk, &total_G_clean_risk);
-            const int last = q >= middle ? SGDLIMIT_POINTS - 1 : 0;
-            const double beyond = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
-            enough = q >= middle ? edges[q + 1] >= above : edges[q] <= below;
-            enough = enough && (!(out_clean_risk) || beyond * weight * fabs(of_G_clean_risk[last]) <= SGDLIMIT_NEGLIGIBLE * (total_J_clean_risk + weight * total_G_clean_risk));
+            if (out_clean_risk) sgdlimit_add(of_G_clean_risk, &G_clean_risk, &total_G_clean_risk);
+            const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+            enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+            enough = enough && (!(out_clean_risk) || weight * longest * sgdlimit_outermost(of_G_clean_risk, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_clean_risk + weight * total_G_clean_risk));
           }
         }
         of_J_clean_risk[k] = weights[k] * (G_clean_risk);
         of_J_clean_error[k] = weights[k] * (P_minus*(g7 + (-inner_away1 > 0 ? 1.0 : 0.0)) + P_plus*(-g7 + (inner_away1 > 0 ? 1.0 : 0.0)));
         of_J_robust_error[k] = weights[k] * (P_minus*(M0_3n*inner_away3 + (-inner_away3 > 0 ? 1.0 : 0.0)) + P_plus*(-M0_2n*inner_away2 + (inner_away2 > 0 ? 1.0 : 0.0)));
       }
-      sgdlimit_add(of_J_clean_risk, &J_clean_risk, &total_J_clean_risk);
-      sgdlimit_add(of_J_clean_error, &J_clean_error, &total_J_clean_error);
-      sgdlimit_add(of_J_robust_error, &J_robust_error, &total_J_robust_error);
-      const int last = q >= middle ? SGDLIMIT_POINTS - 1 : 0;
-      const double beyond = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
-      enough = q >= middle ? edges[q + 1] >= above : edges[q] <= below;
-      enough = enough && (!(out_clean_risk) || beyond * fabs(of_J_clean_risk[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_clean_risk);
-      enough = enough && (!(out_clean_error) || beyond * fabs(of_J_clean_error[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_clean_error);
-      enough = enough && (!(out_robust_error) || beyond * fabs(of_J_robust_error[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_robust_error);
+      if (out_clean_risk) sgdlimit_add(of_J_clean_risk, &J_clean_risk, &total_J_clean_risk);
+      if (out_clean_error) sgdlimit_add(of_J_clean_error, &J_clean_error, &total_J_clean_error);
+      if (out_robust_error) sgdlimit_add(of_J_robust_error, &J_robust_error, &total_J_robust_error);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && (!(out_clean_risk) || longest * sgdlimit_outermost(of_J_clean_risk, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_clean_risk);
+      enough = enough && (!(out_clean_error) || longest * sgdlimit_outermost(of_J_clean_error, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_clean_error);
+      enough = enough && (!(out_robust_error) || longest * sgdlimit_outermost(of_J_robust_error, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_robust_error);
     }
   }
   if (out_R) *out_R = J_R;

@@ -330,10 +330,11 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
 }
 
 /* Panels are taken from the one that holds 0 outwards, to the right and then to the left. The rest of a direction is
- * left out where a longest panel with the outermost value would add nothing to the sizes so far and no feature lies
- * beyond: there an integrand is a smooth function that grows by far less than phi falls. With a tilt its mass may lie
- * as far out as the window moved. */
+ * left out where a longest panel with the outermost values would add nothing to the sizes so far, on a panel that has all
+ * features behind it: there an integrand is a smooth function that grows by far less than phi falls. Beside a feature it
+ * may vanish, so narrow panels tell nothing. With a tilt its mass may lie as far out as the window moved. */
 #define SGDLIMIT_NEGLIGIBLE 1e-15
+#define SGDLIMIT_LEAST_JUDGED (SGDLIMIT_LONGEST_PANEL / 10)
 
 /* Number of the panel that holds 0; beyond `below` and `above` there is no feature more that a panel notices. */
 static int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int panels, double *below, double *above) {
@@ -358,6 +359,18 @@ static int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int
 static int sgdlimit_next(int q, int middle, int panels, int enough) {
   if (q < middle) return enough ? -1 : q - 1;
   return enough || q + 1 == panels ? middle - 1 : q + 1;
+}
+
+/* Whether panel q is long, and has the features of its direction behind it (its end is where they are, up to rounding). */
+static int sgdlimit_is_beyond(int q, int middle, const double *edges, double below, double above) {
+  const double a = edges[q], b = edges[q + 1];
+  return b - a >= SGDLIMIT_LEAST_JUDGED && (q < middle ? b <= below + 1e-9 : a >= above - 1e-9);
+}
+
+/* The larger of two terms at a panel's outer end: one alone may be at a zero. */
+LANEWISE double sgdlimit_outermost(const double *terms, int right) {
+  const double last = fabs(terms[right ? SGDLIMIT_POINTS - 1 : 0]), other = fabs(terms[right ? SGDLIMIT_POINTS - 5 : 4]);
+  return last > other ? last : other;
 }
 
 /* Adds the terms of a panel to the integral, and their absolute values to its size. */
@@ -717,7 +730,7 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         const double g7 = larger(1e-300, g6);
         const double g8 = g5/g7;
         const double inner_spread1 = 2e-06*s_ell*fabs(larger(-1000.0, smaller(1000.0, dy_given*g8*((g6 - 1e-300) > 0 ? 1.0 : ((g6 - 1e-300) < 0 ? 0.0 : 0.5)) - slope_given)));
-        const double inner_spread2 = sqrt(sqrt(inner_spread1*inner_spread1*inner_spread1*inner_spread1 + s_given*s_given*s_given*s_given));
+        const double inner_spread2 = sqrt(sqrt(inner_spread1*inner_spread1*inner_spread1*inner_spread1 + s_given*s_given*s_given*s_given + 1e-300));
         const double g9 = mean_given - sgdlimit_log(g7);
         const double inner_gap1 = fabs(g9)/s_given;
         const double place_M0_3n = inner_gap1;
@@ -762,21 +775,20 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         of_J_I[k] = weights[k] * (g25*(2.0*W0_1n*g21*inner_away2*y_given - g20*g38) + y_given*y_given + 0.3989422804014327*(g35*g36 - g36*g37)*sgdlimit_exp(g33 - 0.5*(inner_gap3*inner_gap3)) + (g26 > 0 ? -g28*g38 : -g29*g38) + (-inner_away3 > 0 ? g35*g39 : g37*g39));
         of_J_D[k] = weights[k] * (dy_given*(-g31*g8 - 1.0));
       }
-      sgdlimit_add(of_J_R, &J_R, &total_J_R);
-      sgdlimit_add(of_J_A, &J_A, &total_J_A);
-      sgdlimit_add(of_J_B, &J_B, &total_J_B);
-      sgdlimit_add(of_J_F, &J_F, &total_J_F);
-      sgdlimit_add(of_J_I, &J_I, &total_J_I);
-      sgdlimit_add(of_J_D, &J_D, &total_J_D);
-      const int last = q >= middle ? SGDLIMIT_POINTS - 1 : 0;
-      const double beyond = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
-      enough = q >= middle ? edges[q + 1] >= above : edges[q] <= below;
-      enough = enough && (!(out_R) || beyond * fabs(of_J_R[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_R);
-      enough = enough && (!(out_A) || beyond * fabs(of_J_A[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_A);
-      enough = enough && (!(out_B || out_BD) || beyond * fabs(of_J_B[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_B);
-      enough = enough && (!(out_F) || beyond * fabs(of_J_F[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_F);
-      enough = enough && (!(out_I) || beyond * fabs(of_J_I[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_I);
-      enough = enough && (!(out_D || out_BD) || beyond * fabs(of_J_D[last]) <= SGDLIMIT_NEGLIGIBLE * total_J_D);
+      if (out_R) sgdlimit_add(of_J_R, &J_R, &total_J_R);
+      if (out_A) sgdlimit_add(of_J_A, &J_A, &total_J_A);
+      if (out_B || out_BD) sgdlimit_add(of_J_B, &J_B, &total_J_B);
+      if (out_F) sgdlimit_add(of_J_F, &J_F, &total_J_F);
+      if (out_I) sgdlimit_add(of_J_I, &J_I, &total_J_I);
+      if (out_D || out_BD) sgdlimit_add(of_J_D, &J_D, &total_J_D);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && (!(out_R) || longest * sgdlimit_outermost(of_J_R, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_R);
+      enough = enough && (!(out_A) || longest * sgdlimit_outermost(of_J_A, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_A);
+      enough = enough && (!(out_B || out_BD) || longest * sgdlimit_outermost(of_J_B, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_B);
+      enough = enough && (!(out_F) || longest * sgdlimit_outermost(of_J_F, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_F);
+      enough = enough && (!(out_I) || longest * sgdlimit_outermost(of_J_I, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_I);
+      enough = enough && (!(out_D || out_BD) || longest * sgdlimit_outermost(of_J_D, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_D);
     }
   }
   const double c1 = 0.5*Q_star;

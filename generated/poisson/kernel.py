@@ -659,7 +659,7 @@ def rate_coefficients(score, y, par):
     g7 = np.maximum(1e-300, g6)
     g8 = g5/g7
     inner_spread1 = 2e-06*s_ell*np.abs(np.maximum(-1000.0, np.minimum(1000.0, dy_given*g8*np.where((g6 - 1e-300) > 0, 1.0, np.where((g6 - 1e-300) < 0, 0.0, 0.5)) - slope_given)))
-    inner_spread2 = np.sqrt(np.sqrt(inner_spread1*inner_spread1*inner_spread1*inner_spread1 + s_given*s_given*s_given*s_given))
+    inner_spread2 = np.sqrt(np.sqrt(inner_spread1*inner_spread1*inner_spread1*inner_spread1 + s_given*s_given*s_given*s_given + 1e-300))
     g9 = mean_given - np.log(g7)
     inner_gap1 = np.abs(g9)/s_given
     tails_M0_3n = tail_moments(inner_gap1, 0)
@@ -757,7 +757,7 @@ def statistic_coefficients(score, y, par):
     g6 = g5*y_given
     g7 = np.maximum(1e-300, g6)
     inner_spread1 = 2e-06*s_ell*np.abs(np.maximum(-1000.0, np.minimum(1000.0, dy_given*g5*np.where((g6 - 1e-300) > 0, 1.0, np.where((g6 - 1e-300) < 0, 0.0, 0.5))/g7 - slope_given)))
-    inner_spread2 = np.sqrt(np.sqrt(inner_spread1*inner_spread1*inner_spread1*inner_spread1 + s_given*s_given*s_given*s_given))
+    inner_spread2 = np.sqrt(np.sqrt(inner_spread1*inner_spread1*inner_spread1*inner_spread1 + s_given*s_given*s_given*s_given + 1e-300))
     g8 = mean_given - np.log(g7)
     inner_gap1 = np.abs(g8)/s_given
     tails_M0_2n = tail_moments(inner_gap1, 0)
@@ -851,7 +851,7 @@ def all_coefficients(score, y, par):
     g7 = np.maximum(1e-300, g6)
     g8 = g5/g7
     inner_spread1 = 2e-06*s_ell*np.abs(np.maximum(-1000.0, np.minimum(1000.0, dy_given*g8*np.where((g6 - 1e-300) > 0, 1.0, np.where((g6 - 1e-300) < 0, 0.0, 0.5)) - slope_given)))
-    inner_spread2 = np.sqrt(np.sqrt(inner_spread1*inner_spread1*inner_spread1*inner_spread1 + s_given*s_given*s_given*s_given))
+    inner_spread2 = np.sqrt(np.sqrt(inner_spread1*inner_spread1*inner_spread1*inner_spread1 + s_given*s_given*s_given*s_given + 1e-300))
     g9 = mean_given - np.log(g7)
     inner_gap1 = np.abs(g9)/s_given
     tails_M0_3n = tail_moments(inner_gap1, 0)
