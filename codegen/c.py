@@ -26,6 +26,7 @@ from sgdlimit.codegen.language import (
     Kernel,
     Let,
     Map,
+    Part,
     Reduce,
     Statement,
     Tails,
@@ -57,6 +58,7 @@ _LIBRARIES = (
     "elementary.h",
     "quadrature.h",
     "branch.h",
+    "outwards.h",
     "tilt.h",
     "roots.h",
     "panel_roots.h",
@@ -106,6 +108,7 @@ class CEmitter:
         self.written = {} if written is None else written
         self.root_functions: dict[str, str] = {}
         self.modes = "p->modes"  # how many a loop is over
+        self.wanted: dict[str, tuple[str, ...]] = {}  # by integral: results of an inlined function that ask for it
 
     # -- expressions
 
@@ -153,7 +156,7 @@ class CEmitter:
         summed = [e for e in node.integrals if e.expression != 0]
         return [
             f"double {', '.join(f'{name} = 0' for name in names)};",
-            "{",
+            f"{self._if_wanted(names)}{{",
             *_indent(self.statements(node.shared)),
             *_indent(self._shape(node)),
             *_indent(self._jumps(node)),
@@ -162,22 +165,42 @@ class CEmitter:
         ]
 
     def _loop(self, node: Integrate, summed: list[Let]) -> list[str]:
-        """Over the panels, and over the nodes of each."""
+        """Over the panels from the middle outwards, and over the nodes of each."""
         names = [scalar_name(e.symbol) for e in summed]
+        nested = any(isinstance(s, Integrate) and s.parts for s in node.statements)
+        outside = {
+            name: [scalar_name(part.outer) for part in node.parts if scalar_name(part.inner) == name] or [name]
+            for name in names
+        }
         body = [
             f"const double {node.variable} = nodes[k];",
+            *(["const double weight = weights[k];"] if nested else []),
             *self.statements(node.statements),
-            *(f"{name} += weights[k] * ({self.text(e.expression)});" for name, e in zip(names, summed, strict=True)),
+            *(
+                f"of_{name}[k] = weights[k] * ({self.text(e.expression)});"
+                for name, e in zip(names, summed, strict=True)
+            ),
         ]
         side_by_side = called("\n".join(body)) <= _side_by_side()
         return [
-            "  for (int q = 0; q < panels; q++) {",
+            *_indent(self.statements(node.fixed)),
+            f"  double {', '.join(f'total_{name} = 0' for name in names)}, below, above;",
+            "  const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);",
+            "  for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {",
             "    double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];",
+            f"    double {', '.join(f'of_{name}[SGDLIMIT_POINTS]' for name in names)};",
             f"    {self._nodes(node)}",
-            *([f"    #pragma omp simd reduction(+ : {', '.join(names)})"] if side_by_side else []),
+            *(["    #pragma omp simd"] if side_by_side else []),
             "    for (int k = 0; k < SGDLIMIT_POINTS; k++) {",
             *_indent(body, 3),
             "    }",
+            *(
+                f"    {self._if_wanted(outside[name])}sgdlimit_add(of_{name}, &{name}, &total_{name});"
+                for name in names
+            ),
+            "    const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);",
+            "    enough = sgdlimit_is_beyond(q, middle, edges, below, above);",
+            *(f"    enough = enough && {test};" for name in names for test in self._negligible(name, node.parts)),
             "  }",
         ]
 
@@ -185,6 +208,33 @@ class CEmitter:
         if not node.branches:
             return "sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);"
         return f"sgdlimit_branch_nodes(edges[q], edges[q + 1], branch, {len(node.branches)}, nodes, weights);"
+
+    def _asked_by(self, names: Sequence[str]) -> str:
+        """When one of some integrals is asked for; empty: always. Known where the function is inlined, not at run time."""
+        if any(name not in self.wanted for name in names):
+            return ""
+        return " || ".join(dict.fromkeys(result for name in names for result in self.wanted[name]))
+
+    def _if_wanted(self, names: Sequence[str]) -> str:
+        asked = self._asked_by(names)
+        return f"if ({asked}) " if asked else ""
+
+    def _negligible(self, name: str, parts: Sequence[Part]) -> list[str]:
+        """Conditions under which an integral's last term is nothing: beside its own size, or beside those it is part of."""
+        last = f"longest * sgdlimit_outermost(of_{name}, q >= middle) <= SGDLIMIT_NEGLIGIBLE *"
+        own = [part for part in parts if scalar_name(part.inner) == name]
+        if not own:
+            return [self._unless_unwanted(name, f"{last} total_{name}")]
+        found = []
+        for part in own:
+            outer, factor = scalar_name(part.outer), self.text(part.factor)
+            share = "weight" if part.factor == 1 else f"weight * fabs({factor})"
+            found.append(self._unless_unwanted(outer, f"{share} * {last} (total_{outer} + {share} * total_{name})"))
+        return found
+
+    def _unless_unwanted(self, name: str, condition: str) -> str:
+        asked = self._asked_by([name])
+        return f"(!({asked}) || {condition})" if asked else condition
 
     def _shape(self, node: Integrate) -> list[str]:
         """Panels cut where formulas say; where roots are to be found, cut again with the roots found on those."""
@@ -208,9 +258,17 @@ class CEmitter:
         ]
         if node.roots:
             again = "panels = sgdlimit_panels(&shape, edges);"
-            for index, roots in enumerate(node.roots):
-                lines += [again] if node.stepwise and index else []
-                lines += self._find_roots(node.variable, roots, node.stepwise)
+            if node.stepwise:
+                for index, roots in enumerate(node.roots):
+                    lines += [again] if index else []
+                    lines += self._find_roots(node.variable, (roots,), by_panel=True)
+            else:
+                # of one function they are looked for once, whatever is there
+                alike: dict[tuple[object, ...], list[FindRoots]] = {}
+                for roots in node.roots:
+                    alike.setdefault((roots.lets, roots.argument), []).append(roots)
+                for same in alike.values():
+                    lines += self._find_roots(node.variable, same, by_panel=False)
             lines.append(again)
         return lines
 
@@ -255,37 +313,44 @@ class CEmitter:
             "}",
         ]
 
-    def _find_roots(self, variable: sp.Symbol, node: FindRoots, by_panel: bool) -> list[str]:
-        function, arguments = self._root_function(variable, node)
-        at_root = [f"const double {variable} = roots[q];"]
-        shape = [*(line for let in node.lets for line in self.let(let))]
+    def _find_roots(self, variable: sp.Symbol, alike: Sequence[FindRoots], by_panel: bool) -> list[str]:
+        """Sign changes of one function, and what each of those that look for them makes of one."""
+        function, arguments = self._root_function(variable, alike[0])
+        blocks = [self._at_root(variable, node) for node in alike]
+        at_root = blocks[0] if len(blocks) == 1 else [line for b in blocks for line in ("{", *_indent(b), "}")]
+        if mentions("\n".join(at_root), str(variable)):
+            at_root = [f"const double {variable} = roots[q];", *at_root]
+        given = ", ".join(arguments) or "0"
+        search = (
+            f"sgdlimit_{'panel_' if by_panel else ''}roots({function}, {function}_at, context, edges, panels, roots)"
+        )
+        return [
+            "{",
+            f"  const double context[] = {{{given}}};",
+            "  double roots[SGDLIMIT_MOST_ROOTS];",
+            f"  const int found = {search};",
+            "  for (int q = 0; q < found; q++) {",
+            *_indent(at_root, 2),
+            "  }",
+            "}",
+        ]
+
+    def _at_root(self, variable: sp.Symbol, node: FindRoots) -> list[str]:
+        shape = [line for let in node.lets for line in self.let(let)]
         width = f"fabs(({self.text(node.width)})/({self.text(node.slope)}))"
         if node.kind == "kink":
-            at_root += ["kink[shape.kinks++] = roots[q];"]
+            at_root = ["kink[shape.kinks++] = roots[q];"]
         elif node.kind == "pole":
-            at_root += [*shape, "pole[shape.poles] = roots[q];", f"pole_width[shape.poles++] = {width};"]
+            at_root = [*shape, "pole[shape.poles] = roots[q];", f"pole_width[shape.poles++] = {width};"]
         else:
-            at_root += [*shape, "step[shape.steps] = roots[q];", f"step_width[shape.steps++] = {width};"]
+            at_root = [*shape, "step[shape.steps] = roots[q];", f"step_width[shape.steps++] = {width};"]
         if node.masses:
             at_root += [
                 f"const double density = sgdlimit_normal_density({variable});",
                 *self.statements(node.mass_statements),
                 *(f"{scalar_name(e.symbol)} += density * ({self.text(e.expression)});" for e in node.masses),
             ]
-        text = "\n".join(at_root[1:])
-        if not mentions(text, str(variable)):
-            at_root = at_root[1:]
-        given = ", ".join(arguments) or "0"
-        return [
-            "{",
-            f"  const double context[] = {{{given}}};",
-            "  double roots[SGDLIMIT_MOST_ROOTS];",
-            f"  const int found = sgdlimit_{'panel_' if by_panel else ''}roots({function}, context, edges, panels, roots);",
-            "  for (int q = 0; q < found; q++) {",
-            *_indent(at_root, 2),
-            "  }",
-            "}",
-        ]
+        return at_root
 
     def _root_function(self, variable: sp.Symbol, node: FindRoots) -> tuple[str, list[str]]:
         """Name of the C function whose roots are wanted (written once), and what its context holds."""
@@ -305,10 +370,7 @@ class CEmitter:
 
     def root_function_texts(self) -> list[str]:
         """The C functions whose roots are searched."""
-        return [
-            f"static double {name}(double {key.partition(chr(10))[0]}, const double *context) {{\n{key.partition(chr(10))[2]}\n}}\n"
-            for key, name in self.root_functions.items()
-        ]
+        return [_root_function_text(name, *key.split("\n", 1)) for key, name in self.root_functions.items()]
 
     def tails(self, node: Tails) -> list[str]:
         order = max(k for k, _ in node.moments)
@@ -403,7 +465,7 @@ class CEmitter:
         if len(wanted) == 1 or not any(isinstance(s, Integrate) for s in every.statements):
             texts = [self.coefficient_function(name, *of_name) for name, of_name in wanted.items()]
         else:
-            why = "All that one class is asked for below, where what is not asked for is dropped: it is inlined."
+            why = "All that one class is asked for below; where an address is NULL, that is dropped: it is inlined."
             texts = [self.coefficient_function("every_coefficient", every, why, "LANEWISE")]
             texts += [self._choice(name, *of_name) for name, of_name in wanted.items()]
         return [line for text in texts for line in ("", *text)][1:]
@@ -412,11 +474,9 @@ class CEmitter:
         """A coefficient function that calls the one with every coefficient."""
         every = [str(e.symbol) for e in self.kernel.every_coefficient.results]
         chosen = [str(e.symbol) for e in function.results]
-        others = [e for e in every if e not in chosen]
-        arguments = ", ".join(f"out_{e}" if e in chosen else f"&{e}" for e in every)
+        arguments = ", ".join(f"out_{e}" if e in chosen else "NULL" for e in every)
         return [
             *self._coefficient_signature(name, function, comment, "static"),
-            *([f"  double {', '.join(others)};"] if others else []),
             f"  every_coefficient(w, y, par, stride, {arguments});",
             "}",
         ]
@@ -431,8 +491,13 @@ class CEmitter:
         ]
 
     def coefficient_function(self, name: str, function: Function, comment: str, kind: str = "static") -> list[str]:
+        optional = kind == "LANEWISE"
+        self.wanted = _wanted(function) if optional else {}
         body = self.statements(function.statements)
-        results = [f"*out_{e.symbol} = {self.text(e.expression)};" for e in function.results]
+        results = [
+            f"{f'if (out_{e.symbol}) ' if optional else ''}*out_{e.symbol} = {self.text(e.expression)};"
+            for e in function.results
+        ]
         text = "\n".join([*body, *results])
         fields = [f"const double {s} = w->{s};" for s in self.kernel.score if mentions(text, str(s))]
         head = [*fields, *self.parameters(text)]
@@ -883,6 +948,40 @@ def _begin(finish: Map) -> Map:
 def _from(array: str) -> str:
     """The declaration of an array, from the first mode of a range on."""
     return array.replace(";", " + from;")
+
+
+def _root_function_text(name: str, variable: str, body: str) -> str:
+    """The function at one place, and at many at once."""
+    side_by_side = called(body) <= _side_by_side()
+    return "\n".join(
+        [
+            f"LANEWISE double {name}(double {variable}, const double *context) {{\n{body}\n}}",
+            "",
+            f"static void {name}_at(int count, const double *places, const double *context, double *values) {{",
+            *(["  #pragma omp simd"] if side_by_side else []),
+            f"  for (int k = 0; k < count; k++) values[k] = {name}(places[k], context);",
+            "}",
+            "",
+        ]
+    )
+
+
+def _wanted(function: Function) -> dict[str, tuple[str, ...]]:
+    """Of every integral the results that depend on it."""
+    behind = {s.symbol: s.expression.free_symbols for s in function.statements if isinstance(s, Let)}
+    found: dict[str, list[str]] = {}
+    for result in function.results:
+        pending, seen = list(result.expression.free_symbols), set[sp.Symbol]()
+        while pending:
+            symbol = pending.pop()
+            if symbol not in seen:
+                seen.add(symbol)
+                pending += behind.get(symbol, ())
+        for statement in function.statements:
+            for let in statement.integrals if isinstance(statement, Integrate) else ():
+                if let.symbol in seen:
+                    found.setdefault(scalar_name(let.symbol), []).append(f"out_{result.symbol}")
+    return {name: tuple(results) for name, results in found.items()}
 
 
 def _array(name: str, values: list[str], room: int) -> list[str]:

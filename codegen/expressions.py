@@ -139,6 +139,9 @@ class ExpressionPrinter:
         if exponent == sp.Rational(1, 2):
             self.used.add(self._sqrt)
             return f"{self._sqrt}({self(base)})", _ATOM
+        if exponent == sp.Rational(1, 4):
+            self.used.add(self._sqrt)
+            return f"{self._sqrt}({self._sqrt}({self(base)}))", _ATOM
         if exponent.is_number and exponent.is_negative:
             return f"{self._literal(1.0)}/{self._at_least(base ** (-exponent), _ATOM)}", _PRODUCT
         if exponent.is_Integer and exponent <= 4 and base.is_Atom:

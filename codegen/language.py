@@ -82,14 +82,24 @@ class PanelJumps:
 
 
 @dataclass(frozen=True)
+class Part:
+    """An ``inner`` integral's share in an ``outer`` one, at a node of that: ``factor`` times as much."""
+
+    inner: sp.Symbol
+    outer: sp.Symbol
+    factor: sp.Expr
+
+
+@dataclass(frozen=True)
 class Integrate:
     """Integrals against the standard normal density that share their nodes.
 
     ``statements`` are run at every node in order, ``integrals`` are summed. ``breakpoints``, ``poles`` and ``steps``
     (pairs of location and width) and ``roots`` shape the panels, ``tilts`` the window; all may depend on the state.
     ``stepwise`` roots are looked for on panels that end at those found before; ``jumps`` are added between panels.
-    ``shared`` is what the expressions of the shape have in common. At ``branches`` panels end too, their nodes crowded
-    there.
+    ``shared`` is what the expressions of the shape have in common, ``fixed`` what is the same at every node. ``parts``
+    says of an inner integral how it enters those outside: ``outer = factor · inner + …``. At ``branches`` panels end
+    too, their nodes crowded there.
     """
 
     variable: sp.Symbol
@@ -104,6 +114,8 @@ class Integrate:
     jumps: PanelJumps | None = None
     shared: tuple[Let, ...] = ()
     branches: tuple[sp.Expr, ...] = ()
+    fixed: tuple[Let, ...] = ()
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True)

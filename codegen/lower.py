@@ -24,6 +24,7 @@ from sgdlimit.codegen.language import (
     Let,
     Map,
     PanelJumps,
+    Part,
     Reduce,
     Statement,
     Tails,
@@ -35,7 +36,17 @@ from sgdlimit.derive.descent import Descent
 from sgdlimit.derive.functions import ScaledTailMoment, TailMoment
 from sgdlimit.derive.limit import Limit, own_name
 from sgdlimit.derive.model import Schedule
-from sgdlimit.derive.quadrature import Crossing, Definition, PanelJump, PointMass, Quadrature, after, before
+from sgdlimit.derive.quadrature import (
+    Crossing,
+    Definition,
+    Integrand,
+    Layer,
+    PanelJump,
+    PointMass,
+    Quadrature,
+    after,
+    before,
+)
 from sgdlimit.derive.summary import INVERSE_NORM
 from sgdlimit.derive.symbols import COEFFICIENTS, i, lam, mu, n, omega, p, v, x, x_star, y
 
@@ -70,8 +81,10 @@ def lower(limit: Limit, schedule: Schedule | None = None) -> Kernel:
         key=list(per_class).index,
     )
 
+    for_rates = {s for name in rate_names for s in _dependencies(per_class[name])}
+
     def coefficients(names: Iterable[str]) -> Function:
-        return _coefficient_function(limit, {name: per_class[name] for name in names})
+        return _coefficient_function(limit, {name: per_class[name] for name in names}, for_rates)
 
     functions = {
         "rates": coefficients(rate_names),
@@ -80,7 +93,7 @@ def lower(limit: Limit, schedule: Schedule | None = None) -> Kernel:
         "every": coefficients(name for name in per_class if name in {*rate_names, *statistic_names, *COEFFICIENTS}),
     }
     functions |= {
-        f"slopes_{name}": _coefficient_function(slopes, _slope_results(name, slopes))
+        f"slopes_{name}": _coefficient_function(slopes, _slope_results(name, slopes), set())
         for name, slopes in limit.slopes.items()
     }
     leaves = {s for f in functions.values() for s in _free(f.statements, f.results)}
@@ -231,7 +244,7 @@ def _free_of_integral(loop: Integrate) -> set[sp.Symbol]:
     for roots in loop.roots:
         at_root = [Let(sp.Symbol("at_root"), e) for e in (roots.argument, roots.slope, roots.width)]
         found |= _free(roots.lets, at_root) | _free(roots.mass_statements, roots.masses)
-    found |= _free(loop.statements, loop.integrals)
+    found |= _free((*loop.fixed, *loop.statements), loop.integrals)
     if loop.jumps:
         sides = {symbol for names in loop.jumps.switches for symbol in names}
         switches = [Let(symbol, symbol) for symbol, _, _ in loop.jumps.switches]
@@ -290,15 +303,31 @@ def _scalars(lets: Sequence[Let], results: dict[str, sp.Expr], prefix: str = "c"
     return Function(tuple(statements), tuple(Let(sp.Symbol(k), e) for k, e in zip(results, reduced, strict=True)))
 
 
-def _coefficient_function(limit: Limit, results: dict[str, sp.Expr]) -> Function:
+def _coefficient_function(limit: Limit, results: dict[str, sp.Expr], for_rates: set[sp.Symbol]) -> Function:
     """Definitions, integrals and closed forms of some coefficients of one class."""
     wanted = {s for e in results.values() for s in _dependencies(e)}
-    integrals = [loop for q in limit.quadratures if (loop := _integrate(q, wanted)) is not None]
+    parts = [(q, part) for q in limit.quadratures for part in _loops(q, wanted, for_rates)]
+    integrals = [loop for q, part in parts if (loop := _integrate(q, part)) is not None]
     tails, without_tails = _take_tails(results)
     closed = _scalars([], without_tails)
     rest = (*tails, *integrals, *closed.statements)
     lets = _needed(limit.definitions, _free(rest, closed.results))
     return Function((*lets, *rest), closed.results)
+
+
+def _loops(quadrature: Quadrature, wanted: set[sp.Symbol], for_rates: set[sp.Symbol]) -> list[set[sp.Symbol]]:
+    """The integrals that are wanted, by loop: what asks for more panels than those of the rates has one of its own."""
+    chosen = {e.symbol: _asked(quadrature, e) for e in quadrature.integrands if e.symbol in wanted}
+    known = set().union(*(asked for symbol, asked in chosen.items() if symbol in for_rates))
+    apart = {symbol for symbol, asked in chosen.items() if not asked <= known}
+    return [part for part in (set(chosen) - apart, apart) if part] if for_rates & set(chosen) else [set(chosen)]
+
+
+def _asked(quadrature: Quadrature, integrand: Integrand) -> set[Layer | Crossing]:
+    """Layers and crossings that a rule for an integrand must resolve, those of its inner integrals included."""
+    inside = integrand.expression.free_symbols
+    inner = (_asked(q, e) for q in quadrature.inner for e in q.integrands if e.symbol in inside)
+    return set(integrand.layers) | set(integrand.crossings) | set().union(*inner)
 
 
 def _needed(definitions: Sequence[Definition], wanted: set[sp.Symbol]) -> list[Let]:
@@ -334,7 +363,9 @@ def _integrate(quadrature: Quadrature, wanted: set[sp.Symbol], level: str = "") 
     if not chosen:
         return None
     layers = dict.fromkeys(layer for e in chosen for layer in e.layers)
-    statements, integrals = _at_nodes(quadrature, {e.symbol: e.expression for e in chosen}, level)
+    fixed, statements, integrals = _hoisted(
+        *_at_nodes(quadrature, {e.symbol: e.expression for e in chosen}, level), quadrature.variable, f"f{level}"
+    )
     crossings = dict.fromkeys(c for e in chosen for c in e.crossings) | dict.fromkeys(
         mass.crossing for e in chosen for mass in e.masses
     )
@@ -351,6 +382,7 @@ def _integrate(quadrature: Quadrature, wanted: set[sp.Symbol], level: str = "") 
         poles=tuple(pairs[e] for e in layers if e.kind == "pole"),
         steps=tuple(pairs[e] for e in layers if e.kind == "erf"),
         shared=tuple(e for e in shape.statements if isinstance(e, Let)),
+        fixed=fixed,
         statements=statements,
         integrals=integrals,
         tilts=quadrature.tilts,
@@ -362,6 +394,46 @@ def _integrate(quadrature: Quadrature, wanted: set[sp.Symbol], level: str = "") 
         jumps=_panel_jumps(quadrature, {e.symbol: e.jump for e in chosen if e.jump}, level),
         branches=tuple(of_shape[name] for name in branches),
     )
+
+
+def _hoisted(
+    statements: Sequence[Statement], integrals: Sequence[Let], variable: sp.Symbol, prefix: str
+) -> tuple[tuple[Let, ...], tuple[Statement, ...], tuple[Let, ...]]:
+    """What is the same at every node, before the nodes: definitions, and calls inside larger expressions."""
+    varying = {variable}
+    fixed: dict[sp.Expr, sp.Symbol] = {}
+    before_nodes: list[Let] = []
+
+    def is_fixed(e: sp.Expr) -> bool:
+        return bool(e.free_symbols) and not e.free_symbols & varying
+
+    def taken(e: sp.Expr) -> sp.Expr:
+        if e.is_Atom or not e.has(sp.Function):
+            return e
+        if is_fixed(e):
+            if e not in fixed:
+                fixed[e] = sp.Symbol(f"{prefix}{len(fixed) + 1}", real=True)
+                before_nodes.append(Let(fixed[e], e))
+            return fixed[e]
+        if e.is_Add or e.is_Mul:
+            own = [a for a in e.args if is_fixed(a)]
+            rest = [taken(a) for a in e.args if not is_fixed(a)]
+            return e.func(taken(e.func(*own)), *rest)
+        return e.func(*map(taken, e.args))
+
+    kept: list[Statement] = []
+    for statement in statements:
+        if isinstance(statement, Let) and is_fixed(statement.expression):
+            before_nodes.append(statement)
+            continue
+        varying |= _defined(statement)
+        if isinstance(statement, Let):
+            statement = replace(statement, expression=taken(statement.expression))
+        elif isinstance(statement, Tails):
+            statement = replace(statement, argument=taken(statement.argument))
+        kept.append(statement)
+    sums = tuple(replace(let, expression=taken(let.expression)) for let in integrals)
+    return tuple(before_nodes), tuple(kept), sums
 
 
 def _panel_jumps(quadrature: Quadrature, chosen: dict[sp.Symbol, PanelJump], level: str) -> PanelJumps | None:
@@ -394,7 +466,27 @@ def _at_nodes(
     lets = [replace(let, expression=next(rest)) for let in lets]
     tails = [replace(t, argument=next(rest)) for t in tails]
     integrals = tuple(Let(symbol, e) for symbol, e in zip(results, rest, strict=True))
-    return tuple(_in_order([*lets, *inner, *tails, *(Let(symbol, e) for symbol, e in parts)])), integrals
+    inner = [replace(loop, parts=_parts(loop, parts, integrals)) for loop in inner]
+    # inner integrals last: what they are multiplied by is known before them
+    return tuple(_in_order([*lets, *tails, *(Let(symbol, e) for symbol, e in parts), *inner])), integrals
+
+
+def _parts(loop: Integrate, shared: Sequence[tuple[sp.Symbol, sp.Expr]], integrals: Sequence[Let]) -> tuple[Part, ...]:
+    """How inner integrals enter the outer ones; none where one of them does not enter linearly."""
+    inner = [let.symbol for let in loop.integrals]
+    found = []
+    for outer in integrals:
+        whole = outer.expression
+        for symbol, e in reversed(shared):
+            if whole.has(symbol) and e.has(*inner):
+                whole = whole.subs(symbol, e)
+        for symbol in inner:
+            factor = whole.diff(symbol)
+            if factor.has(*inner):
+                return ()
+            if factor != 0:
+                found.append(Part(symbol, outer.symbol, factor))
+    return tuple(found)
 
 
 def _in_order(statements: Sequence[Statement]) -> list[Statement]:

@@ -172,6 +172,7 @@ class NumpyEmitter:
                 ]
             else:
                 lines.append(f"{z}, weights_{z} = nodes({panels})")
+        lines += self.statements(node.fixed)
         body = self.statements(node.statements)
         if not nested:
             sign = "+=" if masses else "="

@@ -57,6 +57,7 @@ def emit_refined(limit: Limit, target: str = "c") -> str | None:
         macros = {f"SGDLIMIT_{name}": value for name, value in RULE.items()}
         macros["SGDLIMIT_LONGEST_PANEL"] = f"(SGDLIMIT_{_LONGEST_PANEL})"
         macros["SGDLIMIT_MAX_EDGES(kinks, poles, steps)"] = _MAX_EDGES
+        macros["SGDLIMIT_NEGLIGIBLE"] = "0.0"  # every panel is taken
         text = emit_coefficients(kernel)
         samples = macros.pop("SGDLIMIT_ROOT_SAMPLES")
         if "SGDLIMIT_ROOT_SAMPLES" in text:  # an enumerator, and not in every kernel

@@ -16,6 +16,7 @@ import sympy as sp
 from sgdlimit.derive.convert import Switch, Switched, reduce_squares
 from sgdlimit.derive.functions import Branch, ScaledTailMoment, Side, TailMoment
 from sgdlimit.derive.kinks import Root, expanded, indicator, patterns, roots, sides_at, single_root, used_switches
+from sgdlimit.derive.own_integrand import agrees
 from sgdlimit.derive.quadrature import Definition, ScoreLaw
 
 
@@ -68,10 +69,13 @@ class Kinks:
 
 
 def closed_form(function: Switched, law: ScoreLaw, kinks: Kinks) -> tuple[str, sp.Expr] | None:
-    """Rule and value of ``E g(w)`` where one applies; the rules are tried in order."""
+    """Rule and value of ``E g(w)`` where one applies; the rules are tried in order.
+
+    A value that the quadrature of the function does not confirm is none.
+    """
     for name, rule in _RULES.items():
         value = rule(function, law, kinks)
-        if value is not None:
+        if value is not None and agrees(function, law, kinks.definitions, value):
             return name, value
     return None
 

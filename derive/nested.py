@@ -418,7 +418,9 @@ class NestedForm:
             # branches, as SymPy tries to prove which argument of a Max is the larger
             above, below = (Side(sign * drift - _FASTEST_KINK) for sign in (1, -1))
             drift = Branch(above, sp.Integer(_FASTEST_KINK), Branch(below, -sp.Integer(_FASTEST_KINK), drift))
-        return self.inner.kinks.spread(sp.sqrt(self.deviation**2 + (BLUR * s_ell * drift) ** 2))
+        moved = self.inner.kinks.spread(sp.Abs(BLUR * s_ell * drift))
+        # a smooth maximum: a score that has a spread is left as it is
+        return self.inner.kinks.spread((self.deviation**4 + moved**4 + TINY) ** sp.Rational(1, 4))
 
     def _integral(self, name: str, value: sp.Expr, functions: tuple[Switched, ...], gather: Expectations) -> sp.Expr:
         """The integral over the latent form of what is left."""

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import sympy as sp
 from numpy.typing import NDArray
 from scipy import special
 
-from sgdlimit.derive.limit import Limit
 from sgdlimit.derive.quadrature import Definition, Integrand, Quadrature
+
+if TYPE_CHECKING:
+    from sgdlimit.derive.limit import Limit
 
 Array: TypeAlias = NDArray[np.float64]
 Values: TypeAlias = dict[sp.Symbol, Array]
@@ -86,7 +88,7 @@ def _compiled(e: sp.Expr) -> tuple[tuple[sp.Symbol, ...], Callable[..., Any]]:
     return free, sp.lambdify(free, e, modules=[_FUNCTIONS, "scipy", "numpy"], cse=True)
 
 
-def _value(e: sp.Expr, known: Mapping[sp.Symbol, Array]) -> Array:
+def value_at(e: sp.Expr, known: Mapping[sp.Symbol, Array]) -> Array:
     """An expression in NumPy."""
     free, function = _compiled(e)
     with np.errstate(all="ignore"):  # a branch that is not chosen may be anything
@@ -129,14 +131,14 @@ def values_of(
     for quadrature in limit.quadratures:
         if any(integrand.symbol in needed for integrand in quadrature.integrands):
             known |= _integrals(quadrature, known, nodes, needed)
-    return {name: float(_value(e, known).item()) for name, e in expressions.items()}
+    return {name: float(value_at(e, known).item()) for name, e in expressions.items()}
 
 
 def _define(definitions: tuple[Definition, ...], known: Values) -> None:
     for definition in definitions:
         # what is not asked for may hang on symbols without a value
         if definition.expression.free_symbols <= set(known):
-            known[definition.symbol] = _value(definition.expression, known)
+            known[definition.symbol] = value_at(definition.expression, known)
 
 
 def _integrals(quadrature: Quadrature, known: Values, nodes: int, needed: set[sp.Symbol] | None = None) -> Values:
@@ -155,7 +157,7 @@ def _integrals(quadrature: Quadrature, known: Values, nodes: int, needed: set[sp
     axis = 0 if quadrature.inner else 1
     found = {}
     for integrand in wanted:
-        total = np.sum(np.broadcast_to(_value(integrand.expression, within), z.shape) * weight, axis, keepdims=True)
+        total = np.sum(np.broadcast_to(value_at(integrand.expression, within), z.shape) * weight, axis, keepdims=True)
         for mass in integrand.masses:
             total = total + _masses(mass.crossing.argument, mass.weight, z, within, axis)
         found[integrand.symbol] = total
@@ -164,8 +166,8 @@ def _integrals(quadrature: Quadrature, known: Values, nodes: int, needed: set[sp
 
 def _masses(argument: sp.Expr, weight: sp.Expr, z: Array, within: Values, axis: int) -> Array:
     """Point masses where the argument changes its sign, as seen from the nodes beside it."""
-    side = np.broadcast_to(_value(argument, within), z.shape) > 0
-    size = np.broadcast_to(_value(weight, within), z.shape) * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    side = np.broadcast_to(value_at(argument, within), z.shape) > 0
+    size = np.broadcast_to(value_at(weight, within), z.shape) * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
     side, size = (np.moveaxis(e, axis, 0) for e in (side, size))
     total = np.where(side[1:] != side[:-1], (size[1:] + size[:-1]) / 2, 0).sum(axis=0, keepdims=True)
     return np.moveaxis(total, 0, axis)
@@ -176,10 +178,10 @@ def _nodes(
 ) -> tuple[Array, Array]:
     """Nodes for each row, and weights with the normal density in them."""
     edges = [np.broadcast_to(np.linspace(-_REACH, _REACH, 20), (rows, 20))]
-    places = [_value(e, known) for e in quadrature.breakpoints]
-    places += [_value(e, known) + grade for e in quadrature.branches for grade in _BRANCH_GRADES]
+    places = [value_at(e, known) for e in quadrature.breakpoints]
+    places += [value_at(e, known) + grade for e in quadrature.branches for grade in _BRANCH_GRADES]
     for layer in dict.fromkeys(layer for integrand in wanted for layer in integrand.layers):
-        location, width = _value(layer.location, known), _value(layer.width, known)
+        location, width = value_at(layer.location, known), value_at(layer.width, known)
         places += [location + grade * width for grade in _GRADES]
     edges += [np.broadcast_to(np.nan_to_num(e), (rows, 1)) for e in places]
     cuts = np.sort(np.clip(np.concatenate(edges, axis=1), -_REACH, _REACH), axis=1)

@@ -202,7 +202,7 @@ def operations(function: Function) -> dict[str, int]:
                     add("mode", [e for _, e in statement.assignments])
                 case Integrate():
                     ends = [e for pair in (*statement.poles, *statement.steps) for e in pair]
-                    ends += [let.expression for let in statement.shared]
+                    ends += [let.expression for let in (*statement.shared, *statement.fixed)]
                     add(place, [*statement.breakpoints, *ends])
                     walk(statement.statements, "inner node" if place == "node" else "node")
                     add(

@@ -36,8 +36,10 @@ Array = NDArray[np.float64]
 Layers = Sequence[tuple[float, float]]
 DOUBLES = ctypes.POINTER(ctypes.c_double)
 FOLDER = Path(library.__file__).parent
-ELEMENTARY, PANELS = ((FOLDER / name).read_text(encoding="utf-8") for name in ("elementary.h", "quadrature.h"))
-HEADER = f"{excerpt(ELEMENTARY, called(PANELS))}\n{PANELS}"
+ELEMENTARY, PANELS, OUTWARDS = (
+    (FOLDER / name).read_text(encoding="utf-8") for name in ("elementary.h", "quadrature.h", "outwards.h")
+)
+HEADER = f"{excerpt(ELEMENTARY, called(PANELS))}\n{PANELS}\n{OUTWARDS}"
 
 HARNESS = """
 #include <math.h>
@@ -55,6 +57,25 @@ int test_panels(const double *b, int nb, const double *l, const double *w, int n
 }
 void test_nodes(double a, double b, double *z, double *weight);
 void test_nodes(double a, double b, double *z, double *weight) { sgdlimit_nodes(a, b, z, weight); }
+/* The order in which panels are taken where each is the last of its direction from `stop` on, and a sum over them. */
+int test_order(const double *l, const double *w, int nl, double stop, int *order, double *integral, double *size);
+int test_order(const double *l, const double *w, int nl, double stop, int *order, double *integral, double *size) {
+  const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, nl, 0, NULL, l, w, NULL, NULL};
+  double edges[SGDLIMIT_MAX_EDGES(0, 9, 0)], below, above;
+  const int panels = sgdlimit_panels(&shape, edges), middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+  int count = 0;
+  for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
+    double z[SGDLIMIT_POINTS], weight[SGDLIMIT_POINTS];
+    sgdlimit_nodes(edges[q], edges[q + 1], z, weight);
+    for (int k = 0; k < SGDLIMIT_POINTS; k++) weight[k] *= z[k];
+    sgdlimit_add(weight, integral, size);
+    order[count++] = q;
+    enough = sgdlimit_is_beyond(q, middle, edges, below, above) && (q < middle ? -edges[q] : edges[q + 1]) >= stop;
+  }
+  return count;
+}
+double test_outermost(const double *terms, int right);
+double test_outermost(const double *terms, int right) { return sgdlimit_outermost(terms, right); }
 int test_capacity(int kinks, int poles, int steps);
 int test_capacity(int kinks, int poles, int steps) { return SGDLIMIT_MAX_EDGES(kinks, poles, steps); }
 """
@@ -85,6 +106,15 @@ class Compiled:
             a, b = ctypes.c_double(edges[i]), ctypes.c_double(edges[i + 1])
             self.library.test_nodes(a, b, z[i].ctypes.data_as(DOUBLES), weights[i].ctypes.data_as(DOUBLES))
         return z.ravel(), weights.ravel()
+
+    def order(self, poles: Layers, stop: float) -> tuple[list[int], float, float]:
+        l, w = ((ctypes.c_double * len(poles))(*(layer[k] for layer in poles)) for k in (0, 1))
+        taken = (ctypes.c_int * self.capacity(0, len(poles), 0))()
+        mean, size = ctypes.c_double(0), ctypes.c_double(0)
+        count = self.library.test_order(
+            l, w, len(poles), ctypes.c_double(stop), taken, ctypes.byref(mean), ctypes.byref(size)
+        )
+        return list(taken[:count]), mean.value, size.value
 
 
 @pytest.fixture(scope="module", params=["gcc", "clang"])
@@ -325,6 +355,37 @@ def test_panels_hold_what_they_promise(kinks: list[float], poles: Layers, steps:
             reach = STEP_REACH * width - 1e-13
             inside = (edges[1:] > location - reach) & (edges[:-1] < location + reach)
             assert np.all(lengths[inside] <= STEP_PANEL * width * (1 + 1e-8) + 1e-13)
+
+
+def test_panels_are_taken_from_the_middle_outwards(compiled: Compiled) -> None:
+    edges = panels([], [(0.0, 0.5)])
+    z, weights = nodes(edges)
+    order, mean, size = compiled.order([(0.0, 0.5)], 99.0)
+    middle = order[0]
+    assert edges[middle] <= 0 < edges[middle + 1]
+    assert order == [*range(middle, len(edges) - 1), *reversed(range(middle))]
+    assert mean == pytest.approx(float(weights @ z), abs=1e-15)
+    assert size == pytest.approx(float(weights @ abs(z)), rel=1e-14)
+
+
+def test_a_direction_ends_on_a_long_panel_that_has_all_features_behind_it(compiled: Compiled) -> None:
+    """Beside a feature, and on a sliver between two, an integrand may vanish that does not further out."""
+    layers = [(-6.0, 0.5), (2.0, 1e-9), (2.1, 1e-9), (3.0, 50.0), (40.0, 0.1), (math.nan, 0.1)]
+    edges = panels([], layers)
+    order, *_ = compiled.order(layers, 1.0)
+    right = [q for q in order if q >= order[0]]
+    left = [q for q in order if q < order[0]]
+    assert 2.1 < edges[right[-1]] < edges[right[-1] + 1] < 7  # wide layers, and those outside the window, are none
+    assert edges[right[-1] + 1] - edges[right[-1]] >= LONGEST_PANEL / 10
+    assert edges[left[-1] + 1] <= -6 + 1e-9  # the layer may hold all of the integral
+
+
+def test_a_zero_of_the_outermost_term_is_not_taken_for_the_end(compiled: Compiled) -> None:
+    outermost = compiled.library.test_outermost
+    outermost.restype = ctypes.c_double
+    terms = np.linspace(-15, 0, POINTS)
+    at = terms.ctypes.data_as(DOUBLES)
+    assert (outermost(at, 1), outermost(at, 0)) == (4, 15)
 
 
 def test_capacity_is_nearly_reached_by_the_narrowest_layers(compiled: Compiled) -> None:

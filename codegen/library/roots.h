@@ -29,17 +29,25 @@ static double sgdlimit_root(double (*function)(double, const double *), const do
   }
 }
 
-/* Sign changes of a continuous function on the panels, each looked at in SGDLIMIT_ROOT_SAMPLES places; returns how many
- * were found (at most SGDLIMIT_MOST_ROOTS, from left to right). */
-static inline int sgdlimit_roots(double (*function)(double, const double *), const double *context, const double *edges,
-                                 int panels, double *roots) {
+/* Sign changes of a continuous function on the panels, each looked at in SGDLIMIT_ROOT_SAMPLES places, those of some
+ * panels at once; returns how many were found (at most SGDLIMIT_MOST_ROOTS, from left to right). */
+enum { SGDLIMIT_PANELS_AT_ONCE = 8 };
+
+static inline int sgdlimit_roots(double (*function)(double, const double *),
+                                 void (*many)(int, const double *, const double *, double *), const double *context,
+                                 const double *edges, int panels, double *roots) {
   int found = 0;
   double a = edges[0], at_a = function(a, context);   /* the last place where the function was not 0 */
-  for (int q = 0; q < panels; q++) {
-    for (int k = 1; k <= SGDLIMIT_ROOT_SAMPLES && found < SGDLIMIT_MOST_ROOTS; k++) {
-      const double b = k == SGDLIMIT_ROOT_SAMPLES ? edges[q + 1]
-                                                  : edges[q] + (edges[q + 1] - edges[q]) * k / SGDLIMIT_ROOT_SAMPLES;
-      const double at_b = function(b, context);
+  for (int first = 0; first < panels; first += SGDLIMIT_PANELS_AT_ONCE) {
+    double places[SGDLIMIT_PANELS_AT_ONCE * SGDLIMIT_ROOT_SAMPLES], values[SGDLIMIT_PANELS_AT_ONCE * SGDLIMIT_ROOT_SAMPLES];
+    int count = 0;
+    for (int q = first; q < panels && q < first + SGDLIMIT_PANELS_AT_ONCE; q++)
+      for (int k = 1; k <= SGDLIMIT_ROOT_SAMPLES; k++)
+        places[count++] = k == SGDLIMIT_ROOT_SAMPLES ? edges[q + 1]
+                                                     : edges[q] + (edges[q + 1] - edges[q]) * k / SGDLIMIT_ROOT_SAMPLES;
+    many(count, places, context, values);
+    for (int k = 0; k < count && found < SGDLIMIT_MOST_ROOTS; k++) {
+      const double b = places[k], at_b = values[k];
       if ((at_a < 0 && at_b > 0) || (at_a > 0 && at_b < 0))
         roots[found++] = sgdlimit_root(function, context, a, at_a, b, at_b);
       if (at_b != 0 || at_a == 0) {

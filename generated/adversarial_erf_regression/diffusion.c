@@ -3,7 +3,7 @@
  *   target     Teacher('erf(r_star/sqrt(2)) + sigma*xi')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 13. To write it again:
+ * Written by sgdlimit, generator format 14. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts diffusion
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -291,14 +291,13 @@ static int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
     }
     for (int i = 0; i < shape->steps; i++) {
       const double location = shape->step[i], width = shape->step_width[i];
-      const int narrow = width < SGDLIMIT_NARROWEST_LAYER;
-      const double begin = narrow ? location : location - SGDLIMIT_STEP_REACH * width;
-      const double longest = SGDLIMIT_STEP_PANEL * width;
-      if (!(longest < SGDLIMIT_LONGEST_PANEL)) continue;
-      if (begin > a + SGDLIMIT_SAME_BREAKPOINT) {
-        if (begin < end) end = begin;
-      } else if (!narrow && a < location + SGDLIMIT_STEP_REACH * width && longest < length) {
-        length = longest;
+      if (width < SGDLIMIT_NARROWEST_LAYER) {
+        if (location > a + SGDLIMIT_SAME_BREAKPOINT && location < end) end = location;
+      } else if (a < location + SGDLIMIT_STEP_REACH * width) {
+        /* Up to where the step begins, or into it by no more than it allows: steps that begin together share an edge. */
+        const double before = location - SGDLIMIT_STEP_REACH * width - a, inside = SGDLIMIT_STEP_PANEL * width;
+        const double longest = before > inside ? before : inside;
+        if (longest < length) length = longest;
       }
     }
     /* The sliver that rounding would leave before `end` is swallowed. */
@@ -323,6 +322,62 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
   }
   #pragma omp simd
   for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= sgdlimit_normal_density(z[i]);
+}
+
+/* Panels are taken from the one that holds 0 outwards, to the right and then to the left. The rest of a direction is
+ * left out where a longest panel with the outermost values would add nothing to the sizes so far, on a panel that has all
+ * features behind it: there an integrand is a smooth function that grows by far less than phi falls. Beside a feature it
+ * may vanish, so narrow panels tell nothing. With a tilt its mass may lie as far out as the window moved. */
+#define SGDLIMIT_NEGLIGIBLE 1e-15
+#define SGDLIMIT_LEAST_JUDGED (SGDLIMIT_LONGEST_PANEL / 10)
+
+/* Number of the panel that holds 0; beyond `below` and `above` there is no feature more that a panel notices. */
+static int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int panels, double *below, double *above) {
+  const double *places[] = {shape->kink, shape->pole, shape->step};
+  const double *widths[] = {NULL, shape->pole_width, shape->step_width};
+  const int counts[] = {shape->kinks, shape->poles, shape->steps};
+  *below = shape->lower + SGDLIMIT_WINDOW;
+  *above = shape->upper - SGDLIMIT_WINDOW;
+  for (int kind = 0; kind < 3; kind++)
+    for (int i = 0; i < counts[kind]; i++) {
+      const double place = places[kind][i];
+      if (widths[kind] && !(widths[kind][i] < SGDLIMIT_LONGEST_PANEL)) continue;
+      if (place > shape->lower && place < *below) *below = place;
+      if (place < shape->upper && place > *above) *above = place;
+    }
+  int middle = 0;
+  while (middle + 1 < panels && edges[middle + 1] <= 0) middle++;
+  return middle;
+}
+
+/* The panel after q, where `enough` says that what lies beyond it is nothing; -1 after the last. */
+static int sgdlimit_next(int q, int middle, int panels, int enough) {
+  if (q < middle) return enough ? -1 : q - 1;
+  return enough || q + 1 == panels ? middle - 1 : q + 1;
+}
+
+/* Whether panel q is long, and has the features of its direction behind it (its end is where they are, up to rounding). */
+static int sgdlimit_is_beyond(int q, int middle, const double *edges, double below, double above) {
+  const double a = edges[q], b = edges[q + 1];
+  return b - a >= SGDLIMIT_LEAST_JUDGED && (q < middle ? b <= below + 1e-9 : a >= above - 1e-9);
+}
+
+/* The larger of two terms at a panel's outer end: one alone may be at a zero. */
+LANEWISE double sgdlimit_outermost(const double *terms, int right) {
+  const double last = fabs(terms[right ? SGDLIMIT_POINTS - 1 : 0]), other = fabs(terms[right ? SGDLIMIT_POINTS - 5 : 4]);
+  return last > other ? last : other;
+}
+
+/* Adds the terms of a panel to the integral, and their absolute values to its size. */
+LANEWISE void sgdlimit_add(const double *terms, double *integral, double *size) {
+  double sum = 0, sum_of_sizes = 0;
+  #pragma omp simd reduction(+ : sum, sum_of_sizes)
+  for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+    sum += terms[k];
+    sum_of_sizes += fabs(terms[k]);
+  }
+  *integral += sum;
+  *size += sum_of_sizes;
 }
 
 enum { SGDLIMIT_MOST_ROOTS = 8, SGDLIMIT_ROOT_SAMPLES = 4 };
@@ -356,17 +411,25 @@ static double sgdlimit_root(double (*function)(double, const double *), const do
   }
 }
 
-/* Sign changes of a continuous function on the panels, each looked at in SGDLIMIT_ROOT_SAMPLES places; returns how many
- * were found (at most SGDLIMIT_MOST_ROOTS, from left to right). */
-static inline int sgdlimit_roots(double (*function)(double, const double *), const double *context, const double *edges,
-                                 int panels, double *roots) {
+/* Sign changes of a continuous function on the panels, each looked at in SGDLIMIT_ROOT_SAMPLES places, those of some
+ * panels at once; returns how many were found (at most SGDLIMIT_MOST_ROOTS, from left to right). */
+enum { SGDLIMIT_PANELS_AT_ONCE = 8 };
+
+static inline int sgdlimit_roots(double (*function)(double, const double *),
+                                 void (*many)(int, const double *, const double *, double *), const double *context,
+                                 const double *edges, int panels, double *roots) {
   int found = 0;
   double a = edges[0], at_a = function(a, context);   /* the last place where the function was not 0 */
-  for (int q = 0; q < panels; q++) {
-    for (int k = 1; k <= SGDLIMIT_ROOT_SAMPLES && found < SGDLIMIT_MOST_ROOTS; k++) {
-      const double b = k == SGDLIMIT_ROOT_SAMPLES ? edges[q + 1]
-                                                  : edges[q] + (edges[q + 1] - edges[q]) * k / SGDLIMIT_ROOT_SAMPLES;
-      const double at_b = function(b, context);
+  for (int first = 0; first < panels; first += SGDLIMIT_PANELS_AT_ONCE) {
+    double places[SGDLIMIT_PANELS_AT_ONCE * SGDLIMIT_ROOT_SAMPLES], values[SGDLIMIT_PANELS_AT_ONCE * SGDLIMIT_ROOT_SAMPLES];
+    int count = 0;
+    for (int q = first; q < panels && q < first + SGDLIMIT_PANELS_AT_ONCE; q++)
+      for (int k = 1; k <= SGDLIMIT_ROOT_SAMPLES; k++)
+        places[count++] = k == SGDLIMIT_ROOT_SAMPLES ? edges[q + 1]
+                                                     : edges[q] + (edges[q + 1] - edges[q]) * k / SGDLIMIT_ROOT_SAMPLES;
+    many(count, places, context, values);
+    for (int k = 0; k < count && found < SGDLIMIT_MOST_ROOTS; k++) {
+      const double b = places[k], at_b = values[k];
       if ((at_a < 0 && at_b > 0) || (at_a > 0 && at_b < 0))
         roots[found++] = sgdlimit_root(function, context, a, at_a, b, at_b);
       if (at_b != 0 || at_a == 0) {
@@ -378,7 +441,7 @@ static inline int sgdlimit_roots(double (*function)(double, const double *), con
   return found;
 }
 
-static double crossing1(double z_star, const double *context) {
+LANEWISE double crossing1(double z_star, const double *context) {
   const double m = context[0];
   const double mean_ell = context[1];
   const double n = context[2];
@@ -389,7 +452,12 @@ static double crossing1(double z_star, const double *context) {
   return -2.0*sgdlimit_erf(0.7071067811865476*ell) + sgdlimit_erf(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given) + sgdlimit_erf(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given);
 }
 
-static double crossing2(double z_star, const double *context) {
+static void crossing1_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing1(places[k], context);
+}
+
+LANEWISE double crossing2(double z_star, const double *context) {
   const double m = context[0];
   const double mean_ell = context[1];
   const double n = context[2];
@@ -402,7 +470,12 @@ static double crossing2(double z_star, const double *context) {
   return -4.0*sqrt((s_given*s_given)*square(0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) - 2.0*sgdlimit_erf(0.7071067811865476*ell) + sgdlimit_erf(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given) + sgdlimit_erf(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given);
 }
 
-static double crossing3(double z_star, const double *context) {
+static void crossing2_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing2(places[k], context);
+}
+
+LANEWISE double crossing3(double z_star, const double *context) {
   const double m = context[0];
   const double mean_ell = context[1];
   const double n = context[2];
@@ -415,7 +488,12 @@ static double crossing3(double z_star, const double *context) {
   return 4.0*sqrt((s_given*s_given)*square(0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) - 2.0*sgdlimit_erf(0.7071067811865476*ell) + sgdlimit_erf(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given) + sgdlimit_erf(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given);
 }
 
-static double crossing4(double z, const double *context) {
+static void crossing3_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing3(places[k], context);
+}
+
+LANEWISE double crossing4(double z, const double *context) {
   const double mean_given = context[0];
   const double n = context[1];
   const double p_epsilon = context[2];
@@ -423,6 +501,11 @@ static double crossing4(double z, const double *context) {
   const double y_given = context[4];
   const double r = mean_given + s_given*z;
   return -2.0*y_given - sgdlimit_erf(0.7071067811865476*p_epsilon*n - 0.7071067811865476*r) + sgdlimit_erf(0.7071067811865476*p_epsilon*n + 0.7071067811865476*r);
+}
+
+static void crossing4_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing4(places[k], context);
 }
 
 /* ---- Learning rates --------------------------------------------------------------------------------------------
@@ -602,18 +685,25 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
       double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing1, context, edges, panels, roots);
+      const int found = sgdlimit_roots(crossing1, crossing1_at, context, edges, panels, roots);
       for (int q = 0; q < found; q++) {
         const double z_star = roots[q];
-        const double ell = mean_ell + s_ell*z_star;
-        step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*sgdlimit_exp(-0.5*(ell*ell)))));
+        {
+          const double ell = mean_ell + s_ell*z_star;
+          step[shape.steps] = roots[q];
+          step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*sgdlimit_exp(-0.5*(ell*ell)))));
+        }
+        {
+          const double ell = mean_ell + s_ell*z_star;
+          step[shape.steps] = roots[q];
+          step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*sgdlimit_exp(-0.5*(ell*ell))) + (s_given*s_given)*square(0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*sgdlimit_exp(-0.5*(ell*ell)))));
+        }
       }
     }
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
       double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing2, context, edges, panels, roots);
+      const int found = sgdlimit_roots(crossing2, crossing2_at, context, edges, panels, roots);
       for (int q = 0; q < found; q++) {
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
@@ -624,7 +714,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
       double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
+      const int found = sgdlimit_roots(crossing3, crossing3_at, context, edges, panels, roots);
       for (int q = 0; q < found; q++) {
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
@@ -632,27 +722,22 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(2.0*(s_given*s_given)*(2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))) - 2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))))*(0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) + 0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*sgdlimit_exp(-0.5*(ell*ell)))));
       }
     }
-    {
-      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
-      double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing1, context, edges, panels, roots);
-      for (int q = 0; q < found; q++) {
-        const double z_star = roots[q];
-        const double ell = mean_ell + s_ell*z_star;
-        step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*sgdlimit_exp(-0.5*(ell*ell))) + (s_given*s_given)*square(0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*sgdlimit_exp(-0.5*(ell*ell)))));
-      }
-    }
     panels = sgdlimit_panels(&shape, edges);
-    for (int q = 0; q < panels; q++) {
+    double total_J_A = 0, total_J_B = 0, total_J_F = 0, total_J_I = 0, total_J_D = 0, below, above;
+    const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+    for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      double of_J_A[SGDLIMIT_POINTS], of_J_B[SGDLIMIT_POINTS], of_J_F[SGDLIMIT_POINTS], of_J_I[SGDLIMIT_POINTS], of_J_D[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z_star = nodes[k];
+        const double weight = weights[k];
         const double g2 = s_ell*z_star;
         const double ell = g2 + mean_ell;
         const double y_given = sgdlimit_erf(0.7071067811865476*ell);
         const double mean_given = g2*slope_given + m;
+        const double g1 = sgdlimit_exp(-0.5*(ell*ell));
+        const double dy_given = 0.7978845608028654*g1;
         double G_A = 0, G_B = 0, G_F = 0, G_I = 0, G_D = 0;
         {
           const double hi1 = 1.0/s_given;
@@ -670,7 +755,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
           {
             const double context[] = {mean_given, n, p_epsilon, s_given, y_given};
             double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing4, context, edges, panels, roots);
+            const int found = sgdlimit_roots(crossing4, crossing4_at, context, edges, panels, roots);
             for (int q = 0; q < found; q++) {
               const double z = roots[q];
               const double r = mean_given + s_given*z;
@@ -679,19 +764,23 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
             }
           }
           panels = sgdlimit_panels(&shape, edges);
-          for (int q = 0; q < panels; q++) {
+          const double gi3 = p_epsilon*n;
+          const double gi6 = 1.0/s_noise;
+          const double gi8 = 0.7071067811865476*gi3;
+          const double gi34 = s_noise*s_noise;
+          double total_G_A = 0, total_G_B = 0, total_G_F = 0, total_G_I = 0, total_G_D = 0, below, above;
+          const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+          for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
             double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+            double of_G_A[SGDLIMIT_POINTS], of_G_B[SGDLIMIT_POINTS], of_G_F[SGDLIMIT_POINTS], of_G_I[SGDLIMIT_POINTS], of_G_D[SGDLIMIT_POINTS];
             sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
-            #pragma omp simd reduction(+ : G_A, G_B, G_F, G_I, G_D)
+            #pragma omp simd
             for (int k = 0; k < SGDLIMIT_POINTS; k++) {
               const double z = nodes[k];
               const double r = mean_given + s_given*z;
-              const double gi3 = p_epsilon*n;
               const double gi4 = gi3 + r;
               const double gi5 = gi3 - r;
-              const double gi6 = 1.0/s_noise;
               const double gi7 = 0.7071067811865476*r;
-              const double gi8 = 0.7071067811865476*gi3;
               const double gi9 = -sgdlimit_erf(gi7 - gi8);
               const double gi10 = sgdlimit_erf(gi7 + gi8);
               const double gi11 = -0.5*gi10 + 0.5*gi9 + y_given;
@@ -706,7 +795,6 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
               const double gi18 = gi10 - y_given;
               const double gi20 = -gi9 - y_given;
               const double gi29 = M0_1in*noise_away1;
-              const double gi34 = s_noise*s_noise;
               const double gi35 = sgdlimit_exp(-0.5*(gi12*gi12)/gi34);
               const double gi37 = 0.3183098861837907*gi10;
               const double gi40 = gi9*gi9;
@@ -734,22 +822,44 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
               const double gi33 = 0.6366197723675814*gi32;
               const double gi36 = gi1*gi2;
               const double gi39 = 0.15915494309189535*gi32;
-              G_A += weights[k] * (-gi16*gi17 - gi28*gi29 + (noise_away1 > 0 ? gi19 : gi21));
-              G_B += weights[k] * (-gi17*(gi13*gi3 + gi13*r + gi14*gi3 - gi14*r) - gi29*(0.3989422804014327*p_epsilon*gi10*gi2*n + 0.3989422804014327*p_epsilon*gi2*gi9*n - gi23*gi3 - gi23*r - gi24*gi3 - gi24*r - gi26*r - gi27*r + 0.6366197723675814*gi30 - gi33) + 0.3989422804014327*gi35*gi6*(gi10*gi38 + gi10*gi39 + gi36*gi37 + 0.3183098861837907*gi36*gi9 + gi38*gi9 + gi39*gi9) + (noise_away1 > 0 ? -gi19*gi4 + gi31 : gi21*gi5 + gi33));
-              G_F += weights[k] * (-gi17*(-p_epsilon*gi13 - p_epsilon*gi14) - gi29*(p_epsilon*gi23 + p_epsilon*gi24 - p_epsilon*gi26 - p_epsilon*gi27) + (noise_away1 > 0 ? p_epsilon*gi19 : -p_epsilon*gi21));
-              G_I += weights[k] * (-M2_1in*gi34*noise_away1*(gi31 - gi33) - gi17*(-gi10*gi31 - gi10*gi33 - gi31*gi9 - gi33*gi9) - gi29*(gi30*gi42 - gi32*gi42 + gi38*gi40 + gi38*gi41 - gi39*gi40 - gi39*gi41) + (noise_away1 > 0 ? (gi18*gi18)*gi31 + gi31*gi34 : (gi20*gi20)*gi33 + gi33*gi34));
-              G_D += weights[k] * (-gi16*gi29 - 0.3989422804014327*gi28*gi35*gi6 + (noise_away1 > 0 ? -gi13 : gi15));
+              of_G_A[k] = weights[k] * (-gi16*gi17 - gi28*gi29 + (noise_away1 > 0 ? gi19 : gi21));
+              of_G_B[k] = weights[k] * (-gi17*(gi13*gi3 + gi13*r + gi14*gi3 - gi14*r) - gi29*(0.3989422804014327*p_epsilon*gi10*gi2*n + 0.3989422804014327*p_epsilon*gi2*gi9*n - gi23*gi3 - gi23*r - gi24*gi3 - gi24*r - gi26*r - gi27*r + 0.6366197723675814*gi30 - gi33) + 0.3989422804014327*gi35*gi6*(gi10*gi38 + gi10*gi39 + gi36*gi37 + 0.3183098861837907*gi36*gi9 + gi38*gi9 + gi39*gi9) + (noise_away1 > 0 ? -gi19*gi4 + gi31 : gi21*gi5 + gi33));
+              of_G_F[k] = weights[k] * (-gi17*(-p_epsilon*gi13 - p_epsilon*gi14) - gi29*(p_epsilon*gi23 + p_epsilon*gi24 - p_epsilon*gi26 - p_epsilon*gi27) + (noise_away1 > 0 ? p_epsilon*gi19 : -p_epsilon*gi21));
+              of_G_I[k] = weights[k] * (-M2_1in*gi34*noise_away1*(gi31 - gi33) - gi17*(-gi10*gi31 - gi10*gi33 - gi31*gi9 - gi33*gi9) - gi29*(gi30*gi42 - gi32*gi42 + gi38*gi40 + gi38*gi41 - gi39*gi40 - gi39*gi41) + (noise_away1 > 0 ? (gi18*gi18)*gi31 + gi31*gi34 : (gi20*gi20)*gi33 + gi33*gi34));
+              of_G_D[k] = weights[k] * (-gi16*gi29 - 0.3989422804014327*gi28*gi35*gi6 + (noise_away1 > 0 ? -gi13 : gi15));
             }
+            sgdlimit_add(of_G_A, &G_A, &total_G_A);
+            sgdlimit_add(of_G_B, &G_B, &total_G_B);
+            sgdlimit_add(of_G_F, &G_F, &total_G_F);
+            sgdlimit_add(of_G_I, &G_I, &total_G_I);
+            sgdlimit_add(of_G_D, &G_D, &total_G_D);
+            const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+            enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+            enough = enough && weight * longest * sgdlimit_outermost(of_G_A, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_A + weight * total_G_A);
+            enough = enough && weight * longest * sgdlimit_outermost(of_G_B, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_B + weight * total_G_B);
+            enough = enough && weight * longest * sgdlimit_outermost(of_G_F, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_F + weight * total_G_F);
+            enough = enough && weight * longest * sgdlimit_outermost(of_G_I, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_I + weight * total_G_I);
+            enough = enough && weight * fabs(dy_given) * longest * sgdlimit_outermost(of_G_D, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_D + weight * fabs(dy_given) * total_G_D);
           }
         }
-        const double g1 = sgdlimit_exp(-0.5*(ell*ell));
-        const double dy_given = 0.7978845608028654*g1;
-        J_A += weights[k] * (G_A);
-        J_B += weights[k] * (G_B);
-        J_F += weights[k] * (G_F);
-        J_I += weights[k] * (G_I);
-        J_D += weights[k] * (G_D*dy_given);
+        of_J_A[k] = weights[k] * (G_A);
+        of_J_B[k] = weights[k] * (G_B);
+        of_J_F[k] = weights[k] * (G_F);
+        of_J_I[k] = weights[k] * (G_I);
+        of_J_D[k] = weights[k] * (G_D*dy_given);
       }
+      sgdlimit_add(of_J_A, &J_A, &total_J_A);
+      sgdlimit_add(of_J_B, &J_B, &total_J_B);
+      sgdlimit_add(of_J_F, &J_F, &total_J_F);
+      sgdlimit_add(of_J_I, &J_I, &total_J_I);
+      sgdlimit_add(of_J_D, &J_D, &total_J_D);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && longest * sgdlimit_outermost(of_J_A, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_A;
+      enough = enough && longest * sgdlimit_outermost(of_J_B, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_B;
+      enough = enough && longest * sgdlimit_outermost(of_J_F, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_F;
+      enough = enough && longest * sgdlimit_outermost(of_J_I, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_I;
+      enough = enough && longest * sgdlimit_outermost(of_J_D, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_D;
     }
   }
   *out_A = J_A;

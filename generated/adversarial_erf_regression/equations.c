@@ -3,7 +3,7 @@
  *   target     Teacher('erf(r_star/sqrt(2)) + sigma*xi')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 13. To write it again:
+ * Written by sgdlimit, generator format 14. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts equations
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -285,14 +285,13 @@ static int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
     }
     for (int i = 0; i < shape->steps; i++) {
       const double location = shape->step[i], width = shape->step_width[i];
-      const int narrow = width < SGDLIMIT_NARROWEST_LAYER;
-      const double begin = narrow ? location : location - SGDLIMIT_STEP_REACH * width;
-      const double longest = SGDLIMIT_STEP_PANEL * width;
-      if (!(longest < SGDLIMIT_LONGEST_PANEL)) continue;
-      if (begin > a + SGDLIMIT_SAME_BREAKPOINT) {
-        if (begin < end) end = begin;
-      } else if (!narrow && a < location + SGDLIMIT_STEP_REACH * width && longest < length) {
-        length = longest;
+      if (width < SGDLIMIT_NARROWEST_LAYER) {
+        if (location > a + SGDLIMIT_SAME_BREAKPOINT && location < end) end = location;
+      } else if (a < location + SGDLIMIT_STEP_REACH * width) {
+        /* Up to where the step begins, or into it by no more than it allows: steps that begin together share an edge. */
+        const double before = location - SGDLIMIT_STEP_REACH * width - a, inside = SGDLIMIT_STEP_PANEL * width;
+        const double longest = before > inside ? before : inside;
+        if (longest < length) length = longest;
       }
     }
     /* The sliver that rounding would leave before `end` is swallowed. */
@@ -317,6 +316,62 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
   }
   #pragma omp simd
   for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= sgdlimit_normal_density(z[i]);
+}
+
+/* Panels are taken from the one that holds 0 outwards, to the right and then to the left. The rest of a direction is
+ * left out where a longest panel with the outermost values would add nothing to the sizes so far, on a panel that has all
+ * features behind it: there an integrand is a smooth function that grows by far less than phi falls. Beside a feature it
+ * may vanish, so narrow panels tell nothing. With a tilt its mass may lie as far out as the window moved. */
+#define SGDLIMIT_NEGLIGIBLE 1e-15
+#define SGDLIMIT_LEAST_JUDGED (SGDLIMIT_LONGEST_PANEL / 10)
+
+/* Number of the panel that holds 0; beyond `below` and `above` there is no feature more that a panel notices. */
+static int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int panels, double *below, double *above) {
+  const double *places[] = {shape->kink, shape->pole, shape->step};
+  const double *widths[] = {NULL, shape->pole_width, shape->step_width};
+  const int counts[] = {shape->kinks, shape->poles, shape->steps};
+  *below = shape->lower + SGDLIMIT_WINDOW;
+  *above = shape->upper - SGDLIMIT_WINDOW;
+  for (int kind = 0; kind < 3; kind++)
+    for (int i = 0; i < counts[kind]; i++) {
+      const double place = places[kind][i];
+      if (widths[kind] && !(widths[kind][i] < SGDLIMIT_LONGEST_PANEL)) continue;
+      if (place > shape->lower && place < *below) *below = place;
+      if (place < shape->upper && place > *above) *above = place;
+    }
+  int middle = 0;
+  while (middle + 1 < panels && edges[middle + 1] <= 0) middle++;
+  return middle;
+}
+
+/* The panel after q, where `enough` says that what lies beyond it is nothing; -1 after the last. */
+static int sgdlimit_next(int q, int middle, int panels, int enough) {
+  if (q < middle) return enough ? -1 : q - 1;
+  return enough || q + 1 == panels ? middle - 1 : q + 1;
+}
+
+/* Whether panel q is long, and has the features of its direction behind it (its end is where they are, up to rounding). */
+static int sgdlimit_is_beyond(int q, int middle, const double *edges, double below, double above) {
+  const double a = edges[q], b = edges[q + 1];
+  return b - a >= SGDLIMIT_LEAST_JUDGED && (q < middle ? b <= below + 1e-9 : a >= above - 1e-9);
+}
+
+/* The larger of two terms at a panel's outer end: one alone may be at a zero. */
+LANEWISE double sgdlimit_outermost(const double *terms, int right) {
+  const double last = fabs(terms[right ? SGDLIMIT_POINTS - 1 : 0]), other = fabs(terms[right ? SGDLIMIT_POINTS - 5 : 4]);
+  return last > other ? last : other;
+}
+
+/* Adds the terms of a panel to the integral, and their absolute values to its size. */
+LANEWISE void sgdlimit_add(const double *terms, double *integral, double *size) {
+  double sum = 0, sum_of_sizes = 0;
+  #pragma omp simd reduction(+ : sum, sum_of_sizes)
+  for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+    sum += terms[k];
+    sum_of_sizes += fabs(terms[k]);
+  }
+  *integral += sum;
+  *size += sum_of_sizes;
 }
 
 enum { SGDLIMIT_MOST_ROOTS = 8, SGDLIMIT_ROOT_SAMPLES = 4 };
@@ -350,17 +405,25 @@ static double sgdlimit_root(double (*function)(double, const double *), const do
   }
 }
 
-/* Sign changes of a continuous function on the panels, each looked at in SGDLIMIT_ROOT_SAMPLES places; returns how many
- * were found (at most SGDLIMIT_MOST_ROOTS, from left to right). */
-static inline int sgdlimit_roots(double (*function)(double, const double *), const double *context, const double *edges,
-                                 int panels, double *roots) {
+/* Sign changes of a continuous function on the panels, each looked at in SGDLIMIT_ROOT_SAMPLES places, those of some
+ * panels at once; returns how many were found (at most SGDLIMIT_MOST_ROOTS, from left to right). */
+enum { SGDLIMIT_PANELS_AT_ONCE = 8 };
+
+static inline int sgdlimit_roots(double (*function)(double, const double *),
+                                 void (*many)(int, const double *, const double *, double *), const double *context,
+                                 const double *edges, int panels, double *roots) {
   int found = 0;
   double a = edges[0], at_a = function(a, context);   /* the last place where the function was not 0 */
-  for (int q = 0; q < panels; q++) {
-    for (int k = 1; k <= SGDLIMIT_ROOT_SAMPLES && found < SGDLIMIT_MOST_ROOTS; k++) {
-      const double b = k == SGDLIMIT_ROOT_SAMPLES ? edges[q + 1]
-                                                  : edges[q] + (edges[q + 1] - edges[q]) * k / SGDLIMIT_ROOT_SAMPLES;
-      const double at_b = function(b, context);
+  for (int first = 0; first < panels; first += SGDLIMIT_PANELS_AT_ONCE) {
+    double places[SGDLIMIT_PANELS_AT_ONCE * SGDLIMIT_ROOT_SAMPLES], values[SGDLIMIT_PANELS_AT_ONCE * SGDLIMIT_ROOT_SAMPLES];
+    int count = 0;
+    for (int q = first; q < panels && q < first + SGDLIMIT_PANELS_AT_ONCE; q++)
+      for (int k = 1; k <= SGDLIMIT_ROOT_SAMPLES; k++)
+        places[count++] = k == SGDLIMIT_ROOT_SAMPLES ? edges[q + 1]
+                                                     : edges[q] + (edges[q + 1] - edges[q]) * k / SGDLIMIT_ROOT_SAMPLES;
+    many(count, places, context, values);
+    for (int k = 0; k < count && found < SGDLIMIT_MOST_ROOTS; k++) {
+      const double b = places[k], at_b = values[k];
       if ((at_a < 0 && at_b > 0) || (at_a > 0 && at_b < 0))
         roots[found++] = sgdlimit_root(function, context, a, at_a, b, at_b);
       if (at_b != 0 || at_a == 0) {
@@ -565,7 +628,7 @@ static double sgdlimit_bivariate_tail(int j, int k, double h1, double h2, double
   return n == 0 ? 0.3183098861837907 * value : 2 * n * sgdlimit_normal_density(h2) * value;
 }
 
-static double crossing1(double z_star, const double *context) {
+LANEWISE double crossing1(double z_star, const double *context) {
   const double m = context[0];
   const double mean_ell = context[1];
   const double n = context[2];
@@ -576,7 +639,12 @@ static double crossing1(double z_star, const double *context) {
   return -2.0*sgdlimit_erf(0.7071067811865476*ell) + sgdlimit_erf(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given) + sgdlimit_erf(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given);
 }
 
-static double crossing2(double z_star, const double *context) {
+static void crossing1_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing1(places[k], context);
+}
+
+LANEWISE double crossing2(double z_star, const double *context) {
   const double m = context[0];
   const double mean_ell = context[1];
   const double n = context[2];
@@ -589,7 +657,12 @@ static double crossing2(double z_star, const double *context) {
   return -4.0*sqrt((s_given*s_given)*square(0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) - 2.0*sgdlimit_erf(0.7071067811865476*ell) + sgdlimit_erf(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given) + sgdlimit_erf(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given);
 }
 
-static double crossing3(double z_star, const double *context) {
+static void crossing2_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing2(places[k], context);
+}
+
+LANEWISE double crossing3(double z_star, const double *context) {
   const double m = context[0];
   const double mean_ell = context[1];
   const double n = context[2];
@@ -602,7 +675,12 @@ static double crossing3(double z_star, const double *context) {
   return 4.0*sqrt((s_given*s_given)*square(0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) - 2.0*sgdlimit_erf(0.7071067811865476*ell) + sgdlimit_erf(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given) + sgdlimit_erf(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given);
 }
 
-static double crossing4(double z, const double *context) {
+static void crossing3_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing3(places[k], context);
+}
+
+LANEWISE double crossing4(double z, const double *context) {
   const double mean_given = context[0];
   const double n = context[1];
   const double p_epsilon = context[2];
@@ -610,6 +688,11 @@ static double crossing4(double z, const double *context) {
   const double y_given = context[4];
   const double r = mean_given + s_given*z;
   return -2.0*y_given - sgdlimit_erf(0.7071067811865476*p_epsilon*n - 0.7071067811865476*r) + sgdlimit_erf(0.7071067811865476*p_epsilon*n + 0.7071067811865476*r);
+}
+
+static void crossing4_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing4(places[k], context);
 }
 
 /* ---- Learning rates --------------------------------------------------------------------------------------------
@@ -735,7 +818,7 @@ static void class_score(const sgdlimit_problem *p, const double *k, int64_t i, c
   w->Q_perp = Q_perp;
 }
 
-/* All that one class is asked for below, where what is not asked for is dropped: it is inlined. */
+/* All that one class is asked for below; where an address is NULL, that is dropped: it is inlined. */
 LANEWISE void every_coefficient(const score *w, double y, const double *par, int64_t stride,
                                 double *out_R, double *out_A, double *out_B, double *out_D, double *out_F, double *out_I, double *out_BD, double *out_clean_risk) {
   (void)y;
@@ -769,7 +852,7 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
   const double place_M0_2 = gap_2;
   const double M0_2 = tail_moment0(place_M0_2);
   double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0;
-  {
+  if (out_R || out_A || out_B || out_BD || out_F || out_I || out_D) {
     const double h1 = 1.0/s_ell;
     const double h2 = -h1*mean_ell;
     const double h3 = 1.0/slope_given;
@@ -798,18 +881,25 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
       double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing1, context, edges, panels, roots);
+      const int found = sgdlimit_roots(crossing1, crossing1_at, context, edges, panels, roots);
       for (int q = 0; q < found; q++) {
         const double z_star = roots[q];
-        const double ell = mean_ell + s_ell*z_star;
-        step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*sgdlimit_exp(-0.5*(ell*ell)))));
+        {
+          const double ell = mean_ell + s_ell*z_star;
+          step[shape.steps] = roots[q];
+          step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*sgdlimit_exp(-0.5*(ell*ell)))));
+        }
+        {
+          const double ell = mean_ell + s_ell*z_star;
+          step[shape.steps] = roots[q];
+          step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*sgdlimit_exp(-0.5*(ell*ell))) + (s_given*s_given)*square(0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*sgdlimit_exp(-0.5*(ell*ell)))));
+        }
       }
     }
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
       double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing2, context, edges, panels, roots);
+      const int found = sgdlimit_roots(crossing2, crossing2_at, context, edges, panels, roots);
       for (int q = 0; q < found; q++) {
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
@@ -820,7 +910,7 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
       double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
+      const int found = sgdlimit_roots(crossing3, crossing3_at, context, edges, panels, roots);
       for (int q = 0; q < found; q++) {
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
@@ -828,27 +918,22 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(2.0*(s_given*s_given)*(2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))) - 2.256758334191025*slope_given*(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))))*(0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) + 0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*sgdlimit_exp(-0.5*(ell*ell)))));
       }
     }
-    {
-      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
-      double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing1, context, edges, panels, roots);
-      for (int q = 0; q < found; q++) {
-        const double z_star = roots[q];
-        const double ell = mean_ell + s_ell*z_star;
-        step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*sgdlimit_exp(-0.5*(ell*ell))) + (s_given*s_given)*square(0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise))/(s_ell*(0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) + 0.7978845608028654*slope_given*sgdlimit_exp(-square(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given)) - 1.5957691216057308*sgdlimit_exp(-0.5*(ell*ell)))));
-      }
-    }
     panels = sgdlimit_panels(&shape, edges);
-    for (int q = 0; q < panels; q++) {
+    double total_J_R = 0, total_J_A = 0, total_J_B = 0, total_J_F = 0, total_J_I = 0, total_J_D = 0, below, above;
+    const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+    for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      double of_J_R[SGDLIMIT_POINTS], of_J_A[SGDLIMIT_POINTS], of_J_B[SGDLIMIT_POINTS], of_J_F[SGDLIMIT_POINTS], of_J_I[SGDLIMIT_POINTS], of_J_D[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z_star = nodes[k];
+        const double weight = weights[k];
         const double g2 = s_ell*z_star;
         const double ell = g2 + mean_ell;
         const double y_given = sgdlimit_erf(0.7071067811865476*ell);
         const double mean_given = g2*slope_given + m;
+        const double g1 = sgdlimit_exp(-0.5*(ell*ell));
+        const double dy_given = 0.7978845608028654*g1;
         double G_R = 0, G_A = 0, G_B = 0, G_F = 0, G_I = 0, G_D = 0;
         {
           const double hi1 = 1.0/s_given;
@@ -866,7 +951,7 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
           {
             const double context[] = {mean_given, n, p_epsilon, s_given, y_given};
             double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing4, context, edges, panels, roots);
+            const int found = sgdlimit_roots(crossing4, crossing4_at, context, edges, panels, roots);
             for (int q = 0; q < found; q++) {
               const double z = roots[q];
               const double r = mean_given + s_given*z;
@@ -875,19 +960,24 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
             }
           }
           panels = sgdlimit_panels(&shape, edges);
-          for (int q = 0; q < panels; q++) {
+          const double gi3 = p_epsilon*n;
+          const double gi6 = 1.0/s_noise;
+          const double gi8 = 0.7071067811865476*gi3;
+          const double gi14 = s_noise*s_noise;
+          const double gi15 = 0.5*gi14;
+          double total_G_R = 0, total_G_A = 0, total_G_B = 0, total_G_F = 0, total_G_I = 0, total_G_D = 0, below, above;
+          const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+          for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
             double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+            double of_G_R[SGDLIMIT_POINTS], of_G_A[SGDLIMIT_POINTS], of_G_B[SGDLIMIT_POINTS], of_G_F[SGDLIMIT_POINTS], of_G_I[SGDLIMIT_POINTS], of_G_D[SGDLIMIT_POINTS];
             sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
-            #pragma omp simd reduction(+ : G_R, G_A, G_B, G_F, G_I, G_D)
+            #pragma omp simd
             for (int k = 0; k < SGDLIMIT_POINTS; k++) {
               const double z = nodes[k];
               const double r = mean_given + s_given*z;
-              const double gi3 = p_epsilon*n;
               const double gi4 = gi3 + r;
               const double gi5 = gi3 - r;
-              const double gi6 = 1.0/s_noise;
               const double gi7 = 0.7071067811865476*r;
-              const double gi8 = 0.7071067811865476*gi3;
               const double gi9 = -sgdlimit_erf(gi7 - gi8);
               const double gi10 = sgdlimit_erf(gi7 + gi8);
               const double gi11 = -0.5*gi10 + 0.5*gi9 + y_given;
@@ -899,8 +989,6 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
               const double gi12 = -gi11;
               const double noise_away1 = (gi12 > 0 ? 1.0 : -1.0);
               const double gi13 = M1_1in*s_noise;
-              const double gi14 = s_noise*s_noise;
-              const double gi15 = 0.5*gi14;
               const double gi16 = gi10 - y_given;
               const double gi17 = gi16*gi16;
               const double gi18 = -gi9 - y_given;
@@ -933,52 +1021,76 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
               const double gi37 = 0.6366197723675814*gi36;
               const double gi39 = gi1*gi2;
               const double gi42 = 0.15915494309189535*gi36;
-              G_R += weights[k] * (-gi13*(-gi10 - gi9) + (noise_away1 > 0 ? gi15 + 0.5*gi17 : gi15 + 0.5*gi19));
-              G_A += weights[k] * (-gi13*gi23 - gi32*gi33 + (noise_away1 > 0 ? gi24 : gi25));
-              G_B += weights[k] * (-gi13*(gi20*gi3 + gi20*r + gi21*gi3 - gi21*r) - gi33*(0.3989422804014327*p_epsilon*gi10*gi2*n + 0.3989422804014327*p_epsilon*gi2*gi9*n - gi27*gi3 - gi27*r - gi28*gi3 - gi28*r - gi30*r - gi31*r + 0.6366197723675814*gi34 - gi37) + 0.3989422804014327*gi38*gi6*(gi10*gi41 + gi10*gi42 + gi39*gi40 + 0.3183098861837907*gi39*gi9 + gi41*gi9 + gi42*gi9) + (noise_away1 > 0 ? -gi24*gi4 + gi35 : gi25*gi5 + gi37));
-              G_F += weights[k] * (-gi13*(-p_epsilon*gi20 - p_epsilon*gi21) - gi33*(p_epsilon*gi27 + p_epsilon*gi28 - p_epsilon*gi30 - p_epsilon*gi31) + (noise_away1 > 0 ? p_epsilon*gi24 : -p_epsilon*gi25));
-              G_I += weights[k] * (-M2_1in*gi14*noise_away1*(gi35 - gi37) - gi13*(-gi10*gi35 - gi10*gi37 - gi35*gi9 - gi37*gi9) - gi33*(gi34*gi45 - gi36*gi45 + gi41*gi43 + gi41*gi44 - gi42*gi43 - gi42*gi44) + (noise_away1 > 0 ? gi14*gi35 + gi17*gi35 : gi14*gi37 + gi19*gi37));
-              G_D += weights[k] * (-gi23*gi33 - 0.3989422804014327*gi32*gi38*gi6 + (noise_away1 > 0 ? -gi20 : gi22));
+              of_G_R[k] = weights[k] * (-gi13*(-gi10 - gi9) + (noise_away1 > 0 ? gi15 + 0.5*gi17 : gi15 + 0.5*gi19));
+              of_G_A[k] = weights[k] * (-gi13*gi23 - gi32*gi33 + (noise_away1 > 0 ? gi24 : gi25));
+              of_G_B[k] = weights[k] * (-gi13*(gi20*gi3 + gi20*r + gi21*gi3 - gi21*r) - gi33*(0.3989422804014327*p_epsilon*gi10*gi2*n + 0.3989422804014327*p_epsilon*gi2*gi9*n - gi27*gi3 - gi27*r - gi28*gi3 - gi28*r - gi30*r - gi31*r + 0.6366197723675814*gi34 - gi37) + 0.3989422804014327*gi38*gi6*(gi10*gi41 + gi10*gi42 + gi39*gi40 + 0.3183098861837907*gi39*gi9 + gi41*gi9 + gi42*gi9) + (noise_away1 > 0 ? -gi24*gi4 + gi35 : gi25*gi5 + gi37));
+              of_G_F[k] = weights[k] * (-gi13*(-p_epsilon*gi20 - p_epsilon*gi21) - gi33*(p_epsilon*gi27 + p_epsilon*gi28 - p_epsilon*gi30 - p_epsilon*gi31) + (noise_away1 > 0 ? p_epsilon*gi24 : -p_epsilon*gi25));
+              of_G_I[k] = weights[k] * (-M2_1in*gi14*noise_away1*(gi35 - gi37) - gi13*(-gi10*gi35 - gi10*gi37 - gi35*gi9 - gi37*gi9) - gi33*(gi34*gi45 - gi36*gi45 + gi41*gi43 + gi41*gi44 - gi42*gi43 - gi42*gi44) + (noise_away1 > 0 ? gi14*gi35 + gi17*gi35 : gi14*gi37 + gi19*gi37));
+              of_G_D[k] = weights[k] * (-gi23*gi33 - 0.3989422804014327*gi32*gi38*gi6 + (noise_away1 > 0 ? -gi20 : gi22));
             }
+            if (out_R) sgdlimit_add(of_G_R, &G_R, &total_G_R);
+            if (out_A) sgdlimit_add(of_G_A, &G_A, &total_G_A);
+            if (out_B || out_BD) sgdlimit_add(of_G_B, &G_B, &total_G_B);
+            if (out_F) sgdlimit_add(of_G_F, &G_F, &total_G_F);
+            if (out_I) sgdlimit_add(of_G_I, &G_I, &total_G_I);
+            if (out_D || out_BD) sgdlimit_add(of_G_D, &G_D, &total_G_D);
+            const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+            enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+            enough = enough && (!(out_R) || weight * longest * sgdlimit_outermost(of_G_R, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_R + weight * total_G_R));
+            enough = enough && (!(out_A) || weight * longest * sgdlimit_outermost(of_G_A, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_A + weight * total_G_A));
+            enough = enough && (!(out_B || out_BD) || weight * longest * sgdlimit_outermost(of_G_B, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_B + weight * total_G_B));
+            enough = enough && (!(out_F) || weight * longest * sgdlimit_outermost(of_G_F, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_F + weight * total_G_F));
+            enough = enough && (!(out_I) || weight * longest * sgdlimit_outermost(of_G_I, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_I + weight * total_G_I));
+            enough = enough && (!(out_D || out_BD) || weight * fabs(dy_given) * longest * sgdlimit_outermost(of_G_D, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_D + weight * fabs(dy_given) * total_G_D));
           }
         }
-        const double g1 = sgdlimit_exp(-0.5*(ell*ell));
-        const double dy_given = 0.7978845608028654*g1;
-        J_R += weights[k] * (G_R);
-        J_A += weights[k] * (G_A);
-        J_B += weights[k] * (G_B);
-        J_F += weights[k] * (G_F);
-        J_I += weights[k] * (G_I);
-        J_D += weights[k] * (G_D*dy_given);
+        of_J_R[k] = weights[k] * (G_R);
+        of_J_A[k] = weights[k] * (G_A);
+        of_J_B[k] = weights[k] * (G_B);
+        of_J_F[k] = weights[k] * (G_F);
+        of_J_I[k] = weights[k] * (G_I);
+        of_J_D[k] = weights[k] * (G_D*dy_given);
       }
+      if (out_R) sgdlimit_add(of_J_R, &J_R, &total_J_R);
+      if (out_A) sgdlimit_add(of_J_A, &J_A, &total_J_A);
+      if (out_B || out_BD) sgdlimit_add(of_J_B, &J_B, &total_J_B);
+      if (out_F) sgdlimit_add(of_J_F, &J_F, &total_J_F);
+      if (out_I) sgdlimit_add(of_J_I, &J_I, &total_J_I);
+      if (out_D || out_BD) sgdlimit_add(of_J_D, &J_D, &total_J_D);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && (!(out_R) || longest * sgdlimit_outermost(of_J_R, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_R);
+      enough = enough && (!(out_A) || longest * sgdlimit_outermost(of_J_A, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_A);
+      enough = enough && (!(out_B || out_BD) || longest * sgdlimit_outermost(of_J_B, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_B);
+      enough = enough && (!(out_F) || longest * sgdlimit_outermost(of_J_F, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_F);
+      enough = enough && (!(out_I) || longest * sgdlimit_outermost(of_J_I, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_I);
+      enough = enough && (!(out_D || out_BD) || longest * sgdlimit_outermost(of_J_D, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_D);
     }
   }
   const double c1 = side_1*side_2;
   const double c2 = 2.0 - 2.0*c1;
   const double c3 = 0.5*(p_sigma*p_sigma);
   const double c4 = c3 + 2.0;
-  *out_R = J_R;
-  *out_A = J_A;
-  *out_B = J_B;
-  *out_D = J_D;
-  *out_F = J_F;
-  *out_I = J_I;
-  *out_BD = J_B + J_D;
-  *out_clean_risk = -M0_1*c2 - M0_2*c2 - 4.0*c1*sgdlimit_bivariate_tail(0, 0, gap_1, gap_2, rho_2, rho_perp_2) + 2.0*sgdlimit_bivariate_tail(0, 0, gap_1, gap_1, rho_1, rho_perp_1) + 2.0*sgdlimit_bivariate_tail(0, 0, gap_2, gap_2, rho_3, rho_perp_3) + (side_1 > 0 ? (side_2 > 0 ? c3 : c4) : (side_2 > 0 ? c4 : c3));
+  if (out_R) *out_R = J_R;
+  if (out_A) *out_A = J_A;
+  if (out_B) *out_B = J_B;
+  if (out_D) *out_D = J_D;
+  if (out_F) *out_F = J_F;
+  if (out_I) *out_I = J_I;
+  if (out_BD) *out_BD = J_B + J_D;
+  if (out_clean_risk) *out_clean_risk = -M0_1*c2 - M0_2*c2 - 4.0*c1*sgdlimit_bivariate_tail(0, 0, gap_1, gap_2, rho_2, rho_perp_2) + 2.0*sgdlimit_bivariate_tail(0, 0, gap_1, gap_1, rho_1, rho_perp_1) + 2.0*sgdlimit_bivariate_tail(0, 0, gap_2, gap_2, rho_3, rho_perp_3) + (side_1 > 0 ? (side_2 > 0 ? c3 : c4) : (side_2 > 0 ? c4 : c3));
 }
 
 /* What the mode equations need of one class. */
 static void rate_coefficients(const score *w, double y, const double *par, int64_t stride,
                               double *out_A, double *out_B, double *out_F, double *out_I, double *out_BD) {
-  double R, D, clean_risk;
-  every_coefficient(w, y, par, stride, &R, out_A, out_B, &D, out_F, out_I, out_BD, &clean_risk);
+  every_coefficient(w, y, par, stride, NULL, out_A, out_B, NULL, out_F, out_I, out_BD, NULL);
 }
 
 /* R, A, B, D, F, I of one class. */
 static void all_coefficients(const score *w, double y, const double *par, int64_t stride,
                              double *out_R, double *out_A, double *out_B, double *out_D, double *out_F, double *out_I) {
-  double BD, clean_risk;
-  every_coefficient(w, y, par, stride, out_R, out_A, out_B, out_D, out_F, out_I, &BD, &clean_risk);
+  every_coefficient(w, y, par, stride, out_R, out_A, out_B, out_D, out_F, out_I, NULL, NULL);
 }
 
 /* What the rates are made of beside the modes: scalars, of which those of the noise come last. */

@@ -4,7 +4,7 @@
     target     Teacher('erf(r_star/sqrt(2)) + sigma*xi')
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 13. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 14. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
@@ -401,8 +401,7 @@ def panels(
     bumps = [(float(location), float(width)) for location, width in steps]
     ends += [location for location, width in (*layers, *bumps) if width < NARROWEST_LAYER]
     layers = [(location, width) for location, width in layers if not width < NARROWEST_LAYER]
-    bumps = [(c, w) for c, w in bumps if w >= NARROWEST_LAYER and STEP_PANEL * w < LONGEST_PANEL]
-    ends += [location - STEP_REACH * width for location, width in bumps]
+    bumps = [(location, width) for location, width in bumps if not width < NARROWEST_LAYER]
     rates = [min(max(float(rate), -FARTHEST_TILT), FARTHEST_TILT) for rate in tilts]
     edges, upper = [-WINDOW + min([0.0, *rates])], WINDOW + max([0.0, *rates])
     while edges[-1] < upper:
@@ -418,9 +417,12 @@ def panels(
             if longest < length:
                 length = longest
         for location, width in bumps:
-            inside = location - STEP_REACH * width <= a + SAME_BREAKPOINT and a < location + STEP_REACH * width
-            if inside and STEP_PANEL * width < length:
-                length = STEP_PANEL * width
+            if a < location + STEP_REACH * width:
+                # up to where it begins, or into it by no more than it allows: steps that begin together share an edge
+                before, inside = location - STEP_REACH * width - a, STEP_PANEL * width
+                longest = before if before > inside else inside
+                if longest < length:
+                    length = longest
         edges.append(end if end - a <= length * (1 + 1e-9) else a + length)
     return np.array(edges)
 
@@ -784,6 +786,8 @@ def rate_coefficients(score, y, par):
         ell = g2 + mean_ell
         y_given = erf(0.7071067811865476*ell)
         mean_given = g2*slope_given + m
+        g1 = np.exp(-0.5*(ell*ell))
+        dy_given = 0.7978845608028654*g1
         hi1 = 1.0/s_given
         hi2 = p_epsilon*n
         hi3 = hi1*(-hi2 - mean_given)
@@ -800,13 +804,14 @@ def rate_coefficients(score, y, par):
             r = mean_given + s_given*z
             shape_z[2].append((z, abs((s_noise) / (s_given*(0.7978845608028654*np.exp(-np.square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*r)) + 0.7978845608028654*np.exp(-np.square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*r)))))))
         z, weights_z = nodes(panels(*shape_z))
-        r = mean_given + s_given*z
         gi3 = p_epsilon*n
+        gi6 = 1.0/s_noise
+        gi8 = 0.7071067811865476*gi3
+        gi34 = s_noise*s_noise
+        r = mean_given + s_given*z
         gi4 = gi3 + r
         gi5 = gi3 - r
-        gi6 = 1.0/s_noise
         gi7 = 0.7071067811865476*r
-        gi8 = 0.7071067811865476*gi3
         gi9 = -erf(gi7 - gi8)
         gi10 = erf(gi7 + gi8)
         gi11 = -0.5*gi10 + 0.5*gi9 + y_given
@@ -821,7 +826,6 @@ def rate_coefficients(score, y, par):
         gi18 = gi10 - y_given
         gi20 = -gi9 - y_given
         gi29 = M0_1in*noise_away1
-        gi34 = s_noise*s_noise
         gi35 = np.exp(-0.5*(gi12*gi12)/gi34)
         gi37 = 0.3183098861837907*gi10
         gi40 = gi9*gi9
@@ -854,8 +858,6 @@ def rate_coefficients(score, y, par):
         G_F = np.sum(weights_z * (-gi17*(-p_epsilon*gi13 - p_epsilon*gi14) - gi29*(p_epsilon*gi23 + p_epsilon*gi24 - p_epsilon*gi26 - p_epsilon*gi27) + np.where(noise_away1 > 0, p_epsilon*gi19, -p_epsilon*gi21)))
         G_I = np.sum(weights_z * (-M2_1in*gi34*noise_away1*(gi31 - gi33) - gi17*(-gi10*gi31 - gi10*gi33 - gi31*gi9 - gi33*gi9) - gi29*(gi30*gi42 - gi32*gi42 + gi38*gi40 + gi38*gi41 - gi39*gi40 - gi39*gi41) + np.where(noise_away1 > 0, (gi18*gi18)*gi31 + gi31*gi34, (gi20*gi20)*gi33 + gi33*gi34)))
         G_D = np.sum(weights_z * (-gi16*gi29 - 0.3989422804014327*gi28*gi35*gi6 + np.where(noise_away1 > 0, -gi13, gi15)))
-        g1 = np.exp(-0.5*(ell*ell))
-        dy_given = 0.7978845608028654*g1
         J_A += weight_z_star * (G_A)
         J_B += weight_z_star * (G_B)
         J_F += weight_z_star * (G_F)
@@ -963,13 +965,19 @@ def statistic_coefficients(score, y, par):
             r = mean_given + s_given*z
             shape_z[2].append((z, abs((s_noise) / (s_given*(0.7978845608028654*np.exp(-np.square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*r)) + 0.7978845608028654*np.exp(-np.square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*r)))))))
         z, weights_z = nodes(panels(*shape_z))
-        r = mean_given + s_given*z
         gi3 = p_epsilon*n
+        gi6 = 1.0/s_noise
+        gi8 = 0.7071067811865476*gi3
+        gi14 = s_noise*s_noise
+        gi15 = 0.5*gi14
+        gi19 = 0.7978845608028654*gi3
+        gi28 = 0.3989422804014327*gi3
+        gi33 = 0.7978845608028654*p_epsilon
+        gi36 = 0.3989422804014327*p_epsilon
+        r = mean_given + s_given*z
         gi4 = gi3 + r
         gi5 = gi3 - r
-        gi6 = 1.0/s_noise
         gi7 = 0.7071067811865476*r
-        gi8 = 0.7071067811865476*gi3
         gi9 = -erf(gi7 - gi8)
         gi10 = erf(gi7 + gi8)
         gi11 = -0.5*gi10 + 0.5*gi9 + y_given
@@ -980,18 +988,12 @@ def statistic_coefficients(score, y, par):
         gi12 = -gi11
         noise_away1 = np.where(gi12 > 0, 1.0, -1.0)
         gi13 = M1_1in*s_noise
-        gi14 = s_noise*s_noise
-        gi15 = 0.5*gi14
         gi16 = gi10 - y_given
         gi17 = -gi9 - y_given
         gi18 = 0.7978845608028654*r
-        gi19 = 0.7978845608028654*gi3
         gi23 = 0.3989422804014327*r
         gi24 = gi23*gi9
-        gi28 = 0.3989422804014327*gi3
         gi29 = M0_1in*noise_away1
-        gi33 = 0.7978845608028654*p_epsilon
-        gi36 = 0.3989422804014327*p_epsilon
         gi1 = np.exp(-0.5*(gi4*gi4))
         gi20 = gi1*gi1
         gi25 = gi1*gi10
@@ -1087,6 +1089,8 @@ def all_coefficients(score, y, par):
         ell = g2 + mean_ell
         y_given = erf(0.7071067811865476*ell)
         mean_given = g2*slope_given + m
+        g1 = np.exp(-0.5*(ell*ell))
+        dy_given = 0.7978845608028654*g1
         hi1 = 1.0/s_given
         hi2 = p_epsilon*n
         hi3 = hi1*(-hi2 - mean_given)
@@ -1103,13 +1107,15 @@ def all_coefficients(score, y, par):
             r = mean_given + s_given*z
             shape_z[2].append((z, abs((s_noise) / (s_given*(0.7978845608028654*np.exp(-np.square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*r)) + 0.7978845608028654*np.exp(-np.square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*r)))))))
         z, weights_z = nodes(panels(*shape_z))
-        r = mean_given + s_given*z
         gi3 = p_epsilon*n
+        gi6 = 1.0/s_noise
+        gi8 = 0.7071067811865476*gi3
+        gi14 = s_noise*s_noise
+        gi15 = 0.5*gi14
+        r = mean_given + s_given*z
         gi4 = gi3 + r
         gi5 = gi3 - r
-        gi6 = 1.0/s_noise
         gi7 = 0.7071067811865476*r
-        gi8 = 0.7071067811865476*gi3
         gi9 = -erf(gi7 - gi8)
         gi10 = erf(gi7 + gi8)
         gi11 = -0.5*gi10 + 0.5*gi9 + y_given
@@ -1121,8 +1127,6 @@ def all_coefficients(score, y, par):
         gi12 = -gi11
         noise_away1 = np.where(gi12 > 0, 1.0, -1.0)
         gi13 = M1_1in*s_noise
-        gi14 = s_noise*s_noise
-        gi15 = 0.5*gi14
         gi16 = gi10 - y_given
         gi17 = gi16*gi16
         gi18 = -gi9 - y_given
@@ -1161,8 +1165,6 @@ def all_coefficients(score, y, par):
         G_F = np.sum(weights_z * (-gi13*(-p_epsilon*gi20 - p_epsilon*gi21) - gi33*(p_epsilon*gi27 + p_epsilon*gi28 - p_epsilon*gi30 - p_epsilon*gi31) + np.where(noise_away1 > 0, p_epsilon*gi24, -p_epsilon*gi25)))
         G_I = np.sum(weights_z * (-M2_1in*gi14*noise_away1*(gi35 - gi37) - gi13*(-gi10*gi35 - gi10*gi37 - gi35*gi9 - gi37*gi9) - gi33*(gi34*gi45 - gi36*gi45 + gi41*gi43 + gi41*gi44 - gi42*gi43 - gi42*gi44) + np.where(noise_away1 > 0, gi14*gi35 + gi17*gi35, gi14*gi37 + gi19*gi37)))
         G_D = np.sum(weights_z * (-gi23*gi33 - 0.3989422804014327*gi32*gi38*gi6 + np.where(noise_away1 > 0, -gi20, gi22)))
-        g1 = np.exp(-0.5*(ell*ell))
-        dy_given = 0.7978845608028654*g1
         J_R += weight_z_star * (G_R)
         J_A += weight_z_star * (G_A)
         J_B += weight_z_star * (G_B)

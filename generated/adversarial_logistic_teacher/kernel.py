@@ -4,7 +4,7 @@
     target     Teacher('sign(r_star)')
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 13. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 14. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
@@ -398,8 +398,7 @@ def panels(
     bumps = [(float(location), float(width)) for location, width in steps]
     ends += [location for location, width in (*layers, *bumps) if width < NARROWEST_LAYER]
     layers = [(location, width) for location, width in layers if not width < NARROWEST_LAYER]
-    bumps = [(c, w) for c, w in bumps if w >= NARROWEST_LAYER and STEP_PANEL * w < LONGEST_PANEL]
-    ends += [location - STEP_REACH * width for location, width in bumps]
+    bumps = [(location, width) for location, width in bumps if not width < NARROWEST_LAYER]
     rates = [min(max(float(rate), -FARTHEST_TILT), FARTHEST_TILT) for rate in tilts]
     edges, upper = [-WINDOW + min([0.0, *rates])], WINDOW + max([0.0, *rates])
     while edges[-1] < upper:
@@ -415,9 +414,12 @@ def panels(
             if longest < length:
                 length = longest
         for location, width in bumps:
-            inside = location - STEP_REACH * width <= a + SAME_BREAKPOINT and a < location + STEP_REACH * width
-            if inside and STEP_PANEL * width < length:
-                length = STEP_PANEL * width
+            if a < location + STEP_REACH * width:
+                # up to where it begins, or into it by no more than it allows: steps that begin together share an edge
+                before, inside = location - STEP_REACH * width - a, STEP_PANEL * width
+                longest = before if before > inside else inside
+                if longest < length:
+                    length = longest
         edges.append(end if end - a <= length * (1 + 1e-9) else a + length)
     return np.array(edges)
 
@@ -557,11 +559,11 @@ def rate_coefficients(score, y, par):
     h2 = p_epsilon*n
     h3 = 3.141592653589793*h1
     z, weights_z = nodes(panels([], [(h1*(h2 - mean), h3), (h1*(-h2 - mean), h3)], [(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))]))
+    g2 = p_epsilon*n
     r = mean + s*z
     g1 = (latent_mean + latent_slope*z)/latent_spread
     P_plus = ndtr(g1)
     P_minus = ndtr(-g1)
-    g2 = p_epsilon*n
     g3 = g2 + r
     g4 = sigmoid(g3)
     g5 = P_minus*g4
@@ -576,8 +578,8 @@ def rate_coefficients(score, y, par):
     h2 = p_epsilon*n
     h3 = 3.141592653589793*h1
     z, weights_z = nodes(panels([], [(h1*(h2 - mean_given), h3), (h1*(-h2 - mean_given), h3)]))
-    r = mean_given + s_given*z
     g1 = p_epsilon*n
+    r = mean_given + s_given*z
     J_D = np.sum(weights_z * (-sigmoid(g1 - r) - sigmoid(g1 + r)))
     return J_A, J_B, J_F, J_I, J_B + 0.3989422804014327*J_D*np.exp(-0.5*(m_star*m_star)/(s_latent*s_latent))/s_latent
 
@@ -602,21 +604,26 @@ def statistic_coefficients(score, y, par):
     h1 = 1.0/s
     h2 = p_epsilon*n
     h3 = 3.141592653589793*h1
-    z, weights_z = nodes(panels([], [(h1*(h2 - mean), h3), (h1*(-h2 - mean), h3), (-h1*mean, h3)], [(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))]))
+    z, weights_z = nodes(panels([], [(h1*(h2 - mean), h3), (h1*(-h2 - mean), h3)], [(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))]))
+    g2 = p_epsilon*n
     r = mean + s*z
     g1 = (latent_mean + latent_slope*z)/latent_spread
     P_plus = ndtr(g1)
     P_minus = ndtr(-g1)
-    g2 = p_epsilon*n
     g3 = g2 + r
-    g4 = -r
-    g5 = g2 + g4
-    g6 = P_minus*sigmoid(g3)
-    g7 = P_plus*sigmoid(g5)
-    J_R = np.sum(weights_z * (P_minus*softplus(g3) + P_plus*softplus(g5)))
-    J_B = np.sum(weights_z * (g6*sigmoid(-g3) + g7*sigmoid(-g5)))
-    J_F = np.sum(weights_z * (p_epsilon*g6 + p_epsilon*g7))
-    J_clean_risk = np.sum(weights_z * (P_minus*softplus(r) + P_plus*softplus(g4)))
+    g4 = g2 - r
+    g5 = P_minus*sigmoid(g3)
+    g6 = P_plus*sigmoid(g4)
+    J_R = np.sum(weights_z * (P_minus*softplus(g3) + P_plus*softplus(g4)))
+    J_B = np.sum(weights_z * (g5*sigmoid(-g3) + g6*sigmoid(-g4)))
+    J_F = np.sum(weights_z * (p_epsilon*g5 + p_epsilon*g6))
+    h1 = 1.0/s
+    z, weights_z = nodes(panels([], [(-h1*mean, 3.141592653589793*h1)], [(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))]))
+    r = mean + s*z
+    g1 = (latent_mean + latent_slope*z)/latent_spread
+    P_plus = ndtr(g1)
+    P_minus = ndtr(-g1)
+    J_clean_risk = np.sum(weights_z * (P_minus*softplus(r) + P_plus*softplus(-r)))
     z, weights_z = nodes(panels([-mean/s], [], [(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))]))
     r = mean + s*z
     side1p = np.where(-r > 0, 1.0, -1.0)
@@ -628,8 +635,8 @@ def statistic_coefficients(score, y, par):
     h1 = 1.0/s
     h2 = p_epsilon*n
     z, weights_z = nodes(panels([h1*(h2 - mean), h1*(-h2 - mean)], [], [(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))]))
-    r = mean + s*z
     g1 = p_epsilon*n
+    r = mean + s*z
     side1p = np.where((g1 - r) > 0, 1.0, -1.0)
     side1m = np.where((g1 + r) > 0, 1.0, -1.0)
     g2 = (latent_mean + latent_slope*z)/latent_spread
@@ -663,11 +670,11 @@ def all_coefficients(score, y, par):
     h2 = p_epsilon*n
     h3 = 3.141592653589793*h1
     z, weights_z = nodes(panels([], [(h1*(h2 - mean), h3), (h1*(-h2 - mean), h3)], [(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))]))
+    g2 = p_epsilon*n
     r = mean + s*z
     g1 = (latent_mean + latent_slope*z)/latent_spread
     P_plus = ndtr(g1)
     P_minus = ndtr(-g1)
-    g2 = p_epsilon*n
     g3 = g2 + r
     g4 = g2 - r
     g5 = sigmoid(g3)
@@ -683,8 +690,8 @@ def all_coefficients(score, y, par):
     h2 = p_epsilon*n
     h3 = 3.141592653589793*h1
     z, weights_z = nodes(panels([], [(h1*(h2 - mean_given), h3), (h1*(-h2 - mean_given), h3)]))
-    r = mean_given + s_given*z
     g1 = p_epsilon*n
+    r = mean_given + s_given*z
     J_D = np.sum(weights_z * (-sigmoid(g1 - r) - sigmoid(g1 + r)))
     return J_R, J_A, J_B, 0.3989422804014327*J_D*np.exp(-0.5*(m_star*m_star)/(s_latent*s_latent))/s_latent, J_F, J_I
 

@@ -3,7 +3,7 @@
  *   target     Teacher('r_star')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 13. To write it again:
+ * Written by sgdlimit, generator format 14. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts diffusion
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -269,14 +269,13 @@ static int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
     }
     for (int i = 0; i < shape->steps; i++) {
       const double location = shape->step[i], width = shape->step_width[i];
-      const int narrow = width < SGDLIMIT_NARROWEST_LAYER;
-      const double begin = narrow ? location : location - SGDLIMIT_STEP_REACH * width;
-      const double longest = SGDLIMIT_STEP_PANEL * width;
-      if (!(longest < SGDLIMIT_LONGEST_PANEL)) continue;
-      if (begin > a + SGDLIMIT_SAME_BREAKPOINT) {
-        if (begin < end) end = begin;
-      } else if (!narrow && a < location + SGDLIMIT_STEP_REACH * width && longest < length) {
-        length = longest;
+      if (width < SGDLIMIT_NARROWEST_LAYER) {
+        if (location > a + SGDLIMIT_SAME_BREAKPOINT && location < end) end = location;
+      } else if (a < location + SGDLIMIT_STEP_REACH * width) {
+        /* Up to where the step begins, or into it by no more than it allows: steps that begin together share an edge. */
+        const double before = location - SGDLIMIT_STEP_REACH * width - a, inside = SGDLIMIT_STEP_PANEL * width;
+        const double longest = before > inside ? before : inside;
+        if (longest < length) length = longest;
       }
     }
     /* The sliver that rounding would leave before `end` is swallowed. */
@@ -361,6 +360,62 @@ static void sgdlimit_branch_nodes(double a, double b, const double *branch, int 
     z[i] = right && !left ? b - (b - a) * far * far : a + (b - a) * place;
     weight[i] = (b - a) * slope * share[i] / sgdlimit_normal_density(near) * sgdlimit_normal_density(z[i]);
   }
+}
+
+/* Panels are taken from the one that holds 0 outwards, to the right and then to the left. The rest of a direction is
+ * left out where a longest panel with the outermost values would add nothing to the sizes so far, on a panel that has all
+ * features behind it: there an integrand is a smooth function that grows by far less than phi falls. Beside a feature it
+ * may vanish, so narrow panels tell nothing. With a tilt its mass may lie as far out as the window moved. */
+#define SGDLIMIT_NEGLIGIBLE 1e-15
+#define SGDLIMIT_LEAST_JUDGED (SGDLIMIT_LONGEST_PANEL / 10)
+
+/* Number of the panel that holds 0; beyond `below` and `above` there is no feature more that a panel notices. */
+static int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int panels, double *below, double *above) {
+  const double *places[] = {shape->kink, shape->pole, shape->step};
+  const double *widths[] = {NULL, shape->pole_width, shape->step_width};
+  const int counts[] = {shape->kinks, shape->poles, shape->steps};
+  *below = shape->lower + SGDLIMIT_WINDOW;
+  *above = shape->upper - SGDLIMIT_WINDOW;
+  for (int kind = 0; kind < 3; kind++)
+    for (int i = 0; i < counts[kind]; i++) {
+      const double place = places[kind][i];
+      if (widths[kind] && !(widths[kind][i] < SGDLIMIT_LONGEST_PANEL)) continue;
+      if (place > shape->lower && place < *below) *below = place;
+      if (place < shape->upper && place > *above) *above = place;
+    }
+  int middle = 0;
+  while (middle + 1 < panels && edges[middle + 1] <= 0) middle++;
+  return middle;
+}
+
+/* The panel after q, where `enough` says that what lies beyond it is nothing; -1 after the last. */
+static int sgdlimit_next(int q, int middle, int panels, int enough) {
+  if (q < middle) return enough ? -1 : q - 1;
+  return enough || q + 1 == panels ? middle - 1 : q + 1;
+}
+
+/* Whether panel q is long, and has the features of its direction behind it (its end is where they are, up to rounding). */
+static int sgdlimit_is_beyond(int q, int middle, const double *edges, double below, double above) {
+  const double a = edges[q], b = edges[q + 1];
+  return b - a >= SGDLIMIT_LEAST_JUDGED && (q < middle ? b <= below + 1e-9 : a >= above - 1e-9);
+}
+
+/* The larger of two terms at a panel's outer end: one alone may be at a zero. */
+LANEWISE double sgdlimit_outermost(const double *terms, int right) {
+  const double last = fabs(terms[right ? SGDLIMIT_POINTS - 1 : 0]), other = fabs(terms[right ? SGDLIMIT_POINTS - 5 : 4]);
+  return last > other ? last : other;
+}
+
+/* Adds the terms of a panel to the integral, and their absolute values to its size. */
+LANEWISE void sgdlimit_add(const double *terms, double *integral, double *size) {
+  double sum = 0, sum_of_sizes = 0;
+  #pragma omp simd reduction(+ : sum, sum_of_sizes)
+  for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+    sum += terms[k];
+    sum_of_sizes += fabs(terms[k]);
+  }
+  *integral += sum;
+  *size += sum_of_sizes;
 }
 
 /* ---- Learning rates --------------------------------------------------------------------------------------------
@@ -617,10 +672,34 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
     const double branch[] = {plane_zero4, plane_zero5};
     double coarse[SGDLIMIT_MAX_EDGES(8, 1, 9)], edges[SGDLIMIT_MAX_BRANCH_EDGES(SGDLIMIT_MAX_EDGES(8, 1, 9), 2)];
     const int panels = sgdlimit_branch_panels(coarse, sgdlimit_panels(&shape, coarse), branch, 2, edges);
-    for (int q = 0; q < panels; q++) {
+    const double line_c15 = label_along + score_along;
+    const double line_c18 = gap_along*line_c15;
+    const double line_c36 = line_c18*score_along;
+    const double line_c43 = -(label_along*label_along) + 3.0*(score_along*score_along);
+    const double line_c52 = line_c36*line_c36;
+    const double line_c65 = label_along + 3.0*score_along;
+    const double line_c68 = gap_along*line_c65;
+    const double g11 = 1.0/plane_slope1;
+    const double line_rate1 = g11;
+    const double g14 = 1.0/plane_slope3;
+    const double line_rate4 = 2.0*g14;
+    const double line_rate142 = -0.8284271247461901*g14;
+    const double g16 = 1.0/plane_slope4;
+    const double line_rate5 = 2.0*g16;
+    const double line_rate143 = 4.82842712474619*g16;
+    const double g56 = p_epsilon*n;
+    const double g99 = 6.0*g56*score_along;
+    const double g110 = 2.0*score_along;
+    const double g114 = 2.0*line_c36;
+    const double g116 = 3.0*g56;
+    const double g119 = 2.0*gap_along;
+    double total_J_A = 0, total_J_B = 0, total_J_F = 0, total_J_I = 0, total_J_BD = 0, below, above;
+    const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+    for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      double of_J_A[SGDLIMIT_POINTS], of_J_B[SGDLIMIT_POINTS], of_J_F[SGDLIMIT_POINTS], of_J_I[SGDLIMIT_POINTS], of_J_BD[SGDLIMIT_POINTS];
       sgdlimit_branch_nodes(edges[q], edges[q + 1], branch, 2, nodes, weights);
-      #pragma omp simd reduction(+ : J_A, J_B, J_F, J_I, J_BD)
+      #pragma omp simd
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z_across = nodes[k];
         const double line_centre2 = label_across*z_across + mean_ell;
@@ -631,22 +710,13 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double line_side1 = (line_h2 > 0 ? 1.0 : -1.0);
         const double line_half1 = -0.5*line_h2 - 0.5*line_root1*line_side1;
         const double line_centre3 = dm + gap_across*z_across;
-        const double line_c15 = label_along + score_along;
-        const double line_c18 = gap_along*line_c15;
-        const double line_c36 = line_c18*score_along;
-        const double line_c43 = -(label_along*label_along) + 3.0*(score_along*score_along);
-        const double line_c52 = line_c36*line_c36;
-        const double line_c65 = label_along + 3.0*score_along;
-        const double line_c68 = gap_along*line_c65;
         const double g10 = score_across*z_across;
         const double line_centre1 = g10 + m;
         const double line_h3 = g10 + plane_p7;
         const double line_h4 = g10 + plane_p8;
-        const double g11 = 1.0/plane_slope1;
         const double line_cross1 = larger(-40.0, smaller(40.0, -g11*line_centre1));
         const double line_cross4 = larger(-40.0, smaller(40.0, -g11*line_h3));
         const double line_cross5 = larger(-40.0, smaller(40.0, -g11*line_h4));
-        const double line_rate1 = g11;
         const double g12 = (line_square1 > 0 ? 1.0 : -1.0);
         const double line_cross2 = (g12 > 0 ? larger(-40.0, smaller(40.0, line_half1/plane_slope2)) : 40.0);
         const double line_cross3 = (g12 > 0 ? larger(-40.0, smaller(40.0, line_h1/(((fabs(line_half1) - 1e-300) > 0 ? 1.0 : -1.0) > 0 ? line_half1 : 1e-300))) : 40.0);
@@ -668,22 +738,18 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double g13 = plane_p11*z_across;
         const double line_h5 = g13 + plane_p9;
         const double line_h7 = g13 + plane_p15;
-        const double g14 = 1.0/plane_slope3;
         const double line_cross6 = larger(-40.0, smaller(40.0, -g14*line_h5));
         const double line_cross8 = larger(-40.0, smaller(40.0, -g14*line_h7));
         const double line_turned3 = ((line_cross5 - line_cross6) > 0 ? 1.0 : -1.0);
         const double line_low3 = (line_turned3 > 0 ? line_cross6 : line_cross5);
         const double line_high3 = (line_turned3 > 0 ? line_cross5 : line_cross6);
-        const double line_rate4 = 2.0*g14;
         const double line_rate10 = (line_turned3 > 0 ? line_rate4 : line_rate1);
         const double line_rate11 = (line_turned3 > 0 ? line_rate1 : line_rate4);
-        const double line_rate142 = -0.8284271247461901*g14;
         const double line_rate148 = (line_turned3 > 0 ? line_rate142 : line_rate1);
         const double line_rate149 = (line_turned3 > 0 ? line_rate1 : line_rate142);
         const double g15 = plane_p14*z_across;
         const double line_h6 = g15 + plane_p12;
         const double line_h8 = g15 + plane_p16;
-        const double g16 = 1.0/plane_slope4;
         const double line_cross7 = larger(-40.0, smaller(40.0, -g16*line_h6));
         const double line_cross9 = larger(-40.0, smaller(40.0, -g16*line_h8));
         const double line_turned4 = ((line_cross7 - line_cross8) > 0 ? 1.0 : -1.0);
@@ -779,7 +845,6 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double line_beyond7 = 0.5*sgdlimit_erfc(0.7071067811865476*line_gap7);
         const double line_beyond8 = 0.5*sgdlimit_erfc(0.7071067811865476*line_gap8);
         const double line_beyond9 = 0.5*sgdlimit_erfc(0.7071067811865476*line_gap9);
-        const double line_rate5 = 2.0*g16;
         const double line_rate12 = (line_turned4 > 0 ? line_rate4 : line_rate5);
         const double line_rate13 = (line_turned4 > 0 ? line_rate5 : line_rate4);
         const double line_rate18 = (line_turned7 > 0 ? line_rate12 : line_rate10);
@@ -788,7 +853,6 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double line_rate21 = (line_turned8 > 0 ? line_rate11 : line_rate13);
         const double line_rate24 = (line_turned10 > 0 ? line_rate19 : line_rate20);
         const double line_rate25 = (line_turned10 > 0 ? line_rate20 : line_rate19);
-        const double line_rate143 = 4.82842712474619*g16;
         const double line_rate150 = (line_turned4 > 0 ? line_rate142 : line_rate143);
         const double line_rate151 = (line_turned4 > 0 ? line_rate143 : line_rate142);
         const double line_rate156 = (line_turned7 > 0 ? line_rate150 : line_rate148);
@@ -956,7 +1020,6 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double line_side79 = ((g55 + line_h6) > 0 ? 1.0 : -1.0);
         const double line_side81 = ((g55 + line_h8) > 0 ? 1.0 : -1.0);
         const double line_switch30 = (line_switch28 > 0 ? -line_side78*line_side79 : -line_side80*line_side81);
-        const double g56 = p_epsilon*n;
         const double line_c13 = g56 + line_centre3;
         const double line_c24 = -g56 + line_centre3;
         const double line_c25 = -g56 + line_centre1 + line_centre2;
@@ -1079,7 +1142,6 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double line_c41 = g96 + g97;
         const double line_c44 = -g96 + g97;
         const double g98 = 2.0*label_along*line_centre2;
-        const double g99 = 6.0*g56*score_along;
         const double line_c42 = g95*score_along - g98 + g99;
         const double line_c45 = -g98 - g99 + 6.0*line_centre1*score_along;
         const double g100 = line_c36*line_low20;
@@ -1119,7 +1181,6 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double line_value18 = line_c38 + line_high28*(line_c39 + line_high28*(g108 + line_c40));
         const double line_jump9 = line_change18*line_value17 + line_change27*line_value18;
         const double g109 = 2.0*line_centre1;
-        const double g110 = 2.0*score_along;
         const double g111 = 1.0/(line_root1*line_side1);
         const double line_rate2 = -g111*(g109 + g110*line_cross2);
         const double line_rate3 = g111*(g109 + g110*line_cross3);
@@ -1175,7 +1236,6 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double g113 = 2.0*line_c34;
         const double line_c49 = g112*line_c36 + g113*line_c35;
         const double line_c50 = g113*line_c36 + line_c35*line_c35;
-        const double g114 = 2.0*line_c36;
         const double line_c51 = g114*line_c35;
         const double line_c56 = g114*line_c38 + 2.0*line_c39*line_c40;
         const double line_c57 = g114*line_c39 + line_c40*line_c40;
@@ -1183,7 +1243,6 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double g115 = 2.0*line_c38;
         const double line_c54 = g115*line_c39;
         const double line_c55 = g115*line_c40 + line_c39*line_c39;
-        const double g116 = 3.0*g56;
         const double g117 = 3.0*line_centre1 + line_centre2;
         const double line_c64 = g116 + g117;
         const double line_c66 = line_c13*line_c64;
@@ -1192,7 +1251,6 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double line_c70 = line_c24*line_c69;
         const double line_c71 = gap_along*line_c69 + line_c24*line_c65;
         const double g118 = 2.0*line_centre3;
-        const double g119 = 2.0*gap_along;
         const double line_rate140 = -g111*(g118 + g119*line_cross2);
         const double line_rate141 = g111*(g118 + g119*line_cross3);
         const double line_rate144 = (line_turned1 > 0 ? line_rate140 : line_rate1);
@@ -1387,12 +1445,24 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double g124 = line_c36*line_moment9;
         const double g126 = line_c39*line_moment12;
         const double g127 = line_c40*line_moment13;
-        J_A += weights[k] * (g120 + g121 + g122 + g123 + g124 + g125 + g126 + g127);
-        J_B += weights[k] * (line_c41*line_moment6 + line_c42*line_moment7 + line_c43*line_moment13 + line_c43*line_moment8 + line_c44*line_moment11 + line_c45*line_moment12 + line_jump1*line_rate62 + line_jump2*line_rate63 + line_jump3*line_rate64 + line_jump4*line_rate65 + line_jump5*line_rate66 + line_jump6*line_rate67 + line_jump7*line_rate68 + line_jump8*line_rate69 + line_jump9*line_rate70);
-        J_F += weights[k] * (p_epsilon*g120 + p_epsilon*g121 + p_epsilon*g122 - p_epsilon*g123 + p_epsilon*g124 - p_epsilon*g125 - p_epsilon*g126 - p_epsilon*g127);
-        J_I += weights[k] * (line_c46*line_moment6 + line_c47*line_moment7 + line_c48*line_moment8 + line_c49*line_moment9 + line_c50*line_moment10 + line_c51*line_moment16 + line_c52*line_moment17 + line_c52*line_moment19 + line_c53*line_moment11 + line_c54*line_moment12 + line_c55*line_moment13 + line_c56*line_moment14 + line_c57*line_moment15 + line_c58*line_moment18);
-        J_BD += weights[k] * (line_c66*line_moment6 + line_c67*line_moment7 + line_c68*line_moment13 + line_c68*line_moment8 + line_c70*line_moment11 + line_c71*line_moment12 + line_jump1*line_rate200 + line_jump2*line_rate201 + line_jump3*line_rate202 + line_jump4*line_rate203 + line_jump5*line_rate204 + line_jump6*line_rate205 + line_jump7*line_rate206 + line_jump8*line_rate207 + line_jump9*line_rate208);
+        of_J_A[k] = weights[k] * (g120 + g121 + g122 + g123 + g124 + g125 + g126 + g127);
+        of_J_B[k] = weights[k] * (line_c41*line_moment6 + line_c42*line_moment7 + line_c43*line_moment13 + line_c43*line_moment8 + line_c44*line_moment11 + line_c45*line_moment12 + line_jump1*line_rate62 + line_jump2*line_rate63 + line_jump3*line_rate64 + line_jump4*line_rate65 + line_jump5*line_rate66 + line_jump6*line_rate67 + line_jump7*line_rate68 + line_jump8*line_rate69 + line_jump9*line_rate70);
+        of_J_F[k] = weights[k] * (p_epsilon*g120 + p_epsilon*g121 + p_epsilon*g122 - p_epsilon*g123 + p_epsilon*g124 - p_epsilon*g125 - p_epsilon*g126 - p_epsilon*g127);
+        of_J_I[k] = weights[k] * (line_c46*line_moment6 + line_c47*line_moment7 + line_c48*line_moment8 + line_c49*line_moment9 + line_c50*line_moment10 + line_c51*line_moment16 + line_c52*line_moment17 + line_c52*line_moment19 + line_c53*line_moment11 + line_c54*line_moment12 + line_c55*line_moment13 + line_c56*line_moment14 + line_c57*line_moment15 + line_c58*line_moment18);
+        of_J_BD[k] = weights[k] * (line_c66*line_moment6 + line_c67*line_moment7 + line_c68*line_moment13 + line_c68*line_moment8 + line_c70*line_moment11 + line_c71*line_moment12 + line_jump1*line_rate200 + line_jump2*line_rate201 + line_jump3*line_rate202 + line_jump4*line_rate203 + line_jump5*line_rate204 + line_jump6*line_rate205 + line_jump7*line_rate206 + line_jump8*line_rate207 + line_jump9*line_rate208);
       }
+      sgdlimit_add(of_J_A, &J_A, &total_J_A);
+      sgdlimit_add(of_J_B, &J_B, &total_J_B);
+      sgdlimit_add(of_J_F, &J_F, &total_J_F);
+      sgdlimit_add(of_J_I, &J_I, &total_J_I);
+      sgdlimit_add(of_J_BD, &J_BD, &total_J_BD);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && longest * sgdlimit_outermost(of_J_A, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_A;
+      enough = enough && longest * sgdlimit_outermost(of_J_B, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_B;
+      enough = enough && longest * sgdlimit_outermost(of_J_F, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_F;
+      enough = enough && longest * sgdlimit_outermost(of_J_I, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_I;
+      enough = enough && longest * sgdlimit_outermost(of_J_BD, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_BD;
     }
   }
   *out_A = J_A;

@@ -3,7 +3,7 @@
  *   target     Teacher('r_star')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 13. To write it again:
+ * Written by sgdlimit, generator format 14. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts equations
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -255,14 +255,13 @@ static int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
     }
     for (int i = 0; i < shape->steps; i++) {
       const double location = shape->step[i], width = shape->step_width[i];
-      const int narrow = width < SGDLIMIT_NARROWEST_LAYER;
-      const double begin = narrow ? location : location - SGDLIMIT_STEP_REACH * width;
-      const double longest = SGDLIMIT_STEP_PANEL * width;
-      if (!(longest < SGDLIMIT_LONGEST_PANEL)) continue;
-      if (begin > a + SGDLIMIT_SAME_BREAKPOINT) {
-        if (begin < end) end = begin;
-      } else if (!narrow && a < location + SGDLIMIT_STEP_REACH * width && longest < length) {
-        length = longest;
+      if (width < SGDLIMIT_NARROWEST_LAYER) {
+        if (location > a + SGDLIMIT_SAME_BREAKPOINT && location < end) end = location;
+      } else if (a < location + SGDLIMIT_STEP_REACH * width) {
+        /* Up to where the step begins, or into it by no more than it allows: steps that begin together share an edge. */
+        const double before = location - SGDLIMIT_STEP_REACH * width - a, inside = SGDLIMIT_STEP_PANEL * width;
+        const double longest = before > inside ? before : inside;
+        if (longest < length) length = longest;
       }
     }
     /* The sliver that rounding would leave before `end` is swallowed. */
@@ -347,6 +346,62 @@ static void sgdlimit_branch_nodes(double a, double b, const double *branch, int 
     z[i] = right && !left ? b - (b - a) * far * far : a + (b - a) * place;
     weight[i] = (b - a) * slope * share[i] / sgdlimit_normal_density(near) * sgdlimit_normal_density(z[i]);
   }
+}
+
+/* Panels are taken from the one that holds 0 outwards, to the right and then to the left. The rest of a direction is
+ * left out where a longest panel with the outermost values would add nothing to the sizes so far, on a panel that has all
+ * features behind it: there an integrand is a smooth function that grows by far less than phi falls. Beside a feature it
+ * may vanish, so narrow panels tell nothing. With a tilt its mass may lie as far out as the window moved. */
+#define SGDLIMIT_NEGLIGIBLE 1e-15
+#define SGDLIMIT_LEAST_JUDGED (SGDLIMIT_LONGEST_PANEL / 10)
+
+/* Number of the panel that holds 0; beyond `below` and `above` there is no feature more that a panel notices. */
+static int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int panels, double *below, double *above) {
+  const double *places[] = {shape->kink, shape->pole, shape->step};
+  const double *widths[] = {NULL, shape->pole_width, shape->step_width};
+  const int counts[] = {shape->kinks, shape->poles, shape->steps};
+  *below = shape->lower + SGDLIMIT_WINDOW;
+  *above = shape->upper - SGDLIMIT_WINDOW;
+  for (int kind = 0; kind < 3; kind++)
+    for (int i = 0; i < counts[kind]; i++) {
+      const double place = places[kind][i];
+      if (widths[kind] && !(widths[kind][i] < SGDLIMIT_LONGEST_PANEL)) continue;
+      if (place > shape->lower && place < *below) *below = place;
+      if (place < shape->upper && place > *above) *above = place;
+    }
+  int middle = 0;
+  while (middle + 1 < panels && edges[middle + 1] <= 0) middle++;
+  return middle;
+}
+
+/* The panel after q, where `enough` says that what lies beyond it is nothing; -1 after the last. */
+static int sgdlimit_next(int q, int middle, int panels, int enough) {
+  if (q < middle) return enough ? -1 : q - 1;
+  return enough || q + 1 == panels ? middle - 1 : q + 1;
+}
+
+/* Whether panel q is long, and has the features of its direction behind it (its end is where they are, up to rounding). */
+static int sgdlimit_is_beyond(int q, int middle, const double *edges, double below, double above) {
+  const double a = edges[q], b = edges[q + 1];
+  return b - a >= SGDLIMIT_LEAST_JUDGED && (q < middle ? b <= below + 1e-9 : a >= above - 1e-9);
+}
+
+/* The larger of two terms at a panel's outer end: one alone may be at a zero. */
+LANEWISE double sgdlimit_outermost(const double *terms, int right) {
+  const double last = fabs(terms[right ? SGDLIMIT_POINTS - 1 : 0]), other = fabs(terms[right ? SGDLIMIT_POINTS - 5 : 4]);
+  return last > other ? last : other;
+}
+
+/* Adds the terms of a panel to the integral, and their absolute values to its size. */
+LANEWISE void sgdlimit_add(const double *terms, double *integral, double *size) {
+  double sum = 0, sum_of_sizes = 0;
+  #pragma omp simd reduction(+ : sum, sum_of_sizes)
+  for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+    sum += terms[k];
+    sum_of_sizes += fabs(terms[k]);
+  }
+  *integral += sum;
+  *size += sum_of_sizes;
 }
 
 /* ---- Learning rates --------------------------------------------------------------------------------------------
@@ -475,7 +530,7 @@ static void class_score(const sgdlimit_problem *p, const double *k, int64_t i, c
   w->Q_perp = Q_perp;
 }
 
-/* All that one class is asked for below, where what is not asked for is dropped: it is inlined. */
+/* All that one class is asked for below; where an address is NULL, that is dropped: it is inlined. */
 LANEWISE void every_coefficient(const score *w, double y, const double *par, int64_t stride,
                                 double *out_R, double *out_A, double *out_B, double *out_D, double *out_F, double *out_I, double *out_BD, double *out_clean_risk) {
   (void)y;
@@ -542,7 +597,7 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
   const double plane_zero10 = -plane_p15/plane_p11;
   const double plane_zero11 = -plane_p16/plane_p14;
   double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0, J_BD = 0;
-  {
+  if (out_R || out_A || out_B || out_F || out_I || out_D || out_BD) {
     const double h1 = 2.0*plane_p6;
     const double h2 = h1*plane_zero2 + plane_p3;
     const double h3 = 1.0/h2;
@@ -596,10 +651,46 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
     const double branch[] = {plane_zero4, plane_zero5};
     double coarse[SGDLIMIT_MAX_EDGES(8, 1, 9)], edges[SGDLIMIT_MAX_BRANCH_EDGES(SGDLIMIT_MAX_EDGES(8, 1, 9), 2)];
     const int panels = sgdlimit_branch_panels(coarse, sgdlimit_panels(&shape, coarse), branch, 2, edges);
-    for (int q = 0; q < panels; q++) {
+    const double line_c15 = label_along + score_along;
+    const double line_c18 = gap_along*line_c15;
+    const double line_c23 = line_c18*line_c18;
+    const double line_c36 = line_c18*score_along;
+    const double line_c52 = line_c36*line_c36;
+    const double line_c61 = label_along*score_along;
+    const double line_c65 = label_along + 3.0*score_along;
+    const double line_c68 = gap_along*line_c65;
+    const double g14 = label_along*label_along;
+    const double line_c3 = g14;
+    const double line_c7 = label_along*line_c3;
+    const double line_c12 = label_along*line_c7;
+    const double line_c43 = -g14 + 3.0*(score_along*score_along);
+    const double g15 = 1.0/plane_slope1;
+    const double line_rate1 = g15;
+    const double g18 = 1.0/plane_slope3;
+    const double line_rate4 = 2.0*g18;
+    const double line_rate73 = -2.8284271247461903*g18;
+    const double line_rate142 = -0.8284271247461901*g18;
+    const double g20 = 1.0/plane_slope4;
+    const double line_rate5 = 2.0*g20;
+    const double line_rate74 = 2.8284271247461903*g20;
+    const double line_rate143 = 4.82842712474619*g20;
+    const double g79 = p_epsilon*n;
+    const double g82 = 2.0*line_c18;
+    const double g114 = 6.0*g79*score_along;
+    const double g125 = 2.0*score_along;
+    const double g129 = 2.0*line_c36;
+    const double g132 = 2.0*label_along;
+    const double g133 = 3.0*g79;
+    const double g136 = 2.0*gap_along;
+    const double g137 = 0.25*line_c23;
+    const double g146 = 2.0*line_c61;
+    double total_J_R = 0, total_J_A = 0, total_J_B = 0, total_J_F = 0, total_J_I = 0, total_J_D = 0, total_J_BD = 0, below, above;
+    const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+    for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      double of_J_R[SGDLIMIT_POINTS], of_J_A[SGDLIMIT_POINTS], of_J_B[SGDLIMIT_POINTS], of_J_F[SGDLIMIT_POINTS], of_J_I[SGDLIMIT_POINTS], of_J_D[SGDLIMIT_POINTS], of_J_BD[SGDLIMIT_POINTS];
       sgdlimit_branch_nodes(edges[q], edges[q + 1], branch, 2, nodes, weights);
-      #pragma omp simd reduction(+ : J_R, J_A, J_B, J_F, J_I, J_D, J_BD)
+      #pragma omp simd
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z_across = nodes[k];
         const double line_centre2 = label_across*z_across + mean_ell;
@@ -610,14 +701,6 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         const double line_side1 = (line_h2 > 0 ? 1.0 : -1.0);
         const double line_half1 = -0.5*line_h2 - 0.5*line_root1*line_side1;
         const double line_centre3 = dm + gap_across*z_across;
-        const double line_c15 = label_along + score_along;
-        const double line_c18 = gap_along*line_c15;
-        const double line_c23 = line_c18*line_c18;
-        const double line_c36 = line_c18*score_along;
-        const double line_c52 = line_c36*line_c36;
-        const double line_c61 = label_along*score_along;
-        const double line_c65 = label_along + 3.0*score_along;
-        const double line_c68 = gap_along*line_c65;
         const double g10 = score_across*z_across;
         const double line_centre1 = g10 + m;
         const double line_h3 = g10 + plane_p7;
@@ -631,19 +714,12 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         const double line_c2 = g13;
         const double line_c5 = label_along*line_c1 + line_c2*line_centre2;
         const double line_c9 = label_along*line_c4 + line_c5*line_centre2;
-        const double g14 = label_along*label_along;
-        const double line_c3 = g14;
         const double line_c6 = label_along*line_c2 + line_c3*line_centre2;
-        const double line_c7 = label_along*line_c3;
         const double line_c10 = label_along*line_c5 + line_c6*line_centre2;
         const double line_c11 = label_along*line_c6 + line_c7*line_centre2;
-        const double line_c12 = label_along*line_c7;
-        const double line_c43 = -g14 + 3.0*(score_along*score_along);
-        const double g15 = 1.0/plane_slope1;
         const double line_cross1 = larger(-40.0, smaller(40.0, -g15*line_centre1));
         const double line_cross4 = larger(-40.0, smaller(40.0, -g15*line_h3));
         const double line_cross5 = larger(-40.0, smaller(40.0, -g15*line_h4));
-        const double line_rate1 = g15;
         const double g16 = (line_square1 > 0 ? 1.0 : -1.0);
         const double line_cross2 = (g16 > 0 ? larger(-40.0, smaller(40.0, line_half1/plane_slope2)) : 40.0);
         const double line_cross3 = (g16 > 0 ? larger(-40.0, smaller(40.0, line_h1/(((fabs(line_half1) - 1e-300) > 0 ? 1.0 : -1.0) > 0 ? line_half1 : 1e-300))) : 40.0);
@@ -665,25 +741,20 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         const double g17 = plane_p11*z_across;
         const double line_h5 = g17 + plane_p9;
         const double line_h7 = g17 + plane_p15;
-        const double g18 = 1.0/plane_slope3;
         const double line_cross6 = larger(-40.0, smaller(40.0, -g18*line_h5));
         const double line_cross8 = larger(-40.0, smaller(40.0, -g18*line_h7));
         const double line_turned3 = ((line_cross5 - line_cross6) > 0 ? 1.0 : -1.0);
         const double line_low3 = (line_turned3 > 0 ? line_cross6 : line_cross5);
         const double line_high3 = (line_turned3 > 0 ? line_cross5 : line_cross6);
-        const double line_rate4 = 2.0*g18;
         const double line_rate10 = (line_turned3 > 0 ? line_rate4 : line_rate1);
         const double line_rate11 = (line_turned3 > 0 ? line_rate1 : line_rate4);
-        const double line_rate73 = -2.8284271247461903*g18;
         const double line_rate79 = (line_turned3 > 0 ? line_rate73 : 0.0);
         const double line_rate80 = (line_turned3 > 0 ? 0.0 : line_rate73);
-        const double line_rate142 = -0.8284271247461901*g18;
         const double line_rate148 = (line_turned3 > 0 ? line_rate142 : line_rate1);
         const double line_rate149 = (line_turned3 > 0 ? line_rate1 : line_rate142);
         const double g19 = plane_p14*z_across;
         const double line_h6 = g19 + plane_p12;
         const double line_h8 = g19 + plane_p16;
-        const double g20 = 1.0/plane_slope4;
         const double line_cross7 = larger(-40.0, smaller(40.0, -g20*line_h6));
         const double line_cross9 = larger(-40.0, smaller(40.0, -g20*line_h8));
         const double line_turned4 = ((line_cross7 - line_cross8) > 0 ? 1.0 : -1.0);
@@ -779,7 +850,6 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         const double line_beyond7 = 0.5*sgdlimit_erfc(0.7071067811865476*line_gap7);
         const double line_beyond8 = 0.5*sgdlimit_erfc(0.7071067811865476*line_gap8);
         const double line_beyond9 = 0.5*sgdlimit_erfc(0.7071067811865476*line_gap9);
-        const double line_rate5 = 2.0*g20;
         const double line_rate12 = (line_turned4 > 0 ? line_rate4 : line_rate5);
         const double line_rate13 = (line_turned4 > 0 ? line_rate5 : line_rate4);
         const double line_rate18 = (line_turned7 > 0 ? line_rate12 : line_rate10);
@@ -788,7 +858,6 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         const double line_rate21 = (line_turned8 > 0 ? line_rate11 : line_rate13);
         const double line_rate24 = (line_turned10 > 0 ? line_rate19 : line_rate20);
         const double line_rate25 = (line_turned10 > 0 ? line_rate20 : line_rate19);
-        const double line_rate74 = 2.8284271247461903*g20;
         const double line_rate81 = (line_turned4 > 0 ? line_rate73 : line_rate74);
         const double line_rate82 = (line_turned4 > 0 ? line_rate74 : line_rate73);
         const double line_rate87 = (line_turned7 > 0 ? line_rate81 : line_rate79);
@@ -797,7 +866,6 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         const double line_rate90 = (line_turned8 > 0 ? line_rate80 : line_rate82);
         const double line_rate93 = (line_turned10 > 0 ? line_rate88 : line_rate89);
         const double line_rate94 = (line_turned10 > 0 ? line_rate89 : line_rate88);
-        const double line_rate143 = 4.82842712474619*g20;
         const double line_rate150 = (line_turned4 > 0 ? line_rate142 : line_rate143);
         const double line_rate151 = (line_turned4 > 0 ? line_rate143 : line_rate142);
         const double line_rate156 = (line_turned7 > 0 ? line_rate150 : line_rate148);
@@ -1014,7 +1082,6 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         const double g76 = line_away7*line_outward7;
         const double g77 = line_away8*line_outward8;
         const double g78 = line_away9*line_outward9;
-        const double g79 = p_epsilon*n;
         const double line_c13 = g79 + line_centre3;
         const double line_c24 = -g79 + line_centre3;
         const double line_c25 = -g79 + line_centre1 + line_centre2;
@@ -1042,7 +1109,6 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         const double g81 = 2.0*line_c16;
         const double line_c20 = g81*line_c17;
         const double line_c21 = g81*line_c18 + line_c17*line_c17;
-        const double g82 = 2.0*line_c18;
         const double line_c22 = g82*line_c17;
         const double line_c30 = g82*line_c26 + line_c27*line_c27;
         const double line_c31 = g82*line_c27;
@@ -1139,7 +1205,6 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         const double g113 = 3.0*(p_epsilon*p_epsilon)*(n*n) - g11 + 3.0*(line_centre1*line_centre1);
         const double line_c41 = g112 + g113;
         const double line_c44 = -g112 + g113;
-        const double g114 = 6.0*g79*score_along;
         const double line_c42 = g111*score_along + g114 - g13;
         const double line_c45 = -g114 - g13 + 6.0*line_centre1*score_along;
         const double g115 = line_c36*line_low20;
@@ -1179,7 +1244,6 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         const double line_value18 = line_c38 + line_high28*(line_c39 + line_high28*(g123 + line_c40));
         const double line_jump9 = line_change18*line_value17 + line_change27*line_value18;
         const double g124 = 2.0*line_centre1;
-        const double g125 = 2.0*score_along;
         const double g126 = 1.0/(line_root1*line_side1);
         const double line_rate2 = -g126*(g124 + g125*line_cross2);
         const double line_rate3 = g126*(g124 + g125*line_cross3);
@@ -1235,7 +1299,6 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         const double g128 = 2.0*line_c34;
         const double line_c49 = g127*line_c36 + g128*line_c35;
         const double line_c50 = g128*line_c36 + line_c35*line_c35;
-        const double g129 = 2.0*line_c36;
         const double line_c51 = g129*line_c35;
         const double line_c56 = g129*line_c38 + 2.0*line_c39*line_c40;
         const double line_c57 = g129*line_c39 + line_c40*line_c40;
@@ -1246,7 +1309,6 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         const double g131 = line_centre2*score_along;
         const double line_c60 = g131 + label_along*line_c32;
         const double line_c63 = g131 + label_along*line_c37;
-        const double g132 = 2.0*label_along;
         const double line_rate71 = -g126*(-g12 - g132*line_cross2);
         const double line_rate72 = g126*(-g12 - g132*line_cross3);
         const double line_rate75 = (line_turned1 > 0 ? line_rate71 : 0.0);
@@ -1295,7 +1357,6 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         const double line_rate128 = (line_turned27 > 0 ? line_rate120 : line_rate121);
         const double line_rate129 = (line_turned28 > 0 ? line_rate122 : line_rate102);
         const double line_rate130 = (line_turned28 > 0 ? line_rate102 : line_rate122);
-        const double g133 = 3.0*g79;
         const double g134 = 3.0*line_centre1 + line_centre2;
         const double line_c64 = g133 + g134;
         const double line_c66 = line_c13*line_c64;
@@ -1304,7 +1365,6 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         const double line_c70 = line_c24*line_c69;
         const double line_c71 = gap_along*line_c69 + line_c24*line_c65;
         const double g135 = 2.0*line_centre3;
-        const double g136 = 2.0*gap_along;
         const double line_rate140 = -g126*(g135 + g136*line_cross2);
         const double line_rate141 = g126*(g135 + g136*line_cross3);
         const double line_rate144 = (line_turned1 > 0 ? line_rate140 : line_rate1);
@@ -1353,10 +1413,8 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         const double line_rate197 = (line_turned27 > 0 ? line_rate189 : line_rate190);
         const double line_rate198 = (line_turned28 > 0 ? line_rate191 : line_rate171);
         const double line_rate199 = (line_turned28 > 0 ? line_rate171 : line_rate191);
-        const double g137 = 0.25*line_c23;
         const double g138 = line_c33*line_moment6;
         const double g143 = line_c38*line_moment11;
-        const double g146 = 2.0*line_c61;
         const double g1 = sgdlimit_exp(-0.5*(line_gap1*line_gap1));
         const double line_density1 = 0.3989422804014327*g1;
         const double line_edge1 = line_density1*line_gap1;
@@ -1514,14 +1572,30 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         const double g142 = line_c36*line_moment9;
         const double g144 = line_c39*line_moment12;
         const double g145 = line_c40*line_moment13;
-        J_R += weights[k] * (g137*line_moment10 + g137*line_moment15 + 0.25*line_c10*line_moment3 + 0.25*line_c11*line_moment4 + 0.25*line_c12*line_moment5 + 0.25*line_c19*line_moment6 + 0.25*line_c20*line_moment7 + 0.25*line_c21*line_moment8 + 0.25*line_c22*line_moment9 + 0.25*line_c28*line_moment11 + 0.25*line_c29*line_moment12 + 0.25*line_c30*line_moment13 + 0.25*line_c31*line_moment14 + 0.25*line_c8*line_moment1 + 0.25*line_c9*line_moment2);
-        J_A += weights[k] * (g138 + g139 + g140 + g141 + g142 + g143 + g144 + g145);
-        J_B += weights[k] * (line_c41*line_moment6 + line_c42*line_moment7 + line_c43*line_moment13 + line_c43*line_moment8 + line_c44*line_moment11 + line_c45*line_moment12 + line_jump1*line_rate62 + line_jump2*line_rate63 + line_jump3*line_rate64 + line_jump4*line_rate65 + line_jump5*line_rate66 + line_jump6*line_rate67 + line_jump7*line_rate68 + line_jump8*line_rate69 + line_jump9*line_rate70);
-        J_F += weights[k] * (p_epsilon*g138 + p_epsilon*g139 + p_epsilon*g140 - p_epsilon*g141 + p_epsilon*g142 - p_epsilon*g143 - p_epsilon*g144 - p_epsilon*g145);
-        J_I += weights[k] * (line_c46*line_moment6 + line_c47*line_moment7 + line_c48*line_moment8 + line_c49*line_moment9 + line_c50*line_moment10 + line_c51*line_moment16 + line_c52*line_moment17 + line_c52*line_moment19 + line_c53*line_moment11 + line_c54*line_moment12 + line_c55*line_moment13 + line_c56*line_moment14 + line_c57*line_moment15 + line_c58*line_moment18);
-        J_D += weights[k] * (-g146*line_moment13 - g146*line_moment8 - 2.0*line_c59*line_moment6 - 2.0*line_c60*line_moment7 - 2.0*line_c62*line_moment11 - 2.0*line_c63*line_moment12 + line_jump1*line_rate131 + line_jump2*line_rate132 + line_jump3*line_rate133 + line_jump4*line_rate134 + line_jump5*line_rate135 + line_jump6*line_rate136 + line_jump7*line_rate137 + line_jump8*line_rate138 + line_jump9*line_rate139);
-        J_BD += weights[k] * (line_c66*line_moment6 + line_c67*line_moment7 + line_c68*line_moment13 + line_c68*line_moment8 + line_c70*line_moment11 + line_c71*line_moment12 + line_jump1*line_rate200 + line_jump2*line_rate201 + line_jump3*line_rate202 + line_jump4*line_rate203 + line_jump5*line_rate204 + line_jump6*line_rate205 + line_jump7*line_rate206 + line_jump8*line_rate207 + line_jump9*line_rate208);
+        of_J_R[k] = weights[k] * (g137*line_moment10 + g137*line_moment15 + 0.25*line_c10*line_moment3 + 0.25*line_c11*line_moment4 + 0.25*line_c12*line_moment5 + 0.25*line_c19*line_moment6 + 0.25*line_c20*line_moment7 + 0.25*line_c21*line_moment8 + 0.25*line_c22*line_moment9 + 0.25*line_c28*line_moment11 + 0.25*line_c29*line_moment12 + 0.25*line_c30*line_moment13 + 0.25*line_c31*line_moment14 + 0.25*line_c8*line_moment1 + 0.25*line_c9*line_moment2);
+        of_J_A[k] = weights[k] * (g138 + g139 + g140 + g141 + g142 + g143 + g144 + g145);
+        of_J_B[k] = weights[k] * (line_c41*line_moment6 + line_c42*line_moment7 + line_c43*line_moment13 + line_c43*line_moment8 + line_c44*line_moment11 + line_c45*line_moment12 + line_jump1*line_rate62 + line_jump2*line_rate63 + line_jump3*line_rate64 + line_jump4*line_rate65 + line_jump5*line_rate66 + line_jump6*line_rate67 + line_jump7*line_rate68 + line_jump8*line_rate69 + line_jump9*line_rate70);
+        of_J_F[k] = weights[k] * (p_epsilon*g138 + p_epsilon*g139 + p_epsilon*g140 - p_epsilon*g141 + p_epsilon*g142 - p_epsilon*g143 - p_epsilon*g144 - p_epsilon*g145);
+        of_J_I[k] = weights[k] * (line_c46*line_moment6 + line_c47*line_moment7 + line_c48*line_moment8 + line_c49*line_moment9 + line_c50*line_moment10 + line_c51*line_moment16 + line_c52*line_moment17 + line_c52*line_moment19 + line_c53*line_moment11 + line_c54*line_moment12 + line_c55*line_moment13 + line_c56*line_moment14 + line_c57*line_moment15 + line_c58*line_moment18);
+        of_J_D[k] = weights[k] * (-g146*line_moment13 - g146*line_moment8 - 2.0*line_c59*line_moment6 - 2.0*line_c60*line_moment7 - 2.0*line_c62*line_moment11 - 2.0*line_c63*line_moment12 + line_jump1*line_rate131 + line_jump2*line_rate132 + line_jump3*line_rate133 + line_jump4*line_rate134 + line_jump5*line_rate135 + line_jump6*line_rate136 + line_jump7*line_rate137 + line_jump8*line_rate138 + line_jump9*line_rate139);
+        of_J_BD[k] = weights[k] * (line_c66*line_moment6 + line_c67*line_moment7 + line_c68*line_moment13 + line_c68*line_moment8 + line_c70*line_moment11 + line_c71*line_moment12 + line_jump1*line_rate200 + line_jump2*line_rate201 + line_jump3*line_rate202 + line_jump4*line_rate203 + line_jump5*line_rate204 + line_jump6*line_rate205 + line_jump7*line_rate206 + line_jump8*line_rate207 + line_jump9*line_rate208);
       }
+      if (out_R) sgdlimit_add(of_J_R, &J_R, &total_J_R);
+      if (out_A) sgdlimit_add(of_J_A, &J_A, &total_J_A);
+      if (out_B) sgdlimit_add(of_J_B, &J_B, &total_J_B);
+      if (out_F) sgdlimit_add(of_J_F, &J_F, &total_J_F);
+      if (out_I) sgdlimit_add(of_J_I, &J_I, &total_J_I);
+      if (out_D) sgdlimit_add(of_J_D, &J_D, &total_J_D);
+      if (out_BD) sgdlimit_add(of_J_BD, &J_BD, &total_J_BD);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && (!(out_R) || longest * sgdlimit_outermost(of_J_R, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_R);
+      enough = enough && (!(out_A) || longest * sgdlimit_outermost(of_J_A, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_A);
+      enough = enough && (!(out_B) || longest * sgdlimit_outermost(of_J_B, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_B);
+      enough = enough && (!(out_F) || longest * sgdlimit_outermost(of_J_F, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_F);
+      enough = enough && (!(out_I) || longest * sgdlimit_outermost(of_J_I, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_I);
+      enough = enough && (!(out_D) || longest * sgdlimit_outermost(of_J_D, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_D);
+      enough = enough && (!(out_BD) || longest * sgdlimit_outermost(of_J_BD, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_BD);
     }
   }
   const double c1 = m + m_star;
@@ -1529,28 +1603,26 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
   const double c3 = Q_perp + Q_star*(c2*c2) + c1*c1;
   const double c4 = Q_star*beta1*c2;
   const double c5 = 2.0*Q_perp + 2.0*c4;
-  *out_R = J_R;
-  *out_A = J_A;
-  *out_B = J_B;
-  *out_D = J_D;
-  *out_F = J_F;
-  *out_I = J_I;
-  *out_BD = J_BD;
-  *out_clean_risk = 0.25*c3*(Q_perp + Q_star*(beta1*beta1)) + 0.25*c5*(Q_perp + c1*dm + c4) + 0.25*dm*(c1*c5 + c3*dm);
+  if (out_R) *out_R = J_R;
+  if (out_A) *out_A = J_A;
+  if (out_B) *out_B = J_B;
+  if (out_D) *out_D = J_D;
+  if (out_F) *out_F = J_F;
+  if (out_I) *out_I = J_I;
+  if (out_BD) *out_BD = J_BD;
+  if (out_clean_risk) *out_clean_risk = 0.25*c3*(Q_perp + Q_star*(beta1*beta1)) + 0.25*c5*(Q_perp + c1*dm + c4) + 0.25*dm*(c1*c5 + c3*dm);
 }
 
 /* What the mode equations need of one class. */
 static void rate_coefficients(const score *w, double y, const double *par, int64_t stride,
                               double *out_A, double *out_B, double *out_F, double *out_I, double *out_BD) {
-  double R, D, clean_risk;
-  every_coefficient(w, y, par, stride, &R, out_A, out_B, &D, out_F, out_I, out_BD, &clean_risk);
+  every_coefficient(w, y, par, stride, NULL, out_A, out_B, NULL, out_F, out_I, out_BD, NULL);
 }
 
 /* R, A, B, D, F, I of one class. */
 static void all_coefficients(const score *w, double y, const double *par, int64_t stride,
                              double *out_R, double *out_A, double *out_B, double *out_D, double *out_F, double *out_I) {
-  double BD, clean_risk;
-  every_coefficient(w, y, par, stride, out_R, out_A, out_B, out_D, out_F, out_I, &BD, &clean_risk);
+  every_coefficient(w, y, par, stride, out_R, out_A, out_B, out_D, out_F, out_I, NULL, NULL);
 }
 
 /* What the rates are made of beside the modes: scalars, of which those of the noise come last. */

@@ -4,7 +4,7 @@
     target     Teacher('r_star')
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 13. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 14. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
@@ -400,8 +400,7 @@ def panels(
     bumps = [(float(location), float(width)) for location, width in steps]
     ends += [location for location, width in (*layers, *bumps) if width < NARROWEST_LAYER]
     layers = [(location, width) for location, width in layers if not width < NARROWEST_LAYER]
-    bumps = [(c, w) for c, w in bumps if w >= NARROWEST_LAYER and STEP_PANEL * w < LONGEST_PANEL]
-    ends += [location - STEP_REACH * width for location, width in bumps]
+    bumps = [(location, width) for location, width in bumps if not width < NARROWEST_LAYER]
     rates = [min(max(float(rate), -FARTHEST_TILT), FARTHEST_TILT) for rate in tilts]
     edges, upper = [-WINDOW + min([0.0, *rates])], WINDOW + max([0.0, *rates])
     while edges[-1] < upper:
@@ -417,9 +416,12 @@ def panels(
             if longest < length:
                 length = longest
         for location, width in bumps:
-            inside = location - STEP_REACH * width <= a + SAME_BREAKPOINT and a < location + STEP_REACH * width
-            if inside and STEP_PANEL * width < length:
-                length = STEP_PANEL * width
+            if a < location + STEP_REACH * width:
+                # up to where it begins, or into it by no more than it allows: steps that begin together share an edge
+                before, inside = location - STEP_REACH * width - a, STEP_PANEL * width
+                longest = before if before > inside else inside
+                if longest < length:
+                    length = longest
         edges.append(end if end - a <= length * (1 + 1e-9) else a + length)
     return np.array(edges)
 
@@ -679,6 +681,27 @@ def rate_coefficients(score, y, par):
     h11 = np.abs(plane_p13)/np.abs(plane_p14)
     branches_z_across = [plane_zero4, plane_zero5]
     z_across, weights_z_across = branch_nodes(branch_panels(panels([plane_vertex1, plane_vertex2, plane_vertex3, plane_vertex4, plane_vertex5, plane_vertex6, plane_zero4, plane_zero5], [(-0.5*h8*plane_d2, np.sqrt(h8*plane_d1 - 0.25*(plane_d2*plane_d2)/(plane_d3*plane_d3)))], [(plane_zero1, h9), (h4, np.abs(h4*plane_p5 + plane_p2)/np.abs(h2)), (h7, np.abs(h7*plane_p5 + plane_p2)/np.abs(h5)), (plane_zero6, h9), (plane_zero7, h9), (plane_zero8, h10), (plane_zero9, h11), (plane_zero10, h10), (plane_zero11, h11)]), branches_z_across), branches_z_across)
+    line_c15 = label_along + score_along
+    line_c18 = gap_along*line_c15
+    line_c36 = line_c18*score_along
+    line_c43 = -(label_along*label_along) + 3.0*(score_along*score_along)
+    line_c52 = line_c36*line_c36
+    line_c65 = label_along + 3.0*score_along
+    line_c68 = gap_along*line_c65
+    g11 = 1.0/plane_slope1
+    line_rate1 = g11
+    g14 = 1.0/plane_slope3
+    line_rate4 = 2.0*g14
+    line_rate142 = -0.8284271247461901*g14
+    g16 = 1.0/plane_slope4
+    line_rate5 = 2.0*g16
+    line_rate143 = 4.82842712474619*g16
+    g56 = p_epsilon*n
+    g99 = 6.0*g56*score_along
+    g110 = 2.0*score_along
+    g114 = 2.0*line_c36
+    g116 = 3.0*g56
+    g119 = 2.0*gap_along
     line_centre2 = label_across*z_across + mean_ell
     line_h1 = plane_p1 + z_across*(plane_p3 + plane_p6*z_across)
     line_h2 = plane_p2 + plane_p5*z_across
@@ -687,22 +710,13 @@ def rate_coefficients(score, y, par):
     line_side1 = np.where(line_h2 > 0, 1.0, -1.0)
     line_half1 = -0.5*line_h2 - 0.5*line_root1*line_side1
     line_centre3 = dm + gap_across*z_across
-    line_c15 = label_along + score_along
-    line_c18 = gap_along*line_c15
-    line_c36 = line_c18*score_along
-    line_c43 = -(label_along*label_along) + 3.0*(score_along*score_along)
-    line_c52 = line_c36*line_c36
-    line_c65 = label_along + 3.0*score_along
-    line_c68 = gap_along*line_c65
     g10 = score_across*z_across
     line_centre1 = g10 + m
     line_h3 = g10 + plane_p7
     line_h4 = g10 + plane_p8
-    g11 = 1.0/plane_slope1
     line_cross1 = np.maximum(-40.0, np.minimum(40.0, -g11*line_centre1))
     line_cross4 = np.maximum(-40.0, np.minimum(40.0, -g11*line_h3))
     line_cross5 = np.maximum(-40.0, np.minimum(40.0, -g11*line_h4))
-    line_rate1 = g11
     g12 = np.where(line_square1 > 0, 1.0, -1.0)
     line_cross2 = np.where(g12 > 0, np.maximum(-40.0, np.minimum(40.0, line_half1/plane_slope2)), 40.0)
     line_cross3 = np.where(g12 > 0, np.maximum(-40.0, np.minimum(40.0, line_h1/np.where(np.where((np.abs(line_half1) - 1e-300) > 0, 1.0, -1.0) > 0, line_half1, 1e-300))), 40.0)
@@ -724,22 +738,18 @@ def rate_coefficients(score, y, par):
     g13 = plane_p11*z_across
     line_h5 = g13 + plane_p9
     line_h7 = g13 + plane_p15
-    g14 = 1.0/plane_slope3
     line_cross6 = np.maximum(-40.0, np.minimum(40.0, -g14*line_h5))
     line_cross8 = np.maximum(-40.0, np.minimum(40.0, -g14*line_h7))
     line_turned3 = np.where((line_cross5 - line_cross6) > 0, 1.0, -1.0)
     line_low3 = np.where(line_turned3 > 0, line_cross6, line_cross5)
     line_high3 = np.where(line_turned3 > 0, line_cross5, line_cross6)
-    line_rate4 = 2.0*g14
     line_rate10 = np.where(line_turned3 > 0, line_rate4, line_rate1)
     line_rate11 = np.where(line_turned3 > 0, line_rate1, line_rate4)
-    line_rate142 = -0.8284271247461901*g14
     line_rate148 = np.where(line_turned3 > 0, line_rate142, line_rate1)
     line_rate149 = np.where(line_turned3 > 0, line_rate1, line_rate142)
     g15 = plane_p14*z_across
     line_h6 = g15 + plane_p12
     line_h8 = g15 + plane_p16
-    g16 = 1.0/plane_slope4
     line_cross7 = np.maximum(-40.0, np.minimum(40.0, -g16*line_h6))
     line_cross9 = np.maximum(-40.0, np.minimum(40.0, -g16*line_h8))
     line_turned4 = np.where((line_cross7 - line_cross8) > 0, 1.0, -1.0)
@@ -835,7 +845,6 @@ def rate_coefficients(score, y, par):
     line_beyond7 = 0.5*erfc(0.7071067811865476*line_gap7)
     line_beyond8 = 0.5*erfc(0.7071067811865476*line_gap8)
     line_beyond9 = 0.5*erfc(0.7071067811865476*line_gap9)
-    line_rate5 = 2.0*g16
     line_rate12 = np.where(line_turned4 > 0, line_rate4, line_rate5)
     line_rate13 = np.where(line_turned4 > 0, line_rate5, line_rate4)
     line_rate18 = np.where(line_turned7 > 0, line_rate12, line_rate10)
@@ -844,7 +853,6 @@ def rate_coefficients(score, y, par):
     line_rate21 = np.where(line_turned8 > 0, line_rate11, line_rate13)
     line_rate24 = np.where(line_turned10 > 0, line_rate19, line_rate20)
     line_rate25 = np.where(line_turned10 > 0, line_rate20, line_rate19)
-    line_rate143 = 4.82842712474619*g16
     line_rate150 = np.where(line_turned4 > 0, line_rate142, line_rate143)
     line_rate151 = np.where(line_turned4 > 0, line_rate143, line_rate142)
     line_rate156 = np.where(line_turned7 > 0, line_rate150, line_rate148)
@@ -1012,7 +1020,6 @@ def rate_coefficients(score, y, par):
     line_side79 = np.where((g55 + line_h6) > 0, 1.0, -1.0)
     line_side81 = np.where((g55 + line_h8) > 0, 1.0, -1.0)
     line_switch30 = np.where(line_switch28 > 0, -line_side78*line_side79, -line_side80*line_side81)
-    g56 = p_epsilon*n
     line_c13 = g56 + line_centre3
     line_c24 = -g56 + line_centre3
     line_c25 = -g56 + line_centre1 + line_centre2
@@ -1135,7 +1142,6 @@ def rate_coefficients(score, y, par):
     line_c41 = g96 + g97
     line_c44 = -g96 + g97
     g98 = 2.0*label_along*line_centre2
-    g99 = 6.0*g56*score_along
     line_c42 = g95*score_along - g98 + g99
     line_c45 = -g98 - g99 + 6.0*line_centre1*score_along
     g100 = line_c36*line_low20
@@ -1175,7 +1181,6 @@ def rate_coefficients(score, y, par):
     line_value18 = line_c38 + line_high28*(line_c39 + line_high28*(g108 + line_c40))
     line_jump9 = line_change18*line_value17 + line_change27*line_value18
     g109 = 2.0*line_centre1
-    g110 = 2.0*score_along
     g111 = 1.0/(line_root1*line_side1)
     line_rate2 = -g111*(g109 + g110*line_cross2)
     line_rate3 = g111*(g109 + g110*line_cross3)
@@ -1231,7 +1236,6 @@ def rate_coefficients(score, y, par):
     g113 = 2.0*line_c34
     line_c49 = g112*line_c36 + g113*line_c35
     line_c50 = g113*line_c36 + line_c35*line_c35
-    g114 = 2.0*line_c36
     line_c51 = g114*line_c35
     line_c56 = g114*line_c38 + 2.0*line_c39*line_c40
     line_c57 = g114*line_c39 + line_c40*line_c40
@@ -1239,7 +1243,6 @@ def rate_coefficients(score, y, par):
     g115 = 2.0*line_c38
     line_c54 = g115*line_c39
     line_c55 = g115*line_c40 + line_c39*line_c39
-    g116 = 3.0*g56
     g117 = 3.0*line_centre1 + line_centre2
     line_c64 = g116 + g117
     line_c66 = line_c13*line_c64
@@ -1248,7 +1251,6 @@ def rate_coefficients(score, y, par):
     line_c70 = line_c24*line_c69
     line_c71 = gap_along*line_c69 + line_c24*line_c65
     g118 = 2.0*line_centre3
-    g119 = 2.0*gap_along
     line_rate140 = -g111*(g118 + g119*line_cross2)
     line_rate141 = g111*(g118 + g119*line_cross3)
     line_rate144 = np.where(line_turned1 > 0, line_rate140, line_rate1)
@@ -1529,6 +1531,27 @@ def statistic_coefficients(score, y, par):
     h11 = np.abs(plane_p13)/np.abs(plane_p14)
     branches_z_across = [plane_zero4, plane_zero5]
     z_across, weights_z_across = branch_nodes(branch_panels(panels([plane_vertex1, plane_vertex2, plane_vertex3, plane_vertex4, plane_vertex5, plane_vertex6, plane_zero4, plane_zero5], [(-0.5*h8*plane_d2, np.sqrt(h8*plane_d1 - 0.25*(plane_d2*plane_d2)/(plane_d3*plane_d3)))], [(plane_zero1, h9), (h4, np.abs(h4*plane_p5 + plane_p2)/np.abs(h2)), (h7, np.abs(h7*plane_p5 + plane_p2)/np.abs(h5)), (plane_zero6, h9), (plane_zero7, h9), (plane_zero8, h10), (plane_zero9, h11), (plane_zero10, h10), (plane_zero11, h11)]), branches_z_across), branches_z_across)
+    line_c15 = label_along + score_along
+    line_c18 = gap_along*line_c15
+    line_c23 = line_c18*line_c18
+    line_c36 = line_c18*score_along
+    g13 = label_along*label_along
+    line_c3 = g13
+    line_c7 = label_along*line_c3
+    line_c12 = label_along*line_c7
+    line_c43 = -g13 + 3.0*(score_along*score_along)
+    g14 = 1.0/plane_slope1
+    line_rate1 = g14
+    g17 = 1.0/plane_slope3
+    line_rate4 = 2.0*g17
+    g19 = 1.0/plane_slope4
+    line_rate5 = 2.0*g19
+    g78 = p_epsilon*n
+    g81 = 2.0*line_c18
+    g113 = 6.0*g78*score_along
+    g124 = 2.0*score_along
+    g126 = 0.25*line_c23
+    g127 = p_epsilon*line_c36
     line_centre2 = label_across*z_across + mean_ell
     line_h1 = plane_p1 + z_across*(plane_p3 + plane_p6*z_across)
     line_h2 = plane_p2 + plane_p5*z_across
@@ -1537,10 +1560,6 @@ def statistic_coefficients(score, y, par):
     line_side1 = np.where(line_h2 > 0, 1.0, -1.0)
     line_half1 = -0.5*line_h2 - 0.5*line_root1*line_side1
     line_centre3 = dm + gap_across*z_across
-    line_c15 = label_along + score_along
-    line_c18 = gap_along*line_c15
-    line_c23 = line_c18*line_c18
-    line_c36 = line_c18*score_along
     g10 = score_across*z_across
     line_centre1 = g10 + m
     line_h3 = g10 + plane_p7
@@ -1553,19 +1572,12 @@ def statistic_coefficients(score, y, par):
     line_c2 = g12
     line_c5 = label_along*line_c1 + line_c2*line_centre2
     line_c9 = label_along*line_c4 + line_c5*line_centre2
-    g13 = label_along*label_along
-    line_c3 = g13
     line_c6 = label_along*line_c2 + line_c3*line_centre2
-    line_c7 = label_along*line_c3
     line_c10 = label_along*line_c5 + line_c6*line_centre2
     line_c11 = label_along*line_c6 + line_c7*line_centre2
-    line_c12 = label_along*line_c7
-    line_c43 = -g13 + 3.0*(score_along*score_along)
-    g14 = 1.0/plane_slope1
     line_cross1 = np.maximum(-40.0, np.minimum(40.0, -g14*line_centre1))
     line_cross4 = np.maximum(-40.0, np.minimum(40.0, -g14*line_h3))
     line_cross5 = np.maximum(-40.0, np.minimum(40.0, -g14*line_h4))
-    line_rate1 = g14
     g15 = np.where(line_square1 > 0, 1.0, -1.0)
     line_cross2 = np.where(g15 > 0, np.maximum(-40.0, np.minimum(40.0, line_half1/plane_slope2)), 40.0)
     line_cross3 = np.where(g15 > 0, np.maximum(-40.0, np.minimum(40.0, line_h1/np.where(np.where((np.abs(line_half1) - 1e-300) > 0, 1.0, -1.0) > 0, line_half1, 1e-300))), 40.0)
@@ -1587,19 +1599,16 @@ def statistic_coefficients(score, y, par):
     g16 = plane_p11*z_across
     line_h5 = g16 + plane_p9
     line_h7 = g16 + plane_p15
-    g17 = 1.0/plane_slope3
     line_cross6 = np.maximum(-40.0, np.minimum(40.0, -g17*line_h5))
     line_cross8 = np.maximum(-40.0, np.minimum(40.0, -g17*line_h7))
     line_turned3 = np.where((line_cross5 - line_cross6) > 0, 1.0, -1.0)
     line_low3 = np.where(line_turned3 > 0, line_cross6, line_cross5)
     line_high3 = np.where(line_turned3 > 0, line_cross5, line_cross6)
-    line_rate4 = 2.0*g17
     line_rate10 = np.where(line_turned3 > 0, line_rate4, line_rate1)
     line_rate11 = np.where(line_turned3 > 0, line_rate1, line_rate4)
     g18 = plane_p14*z_across
     line_h6 = g18 + plane_p12
     line_h8 = g18 + plane_p16
-    g19 = 1.0/plane_slope4
     line_cross7 = np.maximum(-40.0, np.minimum(40.0, -g19*line_h6))
     line_cross9 = np.maximum(-40.0, np.minimum(40.0, -g19*line_h8))
     line_turned4 = np.where((line_cross7 - line_cross8) > 0, 1.0, -1.0)
@@ -1695,7 +1704,6 @@ def statistic_coefficients(score, y, par):
     line_beyond7 = 0.5*erfc(0.7071067811865476*line_gap7)
     line_beyond8 = 0.5*erfc(0.7071067811865476*line_gap8)
     line_beyond9 = 0.5*erfc(0.7071067811865476*line_gap9)
-    line_rate5 = 2.0*g19
     line_rate12 = np.where(line_turned4 > 0, line_rate4, line_rate5)
     line_rate13 = np.where(line_turned4 > 0, line_rate5, line_rate4)
     line_rate18 = np.where(line_turned7 > 0, line_rate12, line_rate10)
@@ -1912,7 +1920,6 @@ def statistic_coefficients(score, y, par):
     g75 = line_away7*line_outward7
     g76 = line_away8*line_outward8
     g77 = line_away9*line_outward9
-    g78 = p_epsilon*n
     line_c13 = g78 + line_centre3
     line_c24 = -g78 + line_centre3
     line_c25 = -g78 + line_centre1 + line_centre2
@@ -1936,7 +1943,6 @@ def statistic_coefficients(score, y, par):
     g80 = 2.0*line_c16
     line_c20 = g80*line_c17
     line_c21 = g80*line_c18 + line_c17*line_c17
-    g81 = 2.0*line_c18
     line_c22 = g81*line_c17
     line_c30 = g81*line_c26 + line_c27*line_c27
     line_c31 = g81*line_c27
@@ -2033,7 +2039,6 @@ def statistic_coefficients(score, y, par):
     g112 = 3.0*(p_epsilon*p_epsilon)*(n*n) - g11 + 3.0*(line_centre1*line_centre1)
     line_c41 = g111 + g112
     line_c44 = -g111 + g112
-    g113 = 6.0*g78*score_along
     line_c42 = g110*score_along + g113 - g12
     line_c45 = -g113 - g12 + 6.0*line_centre1*score_along
     g114 = line_c36*line_low20
@@ -2073,7 +2078,6 @@ def statistic_coefficients(score, y, par):
     line_value18 = line_c38 + line_high28*(line_c39 + line_high28*(g122 + line_c40))
     line_jump9 = line_change18*line_value17 + line_change27*line_value18
     g123 = 2.0*line_centre1
-    g124 = 2.0*score_along
     g125 = 1.0/(line_root1*line_side1)
     line_rate2 = -g125*(g123 + g124*line_cross2)
     line_rate3 = g125*(g123 + g124*line_cross3)
@@ -2123,8 +2127,6 @@ def statistic_coefficients(score, y, par):
     line_rate59 = np.where(line_turned27 > 0, line_rate51, line_rate52)
     line_rate60 = np.where(line_turned28 > 0, line_rate53, line_rate33)
     line_rate61 = np.where(line_turned28 > 0, line_rate33, line_rate53)
-    g126 = 0.25*line_c23
-    g127 = p_epsilon*line_c36
     g1 = np.exp(-0.5*(line_gap1*line_gap1))
     line_density1 = 0.3989422804014327*g1
     line_edge1 = line_density1*line_gap1
@@ -2307,6 +2309,33 @@ def all_coefficients(score, y, par):
     h11 = np.abs(plane_p13)/np.abs(plane_p14)
     branches_z_across = [plane_zero4, plane_zero5]
     z_across, weights_z_across = branch_nodes(branch_panels(panels([plane_vertex1, plane_vertex2, plane_vertex3, plane_vertex4, plane_vertex5, plane_vertex6, plane_zero4, plane_zero5], [(-0.5*h8*plane_d2, np.sqrt(h8*plane_d1 - 0.25*(plane_d2*plane_d2)/(plane_d3*plane_d3)))], [(plane_zero1, h9), (h4, np.abs(h4*plane_p5 + plane_p2)/np.abs(h2)), (h7, np.abs(h7*plane_p5 + plane_p2)/np.abs(h5)), (plane_zero6, h9), (plane_zero7, h9), (plane_zero8, h10), (plane_zero9, h11), (plane_zero10, h10), (plane_zero11, h11)]), branches_z_across), branches_z_across)
+    line_c15 = label_along + score_along
+    line_c18 = gap_along*line_c15
+    line_c23 = line_c18*line_c18
+    line_c36 = line_c18*score_along
+    line_c52 = line_c36*line_c36
+    line_c61 = label_along*score_along
+    g14 = label_along*label_along
+    line_c3 = g14
+    line_c7 = label_along*line_c3
+    line_c12 = label_along*line_c7
+    line_c43 = -g14 + 3.0*(score_along*score_along)
+    g15 = 1.0/plane_slope1
+    line_rate1 = g15
+    g18 = 1.0/plane_slope3
+    line_rate4 = 2.0*g18
+    line_rate73 = -2.8284271247461903*g18
+    g20 = 1.0/plane_slope4
+    line_rate5 = 2.0*g20
+    line_rate74 = 2.8284271247461903*g20
+    g79 = p_epsilon*n
+    g82 = 2.0*line_c18
+    g114 = 6.0*g79*score_along
+    g125 = 2.0*score_along
+    g129 = 2.0*line_c36
+    g132 = 2.0*label_along
+    g133 = 0.25*line_c23
+    g142 = 2.0*line_c61
     line_centre2 = label_across*z_across + mean_ell
     line_h1 = plane_p1 + z_across*(plane_p3 + plane_p6*z_across)
     line_h2 = plane_p2 + plane_p5*z_across
@@ -2315,12 +2344,6 @@ def all_coefficients(score, y, par):
     line_side1 = np.where(line_h2 > 0, 1.0, -1.0)
     line_half1 = -0.5*line_h2 - 0.5*line_root1*line_side1
     line_centre3 = dm + gap_across*z_across
-    line_c15 = label_along + score_along
-    line_c18 = gap_along*line_c15
-    line_c23 = line_c18*line_c18
-    line_c36 = line_c18*score_along
-    line_c52 = line_c36*line_c36
-    line_c61 = label_along*score_along
     g10 = score_across*z_across
     line_centre1 = g10 + m
     line_h3 = g10 + plane_p7
@@ -2334,19 +2357,12 @@ def all_coefficients(score, y, par):
     line_c2 = g13
     line_c5 = label_along*line_c1 + line_c2*line_centre2
     line_c9 = label_along*line_c4 + line_c5*line_centre2
-    g14 = label_along*label_along
-    line_c3 = g14
     line_c6 = label_along*line_c2 + line_c3*line_centre2
-    line_c7 = label_along*line_c3
     line_c10 = label_along*line_c5 + line_c6*line_centre2
     line_c11 = label_along*line_c6 + line_c7*line_centre2
-    line_c12 = label_along*line_c7
-    line_c43 = -g14 + 3.0*(score_along*score_along)
-    g15 = 1.0/plane_slope1
     line_cross1 = np.maximum(-40.0, np.minimum(40.0, -g15*line_centre1))
     line_cross4 = np.maximum(-40.0, np.minimum(40.0, -g15*line_h3))
     line_cross5 = np.maximum(-40.0, np.minimum(40.0, -g15*line_h4))
-    line_rate1 = g15
     g16 = np.where(line_square1 > 0, 1.0, -1.0)
     line_cross2 = np.where(g16 > 0, np.maximum(-40.0, np.minimum(40.0, line_half1/plane_slope2)), 40.0)
     line_cross3 = np.where(g16 > 0, np.maximum(-40.0, np.minimum(40.0, line_h1/np.where(np.where((np.abs(line_half1) - 1e-300) > 0, 1.0, -1.0) > 0, line_half1, 1e-300))), 40.0)
@@ -2368,22 +2384,18 @@ def all_coefficients(score, y, par):
     g17 = plane_p11*z_across
     line_h5 = g17 + plane_p9
     line_h7 = g17 + plane_p15
-    g18 = 1.0/plane_slope3
     line_cross6 = np.maximum(-40.0, np.minimum(40.0, -g18*line_h5))
     line_cross8 = np.maximum(-40.0, np.minimum(40.0, -g18*line_h7))
     line_turned3 = np.where((line_cross5 - line_cross6) > 0, 1.0, -1.0)
     line_low3 = np.where(line_turned3 > 0, line_cross6, line_cross5)
     line_high3 = np.where(line_turned3 > 0, line_cross5, line_cross6)
-    line_rate4 = 2.0*g18
     line_rate10 = np.where(line_turned3 > 0, line_rate4, line_rate1)
     line_rate11 = np.where(line_turned3 > 0, line_rate1, line_rate4)
-    line_rate73 = -2.8284271247461903*g18
     line_rate79 = np.where(line_turned3 > 0, line_rate73, 0.0)
     line_rate80 = np.where(line_turned3 > 0, 0.0, line_rate73)
     g19 = plane_p14*z_across
     line_h6 = g19 + plane_p12
     line_h8 = g19 + plane_p16
-    g20 = 1.0/plane_slope4
     line_cross7 = np.maximum(-40.0, np.minimum(40.0, -g20*line_h6))
     line_cross9 = np.maximum(-40.0, np.minimum(40.0, -g20*line_h8))
     line_turned4 = np.where((line_cross7 - line_cross8) > 0, 1.0, -1.0)
@@ -2479,7 +2491,6 @@ def all_coefficients(score, y, par):
     line_beyond7 = 0.5*erfc(0.7071067811865476*line_gap7)
     line_beyond8 = 0.5*erfc(0.7071067811865476*line_gap8)
     line_beyond9 = 0.5*erfc(0.7071067811865476*line_gap9)
-    line_rate5 = 2.0*g20
     line_rate12 = np.where(line_turned4 > 0, line_rate4, line_rate5)
     line_rate13 = np.where(line_turned4 > 0, line_rate5, line_rate4)
     line_rate18 = np.where(line_turned7 > 0, line_rate12, line_rate10)
@@ -2488,7 +2499,6 @@ def all_coefficients(score, y, par):
     line_rate21 = np.where(line_turned8 > 0, line_rate11, line_rate13)
     line_rate24 = np.where(line_turned10 > 0, line_rate19, line_rate20)
     line_rate25 = np.where(line_turned10 > 0, line_rate20, line_rate19)
-    line_rate74 = 2.8284271247461903*g20
     line_rate81 = np.where(line_turned4 > 0, line_rate73, line_rate74)
     line_rate82 = np.where(line_turned4 > 0, line_rate74, line_rate73)
     line_rate87 = np.where(line_turned7 > 0, line_rate81, line_rate79)
@@ -2705,7 +2715,6 @@ def all_coefficients(score, y, par):
     g76 = line_away7*line_outward7
     g77 = line_away8*line_outward8
     g78 = line_away9*line_outward9
-    g79 = p_epsilon*n
     line_c13 = g79 + line_centre3
     line_c24 = -g79 + line_centre3
     line_c25 = -g79 + line_centre1 + line_centre2
@@ -2733,7 +2742,6 @@ def all_coefficients(score, y, par):
     g81 = 2.0*line_c16
     line_c20 = g81*line_c17
     line_c21 = g81*line_c18 + line_c17*line_c17
-    g82 = 2.0*line_c18
     line_c22 = g82*line_c17
     line_c30 = g82*line_c26 + line_c27*line_c27
     line_c31 = g82*line_c27
@@ -2830,7 +2838,6 @@ def all_coefficients(score, y, par):
     g113 = 3.0*(p_epsilon*p_epsilon)*(n*n) - g11 + 3.0*(line_centre1*line_centre1)
     line_c41 = g112 + g113
     line_c44 = -g112 + g113
-    g114 = 6.0*g79*score_along
     line_c42 = g111*score_along + g114 - g13
     line_c45 = -g114 - g13 + 6.0*line_centre1*score_along
     g115 = line_c36*line_low20
@@ -2870,7 +2877,6 @@ def all_coefficients(score, y, par):
     line_value18 = line_c38 + line_high28*(line_c39 + line_high28*(g123 + line_c40))
     line_jump9 = line_change18*line_value17 + line_change27*line_value18
     g124 = 2.0*line_centre1
-    g125 = 2.0*score_along
     g126 = 1.0/(line_root1*line_side1)
     line_rate2 = -g126*(g124 + g125*line_cross2)
     line_rate3 = g126*(g124 + g125*line_cross3)
@@ -2926,7 +2932,6 @@ def all_coefficients(score, y, par):
     g128 = 2.0*line_c34
     line_c49 = g127*line_c36 + g128*line_c35
     line_c50 = g128*line_c36 + line_c35*line_c35
-    g129 = 2.0*line_c36
     line_c51 = g129*line_c35
     line_c56 = g129*line_c38 + 2.0*line_c39*line_c40
     line_c57 = g129*line_c39 + line_c40*line_c40
@@ -2937,7 +2942,6 @@ def all_coefficients(score, y, par):
     g131 = line_centre2*score_along
     line_c60 = g131 + label_along*line_c32
     line_c63 = g131 + label_along*line_c37
-    g132 = 2.0*label_along
     line_rate71 = -g126*(-g12 - g132*line_cross2)
     line_rate72 = g126*(-g12 - g132*line_cross3)
     line_rate75 = np.where(line_turned1 > 0, line_rate71, 0.0)
@@ -2986,10 +2990,8 @@ def all_coefficients(score, y, par):
     line_rate128 = np.where(line_turned27 > 0, line_rate120, line_rate121)
     line_rate129 = np.where(line_turned28 > 0, line_rate122, line_rate102)
     line_rate130 = np.where(line_turned28 > 0, line_rate102, line_rate122)
-    g133 = 0.25*line_c23
     g134 = line_c33*line_moment6
     g139 = line_c38*line_moment11
-    g142 = 2.0*line_c61
     g1 = np.exp(-0.5*(line_gap1*line_gap1))
     line_density1 = 0.3989422804014327*g1
     line_edge1 = line_density1*line_gap1

@@ -4,7 +4,7 @@
     target     RandomLabels('1/(1 + exp(-r_star))')
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 13. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 14. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
@@ -399,8 +399,7 @@ def panels(
     bumps = [(float(location), float(width)) for location, width in steps]
     ends += [location for location, width in (*layers, *bumps) if width < NARROWEST_LAYER]
     layers = [(location, width) for location, width in layers if not width < NARROWEST_LAYER]
-    bumps = [(c, w) for c, w in bumps if w >= NARROWEST_LAYER and STEP_PANEL * w < LONGEST_PANEL]
-    ends += [location - STEP_REACH * width for location, width in bumps]
+    bumps = [(location, width) for location, width in bumps if not width < NARROWEST_LAYER]
     rates = [min(max(float(rate), -FARTHEST_TILT), FARTHEST_TILT) for rate in tilts]
     edges, upper = [-WINDOW + min([0.0, *rates])], WINDOW + max([0.0, *rates])
     while edges[-1] < upper:
@@ -416,9 +415,12 @@ def panels(
             if longest < length:
                 length = longest
         for location, width in bumps:
-            inside = location - STEP_REACH * width <= a + SAME_BREAKPOINT and a < location + STEP_REACH * width
-            if inside and STEP_PANEL * width < length:
-                length = STEP_PANEL * width
+            if a < location + STEP_REACH * width:
+                # up to where it begins, or into it by no more than it allows: steps that begin together share an edge
+                before, inside = location - STEP_REACH * width - a, STEP_PANEL * width
+                longest = before if before > inside else inside
+                if longest < length:
+                    length = longest
         edges.append(end if end - a <= length * (1 + 1e-9) else a + length)
     return np.array(edges)
 
@@ -628,7 +630,12 @@ def rate_coefficients(score, y, par):
     h8 = h7*s_given
     h9 = h7*np.sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given)
     z_star, weights_z_star = nodes(panels([], [(-h1*mean_ell, 3.141592653589793*h1)], [(h5, h8), (h6, h8), (h5, h9), (h6, h9)]))
-    inner_spread1 = np.sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given)
+    inner_spread1 = 2e-06*s_ell*np.abs(slope_given)
+    inner_spread2 = np.sqrt(np.sqrt(inner_spread1*inner_spread1*inner_spread1*inner_spread1 + s_given*s_given*s_given*s_given + 1e-300))
+    g4 = 1.0/s_given
+    g5 = p_epsilon*n + 1.0
+    g15 = 0.5/(inner_spread2*inner_spread2)
+    g16 = 0.3989422804014327/inner_spread2
     g1 = s_ell*z_star
     ell = g1 + mean_ell
     mean_given = g1*slope_given + m
@@ -637,8 +644,6 @@ def rate_coefficients(score, y, par):
     g3 = sigmoid(-ell)
     P_minus = g3
     dP = g2*g3
-    g4 = 1.0/s_given
-    g5 = p_epsilon*n + 1.0
     g6 = g5 - mean_given
     inner_gap1 = g4*np.abs(g6)
     inner_away1 = np.where(g6 > 0, 1.0, -1.0)
@@ -656,8 +661,6 @@ def rate_coefficients(score, y, par):
     g12 = -inner_away2
     g13 = g11 + np.where(g12 > 0, 1.0, 0.0)
     g14 = P_minus*g13
-    g15 = 0.5/(inner_spread1*inner_spread1)
-    g16 = 0.3989422804014327/inner_spread1
     J_A = np.sum(weights_z_star * (P_plus*g10 + g14))
     J_B = np.sum(weights_z_star * (P_minus*g16*np.exp(-g15*(g8*g8)) + P_plus*g16*np.exp(-g15*(g6*g6))))
     J_F = np.sum(weights_z_star * (P_minus*(p_epsilon*g11 + np.where(g12 > 0, p_epsilon, 0.0)) + P_plus*(-p_epsilon*g9 + np.where(inner_away1 > 0, p_epsilon, 0.0))))
@@ -683,72 +686,84 @@ def statistic_coefficients(score, y, par):
     h1 = 1.0/s_ell
     h2 = 1.0/slope_given
     h3 = h2*m
-    h4 = p_epsilon*h2*n
-    h5 = -h3 + h4
-    h6 = h1*(h2 + h5)
-    h7 = h2 + h3
-    h8 = h1*(-h4 - h7)
-    h9 = h1/np.abs(slope_given)
-    h10 = h9*s_given
-    h11 = h9*np.sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given)
-    z_star, weights_z_star = nodes(panels([], [(-h1*mean_ell, 3.141592653589793*h1)], [(h6, h10), (h8, h10), (h6, h11), (h8, h11), (h1*(h2 - h3), h10), (-h1*h7, h10), (-h1*h3, h10), (h1*h5, h10), (h1*(-h3 - h4), h10)]))
-    inner_spread1 = np.sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given)
+    h4 = p_epsilon*h2*n + h2
+    h5 = h1*(-h3 + h4)
+    h6 = h1*(-h3 - h4)
+    h7 = h1/np.abs(slope_given)
+    h8 = h7*s_given
+    h9 = h7*np.sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given)
+    z_star, weights_z_star = nodes(panels([], [(-h1*mean_ell, 3.141592653589793*h1)], [(h5, h8), (h6, h8), (h5, h9), (h6, h9)]))
+    inner_spread1 = 2e-06*s_ell*np.abs(slope_given)
+    inner_spread2 = np.sqrt(np.sqrt(inner_spread1*inner_spread1*inner_spread1*inner_spread1 + s_given*s_given*s_given*s_given + 1e-300))
+    g2 = 1.0/s_given
+    g3 = p_epsilon*n + 1.0
+    g8 = 0.5/(inner_spread2*inner_spread2)
+    g9 = 0.3989422804014327/inner_spread2
     g1 = s_ell*z_star
     ell = g1 + mean_ell
     P_plus = sigmoid(ell)
     P_minus = sigmoid(-ell)
     mean_given = g1*slope_given + m
-    g2 = 1.0/s_given
-    inner_gap5 = g2*np.abs(mean_given)
-    tails_M0_3n = tail_moments(inner_gap5, 0)
-    M0_3n = tails_M0_3n[0]
-    g3 = -mean_given
-    inner_away5 = np.where(g3 > 0, 1.0, -1.0)
-    g4 = p_epsilon*n
-    g5 = g3 + g4
-    inner_gap6 = g2*np.abs(g5)
-    inner_away6 = np.where(g5 > 0, 1.0, -1.0)
-    tails_M0_4n = tail_moments(inner_gap6, 0)
-    M0_4n = tails_M0_4n[0]
-    g6 = g5 + 1.0
-    inner_gap1 = g2*np.abs(g6)
-    inner_away1 = np.where(g6 > 0, 1.0, -1.0)
+    g4 = g3 - mean_given
+    inner_gap1 = g2*np.abs(g4)
+    inner_away1 = np.where(g4 > 0, 1.0, -1.0)
     tails_M0_1n = tail_moments(inner_gap1, 1)
     M0_1n = tails_M0_1n[0]
     M1_1n = tails_M0_1n[1]
-    g7 = mean_given + 1.0
-    inner_gap4 = g2*np.abs(g7)
-    inner_away4 = np.where(-g7 > 0, 1.0, -1.0)
-    tails_M1_7n = tail_moments(inner_gap4, 1)
-    M1_7n = tails_M1_7n[1]
-    g8 = g4 + g7
-    inner_gap2 = g2*np.abs(g8)
+    g5 = g3 + mean_given
+    inner_gap2 = g2*np.abs(g5)
     tails_M0_2n = tail_moments(inner_gap2, 1)
     M0_2n = tails_M0_2n[0]
     M1_2n = tails_M0_2n[1]
-    g9 = -g8
-    inner_away2 = np.where(g9 > 0, 1.0, -1.0)
-    g10 = mean_given - 1.0
-    inner_gap3 = g2*np.abs(g10)
-    tails_M1_6n = tail_moments(inner_gap3, 1)
-    M1_6n = tails_M1_6n[1]
-    g11 = -g10
-    inner_away3 = np.where(g11 > 0, 1.0, -1.0)
-    g12 = g4 + mean_given
-    inner_gap7 = g2*np.abs(g12)
-    inner_away7 = np.where(-g12 > 0, 1.0, -1.0)
-    tails_M0_5n = tail_moments(inner_gap7, 0)
-    M0_5n = tails_M0_5n[0]
-    g13 = -inner_away2
-    g14 = 0.5/(inner_spread1*inner_spread1)
-    g15 = 0.3989422804014327/inner_spread1
-    g16 = M0_3n*inner_away5
-    J_R = np.sum(weights_z_star * (P_minus*(M1_2n*s_given + np.where(g13 > 0, g8, 0.0)) + P_plus*(M1_1n*s_given + np.where(inner_away1 > 0, g6, 0.0))))
-    J_B = np.sum(weights_z_star * (P_minus*g15*np.exp(-g14*(g9*g9)) + P_plus*g15*np.exp(-g14*(g6*g6))))
-    J_F = np.sum(weights_z_star * (P_minus*(M0_2n*p_epsilon*inner_away2 + np.where(g13 > 0, p_epsilon, 0.0)) + P_plus*(-M0_1n*p_epsilon*inner_away1 + np.where(inner_away1 > 0, p_epsilon, 0.0))))
-    J_clean_risk = np.sum(weights_z_star * (P_minus*(M1_7n*s_given + np.where(-inner_away4 > 0, g7, 0.0)) + P_plus*(M1_6n*s_given + np.where(inner_away3 > 0, g11, 0.0))))
-    J_clean_error = np.sum(weights_z_star * (P_minus*(g16 + np.where(-inner_away5 > 0, 1.0, 0.0)) + P_plus*(-g16 + np.where(inner_away5 > 0, 1.0, 0.0))))
-    J_robust_error = np.sum(weights_z_star * (P_minus*(M0_5n*inner_away7 + np.where(-inner_away7 > 0, 1.0, 0.0)) + P_plus*(-M0_4n*inner_away6 + np.where(inner_away6 > 0, 1.0, 0.0))))
+    g6 = -g5
+    inner_away2 = np.where(g6 > 0, 1.0, -1.0)
+    g7 = -inner_away2
+    J_R = np.sum(weights_z_star * (P_minus*(M1_2n*s_given + np.where(g7 > 0, g5, 0.0)) + P_plus*(M1_1n*s_given + np.where(inner_away1 > 0, g4, 0.0))))
+    J_B = np.sum(weights_z_star * (P_minus*g9*np.exp(-(g6*g6)*g8) + P_plus*g9*np.exp(-(g4*g4)*g8)))
+    J_F = np.sum(weights_z_star * (P_minus*(M0_2n*p_epsilon*inner_away2 + np.where(g7 > 0, p_epsilon, 0.0)) + P_plus*(-M0_1n*p_epsilon*inner_away1 + np.where(inner_away1 > 0, p_epsilon, 0.0))))
+    h1 = 1.0/s_ell
+    h2 = 1.0/slope_given
+    h3 = h2*m
+    h4 = p_epsilon*h2*n
+    h5 = h1*s_given/np.abs(slope_given)
+    z_star, weights_z_star = nodes(panels([], [(-h1*mean_ell, 3.141592653589793*h1)], [(h1*(h2 - h3), h5), (h1*(-h2 - h3), h5), (-h1*h3, h5), (h1*(-h3 + h4), h5), (h1*(-h3 - h4), h5)]))
+    g2 = 1.0/s_given
+    g7 = p_epsilon*n
+    g1 = s_ell*z_star
+    ell = g1 + mean_ell
+    P_plus = sigmoid(ell)
+    P_minus = sigmoid(-ell)
+    mean_given = g1*slope_given + m
+    inner_gap5 = g2*np.abs(mean_given)
+    tails_M0_1n = tail_moments(inner_gap5, 0)
+    M0_1n = tails_M0_1n[0]
+    g3 = mean_given - 1.0
+    inner_gap3 = g2*np.abs(g3)
+    tails_M1_4n = tail_moments(inner_gap3, 1)
+    M1_4n = tails_M1_4n[1]
+    g4 = -g3
+    inner_away3 = np.where(g4 > 0, 1.0, -1.0)
+    g5 = mean_given + 1.0
+    inner_gap4 = g2*np.abs(g5)
+    inner_away4 = np.where(-g5 > 0, 1.0, -1.0)
+    tails_M1_5n = tail_moments(inner_gap4, 1)
+    M1_5n = tails_M1_5n[1]
+    g6 = -mean_given
+    inner_away5 = np.where(g6 > 0, 1.0, -1.0)
+    g8 = g6 + g7
+    inner_gap6 = g2*np.abs(g8)
+    inner_away6 = np.where(g8 > 0, 1.0, -1.0)
+    tails_M0_2n = tail_moments(inner_gap6, 0)
+    M0_2n = tails_M0_2n[0]
+    g9 = g7 + mean_given
+    inner_gap7 = g2*np.abs(g9)
+    inner_away7 = np.where(-g9 > 0, 1.0, -1.0)
+    tails_M0_3n = tail_moments(inner_gap7, 0)
+    M0_3n = tails_M0_3n[0]
+    g10 = M0_1n*inner_away5
+    J_clean_risk = np.sum(weights_z_star * (P_minus*(M1_5n*s_given + np.where(-inner_away4 > 0, g5, 0.0)) + P_plus*(M1_4n*s_given + np.where(inner_away3 > 0, g4, 0.0))))
+    J_clean_error = np.sum(weights_z_star * (P_minus*(g10 + np.where(-inner_away5 > 0, 1.0, 0.0)) + P_plus*(-g10 + np.where(inner_away5 > 0, 1.0, 0.0))))
+    J_robust_error = np.sum(weights_z_star * (P_minus*(M0_3n*inner_away7 + np.where(-inner_away7 > 0, 1.0, 0.0)) + P_plus*(-M0_2n*inner_away6 + np.where(inner_away6 > 0, 1.0, 0.0))))
     return J_R, J_B, J_F, J_clean_risk, J_clean_error, J_robust_error
 
 
@@ -776,7 +791,12 @@ def all_coefficients(score, y, par):
     h8 = h7*s_given
     h9 = h7*np.sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given)
     z_star, weights_z_star = nodes(panels([], [(-h1*mean_ell, 3.141592653589793*h1)], [(h5, h8), (h6, h8), (h5, h9), (h6, h9)]))
-    inner_spread1 = np.sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given)
+    inner_spread1 = 2e-06*s_ell*np.abs(slope_given)
+    inner_spread2 = np.sqrt(np.sqrt(inner_spread1*inner_spread1*inner_spread1*inner_spread1 + s_given*s_given*s_given*s_given + 1e-300))
+    g4 = 1.0/s_given
+    g5 = p_epsilon*n + 1.0
+    g15 = 0.5/(inner_spread2*inner_spread2)
+    g16 = 0.3989422804014327/inner_spread2
     g1 = s_ell*z_star
     ell = g1 + mean_ell
     mean_given = g1*slope_given + m
@@ -785,8 +805,6 @@ def all_coefficients(score, y, par):
     g3 = sigmoid(-ell)
     P_minus = g3
     dP = g2*g3
-    g4 = 1.0/s_given
-    g5 = p_epsilon*n + 1.0
     g6 = g5 - mean_given
     inner_gap1 = g4*np.abs(g6)
     inner_away1 = np.where(g6 > 0, 1.0, -1.0)
@@ -806,8 +824,6 @@ def all_coefficients(score, y, par):
     g12 = M0_2n*inner_away2
     g13 = g12 + np.where(g9 > 0, 1.0, 0.0)
     g14 = P_minus*g13
-    g15 = 0.5/(inner_spread1*inner_spread1)
-    g16 = 0.3989422804014327/inner_spread1
     J_R = np.sum(weights_z_star * (P_minus*(M1_2n*s_given + np.where(g9 > 0, g7, 0.0)) + P_plus*(M1_1n*s_given + np.where(inner_away1 > 0, g6, 0.0))))
     J_A = np.sum(weights_z_star * (P_plus*g11 + g14))
     J_B = np.sum(weights_z_star * (P_minus*g16*np.exp(-g15*(g8*g8)) + P_plus*g16*np.exp(-g15*(g6*g6))))

@@ -3,7 +3,7 @@
  *   target     RandomLabels('1/(1 + exp(-r_star))')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 13. To write it again:
+ * Written by sgdlimit, generator format 14. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts limit
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -270,14 +270,13 @@ static int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
     }
     for (int i = 0; i < shape->steps; i++) {
       const double location = shape->step[i], width = shape->step_width[i];
-      const int narrow = width < SGDLIMIT_NARROWEST_LAYER;
-      const double begin = narrow ? location : location - SGDLIMIT_STEP_REACH * width;
-      const double longest = SGDLIMIT_STEP_PANEL * width;
-      if (!(longest < SGDLIMIT_LONGEST_PANEL)) continue;
-      if (begin > a + SGDLIMIT_SAME_BREAKPOINT) {
-        if (begin < end) end = begin;
-      } else if (!narrow && a < location + SGDLIMIT_STEP_REACH * width && longest < length) {
-        length = longest;
+      if (width < SGDLIMIT_NARROWEST_LAYER) {
+        if (location > a + SGDLIMIT_SAME_BREAKPOINT && location < end) end = location;
+      } else if (a < location + SGDLIMIT_STEP_REACH * width) {
+        /* Up to where the step begins, or into it by no more than it allows: steps that begin together share an edge. */
+        const double before = location - SGDLIMIT_STEP_REACH * width - a, inside = SGDLIMIT_STEP_PANEL * width;
+        const double longest = before > inside ? before : inside;
+        if (longest < length) length = longest;
       }
     }
     /* The sliver that rounding would leave before `end` is swallowed. */
@@ -302,6 +301,62 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
   }
   #pragma omp simd
   for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= sgdlimit_normal_density(z[i]);
+}
+
+/* Panels are taken from the one that holds 0 outwards, to the right and then to the left. The rest of a direction is
+ * left out where a longest panel with the outermost values would add nothing to the sizes so far, on a panel that has all
+ * features behind it: there an integrand is a smooth function that grows by far less than phi falls. Beside a feature it
+ * may vanish, so narrow panels tell nothing. With a tilt its mass may lie as far out as the window moved. */
+#define SGDLIMIT_NEGLIGIBLE 1e-15
+#define SGDLIMIT_LEAST_JUDGED (SGDLIMIT_LONGEST_PANEL / 10)
+
+/* Number of the panel that holds 0; beyond `below` and `above` there is no feature more that a panel notices. */
+static int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int panels, double *below, double *above) {
+  const double *places[] = {shape->kink, shape->pole, shape->step};
+  const double *widths[] = {NULL, shape->pole_width, shape->step_width};
+  const int counts[] = {shape->kinks, shape->poles, shape->steps};
+  *below = shape->lower + SGDLIMIT_WINDOW;
+  *above = shape->upper - SGDLIMIT_WINDOW;
+  for (int kind = 0; kind < 3; kind++)
+    for (int i = 0; i < counts[kind]; i++) {
+      const double place = places[kind][i];
+      if (widths[kind] && !(widths[kind][i] < SGDLIMIT_LONGEST_PANEL)) continue;
+      if (place > shape->lower && place < *below) *below = place;
+      if (place < shape->upper && place > *above) *above = place;
+    }
+  int middle = 0;
+  while (middle + 1 < panels && edges[middle + 1] <= 0) middle++;
+  return middle;
+}
+
+/* The panel after q, where `enough` says that what lies beyond it is nothing; -1 after the last. */
+static int sgdlimit_next(int q, int middle, int panels, int enough) {
+  if (q < middle) return enough ? -1 : q - 1;
+  return enough || q + 1 == panels ? middle - 1 : q + 1;
+}
+
+/* Whether panel q is long, and has the features of its direction behind it (its end is where they are, up to rounding). */
+static int sgdlimit_is_beyond(int q, int middle, const double *edges, double below, double above) {
+  const double a = edges[q], b = edges[q + 1];
+  return b - a >= SGDLIMIT_LEAST_JUDGED && (q < middle ? b <= below + 1e-9 : a >= above - 1e-9);
+}
+
+/* The larger of two terms at a panel's outer end: one alone may be at a zero. */
+LANEWISE double sgdlimit_outermost(const double *terms, int right) {
+  const double last = fabs(terms[right ? SGDLIMIT_POINTS - 1 : 0]), other = fabs(terms[right ? SGDLIMIT_POINTS - 5 : 4]);
+  return last > other ? last : other;
+}
+
+/* Adds the terms of a panel to the integral, and their absolute values to its size. */
+LANEWISE void sgdlimit_add(const double *terms, double *integral, double *size) {
+  double sum = 0, sum_of_sizes = 0;
+  #pragma omp simd reduction(+ : sum, sum_of_sizes)
+  for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+    sum += terms[k];
+    sum_of_sizes += fabs(terms[k]);
+  }
+  *integral += sum;
+  *size += sum_of_sizes;
 }
 
 /* ---- Learning rates --------------------------------------------------------------------------------------------
@@ -439,7 +494,7 @@ static void class_score(const sgdlimit_problem *p, const double *k, int64_t i, c
   w->Q_perp = Q_perp;
 }
 
-/* All that one class is asked for below, where what is not asked for is dropped: it is inlined. */
+/* All that one class is asked for below; where an address is NULL, that is dropped: it is inlined. */
 LANEWISE void every_coefficient(const score *w, double y, const double *par, int64_t stride,
                                 double *out_R, double *out_A, double *out_B, double *out_D, double *out_F, double *out_I, double *out_BD, double *out_clean_risk, double *out_clean_error, double *out_robust_error) {
   (void)y;
@@ -454,19 +509,17 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
   const double s_ell = sqrt(larger(1e-300, Q_star));
   const double slope_given = Q_star*beta/(s_ell*s_ell);
   const double s_given = sqrt(larger(1e-300, Q_perp));
-  double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0, J_clean_risk = 0, J_clean_error = 0, J_robust_error = 0;
-  {
+  double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0;
+  if (out_R || out_A || out_B || out_BD || out_F || out_I || out_D) {
     const double h1 = 1.0/s_ell;
     const double h2 = 1.0/slope_given;
     const double h3 = h2*m;
-    const double h4 = p_epsilon*h2*n;
-    const double h5 = -h3 + h4;
-    const double h6 = h1*(h2 + h5);
-    const double h7 = h2 + h3;
-    const double h8 = h1*(-h4 - h7);
-    const double h9 = h1/fabs(slope_given);
-    const double h10 = h9*s_given;
-    const double h11 = h9*sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given);
+    const double h4 = p_epsilon*h2*n + h2;
+    const double h5 = h1*(-h3 + h4);
+    const double h6 = h1*(-h3 - h4);
+    const double h7 = h1/fabs(slope_given);
+    const double h8 = h7*s_given;
+    const double h9 = h7*sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given);
     const double pole[] = {
         -h1*mean_ell,
     };
@@ -474,37 +527,35 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         3.141592653589793*h1,
     };
     const double step[] = {
+        h5,
         h6,
-        h8,
+        h5,
         h6,
-        h8,
-        h1*(h2 - h3),
-        -h1*h7,
-        -h1*h3,
-        h1*h5,
-        h1*(-h3 - h4),
     };
     const double step_width[] = {
-        h10,
-        h10,
-        h11,
-        h11,
-        h10,
-        h10,
-        h10,
-        h10,
-        h10,
+        h8,
+        h8,
+        h9,
+        h9,
     };
-    const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 1, 9, NULL, pole, pole_width, step, step_width};
-    double edges[SGDLIMIT_MAX_EDGES(0, 1, 9)];
+    const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 1, 4, NULL, pole, pole_width, step, step_width};
+    double edges[SGDLIMIT_MAX_EDGES(0, 1, 4)];
     const int panels = sgdlimit_panels(&shape, edges);
-    for (int q = 0; q < panels; q++) {
+    const double inner_spread1 = 2e-06*s_ell*fabs(slope_given);
+    const double inner_spread2 = sqrt(sqrt(inner_spread1*inner_spread1*inner_spread1*inner_spread1 + s_given*s_given*s_given*s_given + 1e-300));
+    const double g4 = 1.0/s_given;
+    const double g5 = p_epsilon*n + 1.0;
+    const double g15 = 0.5/(inner_spread2*inner_spread2);
+    const double g16 = 0.3989422804014327/inner_spread2;
+    double total_J_R = 0, total_J_A = 0, total_J_B = 0, total_J_F = 0, total_J_I = 0, total_J_D = 0, below, above;
+    const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+    for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      double of_J_R[SGDLIMIT_POINTS], of_J_A[SGDLIMIT_POINTS], of_J_B[SGDLIMIT_POINTS], of_J_F[SGDLIMIT_POINTS], of_J_I[SGDLIMIT_POINTS], of_J_D[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
-      #pragma omp simd reduction(+ : J_R, J_A, J_B, J_F, J_I, J_D, J_clean_risk, J_clean_error, J_robust_error)
+      #pragma omp simd
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z_star = nodes[k];
-        const double inner_spread1 = sqrt(4e-12*(s_ell*s_ell)*(slope_given*slope_given) + s_given*s_given);
         const double g1 = s_ell*z_star;
         const double ell = g1 + mean_ell;
         const double mean_given = g1*slope_given + m;
@@ -513,92 +564,157 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         const double g3 = sigmoid(-ell);
         const double P_minus = g3;
         const double dP = g2*g3;
-        const double g4 = 1.0/s_given;
-        const double inner_gap5 = g4*fabs(mean_given);
-        const double place_M0_3n = inner_gap5;
-        const double M0_3n = tail_moment0(place_M0_3n);
-        const double g5 = -mean_given;
-        const double inner_away5 = (g5 > 0 ? 1.0 : -1.0);
-        const double g6 = p_epsilon*n;
-        const double g7 = g5 + g6;
-        const double inner_gap6 = g4*fabs(g7);
-        const double inner_away6 = (g7 > 0 ? 1.0 : -1.0);
-        const double place_M0_4n = inner_gap6;
-        const double M0_4n = tail_moment0(place_M0_4n);
-        const double g8 = g7 + 1.0;
-        const double inner_gap1 = g4*fabs(g8);
-        const double inner_away1 = (g8 > 0 ? 1.0 : -1.0);
+        const double g6 = g5 - mean_given;
+        const double inner_gap1 = g4*fabs(g6);
+        const double inner_away1 = (g6 > 0 ? 1.0 : -1.0);
         const double place_M0_1n = inner_gap1;
         const double M0_1n = tail_moment0(place_M0_1n);
         const double M1_1n = tail_moment1(place_M0_1n);
-        const double g9 = mean_given + 1.0;
-        const double inner_gap4 = g4*fabs(g9);
-        const double inner_away4 = (-g9 > 0 ? 1.0 : -1.0);
-        const double place_M1_7n = inner_gap4;
-        const double M1_7n = tail_moment1(place_M1_7n);
-        const double g10 = g6 + g9;
-        const double inner_gap2 = g4*fabs(g10);
+        const double g7 = g5 + mean_given;
+        const double inner_gap2 = g4*fabs(g7);
         const double place_M0_2n = inner_gap2;
         const double M0_2n = tail_moment0(place_M0_2n);
         const double M1_2n = tail_moment1(place_M0_2n);
-        const double g11 = -g10;
-        const double inner_away2 = (g11 > 0 ? 1.0 : -1.0);
-        const double g12 = mean_given - 1.0;
-        const double inner_gap3 = g4*fabs(g12);
-        const double place_M1_6n = inner_gap3;
-        const double M1_6n = tail_moment1(place_M1_6n);
-        const double g13 = -g12;
-        const double inner_away3 = (g13 > 0 ? 1.0 : -1.0);
-        const double g14 = g6 + mean_given;
-        const double inner_gap7 = g4*fabs(g14);
-        const double inner_away7 = (-g14 > 0 ? 1.0 : -1.0);
-        const double place_M0_5n = inner_gap7;
-        const double M0_5n = tail_moment0(place_M0_5n);
-        const double g15 = -inner_away2;
-        const double g16 = M0_1n*inner_away1;
-        const double g17 = g16 + (inner_away1 > 0 ? -1.0 : 0.0);
-        const double g18 = M0_2n*inner_away2;
-        const double g19 = g18 + (g15 > 0 ? 1.0 : 0.0);
-        const double g20 = P_minus*g19;
-        const double g21 = 0.5/(inner_spread1*inner_spread1);
-        const double g22 = 0.3989422804014327/inner_spread1;
-        const double g23 = M0_3n*inner_away5;
-        J_R += weights[k] * (P_minus*(M1_2n*s_given + (g15 > 0 ? g10 : 0.0)) + P_plus*(M1_1n*s_given + (inner_away1 > 0 ? g8 : 0.0)));
-        J_A += weights[k] * (P_plus*g17 + g20);
-        J_B += weights[k] * (P_minus*g22*sgdlimit_exp(-(g11*g11)*g21) + P_plus*g22*sgdlimit_exp(-g21*(g8*g8)));
-        J_F += weights[k] * (P_minus*(p_epsilon*g18 + (g15 > 0 ? p_epsilon : 0.0)) + P_plus*(-p_epsilon*g16 + (inner_away1 > 0 ? p_epsilon : 0.0)));
-        J_I += weights[k] * (P_plus*(-g16 + (inner_away1 > 0 ? 1.0 : 0.0)) + g20);
-        J_D += weights[k] * (dP*g17 - dP*g19);
-        J_clean_risk += weights[k] * (P_minus*(M1_7n*s_given + (-inner_away4 > 0 ? g9 : 0.0)) + P_plus*(M1_6n*s_given + (inner_away3 > 0 ? g13 : 0.0)));
-        J_clean_error += weights[k] * (P_minus*(g23 + (-inner_away5 > 0 ? 1.0 : 0.0)) + P_plus*(-g23 + (inner_away5 > 0 ? 1.0 : 0.0)));
-        J_robust_error += weights[k] * (P_minus*(M0_5n*inner_away7 + (-inner_away7 > 0 ? 1.0 : 0.0)) + P_plus*(-M0_4n*inner_away6 + (inner_away6 > 0 ? 1.0 : 0.0)));
+        const double g8 = -g7;
+        const double inner_away2 = (g8 > 0 ? 1.0 : -1.0);
+        const double g9 = -inner_away2;
+        const double g10 = M0_1n*inner_away1;
+        const double g11 = g10 + (inner_away1 > 0 ? -1.0 : 0.0);
+        const double g12 = M0_2n*inner_away2;
+        const double g13 = g12 + (g9 > 0 ? 1.0 : 0.0);
+        const double g14 = P_minus*g13;
+        of_J_R[k] = weights[k] * (P_minus*(M1_2n*s_given + (g9 > 0 ? g7 : 0.0)) + P_plus*(M1_1n*s_given + (inner_away1 > 0 ? g6 : 0.0)));
+        of_J_A[k] = weights[k] * (P_plus*g11 + g14);
+        of_J_B[k] = weights[k] * (P_minus*g16*sgdlimit_exp(-g15*(g8*g8)) + P_plus*g16*sgdlimit_exp(-g15*(g6*g6)));
+        of_J_F[k] = weights[k] * (P_minus*(p_epsilon*g12 + (g9 > 0 ? p_epsilon : 0.0)) + P_plus*(-p_epsilon*g10 + (inner_away1 > 0 ? p_epsilon : 0.0)));
+        of_J_I[k] = weights[k] * (P_plus*(-g10 + (inner_away1 > 0 ? 1.0 : 0.0)) + g14);
+        of_J_D[k] = weights[k] * (dP*g11 - dP*g13);
       }
+      if (out_R) sgdlimit_add(of_J_R, &J_R, &total_J_R);
+      if (out_A) sgdlimit_add(of_J_A, &J_A, &total_J_A);
+      if (out_B || out_BD) sgdlimit_add(of_J_B, &J_B, &total_J_B);
+      if (out_F) sgdlimit_add(of_J_F, &J_F, &total_J_F);
+      if (out_I) sgdlimit_add(of_J_I, &J_I, &total_J_I);
+      if (out_D || out_BD) sgdlimit_add(of_J_D, &J_D, &total_J_D);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && (!(out_R) || longest * sgdlimit_outermost(of_J_R, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_R);
+      enough = enough && (!(out_A) || longest * sgdlimit_outermost(of_J_A, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_A);
+      enough = enough && (!(out_B || out_BD) || longest * sgdlimit_outermost(of_J_B, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_B);
+      enough = enough && (!(out_F) || longest * sgdlimit_outermost(of_J_F, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_F);
+      enough = enough && (!(out_I) || longest * sgdlimit_outermost(of_J_I, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_I);
+      enough = enough && (!(out_D || out_BD) || longest * sgdlimit_outermost(of_J_D, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_D);
     }
   }
-  *out_R = J_R;
-  *out_A = J_A;
-  *out_B = J_B;
-  *out_D = J_D;
-  *out_F = J_F;
-  *out_I = J_I;
-  *out_BD = J_B + J_D;
-  *out_clean_risk = J_clean_risk;
-  *out_clean_error = J_clean_error;
-  *out_robust_error = J_robust_error;
+  double J_clean_risk = 0, J_clean_error = 0, J_robust_error = 0;
+  if (out_clean_risk || out_clean_error || out_robust_error) {
+    const double h1 = 1.0/s_ell;
+    const double h2 = 1.0/slope_given;
+    const double h3 = h2*m;
+    const double h4 = p_epsilon*h2*n;
+    const double h5 = h1*s_given/fabs(slope_given);
+    const double pole[] = {
+        -h1*mean_ell,
+    };
+    const double pole_width[] = {
+        3.141592653589793*h1,
+    };
+    const double step[] = {
+        h1*(h2 - h3),
+        h1*(-h2 - h3),
+        -h1*h3,
+        h1*(-h3 + h4),
+        h1*(-h3 - h4),
+    };
+    const double step_width[] = {
+        h5,
+        h5,
+        h5,
+        h5,
+        h5,
+    };
+    const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 1, 5, NULL, pole, pole_width, step, step_width};
+    double edges[SGDLIMIT_MAX_EDGES(0, 1, 5)];
+    const int panels = sgdlimit_panels(&shape, edges);
+    const double g2 = 1.0/s_given;
+    const double g7 = p_epsilon*n;
+    double total_J_clean_risk = 0, total_J_clean_error = 0, total_J_robust_error = 0, below, above;
+    const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+    for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
+      double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      double of_J_clean_risk[SGDLIMIT_POINTS], of_J_clean_error[SGDLIMIT_POINTS], of_J_robust_error[SGDLIMIT_POINTS];
+      sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      #pragma omp simd
+      for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+        const double z_star = nodes[k];
+        const double g1 = s_ell*z_star;
+        const double ell = g1 + mean_ell;
+        const double P_plus = sigmoid(ell);
+        const double P_minus = sigmoid(-ell);
+        const double mean_given = g1*slope_given + m;
+        const double inner_gap5 = g2*fabs(mean_given);
+        const double place_M0_1n = inner_gap5;
+        const double M0_1n = tail_moment0(place_M0_1n);
+        const double g3 = mean_given - 1.0;
+        const double inner_gap3 = g2*fabs(g3);
+        const double place_M1_4n = inner_gap3;
+        const double M1_4n = tail_moment1(place_M1_4n);
+        const double g4 = -g3;
+        const double inner_away3 = (g4 > 0 ? 1.0 : -1.0);
+        const double g5 = mean_given + 1.0;
+        const double inner_gap4 = g2*fabs(g5);
+        const double inner_away4 = (-g5 > 0 ? 1.0 : -1.0);
+        const double place_M1_5n = inner_gap4;
+        const double M1_5n = tail_moment1(place_M1_5n);
+        const double g6 = -mean_given;
+        const double inner_away5 = (g6 > 0 ? 1.0 : -1.0);
+        const double g8 = g6 + g7;
+        const double inner_gap6 = g2*fabs(g8);
+        const double inner_away6 = (g8 > 0 ? 1.0 : -1.0);
+        const double place_M0_2n = inner_gap6;
+        const double M0_2n = tail_moment0(place_M0_2n);
+        const double g9 = g7 + mean_given;
+        const double inner_gap7 = g2*fabs(g9);
+        const double inner_away7 = (-g9 > 0 ? 1.0 : -1.0);
+        const double place_M0_3n = inner_gap7;
+        const double M0_3n = tail_moment0(place_M0_3n);
+        const double g10 = M0_1n*inner_away5;
+        of_J_clean_risk[k] = weights[k] * (P_minus*(M1_5n*s_given + (-inner_away4 > 0 ? g5 : 0.0)) + P_plus*(M1_4n*s_given + (inner_away3 > 0 ? g4 : 0.0)));
+        of_J_clean_error[k] = weights[k] * (P_minus*(g10 + (-inner_away5 > 0 ? 1.0 : 0.0)) + P_plus*(-g10 + (inner_away5 > 0 ? 1.0 : 0.0)));
+        of_J_robust_error[k] = weights[k] * (P_minus*(M0_3n*inner_away7 + (-inner_away7 > 0 ? 1.0 : 0.0)) + P_plus*(-M0_2n*inner_away6 + (inner_away6 > 0 ? 1.0 : 0.0)));
+      }
+      if (out_clean_risk) sgdlimit_add(of_J_clean_risk, &J_clean_risk, &total_J_clean_risk);
+      if (out_clean_error) sgdlimit_add(of_J_clean_error, &J_clean_error, &total_J_clean_error);
+      if (out_robust_error) sgdlimit_add(of_J_robust_error, &J_robust_error, &total_J_robust_error);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && (!(out_clean_risk) || longest * sgdlimit_outermost(of_J_clean_risk, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_clean_risk);
+      enough = enough && (!(out_clean_error) || longest * sgdlimit_outermost(of_J_clean_error, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_clean_error);
+      enough = enough && (!(out_robust_error) || longest * sgdlimit_outermost(of_J_robust_error, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_robust_error);
+    }
+  }
+  if (out_R) *out_R = J_R;
+  if (out_A) *out_A = J_A;
+  if (out_B) *out_B = J_B;
+  if (out_D) *out_D = J_D;
+  if (out_F) *out_F = J_F;
+  if (out_I) *out_I = J_I;
+  if (out_BD) *out_BD = J_B + J_D;
+  if (out_clean_risk) *out_clean_risk = J_clean_risk;
+  if (out_clean_error) *out_clean_error = J_clean_error;
+  if (out_robust_error) *out_robust_error = J_robust_error;
 }
 
 /* What the mode equations need of one class. */
 static void rate_coefficients(const score *w, double y, const double *par, int64_t stride,
                               double *out_A, double *out_B, double *out_F, double *out_I, double *out_BD) {
-  double R, D, clean_risk, clean_error, robust_error;
-  every_coefficient(w, y, par, stride, &R, out_A, out_B, &D, out_F, out_I, out_BD, &clean_risk, &clean_error, &robust_error);
+  every_coefficient(w, y, par, stride, NULL, out_A, out_B, NULL, out_F, out_I, out_BD, NULL, NULL, NULL);
 }
 
 /* What the statistics need of one class. */
 static void statistic_coefficients(const score *w, double y, const double *par, int64_t stride,
                                    double *out_R, double *out_B, double *out_F, double *out_clean_risk, double *out_clean_error, double *out_robust_error) {
-  double A, D, I, BD;
-  every_coefficient(w, y, par, stride, out_R, &A, out_B, &D, out_F, &I, &BD, out_clean_risk, out_clean_error, out_robust_error);
+  every_coefficient(w, y, par, stride, out_R, NULL, out_B, NULL, out_F, NULL, NULL, out_clean_risk, out_clean_error, out_robust_error);
 }
 
 /* What the rates are made of beside the modes: scalars, of which those of the noise come last. */

@@ -4,7 +4,7 @@
     target     RandomLabels('1/(1 + exp(-r_star))')
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 13. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 14. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
@@ -399,8 +399,7 @@ def panels(
     bumps = [(float(location), float(width)) for location, width in steps]
     ends += [location for location, width in (*layers, *bumps) if width < NARROWEST_LAYER]
     layers = [(location, width) for location, width in layers if not width < NARROWEST_LAYER]
-    bumps = [(c, w) for c, w in bumps if w >= NARROWEST_LAYER and STEP_PANEL * w < LONGEST_PANEL]
-    ends += [location - STEP_REACH * width for location, width in bumps]
+    bumps = [(location, width) for location, width in bumps if not width < NARROWEST_LAYER]
     rates = [min(max(float(rate), -FARTHEST_TILT), FARTHEST_TILT) for rate in tilts]
     edges, upper = [-WINDOW + min([0.0, *rates])], WINDOW + max([0.0, *rates])
     while edges[-1] < upper:
@@ -416,9 +415,12 @@ def panels(
             if longest < length:
                 length = longest
         for location, width in bumps:
-            inside = location - STEP_REACH * width <= a + SAME_BREAKPOINT and a < location + STEP_REACH * width
-            if inside and STEP_PANEL * width < length:
-                length = STEP_PANEL * width
+            if a < location + STEP_REACH * width:
+                # up to where it begins, or into it by no more than it allows: steps that begin together share an edge
+                before, inside = location - STEP_REACH * width - a, STEP_PANEL * width
+                longest = before if before > inside else inside
+                if longest < length:
+                    length = longest
         edges.append(end if end - a <= length * (1 + 1e-9) else a + length)
     return np.array(edges)
 
@@ -643,8 +645,8 @@ def rate_coefficients(score, y, par):
         hi2 = p_epsilon*n
         hi3 = 3.141592653589793*hi1
         z, weights_z = nodes(panels([], [(hi1*(hi2 - mean_given), hi3), (hi1*(-hi2 - mean_given), hi3)]))
-        r = mean_given + s_given*z
         gi1 = p_epsilon*n
+        r = mean_given + s_given*z
         gi2 = gi1 + r
         gi3 = sigmoid(gi2)
         gi4 = P_minus*gi3
@@ -659,8 +661,8 @@ def rate_coefficients(score, y, par):
         hi2 = p_epsilon*n
         hi3 = 3.141592653589793*hi1
         z, weights_z = nodes(panels([], [(hi1*(hi2 - mean_given), hi3), (hi1*(-hi2 - mean_given), hi3)]))
-        r = mean_given + s_given*z
         gi1 = p_epsilon*n
+        r = mean_given + s_given*z
         G_D = np.sum(weights_z * (-dP*sigmoid(gi1 - r) - dP*sigmoid(gi1 + r)))
         J_A += weight_z_star * (G_A)
         J_B += weight_z_star * (G_B)
@@ -684,18 +686,13 @@ def statistic_coefficients(score, y, par):
     s_ell = np.sqrt(np.maximum(1e-300, Q_star))
     slope_given = Q_star*beta/(s_ell*s_ell)
     s_given = np.sqrt(np.maximum(1e-300, Q_perp))
-    J_R = J_B = J_F = J_clean_risk = J_clean_error = J_robust_error = 0.0
+    J_R = J_B = J_F = 0.0
     h1 = 1.0/s_ell
     h2 = 1.0/slope_given
     h3 = h2*m
     h4 = p_epsilon*h2*n
-    h5 = h1*(-h3 + h4)
-    h6 = h1*(-h3 - h4)
-    h7 = -h1*h3
-    h8 = h1/np.abs(slope_given)
-    h9 = h8*(s_given + 3.141592653589793)
-    h10 = h8*s_given
-    z_star, weights_z_star = nodes(panels([], [(-h1*mean_ell, 3.141592653589793*h1), (h5, h9), (h6, h9), (h7, h9)], [(h7, h10), (h5, h10), (h6, h10)]))
+    h5 = h1*(s_given + 3.141592653589793)/np.abs(slope_given)
+    z_star, weights_z_star = nodes(panels([], [(-h1*mean_ell, 3.141592653589793*h1), (h1*(-h3 + h4), h5), (h1*(-h3 - h4), h5)]))
     for z_star, weight_z_star in zip(z_star, weights_z_star, strict=True):
         g1 = s_ell*z_star
         ell = g1 + mean_ell
@@ -705,25 +702,41 @@ def statistic_coefficients(score, y, par):
         hi1 = 1.0/s_given
         hi2 = p_epsilon*n
         hi3 = 3.141592653589793*hi1
-        z, weights_z = nodes(panels([], [(hi1*(hi2 - mean_given), hi3), (hi1*(-hi2 - mean_given), hi3), (-hi1*mean_given, hi3)]))
-        r = mean_given + s_given*z
+        z, weights_z = nodes(panels([], [(hi1*(hi2 - mean_given), hi3), (hi1*(-hi2 - mean_given), hi3)]))
         gi1 = p_epsilon*n
+        r = mean_given + s_given*z
         gi2 = gi1 + r
-        gi3 = -r
-        gi4 = gi1 + gi3
-        gi5 = P_minus*sigmoid(gi2)
-        gi6 = P_plus*sigmoid(gi4)
-        G_R = np.sum(weights_z * (P_minus*softplus(gi2) + P_plus*softplus(gi4)))
-        G_B = np.sum(weights_z * (gi5*sigmoid(-gi2) + gi6*sigmoid(-gi4)))
-        G_F = np.sum(weights_z * (p_epsilon*gi5 + p_epsilon*gi6))
-        G_clean_risk = np.sum(weights_z * (P_minus*softplus(r) + P_plus*softplus(gi3)))
-        g2 = 1.0/s_given
+        gi3 = gi1 - r
+        gi4 = P_minus*sigmoid(gi2)
+        gi5 = P_plus*sigmoid(gi3)
+        G_R = np.sum(weights_z * (P_minus*softplus(gi2) + P_plus*softplus(gi3)))
+        G_B = np.sum(weights_z * (gi4*sigmoid(-gi2) + gi5*sigmoid(-gi3)))
+        G_F = np.sum(weights_z * (p_epsilon*gi4 + p_epsilon*gi5))
+        J_R += weight_z_star * (G_R)
+        J_B += weight_z_star * (G_B)
+        J_F += weight_z_star * (G_F)
+    J_clean_risk = J_clean_error = J_robust_error = 0.0
+    h1 = 1.0/s_ell
+    h2 = 1.0/slope_given
+    h3 = h2*m
+    h4 = -h1*h3
+    h5 = p_epsilon*h2*n
+    h6 = h1/np.abs(slope_given)
+    h7 = h6*s_given
+    z_star, weights_z_star = nodes(panels([], [(-h1*mean_ell, 3.141592653589793*h1), (h4, h6*(s_given + 3.141592653589793))], [(h4, h7), (h1*(-h3 + h5), h7), (h1*(-h3 - h5), h7)]))
+    g2 = 1.0/s_given
+    g4 = p_epsilon*n
+    for z_star, weight_z_star in zip(z_star, weights_z_star, strict=True):
+        g1 = s_ell*z_star
+        ell = g1 + mean_ell
+        P_plus = sigmoid(ell)
+        P_minus = sigmoid(-ell)
+        mean_given = g1*slope_given + m
         inner_gap1 = g2*np.abs(mean_given)
         tails_M0_1n = tail_moments(inner_gap1, 0)
         M0_1n = tails_M0_1n[0]
         g3 = -mean_given
         inner_away1 = np.where(g3 > 0, 1.0, -1.0)
-        g4 = p_epsilon*n
         g5 = g3 + g4
         inner_gap2 = g2*np.abs(g5)
         inner_away2 = np.where(g5 > 0, 1.0, -1.0)
@@ -735,9 +748,10 @@ def statistic_coefficients(score, y, par):
         tails_M0_3n = tail_moments(inner_gap3, 0)
         M0_3n = tails_M0_3n[0]
         g7 = M0_1n*inner_away1
-        J_R += weight_z_star * (G_R)
-        J_B += weight_z_star * (G_B)
-        J_F += weight_z_star * (G_F)
+        hi1 = 1.0/s_given
+        z, weights_z = nodes(panels([], [(-hi1*mean_given, 3.141592653589793*hi1)]))
+        r = mean_given + s_given*z
+        G_clean_risk = np.sum(weights_z * (P_minus*softplus(r) + P_plus*softplus(-r)))
         J_clean_risk += weight_z_star * (G_clean_risk)
         J_clean_error += weight_z_star * (P_minus*(g7 + np.where(-inner_away1 > 0, 1.0, 0.0)) + P_plus*(-g7 + np.where(inner_away1 > 0, 1.0, 0.0)))
         J_robust_error += weight_z_star * (P_minus*(M0_3n*inner_away3 + np.where(-inner_away3 > 0, 1.0, 0.0)) + P_plus*(-M0_2n*inner_away2 + np.where(inner_away2 > 0, 1.0, 0.0)))
@@ -778,8 +792,8 @@ def all_coefficients(score, y, par):
         hi2 = p_epsilon*n
         hi3 = 3.141592653589793*hi1
         z, weights_z = nodes(panels([], [(hi1*(hi2 - mean_given), hi3), (hi1*(-hi2 - mean_given), hi3)]))
-        r = mean_given + s_given*z
         gi1 = p_epsilon*n
+        r = mean_given + s_given*z
         gi2 = gi1 + r
         gi3 = gi1 - r
         gi4 = sigmoid(gi2)
@@ -795,8 +809,8 @@ def all_coefficients(score, y, par):
         hi2 = p_epsilon*n
         hi3 = 3.141592653589793*hi1
         z, weights_z = nodes(panels([], [(hi1*(hi2 - mean_given), hi3), (hi1*(-hi2 - mean_given), hi3)]))
-        r = mean_given + s_given*z
         gi1 = p_epsilon*n
+        r = mean_given + s_given*z
         G_D = np.sum(weights_z * (-dP*sigmoid(gi1 - r) - dP*sigmoid(gi1 + r)))
         J_R += weight_z_star * (G_R)
         J_A += weight_z_star * (G_A)

@@ -4,7 +4,7 @@
     target     Teacher('exp(r_star)')
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 13. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 14. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
@@ -399,8 +399,7 @@ def panels(
     bumps = [(float(location), float(width)) for location, width in steps]
     ends += [location for location, width in (*layers, *bumps) if width < NARROWEST_LAYER]
     layers = [(location, width) for location, width in layers if not width < NARROWEST_LAYER]
-    bumps = [(c, w) for c, w in bumps if w >= NARROWEST_LAYER and STEP_PANEL * w < LONGEST_PANEL]
-    ends += [location - STEP_REACH * width for location, width in bumps]
+    bumps = [(location, width) for location, width in bumps if not width < NARROWEST_LAYER]
     rates = [min(max(float(rate), -FARTHEST_TILT), FARTHEST_TILT) for rate in tilts]
     edges, upper = [-WINDOW + min([0.0, *rates])], WINDOW + max([0.0, *rates])
     while edges[-1] < upper:
@@ -416,9 +415,12 @@ def panels(
             if longest < length:
                 length = longest
         for location, width in bumps:
-            inside = location - STEP_REACH * width <= a + SAME_BREAKPOINT and a < location + STEP_REACH * width
-            if inside and STEP_PANEL * width < length:
-                length = STEP_PANEL * width
+            if a < location + STEP_REACH * width:
+                # up to where it begins, or into it by no more than it allows: steps that begin together share an edge
+                before, inside = location - STEP_REACH * width - a, STEP_PANEL * width
+                longest = before if before > inside else inside
+                if longest < length:
+                    length = longest
         edges.append(end if end - a <= length * (1 + 1e-9) else a + length)
     return np.array(edges)
 
@@ -639,65 +641,66 @@ def rate_coefficients(score, y, par):
         ell = mean_ell + s_ell*z_star
         shape_z_star[2].append((z_star, abs((np.sqrt(4e-12*(s_ell*s_ell)*np.square(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n)) + 4.0*(s_given*s_given)*np.exp(2.0*m + 2.0*slope_given*(ell - mean_ell))*np.square(np.sinh(np.maximum(1e-05, p_epsilon*n))))) / (s_ell*(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n))))))
     z_star, weights_z_star = nodes(panels(*shape_z_star))
+    g3 = p_epsilon*n
+    g4 = np.maximum(1e-05, g3)
+    g5 = g4/np.sinh(g4)
+    g16 = np.exp(g3)
+    g19 = np.exp(-g3)
+    g21 = s_given*s_given
+    g32 = 2.0*g3
+    g33 = np.exp(g32)
+    g35 = np.exp(-g32)
     g1 = s_ell*z_star
     ell = g1 + mean_ell
     mean_given = g1*slope_given + m
     g2 = np.exp(ell)
     y_given = g2
     dy_given = g2
-    g3 = s_given*s_given
-    g4 = p_epsilon*n
-    g5 = np.maximum(1e-05, g4)
-    g6 = g5/np.sinh(g5)
-    g7 = g6*y_given
-    g8 = np.maximum(1e-300, g7)
-    g9 = g6/g8
-    g10 = dy_given*g9*np.where((g7 - 1e-300) > 0, 1.0, np.where((g7 - 1e-300) < 0, 0.0, 0.5))
-    g11 = g10 - slope_given
-    inner_spread1 = np.sqrt(g3 + 4e-12*(s_ell*s_ell)*np.square(np.where(np.where((g10 - slope_given - 1000.0) > 0, 1.0, -1.0) > 0, 1000.0, np.where(np.where((-g11 - 1000.0) > 0, 1.0, -1.0) > 0, -1000.0, g11))))
-    g12 = mean_given - np.log(g8)
-    inner_gap1 = np.abs(g12)/s_given
+    g6 = g5*y_given
+    g7 = np.maximum(1e-300, g6)
+    g8 = g5/g7
+    g9 = dy_given*g8*np.where((g6 - 1e-300) > 0, 1.0, np.where((g6 - 1e-300) < 0, 0.0, 0.5))
+    g10 = g9 - slope_given
+    inner_spread1 = 2e-06*s_ell*np.abs(np.where(np.where((g9 - slope_given - 1000.0) > 0, 1.0, -1.0) > 0, 1000.0, np.where(np.where((-g10 - 1000.0) > 0, 1.0, -1.0) > 0, -1000.0, g10)))
+    inner_spread2 = np.sqrt(np.sqrt(inner_spread1*inner_spread1*inner_spread1*inner_spread1 + s_given*s_given*s_given*s_given + 1e-300))
+    g11 = mean_given - np.log(g7)
+    inner_gap1 = np.abs(g11)/s_given
     tails_M0_3n = tail_moments(inner_gap1, 0)
     M0_3n = tails_M0_3n[0]
-    g13 = -g12
-    inner_away1 = np.where(g13 > 0, 1.0, -1.0)
-    g14 = inner_away1*inner_gap1
-    g15 = g14 - s_given
-    inner_gap2 = np.abs(g15)
-    inner_away2 = np.where(g15 > 0, 1.0, -1.0)
+    g12 = -g11
+    inner_away1 = np.where(g12 > 0, 1.0, -1.0)
+    g13 = inner_away1*inner_gap1
+    g14 = g13 - s_given
+    inner_gap2 = np.abs(g14)
+    inner_away2 = np.where(g14 > 0, 1.0, -1.0)
     tails_W0_1n = scaled_tail_moments(inner_gap2, 0)
     W0_1n = tails_W0_1n[0]
-    g16 = g14 - 2.0*s_given
-    inner_gap3 = np.abs(g16)
-    inner_away3 = np.where(g16 > 0, 1.0, -1.0)
+    g15 = g13 - 2.0*s_given
+    inner_gap3 = np.abs(g15)
+    inner_away3 = np.where(g15 > 0, 1.0, -1.0)
     tails_W0_2n = scaled_tail_moments(inner_gap3, 0)
     W0_2n = tails_W0_2n[0]
-    g17 = np.exp(g4)
-    g18 = W0_1n*inner_away2
-    g19 = g17*g18
-    g20 = np.exp(-g4)
-    g21 = g18*g20
-    g22 = 0.5*g3 + mean_given
+    g17 = W0_1n*inner_away2
+    g18 = g16*g17
+    g20 = g17*g19
+    g22 = 0.5*g21 + mean_given
     g23 = 0.3989422804014327*np.exp(g22 - 0.5*(inner_gap2*inner_gap2))
     g24 = -inner_away2
     g25 = np.exp(g22)
-    g26 = g17*g25
-    g27 = g20*g25
-    g28 = g23*(g19 - g21) + np.where(g24 > 0, g26, g27)
-    g29 = 0.3989422804014327*(g17*g8 - g20*g8)*np.exp(-0.5*(g13*g13)/(inner_spread1*inner_spread1))/inner_spread1
+    g26 = g16*g25
+    g27 = g19*g25
+    g28 = g23*(g18 - g20) + np.where(g24 > 0, g26, g27)
+    g29 = 0.3989422804014327*(g16*g7 - g19*g7)*np.exp(-0.5*(g12*g12)/(inner_spread2*inner_spread2))/inner_spread2
     g30 = p_epsilon*y_given
-    g31 = 2.0*g3 + 2.0*mean_given
-    g32 = 2.0*g4
-    g33 = np.exp(g32)
+    g31 = 2.0*g21 + 2.0*mean_given
     g34 = W0_2n*inner_away3
-    g35 = np.exp(-g32)
     g36 = 2.0*y_given
     g37 = np.exp(g31)
     J_A = np.sum(weights_z_star * (g28 - y_given))
     J_B = np.sum(weights_z_star * (g28 + g29))
-    J_F = np.sum(weights_z_star * (-2.0*M0_3n*g30*inner_away1 + g23*(p_epsilon*g19 + p_epsilon*g21) + np.where(g24 > 0, p_epsilon*g26, -p_epsilon*g27) + np.where(-inner_away1 > 0, -g30, g30)))
-    J_I = np.sum(weights_z_star * (g23*(2.0*W0_1n*g20*inner_away2*y_given - g19*g36) + y_given*y_given + 0.3989422804014327*(g33*g34 - g34*g35)*np.exp(g31 - 0.5*(inner_gap3*inner_gap3)) + np.where(g24 > 0, -g26*g36, -g27*g36) + np.where(-inner_away3 > 0, g33*g37, g35*g37)))
-    J_D = np.sum(weights_z_star * (dy_given*(-g29*g9 - 1.0)))
+    J_F = np.sum(weights_z_star * (-2.0*M0_3n*g30*inner_away1 + g23*(p_epsilon*g18 + p_epsilon*g20) + np.where(g24 > 0, p_epsilon*g26, -p_epsilon*g27) + np.where(-inner_away1 > 0, -g30, g30)))
+    J_I = np.sum(weights_z_star * (g23*(2.0*W0_1n*g19*inner_away2*y_given - g18*g36) + y_given*y_given + 0.3989422804014327*(g33*g34 - g34*g35)*np.exp(g31 - 0.5*(inner_gap3*inner_gap3)) + np.where(g24 > 0, -g26*g36, -g27*g36) + np.where(-inner_away3 > 0, g33*g37, g35*g37)))
+    J_D = np.sum(weights_z_star * (dy_given*(-g29*g8 - 1.0)))
     return J_A, J_B, J_F, J_I, J_B + J_D
 
 
@@ -743,52 +746,52 @@ def statistic_coefficients(score, y, par):
         ell = mean_ell + s_ell*z_star
         shape_z_star[2].append((z_star, abs((np.sqrt(4e-12*(s_ell*s_ell)*np.square(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n)) + 4.0*(s_given*s_given)*np.exp(2.0*m + 2.0*slope_given*(ell - mean_ell))*np.square(np.sinh(np.maximum(1e-05, p_epsilon*n))))) / (s_ell*(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n))))))
     z_star, weights_z_star = nodes(panels(*shape_z_star))
+    g3 = p_epsilon*n
+    g4 = np.maximum(1e-05, g3)
+    g5 = g4/np.sinh(g4)
+    g17 = np.exp(g3)
+    g20 = np.exp(-g3)
     g1 = s_ell*z_star
     ell = g1 + mean_ell
     mean_given = g1*slope_given + m
     g2 = np.exp(ell)
     y_given = g2
     dy_given = g2
-    g3 = s_given*s_given
-    g4 = p_epsilon*n
-    g5 = np.maximum(1e-05, g4)
-    g6 = g5/np.sinh(g5)
-    g7 = g6*y_given
-    g8 = np.maximum(1e-300, g7)
-    g9 = dy_given*g6*np.where((g7 - 1e-300) > 0, 1.0, np.where((g7 - 1e-300) < 0, 0.0, 0.5))/g8
-    g10 = g9 - slope_given
-    inner_spread1 = np.sqrt(g3 + 4e-12*(s_ell*s_ell)*np.square(np.where(np.where((g9 - slope_given - 1000.0) > 0, 1.0, -1.0) > 0, 1000.0, np.where(np.where((-g10 - 1000.0) > 0, 1.0, -1.0) > 0, -1000.0, g10))))
-    g11 = mean_given - np.log(g8)
-    inner_gap1 = np.abs(g11)/s_given
+    g6 = g5*y_given
+    g7 = np.maximum(1e-300, g6)
+    g8 = dy_given*g5*np.where((g6 - 1e-300) > 0, 1.0, np.where((g6 - 1e-300) < 0, 0.0, 0.5))/g7
+    g9 = g8 - slope_given
+    inner_spread1 = 2e-06*s_ell*np.abs(np.where(np.where((g8 - slope_given - 1000.0) > 0, 1.0, -1.0) > 0, 1000.0, np.where(np.where((-g9 - 1000.0) > 0, 1.0, -1.0) > 0, -1000.0, g9)))
+    inner_spread2 = np.sqrt(np.sqrt(inner_spread1*inner_spread1*inner_spread1*inner_spread1 + s_given*s_given*s_given*s_given + 1e-300))
+    g10 = mean_given - np.log(g7)
+    inner_gap1 = np.abs(g10)/s_given
     tails_M0_2n = tail_moments(inner_gap1, 0)
     M0_2n = tails_M0_2n[0]
-    g12 = -g11
-    inner_away1 = np.where(g12 > 0, 1.0, -1.0)
-    g13 = inner_away1*inner_gap1 - s_given
-    inner_gap2 = np.abs(g13)
-    inner_away2 = np.where(g13 > 0, 1.0, -1.0)
+    g11 = -g10
+    inner_away1 = np.where(g11 > 0, 1.0, -1.0)
+    g12 = inner_away1*inner_gap1 - s_given
+    inner_gap2 = np.abs(g12)
+    inner_away2 = np.where(g12 > 0, 1.0, -1.0)
     tails_W0_1n = scaled_tail_moments(inner_gap2, 0)
     W0_1n = tails_W0_1n[0]
-    g14 = g4*y_given
-    g15 = 2.0*M0_2n*inner_away1
-    g16 = -inner_away1
-    g17 = mean_given*y_given
-    g18 = np.exp(g4)
-    g19 = W0_1n*inner_away2
-    g20 = g18*g19
-    g21 = np.exp(-g4)
-    g22 = g19*g21
-    g23 = 0.5*g3 + mean_given
-    g24 = 0.3989422804014327*np.exp(g23 - 0.5*(inner_gap2*inner_gap2))
-    g25 = -inner_away2
-    g26 = np.exp(g23)
-    g27 = g18*g26
-    g28 = g21*g26
-    g29 = g24*(g20 - g22) + np.where(g25 > 0, g27, g28)
-    g30 = p_epsilon*y_given
-    J_R = np.sum(weights_z_star * (-g14*g15 + g29 + np.where(g16 > 0, -g14 - g17, g14 - g17)))
-    J_B = np.sum(weights_z_star * (g29 + 0.3989422804014327*(g18*g8 - g21*g8)*np.exp(-0.5*(g12*g12)/(inner_spread1*inner_spread1))/inner_spread1))
-    J_F = np.sum(weights_z_star * (-g15*g30 + g24*(p_epsilon*g20 + p_epsilon*g22) + np.where(g16 > 0, -g30, g30) + np.where(g25 > 0, p_epsilon*g27, -p_epsilon*g28)))
+    g13 = g3*y_given
+    g14 = 2.0*M0_2n*inner_away1
+    g15 = -inner_away1
+    g16 = mean_given*y_given
+    g18 = W0_1n*inner_away2
+    g19 = g17*g18
+    g21 = g18*g20
+    g22 = mean_given + 0.5*(s_given*s_given)
+    g23 = 0.3989422804014327*np.exp(g22 - 0.5*(inner_gap2*inner_gap2))
+    g24 = -inner_away2
+    g25 = np.exp(g22)
+    g26 = g17*g25
+    g27 = g20*g25
+    g28 = g23*(g19 - g21) + np.where(g24 > 0, g26, g27)
+    g29 = p_epsilon*y_given
+    J_R = np.sum(weights_z_star * (-g13*g14 + g28 + np.where(g15 > 0, -g13 - g16, g13 - g16)))
+    J_B = np.sum(weights_z_star * (g28 + 0.3989422804014327*(g17*g7 - g20*g7)*np.exp(-0.5*(g11*g11)/(inner_spread2*inner_spread2))/inner_spread2))
+    J_F = np.sum(weights_z_star * (-g14*g29 + g23*(p_epsilon*g19 + p_epsilon*g21) + np.where(g15 > 0, -g29, g29) + np.where(g24 > 0, p_epsilon*g26, -p_epsilon*g27)))
     c1 = 0.5*Q_star
     return J_R, J_B, J_F, -tilted_mean_1*np.exp(c1 + m_star) + np.exp(0.5*Q_perp + (beta*beta)*c1 + m)
 
@@ -834,70 +837,71 @@ def all_coefficients(score, y, par):
         ell = mean_ell + s_ell*z_star
         shape_z_star[2].append((z_star, abs((np.sqrt(4e-12*(s_ell*s_ell)*np.square(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n)) + 4.0*(s_given*s_given)*np.exp(2.0*m + 2.0*slope_given*(ell - mean_ell))*np.square(np.sinh(np.maximum(1e-05, p_epsilon*n))))) / (s_ell*(2.0*slope_given*np.exp(m)*np.exp(ell*slope_given)*np.exp(-mean_ell*slope_given)*np.sinh(np.maximum(1e-05, p_epsilon*n)) - 2.0*np.exp(ell)*np.maximum(1e-05, p_epsilon*n))))))
     z_star, weights_z_star = nodes(panels(*shape_z_star))
+    g3 = p_epsilon*n
+    g4 = np.maximum(1e-05, g3)
+    g5 = g4/np.sinh(g4)
+    g20 = np.exp(g3)
+    g23 = np.exp(-g3)
+    g25 = s_given*s_given
+    g36 = 2.0*g3
+    g37 = np.exp(g36)
+    g39 = np.exp(-g36)
     g1 = s_ell*z_star
     ell = g1 + mean_ell
     mean_given = g1*slope_given + m
     g2 = np.exp(ell)
     y_given = g2
     dy_given = g2
-    g3 = s_given*s_given
-    g4 = p_epsilon*n
-    g5 = np.maximum(1e-05, g4)
-    g6 = g5/np.sinh(g5)
-    g7 = g6*y_given
-    g8 = np.maximum(1e-300, g7)
-    g9 = g6/g8
-    g10 = dy_given*g9*np.where((g7 - 1e-300) > 0, 1.0, np.where((g7 - 1e-300) < 0, 0.0, 0.5))
-    g11 = g10 - slope_given
-    inner_spread1 = np.sqrt(g3 + 4e-12*(s_ell*s_ell)*np.square(np.where(np.where((g10 - slope_given - 1000.0) > 0, 1.0, -1.0) > 0, 1000.0, np.where(np.where((-g11 - 1000.0) > 0, 1.0, -1.0) > 0, -1000.0, g11))))
-    g12 = mean_given - np.log(g8)
-    inner_gap1 = np.abs(g12)/s_given
+    g6 = g5*y_given
+    g7 = np.maximum(1e-300, g6)
+    g8 = g5/g7
+    g9 = dy_given*g8*np.where((g6 - 1e-300) > 0, 1.0, np.where((g6 - 1e-300) < 0, 0.0, 0.5))
+    g10 = g9 - slope_given
+    inner_spread1 = 2e-06*s_ell*np.abs(np.where(np.where((g9 - slope_given - 1000.0) > 0, 1.0, -1.0) > 0, 1000.0, np.where(np.where((-g10 - 1000.0) > 0, 1.0, -1.0) > 0, -1000.0, g10)))
+    inner_spread2 = np.sqrt(np.sqrt(inner_spread1*inner_spread1*inner_spread1*inner_spread1 + s_given*s_given*s_given*s_given + 1e-300))
+    g11 = mean_given - np.log(g7)
+    inner_gap1 = np.abs(g11)/s_given
     tails_M0_3n = tail_moments(inner_gap1, 0)
     M0_3n = tails_M0_3n[0]
-    g13 = -g12
-    inner_away1 = np.where(g13 > 0, 1.0, -1.0)
-    g14 = inner_away1*inner_gap1
-    g15 = g14 - s_given
-    inner_gap2 = np.abs(g15)
-    inner_away2 = np.where(g15 > 0, 1.0, -1.0)
+    g12 = -g11
+    inner_away1 = np.where(g12 > 0, 1.0, -1.0)
+    g13 = inner_away1*inner_gap1
+    g14 = g13 - s_given
+    inner_gap2 = np.abs(g14)
+    inner_away2 = np.where(g14 > 0, 1.0, -1.0)
     tails_W0_1n = scaled_tail_moments(inner_gap2, 0)
     W0_1n = tails_W0_1n[0]
-    g16 = g14 - 2.0*s_given
-    inner_gap3 = np.abs(g16)
-    inner_away3 = np.where(g16 > 0, 1.0, -1.0)
+    g15 = g13 - 2.0*s_given
+    inner_gap3 = np.abs(g15)
+    inner_away3 = np.where(g15 > 0, 1.0, -1.0)
     tails_W0_2n = scaled_tail_moments(inner_gap3, 0)
     W0_2n = tails_W0_2n[0]
-    g17 = g4*y_given
-    g18 = 2.0*M0_3n*inner_away1
-    g19 = -inner_away1
-    g20 = mean_given*y_given
-    g21 = np.exp(g4)
-    g22 = W0_1n*inner_away2
-    g23 = g21*g22
-    g24 = np.exp(-g4)
-    g25 = g22*g24
-    g26 = 0.5*g3 + mean_given
+    g16 = g3*y_given
+    g17 = 2.0*M0_3n*inner_away1
+    g18 = -inner_away1
+    g19 = mean_given*y_given
+    g21 = W0_1n*inner_away2
+    g22 = g20*g21
+    g24 = g21*g23
+    g26 = 0.5*g25 + mean_given
     g27 = 0.3989422804014327*np.exp(g26 - 0.5*(inner_gap2*inner_gap2))
     g28 = -inner_away2
     g29 = np.exp(g26)
-    g30 = g21*g29
-    g31 = g24*g29
-    g32 = g27*(g23 - g25) + np.where(g28 > 0, g30, g31)
-    g33 = 0.3989422804014327*(g21*g8 - g24*g8)*np.exp(-0.5*(g13*g13)/(inner_spread1*inner_spread1))/inner_spread1
+    g30 = g20*g29
+    g31 = g23*g29
+    g32 = g27*(g22 - g24) + np.where(g28 > 0, g30, g31)
+    g33 = 0.3989422804014327*(g20*g7 - g23*g7)*np.exp(-0.5*(g12*g12)/(inner_spread2*inner_spread2))/inner_spread2
     g34 = p_epsilon*y_given
-    g35 = 2.0*g3 + 2.0*mean_given
-    g36 = 2.0*g4
-    g37 = np.exp(g36)
+    g35 = 2.0*g25 + 2.0*mean_given
     g38 = W0_2n*inner_away3
-    g39 = np.exp(-g36)
     g40 = 2.0*y_given
     g41 = np.exp(g35)
-    J_R = np.sum(weights_z_star * (-g17*g18 + g32 + np.where(g19 > 0, -g17 - g20, g17 - g20)))
+    J_R = np.sum(weights_z_star * (-g16*g17 + g32 + np.where(g18 > 0, -g16 - g19, g16 - g19)))
     J_A = np.sum(weights_z_star * (g32 - y_given))
     J_B = np.sum(weights_z_star * (g32 + g33))
-    J_F = np.sum(weights_z_star * (-g18*g34 + g27*(p_epsilon*g23 + p_epsilon*g25) + np.where(g19 > 0, -g34, g34) + np.where(g28 > 0, p_epsilon*g30, -p_epsilon*g31)))
-    J_I = np.sum(weights_z_star * (g27*(2.0*W0_1n*g24*inner_away2*y_given - g23*g40) + y_given*y_given + 0.3989422804014327*(g37*g38 - g38*g39)*np.exp(g35 - 0.5*(inner_gap3*inner_gap3)) + np.where(g28 > 0, -g30*g40, -g31*g40) + np.where(-inner_away3 > 0, g37*g41, g39*g41)))
-    J_D = np.sum(weights_z_star * (dy_given*(-g33*g9 - 1.0)))
+    J_F = np.sum(weights_z_star * (-g17*g34 + g27*(p_epsilon*g22 + p_epsilon*g24) + np.where(g18 > 0, -g34, g34) + np.where(g28 > 0, p_epsilon*g30, -p_epsilon*g31)))
+    J_I = np.sum(weights_z_star * (g27*(2.0*W0_1n*g23*inner_away2*y_given - g22*g40) + y_given*y_given + 0.3989422804014327*(g37*g38 - g38*g39)*np.exp(g35 - 0.5*(inner_gap3*inner_gap3)) + np.where(g28 > 0, -g30*g40, -g31*g40) + np.where(-inner_away3 > 0, g37*g41, g39*g41)))
+    J_D = np.sum(weights_z_star * (dy_given*(-g33*g8 - 1.0)))
     return J_R, J_A, J_B, J_D, J_F, J_I
 
 

@@ -3,7 +3,7 @@
  *   target     Teacher('exp(r_star)')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 13. To write it again:
+ * Written by sgdlimit, generator format 14. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts sgd
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -298,14 +298,13 @@ static int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
     }
     for (int i = 0; i < shape->steps; i++) {
       const double location = shape->step[i], width = shape->step_width[i];
-      const int narrow = width < SGDLIMIT_NARROWEST_LAYER;
-      const double begin = narrow ? location : location - SGDLIMIT_STEP_REACH * width;
-      const double longest = SGDLIMIT_STEP_PANEL * width;
-      if (!(longest < SGDLIMIT_LONGEST_PANEL)) continue;
-      if (begin > a + SGDLIMIT_SAME_BREAKPOINT) {
-        if (begin < end) end = begin;
-      } else if (!narrow && a < location + SGDLIMIT_STEP_REACH * width && longest < length) {
-        length = longest;
+      if (width < SGDLIMIT_NARROWEST_LAYER) {
+        if (location > a + SGDLIMIT_SAME_BREAKPOINT && location < end) end = location;
+      } else if (a < location + SGDLIMIT_STEP_REACH * width) {
+        /* Up to where the step begins, or into it by no more than it allows: steps that begin together share an edge. */
+        const double before = location - SGDLIMIT_STEP_REACH * width - a, inside = SGDLIMIT_STEP_PANEL * width;
+        const double longest = before > inside ? before : inside;
+        if (longest < length) length = longest;
       }
     }
     /* The sliver that rounding would leave before `end` is swallowed. */
@@ -330,6 +329,62 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
   }
   #pragma omp simd
   for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= sgdlimit_normal_density(z[i]);
+}
+
+/* Panels are taken from the one that holds 0 outwards, to the right and then to the left. The rest of a direction is
+ * left out where a longest panel with the outermost values would add nothing to the sizes so far, on a panel that has all
+ * features behind it: there an integrand is a smooth function that grows by far less than phi falls. Beside a feature it
+ * may vanish, so narrow panels tell nothing. With a tilt its mass may lie as far out as the window moved. */
+#define SGDLIMIT_NEGLIGIBLE 1e-15
+#define SGDLIMIT_LEAST_JUDGED (SGDLIMIT_LONGEST_PANEL / 10)
+
+/* Number of the panel that holds 0; beyond `below` and `above` there is no feature more that a panel notices. */
+static int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int panels, double *below, double *above) {
+  const double *places[] = {shape->kink, shape->pole, shape->step};
+  const double *widths[] = {NULL, shape->pole_width, shape->step_width};
+  const int counts[] = {shape->kinks, shape->poles, shape->steps};
+  *below = shape->lower + SGDLIMIT_WINDOW;
+  *above = shape->upper - SGDLIMIT_WINDOW;
+  for (int kind = 0; kind < 3; kind++)
+    for (int i = 0; i < counts[kind]; i++) {
+      const double place = places[kind][i];
+      if (widths[kind] && !(widths[kind][i] < SGDLIMIT_LONGEST_PANEL)) continue;
+      if (place > shape->lower && place < *below) *below = place;
+      if (place < shape->upper && place > *above) *above = place;
+    }
+  int middle = 0;
+  while (middle + 1 < panels && edges[middle + 1] <= 0) middle++;
+  return middle;
+}
+
+/* The panel after q, where `enough` says that what lies beyond it is nothing; -1 after the last. */
+static int sgdlimit_next(int q, int middle, int panels, int enough) {
+  if (q < middle) return enough ? -1 : q - 1;
+  return enough || q + 1 == panels ? middle - 1 : q + 1;
+}
+
+/* Whether panel q is long, and has the features of its direction behind it (its end is where they are, up to rounding). */
+static int sgdlimit_is_beyond(int q, int middle, const double *edges, double below, double above) {
+  const double a = edges[q], b = edges[q + 1];
+  return b - a >= SGDLIMIT_LEAST_JUDGED && (q < middle ? b <= below + 1e-9 : a >= above - 1e-9);
+}
+
+/* The larger of two terms at a panel's outer end: one alone may be at a zero. */
+LANEWISE double sgdlimit_outermost(const double *terms, int right) {
+  const double last = fabs(terms[right ? SGDLIMIT_POINTS - 1 : 0]), other = fabs(terms[right ? SGDLIMIT_POINTS - 5 : 4]);
+  return last > other ? last : other;
+}
+
+/* Adds the terms of a panel to the integral, and their absolute values to its size. */
+LANEWISE void sgdlimit_add(const double *terms, double *integral, double *size) {
+  double sum = 0, sum_of_sizes = 0;
+  #pragma omp simd reduction(+ : sum, sum_of_sizes)
+  for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+    sum += terms[k];
+    sum_of_sizes += fabs(terms[k]);
+  }
+  *integral += sum;
+  *size += sum_of_sizes;
 }
 
 #define SGDLIMIT_FARTHEST_TILT 40.0   /* e^(40 z) moves the mass to where phi is e^-800: no sum meets it */
@@ -371,17 +426,25 @@ static double sgdlimit_root(double (*function)(double, const double *), const do
   }
 }
 
-/* Sign changes of a continuous function on the panels, each looked at in SGDLIMIT_ROOT_SAMPLES places; returns how many
- * were found (at most SGDLIMIT_MOST_ROOTS, from left to right). */
-static inline int sgdlimit_roots(double (*function)(double, const double *), const double *context, const double *edges,
-                                 int panels, double *roots) {
+/* Sign changes of a continuous function on the panels, each looked at in SGDLIMIT_ROOT_SAMPLES places, those of some
+ * panels at once; returns how many were found (at most SGDLIMIT_MOST_ROOTS, from left to right). */
+enum { SGDLIMIT_PANELS_AT_ONCE = 8 };
+
+static inline int sgdlimit_roots(double (*function)(double, const double *),
+                                 void (*many)(int, const double *, const double *, double *), const double *context,
+                                 const double *edges, int panels, double *roots) {
   int found = 0;
   double a = edges[0], at_a = function(a, context);   /* the last place where the function was not 0 */
-  for (int q = 0; q < panels; q++) {
-    for (int k = 1; k <= SGDLIMIT_ROOT_SAMPLES && found < SGDLIMIT_MOST_ROOTS; k++) {
-      const double b = k == SGDLIMIT_ROOT_SAMPLES ? edges[q + 1]
-                                                  : edges[q] + (edges[q + 1] - edges[q]) * k / SGDLIMIT_ROOT_SAMPLES;
-      const double at_b = function(b, context);
+  for (int first = 0; first < panels; first += SGDLIMIT_PANELS_AT_ONCE) {
+    double places[SGDLIMIT_PANELS_AT_ONCE * SGDLIMIT_ROOT_SAMPLES], values[SGDLIMIT_PANELS_AT_ONCE * SGDLIMIT_ROOT_SAMPLES];
+    int count = 0;
+    for (int q = first; q < panels && q < first + SGDLIMIT_PANELS_AT_ONCE; q++)
+      for (int k = 1; k <= SGDLIMIT_ROOT_SAMPLES; k++)
+        places[count++] = k == SGDLIMIT_ROOT_SAMPLES ? edges[q + 1]
+                                                     : edges[q] + (edges[q + 1] - edges[q]) * k / SGDLIMIT_ROOT_SAMPLES;
+    many(count, places, context, values);
+    for (int k = 0; k < count && found < SGDLIMIT_MOST_ROOTS; k++) {
+      const double b = places[k], at_b = values[k];
       if ((at_a < 0 && at_b > 0) || (at_a > 0 && at_b < 0))
         roots[found++] = sgdlimit_root(function, context, a, at_a, b, at_b);
       if (at_b != 0 || at_a == 0) {
@@ -393,7 +456,7 @@ static inline int sgdlimit_roots(double (*function)(double, const double *), con
   return found;
 }
 
-static double crossing1(double z_star, const double *context) {
+LANEWISE double crossing1(double z_star, const double *context) {
   const double m = context[0];
   const double mean_ell = context[1];
   const double n = context[2];
@@ -404,7 +467,12 @@ static double crossing1(double z_star, const double *context) {
   return -2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n) + 2.0*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n));
 }
 
-static double crossing2(double z_star, const double *context) {
+static void crossing1_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing1(places[k], context);
+}
+
+LANEWISE double crossing2(double z_star, const double *context) {
   const double m = context[0];
   const double mean_ell = context[1];
   const double n = context[2];
@@ -416,7 +484,12 @@ static double crossing2(double z_star, const double *context) {
   return -8.0*s_given*sgdlimit_exp(m + slope_given*(ell - mean_ell))*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n) + 2.0*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n));
 }
 
-static double crossing3(double z_star, const double *context) {
+static void crossing2_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing2(places[k], context);
+}
+
+LANEWISE double crossing3(double z_star, const double *context) {
   const double m = context[0];
   const double mean_ell = context[1];
   const double n = context[2];
@@ -426,6 +499,11 @@ static double crossing3(double z_star, const double *context) {
   const double slope_given = context[6];
   const double ell = mean_ell + s_ell*z_star;
   return 8.0*s_given*sgdlimit_exp(m + slope_given*(ell - mean_ell))*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n) + 2.0*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n));
+}
+
+static void crossing3_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing3(places[k], context);
 }
 
 /* ---- Learning rates --------------------------------------------------------------------------------------------
@@ -590,18 +668,25 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
       double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing1, context, edges, panels, roots);
+      const int found = sgdlimit_roots(crossing1, crossing1_at, context, edges, panels, roots);
       for (int q = 0; q < found; q++) {
         const double z_star = roots[q];
-        const double ell = mean_ell + s_ell*z_star;
-        step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((2.0*s_given*sgdlimit_exp(m + slope_given*(ell - mean_ell))*sgdlimit_sinh(larger(1e-05, p_epsilon*n)))/(s_ell*(2.0*slope_given*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n))));
+        {
+          const double ell = mean_ell + s_ell*z_star;
+          step[shape.steps] = roots[q];
+          step_width[shape.steps++] = fabs((2.0*s_given*sgdlimit_exp(m + slope_given*(ell - mean_ell))*sgdlimit_sinh(larger(1e-05, p_epsilon*n)))/(s_ell*(2.0*slope_given*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n))));
+        }
+        {
+          const double ell = mean_ell + s_ell*z_star;
+          step[shape.steps] = roots[q];
+          step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(2.0*slope_given*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n)) + 4.0*(s_given*s_given)*sgdlimit_exp(2.0*m + 2.0*slope_given*(ell - mean_ell))*square(sgdlimit_sinh(larger(1e-05, p_epsilon*n)))))/(s_ell*(2.0*slope_given*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n))));
+        }
       }
     }
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, slope_given};
       double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing2, context, edges, panels, roots);
+      const int found = sgdlimit_roots(crossing2, crossing2_at, context, edges, panels, roots);
       for (int q = 0; q < found; q++) {
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
@@ -612,7 +697,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, slope_given};
       double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
+      const int found = sgdlimit_roots(crossing3, crossing3_at, context, edges, panels, roots);
       for (int q = 0; q < found; q++) {
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
@@ -620,22 +705,23 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         step_width[shape.steps++] = fabs((2.0*s_given*sgdlimit_exp(m + slope_given*(ell - mean_ell))*sgdlimit_sinh(larger(1e-05, p_epsilon*n)))/(s_ell*(8.0*s_given*slope_given*sgdlimit_exp(m + slope_given*(ell - mean_ell))*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) + 2.0*slope_given*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n))));
       }
     }
-    {
-      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
-      double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing1, context, edges, panels, roots);
-      for (int q = 0; q < found; q++) {
-        const double z_star = roots[q];
-        const double ell = mean_ell + s_ell*z_star;
-        step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(2.0*slope_given*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n)) + 4.0*(s_given*s_given)*sgdlimit_exp(2.0*m + 2.0*slope_given*(ell - mean_ell))*square(sgdlimit_sinh(larger(1e-05, p_epsilon*n)))))/(s_ell*(2.0*slope_given*sgdlimit_exp(m)*sgdlimit_exp(ell*slope_given)*sgdlimit_exp(-mean_ell*slope_given)*sgdlimit_sinh(larger(1e-05, p_epsilon*n)) - 2.0*sgdlimit_exp(ell)*larger(1e-05, p_epsilon*n))));
-      }
-    }
     panels = sgdlimit_panels(&shape, edges);
-    for (int q = 0; q < panels; q++) {
+    const double g3 = p_epsilon*n;
+    const double g4 = larger(1e-05, g3);
+    const double g5 = g4/sgdlimit_sinh(g4);
+    const double g16 = sgdlimit_exp(g3);
+    const double g19 = sgdlimit_exp(-g3);
+    const double g21 = s_given*s_given;
+    const double g32 = 2.0*g3;
+    const double g33 = sgdlimit_exp(g32);
+    const double g35 = sgdlimit_exp(-g32);
+    double total_J_A = 0, total_J_B = 0, total_J_F = 0, total_J_I = 0, total_J_D = 0, below, above;
+    const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+    for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      double of_J_A[SGDLIMIT_POINTS], of_J_B[SGDLIMIT_POINTS], of_J_F[SGDLIMIT_POINTS], of_J_I[SGDLIMIT_POINTS], of_J_D[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
-      #pragma omp simd reduction(+ : J_A, J_B, J_F, J_I, J_D)
+      #pragma omp simd
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z_star = nodes[k];
         const double g1 = s_ell*z_star;
@@ -644,60 +730,64 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         const double g2 = sgdlimit_exp(ell);
         const double y_given = g2;
         const double dy_given = g2;
-        const double g3 = s_given*s_given;
-        const double g4 = p_epsilon*n;
-        const double g5 = larger(1e-05, g4);
-        const double g6 = g5/sgdlimit_sinh(g5);
-        const double g7 = g6*y_given;
-        const double g8 = larger(1e-300, g7);
-        const double g9 = g6/g8;
-        const double g10 = dy_given*g9*((g7 - 1e-300) > 0 ? 1.0 : ((g7 - 1e-300) < 0 ? 0.0 : 0.5));
-        const double g11 = g10 - slope_given;
-        const double inner_spread1 = sqrt(g3 + 4e-12*(s_ell*s_ell)*square((((g10 - slope_given - 1000.0) > 0 ? 1.0 : -1.0) > 0 ? 1000.0 : (((-g11 - 1000.0) > 0 ? 1.0 : -1.0) > 0 ? -1000.0 : g11))));
-        const double g12 = mean_given - sgdlimit_log(g8);
-        const double inner_gap1 = fabs(g12)/s_given;
+        const double g6 = g5*y_given;
+        const double g7 = larger(1e-300, g6);
+        const double g8 = g5/g7;
+        const double g9 = dy_given*g8*((g6 - 1e-300) > 0 ? 1.0 : ((g6 - 1e-300) < 0 ? 0.0 : 0.5));
+        const double g10 = g9 - slope_given;
+        const double inner_spread1 = 2e-06*s_ell*fabs((((g9 - slope_given - 1000.0) > 0 ? 1.0 : -1.0) > 0 ? 1000.0 : (((-g10 - 1000.0) > 0 ? 1.0 : -1.0) > 0 ? -1000.0 : g10)));
+        const double inner_spread2 = sqrt(sqrt(inner_spread1*inner_spread1*inner_spread1*inner_spread1 + s_given*s_given*s_given*s_given + 1e-300));
+        const double g11 = mean_given - sgdlimit_log(g7);
+        const double inner_gap1 = fabs(g11)/s_given;
         const double place_M0_3n = inner_gap1;
         const double M0_3n = tail_moment0(place_M0_3n);
-        const double g13 = -g12;
-        const double inner_away1 = (g13 > 0 ? 1.0 : -1.0);
-        const double g14 = inner_away1*inner_gap1;
-        const double g15 = g14 - s_given;
-        const double inner_gap2 = fabs(g15);
-        const double inner_away2 = (g15 > 0 ? 1.0 : -1.0);
+        const double g12 = -g11;
+        const double inner_away1 = (g12 > 0 ? 1.0 : -1.0);
+        const double g13 = inner_away1*inner_gap1;
+        const double g14 = g13 - s_given;
+        const double inner_gap2 = fabs(g14);
+        const double inner_away2 = (g14 > 0 ? 1.0 : -1.0);
         const double place_W0_1n = inner_gap2;
         const double W0_1n = scaled_tail_moment0(place_W0_1n);
-        const double g16 = g14 - 2.0*s_given;
-        const double inner_gap3 = fabs(g16);
-        const double inner_away3 = (g16 > 0 ? 1.0 : -1.0);
+        const double g15 = g13 - 2.0*s_given;
+        const double inner_gap3 = fabs(g15);
+        const double inner_away3 = (g15 > 0 ? 1.0 : -1.0);
         const double place_W0_2n = inner_gap3;
         const double W0_2n = scaled_tail_moment0(place_W0_2n);
-        const double g17 = sgdlimit_exp(g4);
-        const double g18 = W0_1n*inner_away2;
-        const double g19 = g17*g18;
-        const double g20 = sgdlimit_exp(-g4);
-        const double g21 = g18*g20;
-        const double g22 = 0.5*g3 + mean_given;
+        const double g17 = W0_1n*inner_away2;
+        const double g18 = g16*g17;
+        const double g20 = g17*g19;
+        const double g22 = 0.5*g21 + mean_given;
         const double g23 = 0.3989422804014327*sgdlimit_exp(g22 - 0.5*(inner_gap2*inner_gap2));
         const double g24 = -inner_away2;
         const double g25 = sgdlimit_exp(g22);
-        const double g26 = g17*g25;
-        const double g27 = g20*g25;
-        const double g28 = g23*(g19 - g21) + (g24 > 0 ? g26 : g27);
-        const double g29 = 0.3989422804014327*(g17*g8 - g20*g8)*sgdlimit_exp(-0.5*(g13*g13)/(inner_spread1*inner_spread1))/inner_spread1;
+        const double g26 = g16*g25;
+        const double g27 = g19*g25;
+        const double g28 = g23*(g18 - g20) + (g24 > 0 ? g26 : g27);
+        const double g29 = 0.3989422804014327*(g16*g7 - g19*g7)*sgdlimit_exp(-0.5*(g12*g12)/(inner_spread2*inner_spread2))/inner_spread2;
         const double g30 = p_epsilon*y_given;
-        const double g31 = 2.0*g3 + 2.0*mean_given;
-        const double g32 = 2.0*g4;
-        const double g33 = sgdlimit_exp(g32);
+        const double g31 = 2.0*g21 + 2.0*mean_given;
         const double g34 = W0_2n*inner_away3;
-        const double g35 = sgdlimit_exp(-g32);
         const double g36 = 2.0*y_given;
         const double g37 = sgdlimit_exp(g31);
-        J_A += weights[k] * (g28 - y_given);
-        J_B += weights[k] * (g28 + g29);
-        J_F += weights[k] * (-2.0*M0_3n*g30*inner_away1 + g23*(p_epsilon*g19 + p_epsilon*g21) + (g24 > 0 ? p_epsilon*g26 : -p_epsilon*g27) + (-inner_away1 > 0 ? -g30 : g30));
-        J_I += weights[k] * (g23*(2.0*W0_1n*g20*inner_away2*y_given - g19*g36) + y_given*y_given + 0.3989422804014327*(g33*g34 - g34*g35)*sgdlimit_exp(g31 - 0.5*(inner_gap3*inner_gap3)) + (g24 > 0 ? -g26*g36 : -g27*g36) + (-inner_away3 > 0 ? g33*g37 : g35*g37));
-        J_D += weights[k] * (dy_given*(-g29*g9 - 1.0));
+        of_J_A[k] = weights[k] * (g28 - y_given);
+        of_J_B[k] = weights[k] * (g28 + g29);
+        of_J_F[k] = weights[k] * (-2.0*M0_3n*g30*inner_away1 + g23*(p_epsilon*g18 + p_epsilon*g20) + (g24 > 0 ? p_epsilon*g26 : -p_epsilon*g27) + (-inner_away1 > 0 ? -g30 : g30));
+        of_J_I[k] = weights[k] * (g23*(2.0*W0_1n*g19*inner_away2*y_given - g18*g36) + y_given*y_given + 0.3989422804014327*(g33*g34 - g34*g35)*sgdlimit_exp(g31 - 0.5*(inner_gap3*inner_gap3)) + (g24 > 0 ? -g26*g36 : -g27*g36) + (-inner_away3 > 0 ? g33*g37 : g35*g37));
+        of_J_D[k] = weights[k] * (dy_given*(-g29*g8 - 1.0));
       }
+      sgdlimit_add(of_J_A, &J_A, &total_J_A);
+      sgdlimit_add(of_J_B, &J_B, &total_J_B);
+      sgdlimit_add(of_J_F, &J_F, &total_J_F);
+      sgdlimit_add(of_J_I, &J_I, &total_J_I);
+      sgdlimit_add(of_J_D, &J_D, &total_J_D);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && longest * sgdlimit_outermost(of_J_A, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_A;
+      enough = enough && longest * sgdlimit_outermost(of_J_B, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_B;
+      enough = enough && longest * sgdlimit_outermost(of_J_F, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_F;
+      enough = enough && longest * sgdlimit_outermost(of_J_I, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_I;
+      enough = enough && longest * sgdlimit_outermost(of_J_D, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_D;
     }
   }
   *out_A = J_A;

@@ -3,7 +3,7 @@
  *   target     RandomLabels('Phi(r_star)')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 13. To write it again:
+ * Written by sgdlimit, generator format 14. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts equations
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -285,14 +285,13 @@ static int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
     }
     for (int i = 0; i < shape->steps; i++) {
       const double location = shape->step[i], width = shape->step_width[i];
-      const int narrow = width < SGDLIMIT_NARROWEST_LAYER;
-      const double begin = narrow ? location : location - SGDLIMIT_STEP_REACH * width;
-      const double longest = SGDLIMIT_STEP_PANEL * width;
-      if (!(longest < SGDLIMIT_LONGEST_PANEL)) continue;
-      if (begin > a + SGDLIMIT_SAME_BREAKPOINT) {
-        if (begin < end) end = begin;
-      } else if (!narrow && a < location + SGDLIMIT_STEP_REACH * width && longest < length) {
-        length = longest;
+      if (width < SGDLIMIT_NARROWEST_LAYER) {
+        if (location > a + SGDLIMIT_SAME_BREAKPOINT && location < end) end = location;
+      } else if (a < location + SGDLIMIT_STEP_REACH * width) {
+        /* Up to where the step begins, or into it by no more than it allows: steps that begin together share an edge. */
+        const double before = location - SGDLIMIT_STEP_REACH * width - a, inside = SGDLIMIT_STEP_PANEL * width;
+        const double longest = before > inside ? before : inside;
+        if (longest < length) length = longest;
       }
     }
     /* The sliver that rounding would leave before `end` is swallowed. */
@@ -317,6 +316,62 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
   }
   #pragma omp simd
   for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= sgdlimit_normal_density(z[i]);
+}
+
+/* Panels are taken from the one that holds 0 outwards, to the right and then to the left. The rest of a direction is
+ * left out where a longest panel with the outermost values would add nothing to the sizes so far, on a panel that has all
+ * features behind it: there an integrand is a smooth function that grows by far less than phi falls. Beside a feature it
+ * may vanish, so narrow panels tell nothing. With a tilt its mass may lie as far out as the window moved. */
+#define SGDLIMIT_NEGLIGIBLE 1e-15
+#define SGDLIMIT_LEAST_JUDGED (SGDLIMIT_LONGEST_PANEL / 10)
+
+/* Number of the panel that holds 0; beyond `below` and `above` there is no feature more that a panel notices. */
+static int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int panels, double *below, double *above) {
+  const double *places[] = {shape->kink, shape->pole, shape->step};
+  const double *widths[] = {NULL, shape->pole_width, shape->step_width};
+  const int counts[] = {shape->kinks, shape->poles, shape->steps};
+  *below = shape->lower + SGDLIMIT_WINDOW;
+  *above = shape->upper - SGDLIMIT_WINDOW;
+  for (int kind = 0; kind < 3; kind++)
+    for (int i = 0; i < counts[kind]; i++) {
+      const double place = places[kind][i];
+      if (widths[kind] && !(widths[kind][i] < SGDLIMIT_LONGEST_PANEL)) continue;
+      if (place > shape->lower && place < *below) *below = place;
+      if (place < shape->upper && place > *above) *above = place;
+    }
+  int middle = 0;
+  while (middle + 1 < panels && edges[middle + 1] <= 0) middle++;
+  return middle;
+}
+
+/* The panel after q, where `enough` says that what lies beyond it is nothing; -1 after the last. */
+static int sgdlimit_next(int q, int middle, int panels, int enough) {
+  if (q < middle) return enough ? -1 : q - 1;
+  return enough || q + 1 == panels ? middle - 1 : q + 1;
+}
+
+/* Whether panel q is long, and has the features of its direction behind it (its end is where they are, up to rounding). */
+static int sgdlimit_is_beyond(int q, int middle, const double *edges, double below, double above) {
+  const double a = edges[q], b = edges[q + 1];
+  return b - a >= SGDLIMIT_LEAST_JUDGED && (q < middle ? b <= below + 1e-9 : a >= above - 1e-9);
+}
+
+/* The larger of two terms at a panel's outer end: one alone may be at a zero. */
+LANEWISE double sgdlimit_outermost(const double *terms, int right) {
+  const double last = fabs(terms[right ? SGDLIMIT_POINTS - 1 : 0]), other = fabs(terms[right ? SGDLIMIT_POINTS - 5 : 4]);
+  return last > other ? last : other;
+}
+
+/* Adds the terms of a panel to the integral, and their absolute values to its size. */
+LANEWISE void sgdlimit_add(const double *terms, double *integral, double *size) {
+  double sum = 0, sum_of_sizes = 0;
+  #pragma omp simd reduction(+ : sum, sum_of_sizes)
+  for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+    sum += terms[k];
+    sum_of_sizes += fabs(terms[k]);
+  }
+  *integral += sum;
+  *size += sum_of_sizes;
 }
 
 /* ---- Learning rates --------------------------------------------------------------------------------------------
@@ -442,7 +497,7 @@ static void class_score(const sgdlimit_problem *p, const double *k, int64_t i, c
   w->Q_perp = Q_perp;
 }
 
-/* All that one class is asked for below, where what is not asked for is dropped: it is inlined. */
+/* All that one class is asked for below; where an address is NULL, that is dropped: it is inlined. */
 LANEWISE void every_coefficient(const score *w, double y, const double *par, int64_t stride,
                                 double *out_R, double *out_A, double *out_B, double *out_D, double *out_F, double *out_I, double *out_BD, double *out_clean_risk, double *out_clean_error, double *out_robust_error) {
   (void)y;
@@ -463,23 +518,18 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
   const double s_latent = sqrt(Q_star + 1.0);
   const double mean_given = -Q_star*beta*latent_mean/(s_latent*s_latent) + m;
   const double s_given = sqrt(larger(1e-300, Q_perp + Q_star*(beta*beta)/(s_latent*s_latent)));
-  double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_clean_risk = 0;
-  {
+  double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0;
+  if (out_R || out_A || out_B || out_BD || out_F || out_I) {
     const double h1 = 1.0/s;
-    const double h2 = p_epsilon*n;
-    const double h3 = mean + 1.916;
-    const double h4 = 2.8164*h1;
+    const double h2 = p_epsilon*n + 1.916;
+    const double h3 = 2.8164*h1;
     const double pole[] = {
-        h1*(h2 - mean + 1.916),
-        h1*(-h2 - h3),
-        h1*(1.916 - mean),
-        -h1*h3,
+        h1*(h2 - mean),
+        h1*(-h2 - mean),
     };
     const double pole_width[] = {
-        h4,
-        h4,
-        h4,
-        h4,
+        h3,
+        h3,
     };
     const double step[] = {
         -latent_mean/latent_slope,
@@ -487,38 +537,93 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
     const double step_width[] = {
         latent_spread/fabs(latent_slope),
     };
-    const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 4, 1, NULL, pole, pole_width, step, step_width};
-    double edges[SGDLIMIT_MAX_EDGES(0, 4, 1)];
+    const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 2, 1, NULL, pole, pole_width, step, step_width};
+    double edges[SGDLIMIT_MAX_EDGES(0, 2, 1)];
     const int panels = sgdlimit_panels(&shape, edges);
-    for (int q = 0; q < panels; q++) {
+    const double g2 = p_epsilon*n;
+    double total_J_R = 0, total_J_A = 0, total_J_B = 0, total_J_F = 0, total_J_I = 0, below, above;
+    const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+    for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      double of_J_R[SGDLIMIT_POINTS], of_J_A[SGDLIMIT_POINTS], of_J_B[SGDLIMIT_POINTS], of_J_F[SGDLIMIT_POINTS], of_J_I[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
-      #pragma omp simd reduction(+ : J_R, J_A, J_B, J_F, J_I, J_clean_risk)
+      #pragma omp simd
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double r = mean + s*z;
         const double g1 = (latent_mean + latent_slope*z)/latent_spread;
         const double P_plus = normal_cdf(g1);
         const double P_minus = normal_cdf(-g1);
-        const double g2 = -r;
-        const double g3 = p_epsilon*n;
-        const double g4 = -g2 - g3;
-        const double g5 = -g3 - r;
-        const double g6 = hazard(g4);
-        const double g7 = P_plus*g6;
-        const double g8 = hazard(g5);
-        const double g9 = P_minus*g8;
-        J_R += weights[k] * (-P_minus*log_normal_cdf(g5) - P_plus*log_normal_cdf(g4));
-        J_A += weights[k] * (-g7 + g9);
-        J_B += weights[k] * (g7*hazard_excess(g4) + g9*hazard_excess(g5));
-        J_F += weights[k] * (p_epsilon*g7 + p_epsilon*g9);
-        J_I += weights[k] * (P_minus*(g8*g8) + P_plus*(g6*g6));
-        J_clean_risk += weights[k] * (-P_minus*log_normal_cdf(g2) - P_plus*log_normal_cdf(r));
+        const double g3 = -g2 + r;
+        const double g4 = -g2 - r;
+        const double g5 = hazard(g3);
+        const double g6 = P_plus*g5;
+        const double g7 = hazard(g4);
+        const double g8 = P_minus*g7;
+        of_J_R[k] = weights[k] * (-P_minus*log_normal_cdf(g4) - P_plus*log_normal_cdf(g3));
+        of_J_A[k] = weights[k] * (-g6 + g8);
+        of_J_B[k] = weights[k] * (g6*hazard_excess(g3) + g8*hazard_excess(g4));
+        of_J_F[k] = weights[k] * (p_epsilon*g6 + p_epsilon*g8);
+        of_J_I[k] = weights[k] * (P_minus*(g7*g7) + P_plus*(g5*g5));
       }
+      if (out_R) sgdlimit_add(of_J_R, &J_R, &total_J_R);
+      if (out_A) sgdlimit_add(of_J_A, &J_A, &total_J_A);
+      if (out_B || out_BD) sgdlimit_add(of_J_B, &J_B, &total_J_B);
+      if (out_F) sgdlimit_add(of_J_F, &J_F, &total_J_F);
+      if (out_I) sgdlimit_add(of_J_I, &J_I, &total_J_I);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && (!(out_R) || longest * sgdlimit_outermost(of_J_R, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_R);
+      enough = enough && (!(out_A) || longest * sgdlimit_outermost(of_J_A, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_A);
+      enough = enough && (!(out_B || out_BD) || longest * sgdlimit_outermost(of_J_B, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_B);
+      enough = enough && (!(out_F) || longest * sgdlimit_outermost(of_J_F, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_F);
+      enough = enough && (!(out_I) || longest * sgdlimit_outermost(of_J_I, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_I);
+    }
+  }
+  double J_clean_risk = 0;
+  if (out_clean_risk) {
+    const double h1 = 1.0/s;
+    const double h2 = 2.8164*h1;
+    const double pole[] = {
+        h1*(1.916 - mean),
+        h1*(-mean - 1.916),
+    };
+    const double pole_width[] = {
+        h2,
+        h2,
+    };
+    const double step[] = {
+        -latent_mean/latent_slope,
+    };
+    const double step_width[] = {
+        latent_spread/fabs(latent_slope),
+    };
+    const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 2, 1, NULL, pole, pole_width, step, step_width};
+    double edges[SGDLIMIT_MAX_EDGES(0, 2, 1)];
+    const int panels = sgdlimit_panels(&shape, edges);
+    double total_J_clean_risk = 0, below, above;
+    const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+    for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
+      double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      double of_J_clean_risk[SGDLIMIT_POINTS];
+      sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      #pragma omp simd
+      for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+        const double z = nodes[k];
+        const double r = mean + s*z;
+        const double g1 = (latent_mean + latent_slope*z)/latent_spread;
+        const double P_plus = normal_cdf(g1);
+        const double P_minus = normal_cdf(-g1);
+        of_J_clean_risk[k] = weights[k] * (-P_minus*log_normal_cdf(-r) - P_plus*log_normal_cdf(r));
+      }
+      if (out_clean_risk) sgdlimit_add(of_J_clean_risk, &J_clean_risk, &total_J_clean_risk);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && (!(out_clean_risk) || longest * sgdlimit_outermost(of_J_clean_risk, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_clean_risk);
     }
   }
   double J_D = 0;
-  {
+  if (out_D || out_BD) {
     const double h1 = 1.0/s_given;
     const double h2 = p_epsilon*n + 1.916;
     const double h3 = 2.8164*h1;
@@ -533,20 +638,27 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
     const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 2, 0, NULL, pole, pole_width, NULL, NULL};
     double edges[SGDLIMIT_MAX_EDGES(0, 2, 0)];
     const int panels = sgdlimit_panels(&shape, edges);
-    for (int q = 0; q < panels; q++) {
+    const double g1 = p_epsilon*n;
+    double total_J_D = 0, below, above;
+    const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+    for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      double of_J_D[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
-      #pragma omp simd reduction(+ : J_D)
+      #pragma omp simd
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double r = mean_given + s_given*z;
-        const double g1 = p_epsilon*n;
-        J_D += weights[k] * (-hazard(-g1 - r) - hazard(-g1 + r));
+        of_J_D[k] = weights[k] * (-hazard(-g1 - r) - hazard(-g1 + r));
       }
+      if (out_D || out_BD) sgdlimit_add(of_J_D, &J_D, &total_J_D);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && (!(out_D || out_BD) || longest * sgdlimit_outermost(of_J_D, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_D);
     }
   }
   double J_clean_error = 0;
-  {
+  if (out_clean_error) {
     const double kink[] = {
         -mean/s,
     };
@@ -559,10 +671,13 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
     const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 1, 0, 1, kink, NULL, NULL, step, step_width};
     double edges[SGDLIMIT_MAX_EDGES(1, 0, 1)];
     const int panels = sgdlimit_panels(&shape, edges);
-    for (int q = 0; q < panels; q++) {
+    double total_J_clean_error = 0, below, above;
+    const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+    for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      double of_J_clean_error[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
-      #pragma omp simd reduction(+ : J_clean_error)
+      #pragma omp simd
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double r = mean + s*z;
@@ -571,12 +686,16 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         const double g1 = (latent_mean + latent_slope*z)/latent_spread;
         const double P_plus = normal_cdf(g1);
         const double P_minus = normal_cdf(-g1);
-        J_clean_error += weights[k] * (P_minus*(side1m > 0 ? 1.0 : 0.0) + P_plus*(side1p > 0 ? 1.0 : 0.0));
+        of_J_clean_error[k] = weights[k] * (P_minus*(side1m > 0 ? 1.0 : 0.0) + P_plus*(side1p > 0 ? 1.0 : 0.0));
       }
+      if (out_clean_error) sgdlimit_add(of_J_clean_error, &J_clean_error, &total_J_clean_error);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && (!(out_clean_error) || longest * sgdlimit_outermost(of_J_clean_error, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_clean_error);
     }
   }
   double J_robust_error = 0;
-  {
+  if (out_robust_error) {
     const double h1 = 1.0/s;
     const double h2 = p_epsilon*n;
     const double kink[] = {
@@ -592,48 +711,53 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
     const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 2, 0, 1, kink, NULL, NULL, step, step_width};
     double edges[SGDLIMIT_MAX_EDGES(2, 0, 1)];
     const int panels = sgdlimit_panels(&shape, edges);
-    for (int q = 0; q < panels; q++) {
+    const double g1 = p_epsilon*n;
+    double total_J_robust_error = 0, below, above;
+    const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+    for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      double of_J_robust_error[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
-      #pragma omp simd reduction(+ : J_robust_error)
+      #pragma omp simd
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double r = mean + s*z;
-        const double g1 = p_epsilon*n;
         const double side1p = ((g1 - r) > 0 ? 1.0 : -1.0);
         const double side1m = ((g1 + r) > 0 ? 1.0 : -1.0);
         const double g2 = (latent_mean + latent_slope*z)/latent_spread;
         const double P_plus = normal_cdf(g2);
         const double P_minus = normal_cdf(-g2);
-        J_robust_error += weights[k] * (P_minus*(side1m > 0 ? 1.0 : 0.0) + P_plus*(side1p > 0 ? 1.0 : 0.0));
+        of_J_robust_error[k] = weights[k] * (P_minus*(side1m > 0 ? 1.0 : 0.0) + P_plus*(side1p > 0 ? 1.0 : 0.0));
       }
+      if (out_robust_error) sgdlimit_add(of_J_robust_error, &J_robust_error, &total_J_robust_error);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && (!(out_robust_error) || longest * sgdlimit_outermost(of_J_robust_error, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_robust_error);
     }
   }
   const double c1 = 0.3989422804014327*J_D*sgdlimit_exp(-0.5*(m_star*m_star)/(s_latent*s_latent))/s_latent;
-  *out_R = J_R;
-  *out_A = J_A;
-  *out_B = J_B;
-  *out_D = c1;
-  *out_F = J_F;
-  *out_I = J_I;
-  *out_BD = J_B + c1;
-  *out_clean_risk = J_clean_risk;
-  *out_clean_error = J_clean_error;
-  *out_robust_error = J_robust_error;
+  if (out_R) *out_R = J_R;
+  if (out_A) *out_A = J_A;
+  if (out_B) *out_B = J_B;
+  if (out_D) *out_D = c1;
+  if (out_F) *out_F = J_F;
+  if (out_I) *out_I = J_I;
+  if (out_BD) *out_BD = J_B + c1;
+  if (out_clean_risk) *out_clean_risk = J_clean_risk;
+  if (out_clean_error) *out_clean_error = J_clean_error;
+  if (out_robust_error) *out_robust_error = J_robust_error;
 }
 
 /* What the mode equations need of one class. */
 static void rate_coefficients(const score *w, double y, const double *par, int64_t stride,
                               double *out_A, double *out_B, double *out_F, double *out_I, double *out_BD) {
-  double R, D, clean_risk, clean_error, robust_error;
-  every_coefficient(w, y, par, stride, &R, out_A, out_B, &D, out_F, out_I, out_BD, &clean_risk, &clean_error, &robust_error);
+  every_coefficient(w, y, par, stride, NULL, out_A, out_B, NULL, out_F, out_I, out_BD, NULL, NULL, NULL);
 }
 
 /* R, A, B, D, F, I of one class. */
 static void all_coefficients(const score *w, double y, const double *par, int64_t stride,
                              double *out_R, double *out_A, double *out_B, double *out_D, double *out_F, double *out_I) {
-  double BD, clean_risk, clean_error, robust_error;
-  every_coefficient(w, y, par, stride, out_R, out_A, out_B, out_D, out_F, out_I, &BD, &clean_risk, &clean_error, &robust_error);
+  every_coefficient(w, y, par, stride, out_R, out_A, out_B, out_D, out_F, out_I, NULL, NULL, NULL, NULL);
 }
 
 /* What the rates are made of beside the modes: scalars, of which those of the noise come last. */

@@ -4,7 +4,7 @@
     target     RandomLabels('Phi(r_star)')
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 13. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 14. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
@@ -398,8 +398,7 @@ def panels(
     bumps = [(float(location), float(width)) for location, width in steps]
     ends += [location for location, width in (*layers, *bumps) if width < NARROWEST_LAYER]
     layers = [(location, width) for location, width in layers if not width < NARROWEST_LAYER]
-    bumps = [(c, w) for c, w in bumps if w >= NARROWEST_LAYER and STEP_PANEL * w < LONGEST_PANEL]
-    ends += [location - STEP_REACH * width for location, width in bumps]
+    bumps = [(location, width) for location, width in bumps if not width < NARROWEST_LAYER]
     rates = [min(max(float(rate), -FARTHEST_TILT), FARTHEST_TILT) for rate in tilts]
     edges, upper = [-WINDOW + min([0.0, *rates])], WINDOW + max([0.0, *rates])
     while edges[-1] < upper:
@@ -415,9 +414,12 @@ def panels(
             if longest < length:
                 length = longest
         for location, width in bumps:
-            inside = location - STEP_REACH * width <= a + SAME_BREAKPOINT and a < location + STEP_REACH * width
-            if inside and STEP_PANEL * width < length:
-                length = STEP_PANEL * width
+            if a < location + STEP_REACH * width:
+                # up to where it begins, or into it by no more than it allows: steps that begin together share an edge
+                before, inside = location - STEP_REACH * width - a, STEP_PANEL * width
+                longest = before if before > inside else inside
+                if longest < length:
+                    length = longest
         edges.append(end if end - a <= length * (1 + 1e-9) else a + length)
     return np.array(edges)
 
@@ -560,11 +562,11 @@ def rate_coefficients(score, y, par):
     h2 = p_epsilon*n + 1.916
     h3 = 2.8164*h1
     z, weights_z = nodes(panels([], [(h1*(h2 - mean), h3), (h1*(-h2 - mean), h3)], [(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))]))
+    g2 = p_epsilon*n
     r = mean + s*z
     g1 = (latent_mean + latent_slope*z)/latent_spread
     P_plus = ndtr(g1)
     P_minus = ndtr(-g1)
-    g2 = p_epsilon*n
     g3 = -g2 + r
     g4 = hazard(g3)
     g5 = P_plus*g4
@@ -579,8 +581,8 @@ def rate_coefficients(score, y, par):
     h2 = p_epsilon*n + 1.916
     h3 = 2.8164*h1
     z, weights_z = nodes(panels([], [(h1*(-h2 - mean_given), h3), (h1*(h2 - mean_given), h3)]))
-    r = mean_given + s_given*z
     g1 = p_epsilon*n
+    r = mean_given + s_given*z
     J_D = np.sum(weights_z * (-hazard(-g1 - r) - hazard(-g1 + r)))
     return J_A, J_B, J_F, J_I, J_B + 0.3989422804014327*J_D*np.exp(-0.5*(m_star*m_star)/(s_latent*s_latent))/s_latent
 
@@ -603,24 +605,29 @@ def statistic_coefficients(score, y, par):
     latent_slope = np.sqrt(Q_star)*rho
     latent_spread = np.sqrt(Q_star*(rho_perp*rho_perp) + 1.0)
     h1 = 1.0/s
-    h2 = p_epsilon*n
-    h3 = mean + 1.916
-    h4 = 2.8164*h1
-    z, weights_z = nodes(panels([], [(h1*(h2 - mean + 1.916), h4), (h1*(-h2 - h3), h4), (h1*(1.916 - mean), h4), (-h1*h3, h4)], [(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))]))
+    h2 = p_epsilon*n + 1.916
+    h3 = 2.8164*h1
+    z, weights_z = nodes(panels([], [(h1*(h2 - mean), h3), (h1*(-h2 - mean), h3)], [(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))]))
+    g2 = p_epsilon*n
     r = mean + s*z
     g1 = (latent_mean + latent_slope*z)/latent_spread
     P_plus = ndtr(g1)
     P_minus = ndtr(-g1)
-    g2 = -r
-    g3 = p_epsilon*n
-    g4 = -g2 - g3
-    g5 = -g3 - r
-    g6 = P_plus*hazard(g4)
-    g7 = P_minus*hazard(g5)
-    J_R = np.sum(weights_z * (-P_minus*log_ndtr(g5) - P_plus*log_ndtr(g4)))
-    J_B = np.sum(weights_z * (g6*hazard_excess(g4) + g7*hazard_excess(g5)))
-    J_F = np.sum(weights_z * (p_epsilon*g6 + p_epsilon*g7))
-    J_clean_risk = np.sum(weights_z * (-P_minus*log_ndtr(g2) - P_plus*log_ndtr(r)))
+    g3 = -g2 + r
+    g4 = -g2 - r
+    g5 = P_plus*hazard(g3)
+    g6 = P_minus*hazard(g4)
+    J_R = np.sum(weights_z * (-P_minus*log_ndtr(g4) - P_plus*log_ndtr(g3)))
+    J_B = np.sum(weights_z * (g5*hazard_excess(g3) + g6*hazard_excess(g4)))
+    J_F = np.sum(weights_z * (p_epsilon*g5 + p_epsilon*g6))
+    h1 = 1.0/s
+    h2 = 2.8164*h1
+    z, weights_z = nodes(panels([], [(h1*(1.916 - mean), h2), (h1*(-mean - 1.916), h2)], [(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))]))
+    r = mean + s*z
+    g1 = (latent_mean + latent_slope*z)/latent_spread
+    P_plus = ndtr(g1)
+    P_minus = ndtr(-g1)
+    J_clean_risk = np.sum(weights_z * (-P_minus*log_ndtr(-r) - P_plus*log_ndtr(r)))
     z, weights_z = nodes(panels([-mean/s], [], [(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))]))
     r = mean + s*z
     side1p = np.where(-r > 0, 1.0, -1.0)
@@ -632,8 +639,8 @@ def statistic_coefficients(score, y, par):
     h1 = 1.0/s
     h2 = p_epsilon*n
     z, weights_z = nodes(panels([h1*(h2 - mean), h1*(-h2 - mean)], [], [(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))]))
-    r = mean + s*z
     g1 = p_epsilon*n
+    r = mean + s*z
     side1p = np.where((g1 - r) > 0, 1.0, -1.0)
     side1m = np.where((g1 + r) > 0, 1.0, -1.0)
     g2 = (latent_mean + latent_slope*z)/latent_spread
@@ -667,11 +674,11 @@ def all_coefficients(score, y, par):
     h2 = p_epsilon*n + 1.916
     h3 = 2.8164*h1
     z, weights_z = nodes(panels([], [(h1*(h2 - mean), h3), (h1*(-h2 - mean), h3)], [(-latent_mean/latent_slope, latent_spread/np.abs(latent_slope))]))
+    g2 = p_epsilon*n
     r = mean + s*z
     g1 = (latent_mean + latent_slope*z)/latent_spread
     P_plus = ndtr(g1)
     P_minus = ndtr(-g1)
-    g2 = p_epsilon*n
     g3 = -g2 + r
     g4 = -g2 - r
     g5 = hazard(g3)
@@ -687,8 +694,8 @@ def all_coefficients(score, y, par):
     h2 = p_epsilon*n + 1.916
     h3 = 2.8164*h1
     z, weights_z = nodes(panels([], [(h1*(-h2 - mean_given), h3), (h1*(h2 - mean_given), h3)]))
-    r = mean_given + s_given*z
     g1 = p_epsilon*n
+    r = mean_given + s_given*z
     J_D = np.sum(weights_z * (-hazard(-g1 - r) - hazard(-g1 + r)))
     return J_R, J_A, J_B, 0.3989422804014327*J_D*np.exp(-0.5*(m_star*m_star)/(s_latent*s_latent))/s_latent, J_F, J_I
 

@@ -3,7 +3,7 @@
  *   target     Labels()
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 13. To write it again:
+ * Written by sgdlimit, generator format 14. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts equations
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -255,14 +255,13 @@ static int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
     }
     for (int i = 0; i < shape->steps; i++) {
       const double location = shape->step[i], width = shape->step_width[i];
-      const int narrow = width < SGDLIMIT_NARROWEST_LAYER;
-      const double begin = narrow ? location : location - SGDLIMIT_STEP_REACH * width;
-      const double longest = SGDLIMIT_STEP_PANEL * width;
-      if (!(longest < SGDLIMIT_LONGEST_PANEL)) continue;
-      if (begin > a + SGDLIMIT_SAME_BREAKPOINT) {
-        if (begin < end) end = begin;
-      } else if (!narrow && a < location + SGDLIMIT_STEP_REACH * width && longest < length) {
-        length = longest;
+      if (width < SGDLIMIT_NARROWEST_LAYER) {
+        if (location > a + SGDLIMIT_SAME_BREAKPOINT && location < end) end = location;
+      } else if (a < location + SGDLIMIT_STEP_REACH * width) {
+        /* Up to where the step begins, or into it by no more than it allows: steps that begin together share an edge. */
+        const double before = location - SGDLIMIT_STEP_REACH * width - a, inside = SGDLIMIT_STEP_PANEL * width;
+        const double longest = before > inside ? before : inside;
+        if (longest < length) length = longest;
       }
     }
     /* The sliver that rounding would leave before `end` is swallowed. */
@@ -287,6 +286,62 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
   }
   #pragma omp simd
   for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= sgdlimit_normal_density(z[i]);
+}
+
+/* Panels are taken from the one that holds 0 outwards, to the right and then to the left. The rest of a direction is
+ * left out where a longest panel with the outermost values would add nothing to the sizes so far, on a panel that has all
+ * features behind it: there an integrand is a smooth function that grows by far less than phi falls. Beside a feature it
+ * may vanish, so narrow panels tell nothing. With a tilt its mass may lie as far out as the window moved. */
+#define SGDLIMIT_NEGLIGIBLE 1e-15
+#define SGDLIMIT_LEAST_JUDGED (SGDLIMIT_LONGEST_PANEL / 10)
+
+/* Number of the panel that holds 0; beyond `below` and `above` there is no feature more that a panel notices. */
+static int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int panels, double *below, double *above) {
+  const double *places[] = {shape->kink, shape->pole, shape->step};
+  const double *widths[] = {NULL, shape->pole_width, shape->step_width};
+  const int counts[] = {shape->kinks, shape->poles, shape->steps};
+  *below = shape->lower + SGDLIMIT_WINDOW;
+  *above = shape->upper - SGDLIMIT_WINDOW;
+  for (int kind = 0; kind < 3; kind++)
+    for (int i = 0; i < counts[kind]; i++) {
+      const double place = places[kind][i];
+      if (widths[kind] && !(widths[kind][i] < SGDLIMIT_LONGEST_PANEL)) continue;
+      if (place > shape->lower && place < *below) *below = place;
+      if (place < shape->upper && place > *above) *above = place;
+    }
+  int middle = 0;
+  while (middle + 1 < panels && edges[middle + 1] <= 0) middle++;
+  return middle;
+}
+
+/* The panel after q, where `enough` says that what lies beyond it is nothing; -1 after the last. */
+static int sgdlimit_next(int q, int middle, int panels, int enough) {
+  if (q < middle) return enough ? -1 : q - 1;
+  return enough || q + 1 == panels ? middle - 1 : q + 1;
+}
+
+/* Whether panel q is long, and has the features of its direction behind it (its end is where they are, up to rounding). */
+static int sgdlimit_is_beyond(int q, int middle, const double *edges, double below, double above) {
+  const double a = edges[q], b = edges[q + 1];
+  return b - a >= SGDLIMIT_LEAST_JUDGED && (q < middle ? b <= below + 1e-9 : a >= above - 1e-9);
+}
+
+/* The larger of two terms at a panel's outer end: one alone may be at a zero. */
+LANEWISE double sgdlimit_outermost(const double *terms, int right) {
+  const double last = fabs(terms[right ? SGDLIMIT_POINTS - 1 : 0]), other = fabs(terms[right ? SGDLIMIT_POINTS - 5 : 4]);
+  return last > other ? last : other;
+}
+
+/* Adds the terms of a panel to the integral, and their absolute values to its size. */
+LANEWISE void sgdlimit_add(const double *terms, double *integral, double *size) {
+  double sum = 0, sum_of_sizes = 0;
+  #pragma omp simd reduction(+ : sum, sum_of_sizes)
+  for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+    sum += terms[k];
+    sum_of_sizes += fabs(terms[k]);
+  }
+  *integral += sum;
+  *size += sum_of_sizes;
 }
 
 /* ---- Learning rates --------------------------------------------------------------------------------------------
@@ -388,7 +443,7 @@ static void class_score(const sgdlimit_problem *p, const double *k, int64_t i, c
   w->Q = Q;
 }
 
-/* All that one class is asked for below, where what is not asked for is dropped: it is inlined. */
+/* All that one class is asked for below; where an address is NULL, that is dropped: it is inlined. */
 LANEWISE void every_coefficient(const score *w, double y, const double *par, int64_t stride,
                                 double *out_R, double *out_A, double *out_B, double *out_D, double *out_F, double *out_I, double *out_BD, double *out_clean_risk, double *out_clean_error, double *out_robust_error) {
   const double n = w->n;
@@ -398,72 +453,110 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
   const double mean = m;
   const double s = sqrt(larger(1e-300, Q));
   const double s_score = sqrt(larger(1e-300, Q*square((double)((y > 0) - (y < 0)))));
-  double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_clean_risk = 0;
-  {
+  double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0;
+  if (out_R || out_A || out_B || out_BD || out_F || out_I) {
     const double h1 = 1.0/s;
-    const double h2 = 3.141592653589793*h1/fabs(y);
     const double pole[] = {
         h1*(p_epsilon*n*(double)((y > 0) - (y < 0)) - mean),
-        -h1*mean,
     };
     const double pole_width[] = {
-        h2,
-        h2,
+        3.141592653589793*h1/fabs(y),
     };
-    const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 2, 0, NULL, pole, pole_width, NULL, NULL};
-    double edges[SGDLIMIT_MAX_EDGES(0, 2, 0)];
+    const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 1, 0, NULL, pole, pole_width, NULL, NULL};
+    double edges[SGDLIMIT_MAX_EDGES(0, 1, 0)];
     const int panels = sgdlimit_panels(&shape, edges);
-    for (int q = 0; q < panels; q++) {
+    const double g1 = p_epsilon*(double)((y > 0) - (y < 0));
+    const double g6 = y*y;
+    double total_J_R = 0, total_J_A = 0, total_J_B = 0, total_J_F = 0, total_J_I = 0, below, above;
+    const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+    for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      double of_J_R[SGDLIMIT_POINTS], of_J_A[SGDLIMIT_POINTS], of_J_B[SGDLIMIT_POINTS], of_J_F[SGDLIMIT_POINTS], of_J_I[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
-      #pragma omp simd reduction(+ : J_R, J_A, J_B, J_F, J_I, J_clean_risk)
+      #pragma omp simd
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double r = mean + s*z;
-        const double g1 = -r*y;
-        const double g2 = p_epsilon*(double)((y > 0) - (y < 0));
-        const double g3 = g1 + g2*n*y;
-        const double g4 = sigmoid(g3);
-        const double g5 = sigmoid(-g3);
-        const double g6 = g4*g5*y;
-        const double g7 = y*y;
-        const double g8 = (g5*g5)*g7;
-        const double g9 = g4*g4;
-        J_R += weights[k] * (g4);
-        J_A += weights[k] * (-g6);
-        J_B += weights[k] * (g4*g8 - g5*g7*g9);
-        J_F += weights[k] * (g2*g6);
-        J_I += weights[k] * (g8*g9);
-        J_clean_risk += weights[k] * (sigmoid(g1));
+        const double g2 = g1*n*y - r*y;
+        const double g3 = sigmoid(g2);
+        const double g4 = sigmoid(-g2);
+        const double g5 = g3*g4*y;
+        const double g7 = (g4*g4)*g6;
+        const double g8 = g3*g3;
+        of_J_R[k] = weights[k] * (g3);
+        of_J_A[k] = weights[k] * (-g5);
+        of_J_B[k] = weights[k] * (g3*g7 - g4*g6*g8);
+        of_J_F[k] = weights[k] * (g1*g5);
+        of_J_I[k] = weights[k] * (g7*g8);
       }
+      if (out_R) sgdlimit_add(of_J_R, &J_R, &total_J_R);
+      if (out_A) sgdlimit_add(of_J_A, &J_A, &total_J_A);
+      if (out_B || out_BD) sgdlimit_add(of_J_B, &J_B, &total_J_B);
+      if (out_F) sgdlimit_add(of_J_F, &J_F, &total_J_F);
+      if (out_I) sgdlimit_add(of_J_I, &J_I, &total_J_I);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && (!(out_R) || longest * sgdlimit_outermost(of_J_R, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_R);
+      enough = enough && (!(out_A) || longest * sgdlimit_outermost(of_J_A, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_A);
+      enough = enough && (!(out_B || out_BD) || longest * sgdlimit_outermost(of_J_B, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_B);
+      enough = enough && (!(out_F) || longest * sgdlimit_outermost(of_J_F, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_F);
+      enough = enough && (!(out_I) || longest * sgdlimit_outermost(of_J_I, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_I);
+    }
+  }
+  double J_clean_risk = 0;
+  if (out_clean_risk) {
+    const double h1 = 1.0/s;
+    const double pole[] = {
+        -h1*mean,
+    };
+    const double pole_width[] = {
+        3.141592653589793*h1/fabs(y),
+    };
+    const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 1, 0, NULL, pole, pole_width, NULL, NULL};
+    double edges[SGDLIMIT_MAX_EDGES(0, 1, 0)];
+    const int panels = sgdlimit_panels(&shape, edges);
+    double total_J_clean_risk = 0, below, above;
+    const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+    for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
+      double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      double of_J_clean_risk[SGDLIMIT_POINTS];
+      sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      #pragma omp simd
+      for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+        const double z = nodes[k];
+        const double r = mean + s*z;
+        of_J_clean_risk[k] = weights[k] * (sigmoid(-r*y));
+      }
+      if (out_clean_risk) sgdlimit_add(of_J_clean_risk, &J_clean_risk, &total_J_clean_risk);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && (!(out_clean_risk) || longest * sgdlimit_outermost(of_J_clean_risk, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_clean_risk);
     }
   }
   const double c1 = 1.0/s_score;
   const double c2 = m*(double)((y > 0) - (y < 0));
-  *out_R = J_R;
-  *out_A = J_A;
-  *out_B = J_B;
-  *out_D = 0.0;
-  *out_F = J_F;
-  *out_I = J_I;
-  *out_BD = J_B;
-  *out_clean_risk = J_clean_risk;
-  *out_clean_error = normal_cdf(-c1*c2);
-  *out_robust_error = normal_cdf(c1*(-c2 + p_epsilon*n));
+  if (out_R) *out_R = J_R;
+  if (out_A) *out_A = J_A;
+  if (out_B) *out_B = J_B;
+  if (out_D) *out_D = 0.0;
+  if (out_F) *out_F = J_F;
+  if (out_I) *out_I = J_I;
+  if (out_BD) *out_BD = J_B;
+  if (out_clean_risk) *out_clean_risk = J_clean_risk;
+  if (out_clean_error) *out_clean_error = normal_cdf(-c1*c2);
+  if (out_robust_error) *out_robust_error = normal_cdf(c1*(-c2 + p_epsilon*n));
 }
 
 /* What the mode equations need of one class. */
 static void rate_coefficients(const score *w, double y, const double *par, int64_t stride,
                               double *out_A, double *out_B, double *out_F, double *out_I, double *out_BD) {
-  double R, D, clean_risk, clean_error, robust_error;
-  every_coefficient(w, y, par, stride, &R, out_A, out_B, &D, out_F, out_I, out_BD, &clean_risk, &clean_error, &robust_error);
+  every_coefficient(w, y, par, stride, NULL, out_A, out_B, NULL, out_F, out_I, out_BD, NULL, NULL, NULL);
 }
 
 /* R, A, B, D, F, I of one class. */
 static void all_coefficients(const score *w, double y, const double *par, int64_t stride,
                              double *out_R, double *out_A, double *out_B, double *out_D, double *out_F, double *out_I) {
-  double BD, clean_risk, clean_error, robust_error;
-  every_coefficient(w, y, par, stride, out_R, out_A, out_B, out_D, out_F, out_I, &BD, &clean_risk, &clean_error, &robust_error);
+  every_coefficient(w, y, par, stride, out_R, out_A, out_B, out_D, out_F, out_I, NULL, NULL, NULL, NULL);
 }
 
 /* What the rates are made of beside the modes: scalars, of which those of the noise come last. */

@@ -4,7 +4,7 @@
     target     Labels()
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 13. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 14. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
@@ -398,8 +398,7 @@ def panels(
     bumps = [(float(location), float(width)) for location, width in steps]
     ends += [location for location, width in (*layers, *bumps) if width < NARROWEST_LAYER]
     layers = [(location, width) for location, width in layers if not width < NARROWEST_LAYER]
-    bumps = [(c, w) for c, w in bumps if w >= NARROWEST_LAYER and STEP_PANEL * w < LONGEST_PANEL]
-    ends += [location - STEP_REACH * width for location, width in bumps]
+    bumps = [(location, width) for location, width in bumps if not width < NARROWEST_LAYER]
     rates = [min(max(float(rate), -FARTHEST_TILT), FARTHEST_TILT) for rate in tilts]
     edges, upper = [-WINDOW + min([0.0, *rates])], WINDOW + max([0.0, *rates])
     while edges[-1] < upper:
@@ -415,9 +414,12 @@ def panels(
             if longest < length:
                 length = longest
         for location, width in bumps:
-            inside = location - STEP_REACH * width <= a + SAME_BREAKPOINT and a < location + STEP_REACH * width
-            if inside and STEP_PANEL * width < length:
-                length = STEP_PANEL * width
+            if a < location + STEP_REACH * width:
+                # up to where it begins, or into it by no more than it allows: steps that begin together share an edge
+                before, inside = location - STEP_REACH * width - a, STEP_PANEL * width
+                longest = before if before > inside else inside
+                if longest < length:
+                    length = longest
         edges.append(end if end - a <= length * (1 + 1e-9) else a + length)
     return np.array(edges)
 
@@ -526,13 +528,13 @@ def rate_coefficients(score, y, par):
     s = np.sqrt(np.maximum(1e-300, Q))
     h1 = 1.0/s
     z, weights_z = nodes(panels([], [(h1*(p_epsilon*n*np.sign(y) - mean), 3.141592653589793*h1/np.abs(y))]))
-    r = mean + s*z
     g1 = p_epsilon*np.sign(y)
+    g6 = y*y
+    r = mean + s*z
     g2 = g1*n*y - r*y
     g3 = sigmoid(-g2)
     g4 = sigmoid(g2)
     g5 = g3*g4*y
-    g6 = y*y
     g7 = (g3*g3)*g6
     g8 = g4*g4
     J_A = np.sum(weights_z * (-g5))
@@ -553,19 +555,20 @@ def statistic_coefficients(score, y, par):
     s = np.sqrt(np.maximum(1e-300, Q))
     s_score = np.sqrt(np.maximum(1e-300, Q*np.square(np.sign(y))))
     h1 = 1.0/s
-    h2 = 3.141592653589793*h1/np.abs(y)
-    z, weights_z = nodes(panels([], [(h1*(p_epsilon*n*np.sign(y) - mean), h2), (-h1*mean, h2)]))
+    z, weights_z = nodes(panels([], [(h1*(p_epsilon*n*np.sign(y) - mean), 3.141592653589793*h1/np.abs(y))]))
+    g1 = p_epsilon*y*np.sign(y)
+    g4 = y*y
     r = mean + s*z
-    g1 = -r*y
-    g2 = p_epsilon*y*np.sign(y)
-    g3 = g1 + g2*n
-    g4 = sigmoid(g3)
-    g5 = y*y
-    g6 = sigmoid(-g3)
-    J_R = np.sum(weights_z * (g4))
-    J_B = np.sum(weights_z * (-(g4*g4)*g5*g6 + g4*g5*(g6*g6)))
-    J_F = np.sum(weights_z * (g2*g4*g6))
-    J_clean_risk = np.sum(weights_z * (sigmoid(g1)))
+    g2 = g1*n - r*y
+    g3 = sigmoid(g2)
+    g5 = sigmoid(-g2)
+    J_R = np.sum(weights_z * (g3))
+    J_B = np.sum(weights_z * (-(g3*g3)*g4*g5 + g3*g4*(g5*g5)))
+    J_F = np.sum(weights_z * (g1*g3*g5))
+    h1 = 1.0/s
+    z, weights_z = nodes(panels([], [(-h1*mean, 3.141592653589793*h1/np.abs(y))]))
+    r = mean + s*z
+    J_clean_risk = np.sum(weights_z * (sigmoid(-r*y)))
     c1 = 1.0/s_score
     c2 = m*np.sign(y)
     return J_R, J_B, J_F, J_clean_risk, ndtr(-c1*c2), ndtr(c1*(-c2 + p_epsilon*n))
@@ -582,13 +585,13 @@ def all_coefficients(score, y, par):
     s = np.sqrt(np.maximum(1e-300, Q))
     h1 = 1.0/s
     z, weights_z = nodes(panels([], [(h1*(p_epsilon*n*np.sign(y) - mean), 3.141592653589793*h1/np.abs(y))]))
-    r = mean + s*z
     g1 = p_epsilon*np.sign(y)
+    g6 = y*y
+    r = mean + s*z
     g2 = g1*n*y - r*y
     g3 = sigmoid(g2)
     g4 = sigmoid(-g2)
     g5 = g3*g4*y
-    g6 = y*y
     g7 = (g4*g4)*g6
     g8 = g3*g3
     J_R = np.sum(weights_z * (g3))

@@ -3,7 +3,7 @@
  *   target     Labels()
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 13. To write it again:
+ * Written by sgdlimit, generator format 14. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts sgd
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -229,14 +229,13 @@ static int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
     }
     for (int i = 0; i < shape->steps; i++) {
       const double location = shape->step[i], width = shape->step_width[i];
-      const int narrow = width < SGDLIMIT_NARROWEST_LAYER;
-      const double begin = narrow ? location : location - SGDLIMIT_STEP_REACH * width;
-      const double longest = SGDLIMIT_STEP_PANEL * width;
-      if (!(longest < SGDLIMIT_LONGEST_PANEL)) continue;
-      if (begin > a + SGDLIMIT_SAME_BREAKPOINT) {
-        if (begin < end) end = begin;
-      } else if (!narrow && a < location + SGDLIMIT_STEP_REACH * width && longest < length) {
-        length = longest;
+      if (width < SGDLIMIT_NARROWEST_LAYER) {
+        if (location > a + SGDLIMIT_SAME_BREAKPOINT && location < end) end = location;
+      } else if (a < location + SGDLIMIT_STEP_REACH * width) {
+        /* Up to where the step begins, or into it by no more than it allows: steps that begin together share an edge. */
+        const double before = location - SGDLIMIT_STEP_REACH * width - a, inside = SGDLIMIT_STEP_PANEL * width;
+        const double longest = before > inside ? before : inside;
+        if (longest < length) length = longest;
       }
     }
     /* The sliver that rounding would leave before `end` is swallowed. */
@@ -261,6 +260,62 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
   }
   #pragma omp simd
   for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= sgdlimit_normal_density(z[i]);
+}
+
+/* Panels are taken from the one that holds 0 outwards, to the right and then to the left. The rest of a direction is
+ * left out where a longest panel with the outermost values would add nothing to the sizes so far, on a panel that has all
+ * features behind it: there an integrand is a smooth function that grows by far less than phi falls. Beside a feature it
+ * may vanish, so narrow panels tell nothing. With a tilt its mass may lie as far out as the window moved. */
+#define SGDLIMIT_NEGLIGIBLE 1e-15
+#define SGDLIMIT_LEAST_JUDGED (SGDLIMIT_LONGEST_PANEL / 10)
+
+/* Number of the panel that holds 0; beyond `below` and `above` there is no feature more that a panel notices. */
+static int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int panels, double *below, double *above) {
+  const double *places[] = {shape->kink, shape->pole, shape->step};
+  const double *widths[] = {NULL, shape->pole_width, shape->step_width};
+  const int counts[] = {shape->kinks, shape->poles, shape->steps};
+  *below = shape->lower + SGDLIMIT_WINDOW;
+  *above = shape->upper - SGDLIMIT_WINDOW;
+  for (int kind = 0; kind < 3; kind++)
+    for (int i = 0; i < counts[kind]; i++) {
+      const double place = places[kind][i];
+      if (widths[kind] && !(widths[kind][i] < SGDLIMIT_LONGEST_PANEL)) continue;
+      if (place > shape->lower && place < *below) *below = place;
+      if (place < shape->upper && place > *above) *above = place;
+    }
+  int middle = 0;
+  while (middle + 1 < panels && edges[middle + 1] <= 0) middle++;
+  return middle;
+}
+
+/* The panel after q, where `enough` says that what lies beyond it is nothing; -1 after the last. */
+static int sgdlimit_next(int q, int middle, int panels, int enough) {
+  if (q < middle) return enough ? -1 : q - 1;
+  return enough || q + 1 == panels ? middle - 1 : q + 1;
+}
+
+/* Whether panel q is long, and has the features of its direction behind it (its end is where they are, up to rounding). */
+static int sgdlimit_is_beyond(int q, int middle, const double *edges, double below, double above) {
+  const double a = edges[q], b = edges[q + 1];
+  return b - a >= SGDLIMIT_LEAST_JUDGED && (q < middle ? b <= below + 1e-9 : a >= above - 1e-9);
+}
+
+/* The larger of two terms at a panel's outer end: one alone may be at a zero. */
+LANEWISE double sgdlimit_outermost(const double *terms, int right) {
+  const double last = fabs(terms[right ? SGDLIMIT_POINTS - 1 : 0]), other = fabs(terms[right ? SGDLIMIT_POINTS - 5 : 4]);
+  return last > other ? last : other;
+}
+
+/* Adds the terms of a panel to the integral, and their absolute values to its size. */
+LANEWISE void sgdlimit_add(const double *terms, double *integral, double *size) {
+  double sum = 0, sum_of_sizes = 0;
+  #pragma omp simd reduction(+ : sum, sum_of_sizes)
+  for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+    sum += terms[k];
+    sum_of_sizes += fabs(terms[k]);
+  }
+  *integral += sum;
+  *size += sum_of_sizes;
 }
 
 /* ---- Learning rates --------------------------------------------------------------------------------------------
@@ -392,26 +447,39 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
     const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 1, 0, NULL, pole, pole_width, NULL, NULL};
     double edges[SGDLIMIT_MAX_EDGES(0, 1, 0)];
     const int panels = sgdlimit_panels(&shape, edges);
-    for (int q = 0; q < panels; q++) {
+    const double g1 = p_epsilon*(double)((y > 0) - (y < 0));
+    const double g6 = y*y;
+    double total_J_A = 0, total_J_B = 0, total_J_F = 0, total_J_I = 0, below, above;
+    const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+    for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      double of_J_A[SGDLIMIT_POINTS], of_J_B[SGDLIMIT_POINTS], of_J_F[SGDLIMIT_POINTS], of_J_I[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
-      #pragma omp simd reduction(+ : J_A, J_B, J_F, J_I)
+      #pragma omp simd
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z = nodes[k];
         const double r = mean + s*z;
-        const double g1 = p_epsilon*(double)((y > 0) - (y < 0));
         const double g2 = g1*n*y - r*y;
         const double g3 = sigmoid(-g2);
         const double g4 = sigmoid(g2);
         const double g5 = g3*g4*y;
-        const double g6 = y*y;
         const double g7 = (g3*g3)*g6;
         const double g8 = g4*g4;
-        J_A += weights[k] * (-g5);
-        J_B += weights[k] * (-g3*g6*g8 + g4*g7);
-        J_F += weights[k] * (g1*g5);
-        J_I += weights[k] * (g7*g8);
+        of_J_A[k] = weights[k] * (-g5);
+        of_J_B[k] = weights[k] * (-g3*g6*g8 + g4*g7);
+        of_J_F[k] = weights[k] * (g1*g5);
+        of_J_I[k] = weights[k] * (g7*g8);
       }
+      sgdlimit_add(of_J_A, &J_A, &total_J_A);
+      sgdlimit_add(of_J_B, &J_B, &total_J_B);
+      sgdlimit_add(of_J_F, &J_F, &total_J_F);
+      sgdlimit_add(of_J_I, &J_I, &total_J_I);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && longest * sgdlimit_outermost(of_J_A, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_A;
+      enough = enough && longest * sgdlimit_outermost(of_J_B, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_B;
+      enough = enough && longest * sgdlimit_outermost(of_J_F, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_F;
+      enough = enough && longest * sgdlimit_outermost(of_J_I, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_I;
     }
   }
   *out_A = J_A;

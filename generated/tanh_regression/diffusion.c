@@ -3,7 +3,7 @@
  *   target     Teacher('tanh(r_star) + sigma*xi')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 13. To write it again:
+ * Written by sgdlimit, generator format 14. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts diffusion
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -286,14 +286,13 @@ static int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
     }
     for (int i = 0; i < shape->steps; i++) {
       const double location = shape->step[i], width = shape->step_width[i];
-      const int narrow = width < SGDLIMIT_NARROWEST_LAYER;
-      const double begin = narrow ? location : location - SGDLIMIT_STEP_REACH * width;
-      const double longest = SGDLIMIT_STEP_PANEL * width;
-      if (!(longest < SGDLIMIT_LONGEST_PANEL)) continue;
-      if (begin > a + SGDLIMIT_SAME_BREAKPOINT) {
-        if (begin < end) end = begin;
-      } else if (!narrow && a < location + SGDLIMIT_STEP_REACH * width && longest < length) {
-        length = longest;
+      if (width < SGDLIMIT_NARROWEST_LAYER) {
+        if (location > a + SGDLIMIT_SAME_BREAKPOINT && location < end) end = location;
+      } else if (a < location + SGDLIMIT_STEP_REACH * width) {
+        /* Up to where the step begins, or into it by no more than it allows: steps that begin together share an edge. */
+        const double before = location - SGDLIMIT_STEP_REACH * width - a, inside = SGDLIMIT_STEP_PANEL * width;
+        const double longest = before > inside ? before : inside;
+        if (longest < length) length = longest;
       }
     }
     /* The sliver that rounding would leave before `end` is swallowed. */
@@ -318,6 +317,62 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
   }
   #pragma omp simd
   for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= sgdlimit_normal_density(z[i]);
+}
+
+/* Panels are taken from the one that holds 0 outwards, to the right and then to the left. The rest of a direction is
+ * left out where a longest panel with the outermost values would add nothing to the sizes so far, on a panel that has all
+ * features behind it: there an integrand is a smooth function that grows by far less than phi falls. Beside a feature it
+ * may vanish, so narrow panels tell nothing. With a tilt its mass may lie as far out as the window moved. */
+#define SGDLIMIT_NEGLIGIBLE 1e-15
+#define SGDLIMIT_LEAST_JUDGED (SGDLIMIT_LONGEST_PANEL / 10)
+
+/* Number of the panel that holds 0; beyond `below` and `above` there is no feature more that a panel notices. */
+static int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int panels, double *below, double *above) {
+  const double *places[] = {shape->kink, shape->pole, shape->step};
+  const double *widths[] = {NULL, shape->pole_width, shape->step_width};
+  const int counts[] = {shape->kinks, shape->poles, shape->steps};
+  *below = shape->lower + SGDLIMIT_WINDOW;
+  *above = shape->upper - SGDLIMIT_WINDOW;
+  for (int kind = 0; kind < 3; kind++)
+    for (int i = 0; i < counts[kind]; i++) {
+      const double place = places[kind][i];
+      if (widths[kind] && !(widths[kind][i] < SGDLIMIT_LONGEST_PANEL)) continue;
+      if (place > shape->lower && place < *below) *below = place;
+      if (place < shape->upper && place > *above) *above = place;
+    }
+  int middle = 0;
+  while (middle + 1 < panels && edges[middle + 1] <= 0) middle++;
+  return middle;
+}
+
+/* The panel after q, where `enough` says that what lies beyond it is nothing; -1 after the last. */
+static int sgdlimit_next(int q, int middle, int panels, int enough) {
+  if (q < middle) return enough ? -1 : q - 1;
+  return enough || q + 1 == panels ? middle - 1 : q + 1;
+}
+
+/* Whether panel q is long, and has the features of its direction behind it (its end is where they are, up to rounding). */
+static int sgdlimit_is_beyond(int q, int middle, const double *edges, double below, double above) {
+  const double a = edges[q], b = edges[q + 1];
+  return b - a >= SGDLIMIT_LEAST_JUDGED && (q < middle ? b <= below + 1e-9 : a >= above - 1e-9);
+}
+
+/* The larger of two terms at a panel's outer end: one alone may be at a zero. */
+LANEWISE double sgdlimit_outermost(const double *terms, int right) {
+  const double last = fabs(terms[right ? SGDLIMIT_POINTS - 1 : 0]), other = fabs(terms[right ? SGDLIMIT_POINTS - 5 : 4]);
+  return last > other ? last : other;
+}
+
+/* Adds the terms of a panel to the integral, and their absolute values to its size. */
+LANEWISE void sgdlimit_add(const double *terms, double *integral, double *size) {
+  double sum = 0, sum_of_sizes = 0;
+  #pragma omp simd reduction(+ : sum, sum_of_sizes)
+  for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+    sum += terms[k];
+    sum_of_sizes += fabs(terms[k]);
+  }
+  *integral += sum;
+  *size += sum_of_sizes;
 }
 
 enum { SGDLIMIT_MOST_ROOTS = 8, SGDLIMIT_ROOT_SAMPLES = 4 };
@@ -351,17 +406,25 @@ static double sgdlimit_root(double (*function)(double, const double *), const do
   }
 }
 
-/* Sign changes of a continuous function on the panels, each looked at in SGDLIMIT_ROOT_SAMPLES places; returns how many
- * were found (at most SGDLIMIT_MOST_ROOTS, from left to right). */
-static inline int sgdlimit_roots(double (*function)(double, const double *), const double *context, const double *edges,
-                                 int panels, double *roots) {
+/* Sign changes of a continuous function on the panels, each looked at in SGDLIMIT_ROOT_SAMPLES places, those of some
+ * panels at once; returns how many were found (at most SGDLIMIT_MOST_ROOTS, from left to right). */
+enum { SGDLIMIT_PANELS_AT_ONCE = 8 };
+
+static inline int sgdlimit_roots(double (*function)(double, const double *),
+                                 void (*many)(int, const double *, const double *, double *), const double *context,
+                                 const double *edges, int panels, double *roots) {
   int found = 0;
   double a = edges[0], at_a = function(a, context);   /* the last place where the function was not 0 */
-  for (int q = 0; q < panels; q++) {
-    for (int k = 1; k <= SGDLIMIT_ROOT_SAMPLES && found < SGDLIMIT_MOST_ROOTS; k++) {
-      const double b = k == SGDLIMIT_ROOT_SAMPLES ? edges[q + 1]
-                                                  : edges[q] + (edges[q + 1] - edges[q]) * k / SGDLIMIT_ROOT_SAMPLES;
-      const double at_b = function(b, context);
+  for (int first = 0; first < panels; first += SGDLIMIT_PANELS_AT_ONCE) {
+    double places[SGDLIMIT_PANELS_AT_ONCE * SGDLIMIT_ROOT_SAMPLES], values[SGDLIMIT_PANELS_AT_ONCE * SGDLIMIT_ROOT_SAMPLES];
+    int count = 0;
+    for (int q = first; q < panels && q < first + SGDLIMIT_PANELS_AT_ONCE; q++)
+      for (int k = 1; k <= SGDLIMIT_ROOT_SAMPLES; k++)
+        places[count++] = k == SGDLIMIT_ROOT_SAMPLES ? edges[q + 1]
+                                                     : edges[q] + (edges[q + 1] - edges[q]) * k / SGDLIMIT_ROOT_SAMPLES;
+    many(count, places, context, values);
+    for (int k = 0; k < count && found < SGDLIMIT_MOST_ROOTS; k++) {
+      const double b = places[k], at_b = values[k];
       if ((at_a < 0 && at_b > 0) || (at_a > 0 && at_b < 0))
         roots[found++] = sgdlimit_root(function, context, a, at_a, b, at_b);
       if (at_b != 0 || at_a == 0) {
@@ -373,7 +436,7 @@ static inline int sgdlimit_roots(double (*function)(double, const double *), con
   return found;
 }
 
-static double crossing1(double z_star, const double *context) {
+LANEWISE double crossing1(double z_star, const double *context) {
   const double m = context[0];
   const double mean_ell = context[1];
   const double n = context[2];
@@ -384,7 +447,12 @@ static double crossing1(double z_star, const double *context) {
   return -2.0*sgdlimit_tanh(ell) + sgdlimit_tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + sgdlimit_tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given);
 }
 
-static double crossing2(double z_star, const double *context) {
+static void crossing1_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing1(places[k], context);
+}
+
+LANEWISE double crossing2(double z_star, const double *context) {
   const double m = context[0];
   const double mean_ell = context[1];
   const double n = context[2];
@@ -397,7 +465,12 @@ static double crossing2(double z_star, const double *context) {
   return -4.0*sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) - 2.0*sgdlimit_tanh(ell) + sgdlimit_tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + sgdlimit_tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given);
 }
 
-static double crossing3(double z_star, const double *context) {
+static void crossing2_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing2(places[k], context);
+}
+
+LANEWISE double crossing3(double z_star, const double *context) {
   const double m = context[0];
   const double mean_ell = context[1];
   const double n = context[2];
@@ -410,7 +483,12 @@ static double crossing3(double z_star, const double *context) {
   return 4.0*sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) - 2.0*sgdlimit_tanh(ell) + sgdlimit_tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + sgdlimit_tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given);
 }
 
-static double crossing4(double z, const double *context) {
+static void crossing3_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing3(places[k], context);
+}
+
+LANEWISE double crossing4(double z, const double *context) {
   const double mean_given = context[0];
   const double n = context[1];
   const double p_epsilon = context[2];
@@ -418,6 +496,11 @@ static double crossing4(double z, const double *context) {
   const double y_given = context[4];
   const double r = mean_given + s_given*z;
   return -2.0*y_given - sgdlimit_tanh(p_epsilon*n - r) + sgdlimit_tanh(p_epsilon*n + r);
+}
+
+static void crossing4_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing4(places[k], context);
 }
 
 /* ---- Learning rates --------------------------------------------------------------------------------------------
@@ -600,18 +683,25 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
       double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing1, context, edges, panels, roots);
+      const int found = sgdlimit_roots(crossing1, crossing1_at, context, edges, panels, roots);
       for (int q = 0; q < found; q++) {
         const double z_star = roots[q];
-        const double ell = mean_ell + s_ell*z_star;
-        step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
+        {
+          const double ell = mean_ell + s_ell*z_star;
+          step[shape.steps] = roots[q];
+          step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
+        }
+        {
+          const double ell = mean_ell + s_ell*z_star;
+          step[shape.steps] = roots[q];
+          step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell)) + (s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
+        }
       }
     }
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
       double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing2, context, edges, panels, roots);
+      const int found = sgdlimit_roots(crossing2, crossing2_at, context, edges, panels, roots);
       for (int q = 0; q < found; q++) {
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
@@ -622,7 +712,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
       double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
+      const int found = sgdlimit_roots(crossing3, crossing3_at, context, edges, panels, roots);
       for (int q = 0; q < found; q++) {
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
@@ -630,27 +720,22 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
         step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(2.0*(s_given*s_given)*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*(16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) - 16.0*slope_given*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))) - 16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)) + 16.0*slope_given*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
       }
     }
-    {
-      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
-      double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing1, context, edges, panels, roots);
-      for (int q = 0; q < found; q++) {
-        const double z_star = roots[q];
-        const double ell = mean_ell + s_ell*z_star;
-        step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell)) + (s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
-      }
-    }
     panels = sgdlimit_panels(&shape, edges);
-    for (int q = 0; q < panels; q++) {
+    double total_J_A = 0, total_J_B = 0, total_J_F = 0, total_J_I = 0, total_J_D = 0, below, above;
+    const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+    for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      double of_J_A[SGDLIMIT_POINTS], of_J_B[SGDLIMIT_POINTS], of_J_F[SGDLIMIT_POINTS], of_J_I[SGDLIMIT_POINTS], of_J_D[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z_star = nodes[k];
+        const double weight = weights[k];
         const double g1 = s_ell*z_star;
         const double ell = g1 + mean_ell;
         const double y_given = sgdlimit_tanh(ell);
         const double mean_given = g1*slope_given + m;
+        const double g2 = 2.0*ell;
+        const double dy_given = 4.0*sigmoid(-g2)*sigmoid(g2);
         double G_A = 0, G_B = 0, G_F = 0, G_I = 0, G_D = 0;
         {
           const double hi1 = 1.0/s_given;
@@ -672,7 +757,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
           {
             const double context[] = {mean_given, n, p_epsilon, s_given, y_given};
             double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing4, context, edges, panels, roots);
+            const int found = sgdlimit_roots(crossing4, crossing4_at, context, edges, panels, roots);
             for (int q = 0; q < found; q++) {
               const double z = roots[q];
               const double r = mean_given + s_given*z;
@@ -681,15 +766,20 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
             }
           }
           panels = sgdlimit_panels(&shape, edges);
-          for (int q = 0; q < panels; q++) {
+          const double gi1 = 1.0/s_noise;
+          const double gi2 = p_epsilon*n;
+          const double gi8 = 2.0*gi2;
+          const double gi42 = s_noise*s_noise;
+          double total_G_A = 0, total_G_B = 0, total_G_F = 0, total_G_I = 0, total_G_D = 0, below, above;
+          const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+          for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
             double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+            double of_G_A[SGDLIMIT_POINTS], of_G_B[SGDLIMIT_POINTS], of_G_F[SGDLIMIT_POINTS], of_G_I[SGDLIMIT_POINTS], of_G_D[SGDLIMIT_POINTS];
             sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
-            #pragma omp simd reduction(+ : G_A, G_B, G_F, G_I, G_D)
+            #pragma omp simd
             for (int k = 0; k < SGDLIMIT_POINTS; k++) {
               const double z = nodes[k];
               const double r = mean_given + s_given*z;
-              const double gi1 = 1.0/s_noise;
-              const double gi2 = p_epsilon*n;
               const double gi3 = sgdlimit_tanh(gi2 + r);
               const double gi4 = sgdlimit_tanh(gi2 - r);
               const double gi5 = -0.5*gi3 + 0.5*gi4 + y_given;
@@ -701,7 +791,6 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
               const double gi6 = -gi5;
               const double noise_away1 = (gi6 > 0 ? 1.0 : -1.0);
               const double gi7 = 2.0*r;
-              const double gi8 = 2.0*gi2;
               const double gi9 = gi7 + gi8;
               const double gi10 = sigmoid(-gi9);
               const double gi11 = sigmoid(gi9);
@@ -735,7 +824,6 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
               const double gi39 = gi16*gi16;
               const double gi40 = gi15*gi39;
               const double gi41 = 8.0*gi40;
-              const double gi42 = s_noise*s_noise;
               const double gi43 = sgdlimit_exp(-0.5*(gi6*gi6)/gi42);
               const double gi44 = -gi32;
               const double gi45 = gi34*gi35;
@@ -754,22 +842,44 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
               const double gi58 = 4.0*gi48;
               const double gi59 = gi4*gi4;
               const double gi60 = 8.0*gi3*gi4;
-              G_A += weights[k] * (-gi20*gi21 - gi32*gi33 + (noise_away1 > 0 ? gi23 : gi25));
-              G_B += weights[k] * (0.3989422804014327*gi1*gi43*gi44*(-gi26 - gi28) - gi21*(8.0*gi10*gi34 + 8.0*gi16*gi38 - gi37 - gi41) - gi33*(-gi3*gi51 - gi3*gi52 + gi3*gi53 + gi3*gi54 - gi4*gi51 - gi4*gi52 + gi4*gi53 + gi4*gi54 + gi55) + (noise_away1 > 0 ? gi22*gi37 - 8.0*gi22*gi47 + gi46 : -gi24*gi41 + 8.0*gi24*gi50 + gi49));
-              G_F += weights[k] * (-gi21*(-p_epsilon*gi13 - p_epsilon*gi18) - gi33*(p_epsilon*gi27 - p_epsilon*gi29 + p_epsilon*gi30 - p_epsilon*gi31) + (noise_away1 > 0 ? p_epsilon*gi23 : -p_epsilon*gi25));
-              G_I += weights[k] * (-M2_1in*gi42*gi55*noise_away1 - gi21*(-gi3*gi46 - gi3*gi49 - gi4*gi46 - gi4*gi49) - gi33*(gi45*gi60 - gi48*gi60 + gi56*gi57 - gi56*gi58 + gi57*gi59 - gi58*gi59) + (noise_away1 > 0 ? (gi22*gi22)*gi46 + gi42*gi46 : (gi24*gi24)*gi49 + gi42*gi49));
-              G_D += weights[k] * (0.3989422804014327*gi1*gi43*gi44 - gi20*gi33 + (noise_away1 > 0 ? -gi13 : gi19));
+              of_G_A[k] = weights[k] * (-gi20*gi21 - gi32*gi33 + (noise_away1 > 0 ? gi23 : gi25));
+              of_G_B[k] = weights[k] * (0.3989422804014327*gi1*gi43*gi44*(-gi26 - gi28) - gi21*(8.0*gi10*gi34 + 8.0*gi16*gi38 - gi37 - gi41) - gi33*(-gi3*gi51 - gi3*gi52 + gi3*gi53 + gi3*gi54 - gi4*gi51 - gi4*gi52 + gi4*gi53 + gi4*gi54 + gi55) + (noise_away1 > 0 ? gi22*gi37 - 8.0*gi22*gi47 + gi46 : -gi24*gi41 + 8.0*gi24*gi50 + gi49));
+              of_G_F[k] = weights[k] * (-gi21*(-p_epsilon*gi13 - p_epsilon*gi18) - gi33*(p_epsilon*gi27 - p_epsilon*gi29 + p_epsilon*gi30 - p_epsilon*gi31) + (noise_away1 > 0 ? p_epsilon*gi23 : -p_epsilon*gi25));
+              of_G_I[k] = weights[k] * (-M2_1in*gi42*gi55*noise_away1 - gi21*(-gi3*gi46 - gi3*gi49 - gi4*gi46 - gi4*gi49) - gi33*(gi45*gi60 - gi48*gi60 + gi56*gi57 - gi56*gi58 + gi57*gi59 - gi58*gi59) + (noise_away1 > 0 ? (gi22*gi22)*gi46 + gi42*gi46 : (gi24*gi24)*gi49 + gi42*gi49));
+              of_G_D[k] = weights[k] * (0.3989422804014327*gi1*gi43*gi44 - gi20*gi33 + (noise_away1 > 0 ? -gi13 : gi19));
             }
+            sgdlimit_add(of_G_A, &G_A, &total_G_A);
+            sgdlimit_add(of_G_B, &G_B, &total_G_B);
+            sgdlimit_add(of_G_F, &G_F, &total_G_F);
+            sgdlimit_add(of_G_I, &G_I, &total_G_I);
+            sgdlimit_add(of_G_D, &G_D, &total_G_D);
+            const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+            enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+            enough = enough && weight * longest * sgdlimit_outermost(of_G_A, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_A + weight * total_G_A);
+            enough = enough && weight * longest * sgdlimit_outermost(of_G_B, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_B + weight * total_G_B);
+            enough = enough && weight * longest * sgdlimit_outermost(of_G_F, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_F + weight * total_G_F);
+            enough = enough && weight * longest * sgdlimit_outermost(of_G_I, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_I + weight * total_G_I);
+            enough = enough && weight * fabs(dy_given) * longest * sgdlimit_outermost(of_G_D, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_D + weight * fabs(dy_given) * total_G_D);
           }
         }
-        const double g2 = 2.0*ell;
-        const double dy_given = 4.0*sigmoid(-g2)*sigmoid(g2);
-        J_A += weights[k] * (G_A);
-        J_B += weights[k] * (G_B);
-        J_F += weights[k] * (G_F);
-        J_I += weights[k] * (G_I);
-        J_D += weights[k] * (G_D*dy_given);
+        of_J_A[k] = weights[k] * (G_A);
+        of_J_B[k] = weights[k] * (G_B);
+        of_J_F[k] = weights[k] * (G_F);
+        of_J_I[k] = weights[k] * (G_I);
+        of_J_D[k] = weights[k] * (G_D*dy_given);
       }
+      sgdlimit_add(of_J_A, &J_A, &total_J_A);
+      sgdlimit_add(of_J_B, &J_B, &total_J_B);
+      sgdlimit_add(of_J_F, &J_F, &total_J_F);
+      sgdlimit_add(of_J_I, &J_I, &total_J_I);
+      sgdlimit_add(of_J_D, &J_D, &total_J_D);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && longest * sgdlimit_outermost(of_J_A, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_A;
+      enough = enough && longest * sgdlimit_outermost(of_J_B, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_B;
+      enough = enough && longest * sgdlimit_outermost(of_J_F, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_F;
+      enough = enough && longest * sgdlimit_outermost(of_J_I, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_I;
+      enough = enough && longest * sgdlimit_outermost(of_J_D, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_D;
     }
   }
   *out_A = J_A;

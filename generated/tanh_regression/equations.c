@@ -3,7 +3,7 @@
  *   target     Teacher('tanh(r_star) + sigma*xi')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 13. To write it again:
+ * Written by sgdlimit, generator format 14. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts equations
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -272,14 +272,13 @@ static int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
     }
     for (int i = 0; i < shape->steps; i++) {
       const double location = shape->step[i], width = shape->step_width[i];
-      const int narrow = width < SGDLIMIT_NARROWEST_LAYER;
-      const double begin = narrow ? location : location - SGDLIMIT_STEP_REACH * width;
-      const double longest = SGDLIMIT_STEP_PANEL * width;
-      if (!(longest < SGDLIMIT_LONGEST_PANEL)) continue;
-      if (begin > a + SGDLIMIT_SAME_BREAKPOINT) {
-        if (begin < end) end = begin;
-      } else if (!narrow && a < location + SGDLIMIT_STEP_REACH * width && longest < length) {
-        length = longest;
+      if (width < SGDLIMIT_NARROWEST_LAYER) {
+        if (location > a + SGDLIMIT_SAME_BREAKPOINT && location < end) end = location;
+      } else if (a < location + SGDLIMIT_STEP_REACH * width) {
+        /* Up to where the step begins, or into it by no more than it allows: steps that begin together share an edge. */
+        const double before = location - SGDLIMIT_STEP_REACH * width - a, inside = SGDLIMIT_STEP_PANEL * width;
+        const double longest = before > inside ? before : inside;
+        if (longest < length) length = longest;
       }
     }
     /* The sliver that rounding would leave before `end` is swallowed. */
@@ -304,6 +303,62 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
   }
   #pragma omp simd
   for (int i = 0; i < SGDLIMIT_POINTS; i++) weight[i] *= sgdlimit_normal_density(z[i]);
+}
+
+/* Panels are taken from the one that holds 0 outwards, to the right and then to the left. The rest of a direction is
+ * left out where a longest panel with the outermost values would add nothing to the sizes so far, on a panel that has all
+ * features behind it: there an integrand is a smooth function that grows by far less than phi falls. Beside a feature it
+ * may vanish, so narrow panels tell nothing. With a tilt its mass may lie as far out as the window moved. */
+#define SGDLIMIT_NEGLIGIBLE 1e-15
+#define SGDLIMIT_LEAST_JUDGED (SGDLIMIT_LONGEST_PANEL / 10)
+
+/* Number of the panel that holds 0; beyond `below` and `above` there is no feature more that a panel notices. */
+static int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int panels, double *below, double *above) {
+  const double *places[] = {shape->kink, shape->pole, shape->step};
+  const double *widths[] = {NULL, shape->pole_width, shape->step_width};
+  const int counts[] = {shape->kinks, shape->poles, shape->steps};
+  *below = shape->lower + SGDLIMIT_WINDOW;
+  *above = shape->upper - SGDLIMIT_WINDOW;
+  for (int kind = 0; kind < 3; kind++)
+    for (int i = 0; i < counts[kind]; i++) {
+      const double place = places[kind][i];
+      if (widths[kind] && !(widths[kind][i] < SGDLIMIT_LONGEST_PANEL)) continue;
+      if (place > shape->lower && place < *below) *below = place;
+      if (place < shape->upper && place > *above) *above = place;
+    }
+  int middle = 0;
+  while (middle + 1 < panels && edges[middle + 1] <= 0) middle++;
+  return middle;
+}
+
+/* The panel after q, where `enough` says that what lies beyond it is nothing; -1 after the last. */
+static int sgdlimit_next(int q, int middle, int panels, int enough) {
+  if (q < middle) return enough ? -1 : q - 1;
+  return enough || q + 1 == panels ? middle - 1 : q + 1;
+}
+
+/* Whether panel q is long, and has the features of its direction behind it (its end is where they are, up to rounding). */
+static int sgdlimit_is_beyond(int q, int middle, const double *edges, double below, double above) {
+  const double a = edges[q], b = edges[q + 1];
+  return b - a >= SGDLIMIT_LEAST_JUDGED && (q < middle ? b <= below + 1e-9 : a >= above - 1e-9);
+}
+
+/* The larger of two terms at a panel's outer end: one alone may be at a zero. */
+LANEWISE double sgdlimit_outermost(const double *terms, int right) {
+  const double last = fabs(terms[right ? SGDLIMIT_POINTS - 1 : 0]), other = fabs(terms[right ? SGDLIMIT_POINTS - 5 : 4]);
+  return last > other ? last : other;
+}
+
+/* Adds the terms of a panel to the integral, and their absolute values to its size. */
+LANEWISE void sgdlimit_add(const double *terms, double *integral, double *size) {
+  double sum = 0, sum_of_sizes = 0;
+  #pragma omp simd reduction(+ : sum, sum_of_sizes)
+  for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+    sum += terms[k];
+    sum_of_sizes += fabs(terms[k]);
+  }
+  *integral += sum;
+  *size += sum_of_sizes;
 }
 
 enum { SGDLIMIT_MOST_ROOTS = 8, SGDLIMIT_ROOT_SAMPLES = 4 };
@@ -337,17 +392,25 @@ static double sgdlimit_root(double (*function)(double, const double *), const do
   }
 }
 
-/* Sign changes of a continuous function on the panels, each looked at in SGDLIMIT_ROOT_SAMPLES places; returns how many
- * were found (at most SGDLIMIT_MOST_ROOTS, from left to right). */
-static inline int sgdlimit_roots(double (*function)(double, const double *), const double *context, const double *edges,
-                                 int panels, double *roots) {
+/* Sign changes of a continuous function on the panels, each looked at in SGDLIMIT_ROOT_SAMPLES places, those of some
+ * panels at once; returns how many were found (at most SGDLIMIT_MOST_ROOTS, from left to right). */
+enum { SGDLIMIT_PANELS_AT_ONCE = 8 };
+
+static inline int sgdlimit_roots(double (*function)(double, const double *),
+                                 void (*many)(int, const double *, const double *, double *), const double *context,
+                                 const double *edges, int panels, double *roots) {
   int found = 0;
   double a = edges[0], at_a = function(a, context);   /* the last place where the function was not 0 */
-  for (int q = 0; q < panels; q++) {
-    for (int k = 1; k <= SGDLIMIT_ROOT_SAMPLES && found < SGDLIMIT_MOST_ROOTS; k++) {
-      const double b = k == SGDLIMIT_ROOT_SAMPLES ? edges[q + 1]
-                                                  : edges[q] + (edges[q + 1] - edges[q]) * k / SGDLIMIT_ROOT_SAMPLES;
-      const double at_b = function(b, context);
+  for (int first = 0; first < panels; first += SGDLIMIT_PANELS_AT_ONCE) {
+    double places[SGDLIMIT_PANELS_AT_ONCE * SGDLIMIT_ROOT_SAMPLES], values[SGDLIMIT_PANELS_AT_ONCE * SGDLIMIT_ROOT_SAMPLES];
+    int count = 0;
+    for (int q = first; q < panels && q < first + SGDLIMIT_PANELS_AT_ONCE; q++)
+      for (int k = 1; k <= SGDLIMIT_ROOT_SAMPLES; k++)
+        places[count++] = k == SGDLIMIT_ROOT_SAMPLES ? edges[q + 1]
+                                                     : edges[q] + (edges[q + 1] - edges[q]) * k / SGDLIMIT_ROOT_SAMPLES;
+    many(count, places, context, values);
+    for (int k = 0; k < count && found < SGDLIMIT_MOST_ROOTS; k++) {
+      const double b = places[k], at_b = values[k];
       if ((at_a < 0 && at_b > 0) || (at_a > 0 && at_b < 0))
         roots[found++] = sgdlimit_root(function, context, a, at_a, b, at_b);
       if (at_b != 0 || at_a == 0) {
@@ -359,7 +422,7 @@ static inline int sgdlimit_roots(double (*function)(double, const double *), con
   return found;
 }
 
-static double crossing1(double z_star, const double *context) {
+LANEWISE double crossing1(double z_star, const double *context) {
   const double m = context[0];
   const double mean_ell = context[1];
   const double n = context[2];
@@ -370,7 +433,12 @@ static double crossing1(double z_star, const double *context) {
   return -2.0*sgdlimit_tanh(ell) + sgdlimit_tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + sgdlimit_tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given);
 }
 
-static double crossing2(double z_star, const double *context) {
+static void crossing1_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing1(places[k], context);
+}
+
+LANEWISE double crossing2(double z_star, const double *context) {
   const double m = context[0];
   const double mean_ell = context[1];
   const double n = context[2];
@@ -383,7 +451,12 @@ static double crossing2(double z_star, const double *context) {
   return -4.0*sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) - 2.0*sgdlimit_tanh(ell) + sgdlimit_tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + sgdlimit_tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given);
 }
 
-static double crossing3(double z_star, const double *context) {
+static void crossing2_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing2(places[k], context);
+}
+
+LANEWISE double crossing3(double z_star, const double *context) {
   const double m = context[0];
   const double mean_ell = context[1];
   const double n = context[2];
@@ -396,7 +469,12 @@ static double crossing3(double z_star, const double *context) {
   return 4.0*sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) - 2.0*sgdlimit_tanh(ell) + sgdlimit_tanh(ell*slope_given - p_epsilon*n + m - mean_ell*slope_given) + sgdlimit_tanh(ell*slope_given + p_epsilon*n + m - mean_ell*slope_given);
 }
 
-static double crossing4(double z, const double *context) {
+static void crossing3_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing3(places[k], context);
+}
+
+LANEWISE double crossing4(double z, const double *context) {
   const double mean_given = context[0];
   const double n = context[1];
   const double p_epsilon = context[2];
@@ -404,6 +482,11 @@ static double crossing4(double z, const double *context) {
   const double y_given = context[4];
   const double r = mean_given + s_given*z;
   return -2.0*y_given - sgdlimit_tanh(p_epsilon*n - r) + sgdlimit_tanh(p_epsilon*n + r);
+}
+
+static void crossing4_at(int count, const double *places, const double *context, double *values) {
+  #pragma omp simd
+  for (int k = 0; k < count; k++) values[k] = crossing4(places[k], context);
 }
 
 /* ---- Learning rates --------------------------------------------------------------------------------------------
@@ -529,7 +612,7 @@ static void class_score(const sgdlimit_problem *p, const double *k, int64_t i, c
   w->Q_perp = Q_perp;
 }
 
-/* All that one class is asked for below, where what is not asked for is dropped: it is inlined. */
+/* All that one class is asked for below; where an address is NULL, that is dropped: it is inlined. */
 LANEWISE void every_coefficient(const score *w, double y, const double *par, int64_t stride,
                                 double *out_R, double *out_A, double *out_B, double *out_D, double *out_F, double *out_I, double *out_BD, double *out_clean_risk) {
   (void)y;
@@ -546,8 +629,8 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
   const double slope_given = Q_star*beta/(s_ell*s_ell);
   const double s_given = sqrt(larger(1e-300, Q_perp));
   const double s_noise = sqrt(larger(4e-12, p_sigma*p_sigma));
-  double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0, J_clean_risk = 0;
-  {
+  double J_R = 0, J_A = 0, J_B = 0, J_F = 0, J_I = 0, J_D = 0;
+  if (out_R || out_A || out_B || out_BD || out_F || out_I || out_D) {
     const double h1 = 1.0/s_ell;
     const double h2 = 1.0/slope_given;
     const double h3 = h2*m;
@@ -563,7 +646,6 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         h6,
         h5,
         h6,
-        -h1*h3,
     };
     const double pole_width[] = {
         1.5707963267948966*h1,
@@ -571,28 +653,34 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         h8,
         h9,
         h9,
-        h7*(s_given + 1.5707963267948966),
     };
     double step[32] = {0};
     double step_width[32] = {0};
-    sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 6, 0, NULL, pole, pole_width, step, step_width};
-    double edges[SGDLIMIT_MAX_EDGES(0, 6, 32)];
+    sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 5, 0, NULL, pole, pole_width, step, step_width};
+    double edges[SGDLIMIT_MAX_EDGES(0, 5, 32)];
     int panels = sgdlimit_panels(&shape, edges);
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
       double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing1, context, edges, panels, roots);
+      const int found = sgdlimit_roots(crossing1, crossing1_at, context, edges, panels, roots);
       for (int q = 0; q < found; q++) {
         const double z_star = roots[q];
-        const double ell = mean_ell + s_ell*z_star;
-        step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
+        {
+          const double ell = mean_ell + s_ell*z_star;
+          step[shape.steps] = roots[q];
+          step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
+        }
+        {
+          const double ell = mean_ell + s_ell*z_star;
+          step[shape.steps] = roots[q];
+          step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell)) + (s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
+        }
       }
     }
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
       double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing2, context, edges, panels, roots);
+      const int found = sgdlimit_roots(crossing2, crossing2_at, context, edges, panels, roots);
       for (int q = 0; q < found; q++) {
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
@@ -603,7 +691,7 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
       double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
+      const int found = sgdlimit_roots(crossing3, crossing3_at, context, edges, panels, roots);
       for (int q = 0; q < found; q++) {
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
@@ -611,27 +699,22 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
         step_width[shape.steps++] = fabs((sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(2.0*(s_given*s_given)*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*(16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) - 16.0*slope_given*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))) - 16.0*slope_given*square(sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell)) + 16.0*slope_given*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*square(sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))))/sqrt((s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
       }
     }
-    {
-      const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
-      double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing1, context, edges, panels, roots);
-      for (int q = 0; q < found; q++) {
-        const double z_star = roots[q];
-        const double ell = mean_ell + s_ell*z_star;
-        step[shape.steps] = roots[q];
-        step_width[shape.steps++] = fabs((sqrt(4e-12*(s_ell*s_ell)*square(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell)) + (s_given*s_given)*square(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell)) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*m + 2.0*slope_given*(ell - mean_ell))*sigmoid(2.0*p_epsilon*n - 2.0*m - 2.0*slope_given*(ell - mean_ell))) + s_noise*s_noise))/(s_ell*(4.0*slope_given*sigmoid(-2.0*ell*slope_given - 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given + 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) + 4.0*slope_given*sigmoid(-2.0*ell*slope_given + 2.0*p_epsilon*n - 2.0*m + 2.0*mean_ell*slope_given)*sigmoid(2.0*ell*slope_given - 2.0*p_epsilon*n + 2.0*m - 2.0*mean_ell*slope_given) - 8.0*sigmoid(-2.0*ell)*sigmoid(2.0*ell))));
-      }
-    }
     panels = sgdlimit_panels(&shape, edges);
-    for (int q = 0; q < panels; q++) {
+    double total_J_R = 0, total_J_A = 0, total_J_B = 0, total_J_F = 0, total_J_I = 0, total_J_D = 0, below, above;
+    const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+    for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
       double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      double of_J_R[SGDLIMIT_POINTS], of_J_A[SGDLIMIT_POINTS], of_J_B[SGDLIMIT_POINTS], of_J_F[SGDLIMIT_POINTS], of_J_I[SGDLIMIT_POINTS], of_J_D[SGDLIMIT_POINTS];
       sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
       for (int k = 0; k < SGDLIMIT_POINTS; k++) {
         const double z_star = nodes[k];
+        const double weight = weights[k];
         const double g1 = s_ell*z_star;
         const double ell = g1 + mean_ell;
         const double y_given = sgdlimit_tanh(ell);
         const double mean_given = g1*slope_given + m;
+        const double g2 = 2.0*ell;
+        const double dy_given = 4.0*sigmoid(-g2)*sigmoid(g2);
         double G_R = 0, G_A = 0, G_B = 0, G_F = 0, G_I = 0, G_D = 0;
         {
           const double hi1 = 1.0/s_given;
@@ -653,7 +736,7 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
           {
             const double context[] = {mean_given, n, p_epsilon, s_given, y_given};
             double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing4, context, edges, panels, roots);
+            const int found = sgdlimit_roots(crossing4, crossing4_at, context, edges, panels, roots);
             for (int q = 0; q < found; q++) {
               const double z = roots[q];
               const double r = mean_given + s_given*z;
@@ -662,15 +745,21 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
             }
           }
           panels = sgdlimit_panels(&shape, edges);
-          for (int q = 0; q < panels; q++) {
+          const double gi1 = 1.0/s_noise;
+          const double gi2 = p_epsilon*n;
+          const double gi8 = s_noise*s_noise;
+          const double gi9 = 0.5*gi8;
+          const double gi15 = 2.0*gi2;
+          double total_G_R = 0, total_G_A = 0, total_G_B = 0, total_G_F = 0, total_G_I = 0, total_G_D = 0, below, above;
+          const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+          for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
             double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+            double of_G_R[SGDLIMIT_POINTS], of_G_A[SGDLIMIT_POINTS], of_G_B[SGDLIMIT_POINTS], of_G_F[SGDLIMIT_POINTS], of_G_I[SGDLIMIT_POINTS], of_G_D[SGDLIMIT_POINTS];
             sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
-            #pragma omp simd reduction(+ : G_R, G_A, G_B, G_F, G_I, G_D)
+            #pragma omp simd
             for (int k = 0; k < SGDLIMIT_POINTS; k++) {
               const double z = nodes[k];
               const double r = mean_given + s_given*z;
-              const double gi1 = 1.0/s_noise;
-              const double gi2 = p_epsilon*n;
               const double gi3 = sgdlimit_tanh(gi2 + r);
               const double gi4 = sgdlimit_tanh(gi2 - r);
               const double gi5 = -0.5*gi3 + 0.5*gi4 + y_given;
@@ -682,14 +771,11 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
               const double gi6 = -gi5;
               const double noise_away1 = (gi6 > 0 ? 1.0 : -1.0);
               const double gi7 = M1_1in*s_noise;
-              const double gi8 = s_noise*s_noise;
-              const double gi9 = 0.5*gi8;
               const double gi10 = gi3 - y_given;
               const double gi11 = gi10*gi10;
               const double gi12 = -gi4 - y_given;
               const double gi13 = gi12*gi12;
               const double gi14 = 2.0*r;
-              const double gi15 = 2.0*gi2;
               const double gi16 = gi14 + gi15;
               const double gi17 = sigmoid(-gi16);
               const double gi18 = sigmoid(gi16);
@@ -738,15 +824,79 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
               const double gi61 = 4.0*gi51;
               const double gi62 = gi4*gi4;
               const double gi63 = 8.0*gi3*gi4;
-              G_R += weights[k] * (-gi7*(-gi3 - gi4) + (noise_away1 > 0 ? 0.5*gi11 + gi9 : 0.5*gi13 + gi9));
-              G_A += weights[k] * (-gi27*gi7 - gi36*gi37 + (noise_away1 > 0 ? gi28 : gi29));
-              G_B += weights[k] * (0.3989422804014327*gi1*gi46*gi47*(-gi30 - gi32) - gi37*(-gi3*gi54 - gi3*gi55 + gi3*gi56 + gi3*gi57 - gi4*gi54 - gi4*gi55 + gi4*gi56 + gi4*gi57 + gi58) - gi7*(8.0*gi17*gi38 + 8.0*gi23*gi42 - gi41 - gi45) + (noise_away1 > 0 ? gi10*gi41 - 8.0*gi10*gi50 + gi49 : -gi12*gi45 + 8.0*gi12*gi53 + gi52));
-              G_F += weights[k] * (-gi37*(p_epsilon*gi31 - p_epsilon*gi33 + p_epsilon*gi34 - p_epsilon*gi35) - gi7*(-p_epsilon*gi20 - p_epsilon*gi25) + (noise_away1 > 0 ? p_epsilon*gi28 : -p_epsilon*gi29));
-              G_I += weights[k] * (-M2_1in*gi58*gi8*noise_away1 - gi37*(gi48*gi63 - gi51*gi63 + gi59*gi60 - gi59*gi61 + gi60*gi62 - gi61*gi62) - gi7*(-gi3*gi49 - gi3*gi52 - gi4*gi49 - gi4*gi52) + (noise_away1 > 0 ? gi11*gi49 + gi49*gi8 : gi13*gi52 + gi52*gi8));
-              G_D += weights[k] * (0.3989422804014327*gi1*gi46*gi47 - gi27*gi37 + (noise_away1 > 0 ? -gi20 : gi26));
+              of_G_R[k] = weights[k] * (-gi7*(-gi3 - gi4) + (noise_away1 > 0 ? 0.5*gi11 + gi9 : 0.5*gi13 + gi9));
+              of_G_A[k] = weights[k] * (-gi27*gi7 - gi36*gi37 + (noise_away1 > 0 ? gi28 : gi29));
+              of_G_B[k] = weights[k] * (0.3989422804014327*gi1*gi46*gi47*(-gi30 - gi32) - gi37*(-gi3*gi54 - gi3*gi55 + gi3*gi56 + gi3*gi57 - gi4*gi54 - gi4*gi55 + gi4*gi56 + gi4*gi57 + gi58) - gi7*(8.0*gi17*gi38 + 8.0*gi23*gi42 - gi41 - gi45) + (noise_away1 > 0 ? gi10*gi41 - 8.0*gi10*gi50 + gi49 : -gi12*gi45 + 8.0*gi12*gi53 + gi52));
+              of_G_F[k] = weights[k] * (-gi37*(p_epsilon*gi31 - p_epsilon*gi33 + p_epsilon*gi34 - p_epsilon*gi35) - gi7*(-p_epsilon*gi20 - p_epsilon*gi25) + (noise_away1 > 0 ? p_epsilon*gi28 : -p_epsilon*gi29));
+              of_G_I[k] = weights[k] * (-M2_1in*gi58*gi8*noise_away1 - gi37*(gi48*gi63 - gi51*gi63 + gi59*gi60 - gi59*gi61 + gi60*gi62 - gi61*gi62) - gi7*(-gi3*gi49 - gi3*gi52 - gi4*gi49 - gi4*gi52) + (noise_away1 > 0 ? gi11*gi49 + gi49*gi8 : gi13*gi52 + gi52*gi8));
+              of_G_D[k] = weights[k] * (0.3989422804014327*gi1*gi46*gi47 - gi27*gi37 + (noise_away1 > 0 ? -gi20 : gi26));
             }
+            if (out_R) sgdlimit_add(of_G_R, &G_R, &total_G_R);
+            if (out_A) sgdlimit_add(of_G_A, &G_A, &total_G_A);
+            if (out_B || out_BD) sgdlimit_add(of_G_B, &G_B, &total_G_B);
+            if (out_F) sgdlimit_add(of_G_F, &G_F, &total_G_F);
+            if (out_I) sgdlimit_add(of_G_I, &G_I, &total_G_I);
+            if (out_D || out_BD) sgdlimit_add(of_G_D, &G_D, &total_G_D);
+            const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+            enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+            enough = enough && (!(out_R) || weight * longest * sgdlimit_outermost(of_G_R, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_R + weight * total_G_R));
+            enough = enough && (!(out_A) || weight * longest * sgdlimit_outermost(of_G_A, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_A + weight * total_G_A));
+            enough = enough && (!(out_B || out_BD) || weight * longest * sgdlimit_outermost(of_G_B, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_B + weight * total_G_B));
+            enough = enough && (!(out_F) || weight * longest * sgdlimit_outermost(of_G_F, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_F + weight * total_G_F));
+            enough = enough && (!(out_I) || weight * longest * sgdlimit_outermost(of_G_I, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_I + weight * total_G_I));
+            enough = enough && (!(out_D || out_BD) || weight * fabs(dy_given) * longest * sgdlimit_outermost(of_G_D, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_D + weight * fabs(dy_given) * total_G_D));
           }
         }
+        of_J_R[k] = weights[k] * (G_R);
+        of_J_A[k] = weights[k] * (G_A);
+        of_J_B[k] = weights[k] * (G_B);
+        of_J_F[k] = weights[k] * (G_F);
+        of_J_I[k] = weights[k] * (G_I);
+        of_J_D[k] = weights[k] * (G_D*dy_given);
+      }
+      if (out_R) sgdlimit_add(of_J_R, &J_R, &total_J_R);
+      if (out_A) sgdlimit_add(of_J_A, &J_A, &total_J_A);
+      if (out_B || out_BD) sgdlimit_add(of_J_B, &J_B, &total_J_B);
+      if (out_F) sgdlimit_add(of_J_F, &J_F, &total_J_F);
+      if (out_I) sgdlimit_add(of_J_I, &J_I, &total_J_I);
+      if (out_D || out_BD) sgdlimit_add(of_J_D, &J_D, &total_J_D);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && (!(out_R) || longest * sgdlimit_outermost(of_J_R, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_R);
+      enough = enough && (!(out_A) || longest * sgdlimit_outermost(of_J_A, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_A);
+      enough = enough && (!(out_B || out_BD) || longest * sgdlimit_outermost(of_J_B, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_B);
+      enough = enough && (!(out_F) || longest * sgdlimit_outermost(of_J_F, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_F);
+      enough = enough && (!(out_I) || longest * sgdlimit_outermost(of_J_I, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_I);
+      enough = enough && (!(out_D || out_BD) || longest * sgdlimit_outermost(of_J_D, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_D);
+    }
+  }
+  double J_clean_risk = 0;
+  if (out_clean_risk) {
+    const double h1 = 1.0/s_ell;
+    const double pole[] = {
+        -h1*mean_ell,
+        -h1*m/slope_given,
+    };
+    const double pole_width[] = {
+        1.5707963267948966*h1,
+        h1*(s_given + 1.5707963267948966)/fabs(slope_given),
+    };
+    const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 2, 0, NULL, pole, pole_width, NULL, NULL};
+    double edges[SGDLIMIT_MAX_EDGES(0, 2, 0)];
+    const int panels = sgdlimit_panels(&shape, edges);
+    double total_J_clean_risk = 0, below, above;
+    const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+    for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
+      double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+      double of_J_clean_risk[SGDLIMIT_POINTS];
+      sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
+      for (int k = 0; k < SGDLIMIT_POINTS; k++) {
+        const double z_star = nodes[k];
+        const double weight = weights[k];
+        const double g1 = s_ell*z_star;
+        const double ell = g1 + mean_ell;
+        const double y_given = sgdlimit_tanh(ell);
+        const double mean_given = g1*slope_given + m;
         double G_clean_risk = 0;
         {
           const double hi1 = 1.0/s_given;
@@ -759,52 +909,53 @@ LANEWISE void every_coefficient(const score *w, double y, const double *par, int
           const sgdlimit_shape shape = {-SGDLIMIT_WINDOW, SGDLIMIT_WINDOW, 0, 1, 0, NULL, pole, pole_width, NULL, NULL};
           double edges[SGDLIMIT_MAX_EDGES(0, 1, 0)];
           const int panels = sgdlimit_panels(&shape, edges);
-          for (int q = 0; q < panels; q++) {
+          double total_G_clean_risk = 0, below, above;
+          const int middle = sgdlimit_middle(&shape, edges, panels, &below, &above);
+          for (int q = middle, enough; q >= 0; q = sgdlimit_next(q, middle, panels, enough)) {
             double nodes[SGDLIMIT_POINTS], weights[SGDLIMIT_POINTS];
+            double of_G_clean_risk[SGDLIMIT_POINTS];
             sgdlimit_nodes(edges[q], edges[q + 1], nodes, weights);
-            #pragma omp simd reduction(+ : G_clean_risk)
+            #pragma omp simd
             for (int k = 0; k < SGDLIMIT_POINTS; k++) {
               const double z = nodes[k];
               const double r = mean_given + s_given*z;
               const double gi1 = sgdlimit_tanh(r);
-              G_clean_risk += weights[k] * (0.5*(p_sigma*p_sigma) + 0.5*(gi1*gi1) - gi1*y_given + 0.5*(y_given*y_given));
+              of_G_clean_risk[k] = weights[k] * (0.5*(p_sigma*p_sigma) + 0.5*(gi1*gi1) - gi1*y_given + 0.5*(y_given*y_given));
             }
+            if (out_clean_risk) sgdlimit_add(of_G_clean_risk, &G_clean_risk, &total_G_clean_risk);
+            const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+            enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+            enough = enough && (!(out_clean_risk) || weight * longest * sgdlimit_outermost(of_G_clean_risk, q >= middle) <= SGDLIMIT_NEGLIGIBLE * (total_J_clean_risk + weight * total_G_clean_risk));
           }
         }
-        const double g2 = 2.0*ell;
-        const double dy_given = 4.0*sigmoid(-g2)*sigmoid(g2);
-        J_R += weights[k] * (G_R);
-        J_A += weights[k] * (G_A);
-        J_B += weights[k] * (G_B);
-        J_F += weights[k] * (G_F);
-        J_I += weights[k] * (G_I);
-        J_D += weights[k] * (G_D*dy_given);
-        J_clean_risk += weights[k] * (G_clean_risk);
+        of_J_clean_risk[k] = weights[k] * (G_clean_risk);
       }
+      if (out_clean_risk) sgdlimit_add(of_J_clean_risk, &J_clean_risk, &total_J_clean_risk);
+      const double longest = SGDLIMIT_LONGEST_PANEL / (edges[q + 1] - edges[q]);
+      enough = sgdlimit_is_beyond(q, middle, edges, below, above);
+      enough = enough && (!(out_clean_risk) || longest * sgdlimit_outermost(of_J_clean_risk, q >= middle) <= SGDLIMIT_NEGLIGIBLE * total_J_clean_risk);
     }
   }
-  *out_R = J_R;
-  *out_A = J_A;
-  *out_B = J_B;
-  *out_D = J_D;
-  *out_F = J_F;
-  *out_I = J_I;
-  *out_BD = J_B + J_D;
-  *out_clean_risk = J_clean_risk;
+  if (out_R) *out_R = J_R;
+  if (out_A) *out_A = J_A;
+  if (out_B) *out_B = J_B;
+  if (out_D) *out_D = J_D;
+  if (out_F) *out_F = J_F;
+  if (out_I) *out_I = J_I;
+  if (out_BD) *out_BD = J_B + J_D;
+  if (out_clean_risk) *out_clean_risk = J_clean_risk;
 }
 
 /* What the mode equations need of one class. */
 static void rate_coefficients(const score *w, double y, const double *par, int64_t stride,
                               double *out_A, double *out_B, double *out_F, double *out_I, double *out_BD) {
-  double R, D, clean_risk;
-  every_coefficient(w, y, par, stride, &R, out_A, out_B, &D, out_F, out_I, out_BD, &clean_risk);
+  every_coefficient(w, y, par, stride, NULL, out_A, out_B, NULL, out_F, out_I, out_BD, NULL);
 }
 
 /* R, A, B, D, F, I of one class. */
 static void all_coefficients(const score *w, double y, const double *par, int64_t stride,
                              double *out_R, double *out_A, double *out_B, double *out_D, double *out_F, double *out_I) {
-  double BD, clean_risk;
-  every_coefficient(w, y, par, stride, out_R, out_A, out_B, out_D, out_F, out_I, &BD, &clean_risk);
+  every_coefficient(w, y, par, stride, out_R, out_A, out_B, out_D, out_F, out_I, NULL, NULL);
 }
 
 /* What the rates are made of beside the modes: scalars, of which those of the noise come last. */

@@ -4,7 +4,7 @@
     target     Teacher('tanh(r_star) + sigma*xi')
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 13. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 14. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
@@ -399,8 +399,7 @@ def panels(
     bumps = [(float(location), float(width)) for location, width in steps]
     ends += [location for location, width in (*layers, *bumps) if width < NARROWEST_LAYER]
     layers = [(location, width) for location, width in layers if not width < NARROWEST_LAYER]
-    bumps = [(c, w) for c, w in bumps if w >= NARROWEST_LAYER and STEP_PANEL * w < LONGEST_PANEL]
-    ends += [location - STEP_REACH * width for location, width in bumps]
+    bumps = [(location, width) for location, width in bumps if not width < NARROWEST_LAYER]
     rates = [min(max(float(rate), -FARTHEST_TILT), FARTHEST_TILT) for rate in tilts]
     edges, upper = [-WINDOW + min([0.0, *rates])], WINDOW + max([0.0, *rates])
     while edges[-1] < upper:
@@ -416,9 +415,12 @@ def panels(
             if longest < length:
                 length = longest
         for location, width in bumps:
-            inside = location - STEP_REACH * width <= a + SAME_BREAKPOINT and a < location + STEP_REACH * width
-            if inside and STEP_PANEL * width < length:
-                length = STEP_PANEL * width
+            if a < location + STEP_REACH * width:
+                # up to where it begins, or into it by no more than it allows: steps that begin together share an edge
+                before, inside = location - STEP_REACH * width - a, STEP_PANEL * width
+                longest = before if before > inside else inside
+                if longest < length:
+                    length = longest
         edges.append(end if end - a <= length * (1 + 1e-9) else a + length)
     return np.array(edges)
 
@@ -662,6 +664,8 @@ def rate_coefficients(score, y, par):
         ell = g1 + mean_ell
         y_given = np.tanh(ell)
         mean_given = g1*slope_given + m
+        g2 = 2.0*ell
+        dy_given = 4.0*sigmoid(-g2)*sigmoid(g2)
         hi1 = 1.0/s_given
         hi2 = p_epsilon*n
         hi3 = 0.7853981633974483*hi1
@@ -674,9 +678,11 @@ def rate_coefficients(score, y, par):
             r = mean_given + s_given*z
             shape_z[2].append((z, abs((s_noise) / (s_given*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*r)*sigmoid(2.0*p_epsilon*n + 2.0*r) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*r)*sigmoid(2.0*p_epsilon*n - 2.0*r))))))
         z, weights_z = nodes(panels(*shape_z))
-        r = mean_given + s_given*z
         gi1 = 1.0/s_noise
         gi2 = p_epsilon*n
+        gi8 = 2.0*gi2
+        gi42 = s_noise*s_noise
+        r = mean_given + s_given*z
         gi3 = np.tanh(gi2 + r)
         gi4 = np.tanh(gi2 - r)
         gi5 = -0.5*gi3 + 0.5*gi4 + y_given
@@ -688,7 +694,6 @@ def rate_coefficients(score, y, par):
         gi6 = -gi5
         noise_away1 = np.where(gi6 > 0, 1.0, -1.0)
         gi7 = 2.0*r
-        gi8 = 2.0*gi2
         gi9 = gi7 + gi8
         gi10 = sigmoid(-gi9)
         gi11 = sigmoid(gi9)
@@ -722,7 +727,6 @@ def rate_coefficients(score, y, par):
         gi39 = gi16*gi16
         gi40 = gi15*gi39
         gi41 = 8.0*gi40
-        gi42 = s_noise*s_noise
         gi43 = np.exp(-0.5*(gi6*gi6)/gi42)
         gi44 = -gi32
         gi45 = gi34*gi35
@@ -746,8 +750,6 @@ def rate_coefficients(score, y, par):
         G_F = np.sum(weights_z * (-gi21*(-p_epsilon*gi13 - p_epsilon*gi18) - gi33*(p_epsilon*gi27 - p_epsilon*gi29 + p_epsilon*gi30 - p_epsilon*gi31) + np.where(noise_away1 > 0, p_epsilon*gi23, -p_epsilon*gi25)))
         G_I = np.sum(weights_z * (-M2_1in*gi42*gi55*noise_away1 - gi21*(-gi3*gi46 - gi3*gi49 - gi4*gi46 - gi4*gi49) - gi33*(gi45*gi60 - gi48*gi60 + gi56*gi57 - gi56*gi58 + gi57*gi59 - gi58*gi59) + np.where(noise_away1 > 0, (gi22*gi22)*gi46 + gi42*gi46, (gi24*gi24)*gi49 + gi42*gi49)))
         G_D = np.sum(weights_z * (0.3989422804014327*gi1*gi43*gi44 - gi20*gi33 + np.where(noise_away1 > 0, -gi13, gi19)))
-        g2 = 2.0*ell
-        dy_given = 4.0*sigmoid(-g2)*sigmoid(g2)
         J_A += weight_z_star * (G_A)
         J_B += weight_z_star * (G_B)
         J_F += weight_z_star * (G_F)
@@ -772,7 +774,7 @@ def statistic_coefficients(score, y, par):
     slope_given = Q_star*beta/(s_ell*s_ell)
     s_given = np.sqrt(np.maximum(1e-300, Q_perp))
     s_noise = np.sqrt(np.maximum(4e-12, p_sigma*p_sigma))
-    J_R = J_B = J_F = J_clean_risk = 0.0
+    J_R = J_B = J_F = 0.0
     h1 = 1.0/s_ell
     h2 = 1.0/slope_given
     h3 = h2*m
@@ -782,7 +784,7 @@ def statistic_coefficients(score, y, par):
     h7 = h1/np.abs(slope_given)
     h8 = h7*(s_given + 0.7853981633974483)
     h9 = 0.5*h7*(2.0*s_given + 1.5707963267948966)
-    shape_z_star = [], [(-h1*mean_ell, 1.5707963267948966*h1), (h5, h8), (h6, h8), (h5, h9), (h6, h9), (-h1*h3, h7*(s_given + 1.5707963267948966))], [], []
+    shape_z_star = [], [(-h1*mean_ell, 1.5707963267948966*h1), (h5, h8), (h6, h8), (h5, h9), (h6, h9)], [], []
     edges_z_star = panels(*shape_z_star)
     def crossing_z_star_0(z_star):
         ell = mean_ell + s_ell*z_star
@@ -826,9 +828,13 @@ def statistic_coefficients(score, y, par):
             r = mean_given + s_given*z
             shape_z[2].append((z, abs((s_noise) / (s_given*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*r)*sigmoid(2.0*p_epsilon*n + 2.0*r) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*r)*sigmoid(2.0*p_epsilon*n - 2.0*r))))))
         z, weights_z = nodes(panels(*shape_z))
-        r = mean_given + s_given*z
         gi1 = 1.0/s_noise
         gi2 = p_epsilon*n
+        gi8 = s_noise*s_noise
+        gi9 = 0.5*gi8
+        gi13 = 2.0*gi2
+        gi45 = 4.0*p_epsilon
+        r = mean_given + s_given*z
         gi3 = np.tanh(gi2 + r)
         gi4 = np.tanh(gi2 - r)
         gi5 = -0.5*gi3 + 0.5*gi4 + y_given
@@ -839,12 +845,9 @@ def statistic_coefficients(score, y, par):
         gi6 = -gi5
         noise_away1 = np.where(gi6 > 0, 1.0, -1.0)
         gi7 = M1_1in*s_noise
-        gi8 = s_noise*s_noise
-        gi9 = 0.5*gi8
         gi10 = gi3 - y_given
         gi11 = -gi4 - y_given
         gi12 = 2.0*r
-        gi13 = 2.0*gi2
         gi14 = gi12 + gi13
         gi15 = sigmoid(-gi14)
         gi16 = sigmoid(gi14)
@@ -876,20 +879,27 @@ def statistic_coefficients(score, y, par):
         gi42 = 4.0*gi39
         gi43 = 4.0*gi26
         gi44 = M0_1in*noise_away1
-        gi45 = 4.0*p_epsilon
         gi46 = gi28*gi45
         gi47 = gi30*gi45
         G_R = np.sum(weights_z * (-gi7*(-gi3 - gi4) + np.where(noise_away1 > 0, 0.5*(gi10*gi10) + gi9, 0.5*(gi11*gi11) + gi9)))
         G_B = np.sum(weights_z * (0.3989422804014327*gi1*(-gi29 - gi31)*(-gi32 - gi33 - gi34 - gi35)*np.exp(-0.5*(gi6*gi6)/gi8) - gi44*(-gi3*gi40 + gi3*gi41 + gi3*gi42 - gi3*gi43 + gi36 - gi38 - gi4*gi40 + gi4*gi41 + gi4*gi42 - gi4*gi43) - gi7*(8.0*gi15*gi17 - gi20 + 8.0*gi22*gi24 - gi27) + np.where(noise_away1 > 0, gi10*gi20 - 8.0*gi10*gi37 + gi36, -gi11*gi27 + 8.0*gi11*gi39 + gi38)))
         G_F = np.sum(weights_z * (-gi44*(p_epsilon*gi32 - p_epsilon*gi33 + p_epsilon*gi34 - p_epsilon*gi35) - gi7*(-gi46 - gi47) + np.where(noise_away1 > 0, gi10*gi46, -gi11*gi47)))
+        J_R += weight_z_star * (G_R)
+        J_B += weight_z_star * (G_B)
+        J_F += weight_z_star * (G_F)
+    J_clean_risk = 0.0
+    h1 = 1.0/s_ell
+    z_star, weights_z_star = nodes(panels([], [(-h1*mean_ell, 1.5707963267948966*h1), (-h1*m/slope_given, h1*(s_given + 1.5707963267948966)/np.abs(slope_given))]))
+    for z_star, weight_z_star in zip(z_star, weights_z_star, strict=True):
+        g1 = s_ell*z_star
+        ell = g1 + mean_ell
+        y_given = np.tanh(ell)
+        mean_given = g1*slope_given + m
         hi1 = 1.0/s_given
         z, weights_z = nodes(panels([], [(-hi1*mean_given, 1.5707963267948966*hi1)]))
         r = mean_given + s_given*z
         gi1 = np.tanh(r)
         G_clean_risk = np.sum(weights_z * (0.5*(p_sigma*p_sigma) + 0.5*(gi1*gi1) - gi1*y_given + 0.5*(y_given*y_given)))
-        J_R += weight_z_star * (G_R)
-        J_B += weight_z_star * (G_B)
-        J_F += weight_z_star * (G_F)
         J_clean_risk += weight_z_star * (G_clean_risk)
     return J_R, J_B, J_F, J_clean_risk
 
@@ -952,6 +962,8 @@ def all_coefficients(score, y, par):
         ell = g1 + mean_ell
         y_given = np.tanh(ell)
         mean_given = g1*slope_given + m
+        g2 = 2.0*ell
+        dy_given = 4.0*sigmoid(-g2)*sigmoid(g2)
         hi1 = 1.0/s_given
         hi2 = p_epsilon*n
         hi3 = 0.7853981633974483*hi1
@@ -964,9 +976,12 @@ def all_coefficients(score, y, par):
             r = mean_given + s_given*z
             shape_z[2].append((z, abs((s_noise) / (s_given*(4.0*sigmoid(-2.0*p_epsilon*n - 2.0*r)*sigmoid(2.0*p_epsilon*n + 2.0*r) + 4.0*sigmoid(-2.0*p_epsilon*n + 2.0*r)*sigmoid(2.0*p_epsilon*n - 2.0*r))))))
         z, weights_z = nodes(panels(*shape_z))
-        r = mean_given + s_given*z
         gi1 = 1.0/s_noise
         gi2 = p_epsilon*n
+        gi8 = s_noise*s_noise
+        gi9 = 0.5*gi8
+        gi15 = 2.0*gi2
+        r = mean_given + s_given*z
         gi3 = np.tanh(gi2 + r)
         gi4 = np.tanh(gi2 - r)
         gi5 = -0.5*gi3 + 0.5*gi4 + y_given
@@ -978,14 +993,11 @@ def all_coefficients(score, y, par):
         gi6 = -gi5
         noise_away1 = np.where(gi6 > 0, 1.0, -1.0)
         gi7 = M1_1in*s_noise
-        gi8 = s_noise*s_noise
-        gi9 = 0.5*gi8
         gi10 = gi3 - y_given
         gi11 = gi10*gi10
         gi12 = -gi4 - y_given
         gi13 = gi12*gi12
         gi14 = 2.0*r
-        gi15 = 2.0*gi2
         gi16 = gi14 + gi15
         gi17 = sigmoid(-gi16)
         gi18 = sigmoid(gi16)
@@ -1040,8 +1052,6 @@ def all_coefficients(score, y, par):
         G_F = np.sum(weights_z * (-gi37*(p_epsilon*gi31 - p_epsilon*gi33 + p_epsilon*gi34 - p_epsilon*gi35) - gi7*(-p_epsilon*gi20 - p_epsilon*gi25) + np.where(noise_away1 > 0, p_epsilon*gi28, -p_epsilon*gi29)))
         G_I = np.sum(weights_z * (-M2_1in*gi58*gi8*noise_away1 - gi37*(gi48*gi63 - gi51*gi63 + gi59*gi60 - gi59*gi61 + gi60*gi62 - gi61*gi62) - gi7*(-gi3*gi49 - gi3*gi52 - gi4*gi49 - gi4*gi52) + np.where(noise_away1 > 0, gi11*gi49 + gi49*gi8, gi13*gi52 + gi52*gi8)))
         G_D = np.sum(weights_z * (0.3989422804014327*gi1*gi46*gi47 - gi27*gi37 + np.where(noise_away1 > 0, -gi20, gi26)))
-        g2 = 2.0*ell
-        dy_given = 4.0*sigmoid(-g2)*sigmoid(g2)
         J_R += weight_z_star * (G_R)
         J_A += weight_z_star * (G_A)
         J_B += weight_z_star * (G_B)
