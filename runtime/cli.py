@@ -106,9 +106,12 @@ _Precision = Annotated[Precision, typer.Option(help="Of samples and iterates; fl
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 _Out = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Write the curves: .csv, .npz or .nc; or their picture: .svg, .pdf or .png."),
+    typer.Option(
+        metavar="FILE",
+        help="Write the curves: .csv, .npz or .nc, with their picture beside them; or the picture: .svg, .pdf or .png.",
+    ),
 ]
-_Figure = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the picture too: .svg, .pdf or .png.")]
+_Figure = Annotated[Path | None, typer.Option(metavar="FILE", help="Where the picture goes: .svg, .pdf or .png.")]
 _Seed = Annotated[int | None, typer.Option(min=0, help="Seed of the random numbers.")]
 
 
@@ -314,7 +317,7 @@ def solve(
 ) -> None:
     """Solve the equations: the learning curve in the limit of high dimension.
 
-    Prints some of its points; --out writes them all, or their picture.
+    Prints some of its points; --out writes them all, and their picture.
     """
     from sgdlimit.runtime.output import about, plain, save_result
     from sgdlimit.runtime.solver import solve as run
@@ -364,7 +367,7 @@ def simulate(
 ) -> None:
     """Run streaming SGD itself, fresh samples, many runs.
 
-    Prints means over the runs with standard errors; --out writes every run. A picture shows them with the limit.
+    Prints means over the runs with standard errors; --out writes every run, and a picture of them with the limit.
     """
     from sgdlimit.runtime.diffusion import diffuse
     from sgdlimit.runtime.instance import Instance
@@ -639,6 +642,12 @@ def _files(out: Path | None, figure: Path | None, spec: Spec) -> list[Path]:
         check_names(spec.statistics, ("run", "time"))
     if figure is not None:
         check_output(figure, FIGURES)
+    elif out is not None and out.suffix in CURVES:
+        beside = out.with_suffix(".svg")
+        if beside.exists():
+            typer.echo(f"note: {beside} is there already and stays; --figure {beside} draws it anew", err=True)
+        else:
+            figure = beside
     return list(dict.fromkeys(path for path in (out, figure) if path is not None))
 
 

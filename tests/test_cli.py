@@ -136,7 +136,7 @@ def test_files_and_json_hold_the_curve_to_the_last_bit(run: Run) -> None:
         np.testing.assert_array_equal(archive[name], trajectory[name])
         np.testing.assert_array_equal(np.array(told["statistics"][name], dtype=float), trajectory[name])
     assert json.loads(str(archive["about"]))["parameters"] == told["parameters"] == {"sigma": 0.7}
-    assert sorted(os.listdir()) == ["curve.csv", "curve.npz"]
+    assert sorted(os.listdir()) == ["curve.csv", "curve.npz", "curve.svg"]
 
 
 def test_options_take_the_place_of_what_the_file_says(run: Run) -> None:

@@ -621,6 +621,19 @@ def test_a_picture_is_an_output_like_others(run: Callable[..., Any]) -> None:
     assert Path("curve.png").read_bytes().startswith(MAGIC[".png"])
 
 
+def test_a_picture_stands_beside_curves_and_replaces_nothing(run: Callable[..., Any]) -> None:
+    code, out, err = run("solve", "least-squares", "--out", "curve.csv")
+    assert (code, [line.split(":")[0] for line in out.splitlines()], err) == (0, ["curve.csv", "curve.svg"], "")
+    assert Path("curve.svg").read_bytes().startswith(MAGIC[".svg"])
+    Path("curve.svg").write_text("of somebody else")
+    code, out, err = run("solve", "least-squares", "--out", "curve.csv")
+    assert (code, len(out.splitlines())) == (0, 1)
+    assert err == "note: curve.svg is there already and stays; --figure curve.svg draws it anew\n"
+    assert Path("curve.svg").read_text() == "of somebody else"
+    assert run("solve", "least-squares", "--out", "curve.csv", "--figure", "curve.svg")[0] == 0
+    assert Path("curve.svg").read_bytes().startswith(MAGIC[".svg"])
+
+
 def test_the_picture_of_a_simulation_has_the_limit(run: Callable[..., Any]) -> None:
     options = ["simulate", "least-squares", "--runs", "3", "--horizon", "0.5"]
     code, out, _ = run(*options, "--out", "runs.npz", "--figure", "runs.svg")
