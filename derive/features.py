@@ -55,6 +55,10 @@ class Feature:
     def integrate_out(self, law: ScoreLaw) -> Feature:
         """What of it is left when its variable has been averaged: smoothed by that variable's spread."""
         slope = self.argument.diff(law.variable)
+        if slope == 0 and self.width.has(law.variable):
+            # a width that varies: of the narrowest that has weight, and a mean over such is no longer entire
+            far = (self.width.subs(law.variable, law.mean + k * law.deviation) for k in (-3, 3))
+            return Feature(self.argument, sp.Min(*far), "pole")
         if slope == 0:
             return self
         there = {law.variable: law.mean}

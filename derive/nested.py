@@ -64,6 +64,8 @@ _ALGEBRAIC = sp.Float("1e-7")
 
 _MOST_SWITCHES = 3  # of a joint closed form: its tails are pairs of kinks, for every pattern
 
+_UNSEEN = 9  # deviations away from which a pole tells nothing of itself in a double
+
 _FOOT = 4  # widths from the middle of a step to its foot
 
 _FASTEST_KINK = 1000  # of a kink's place over the latent form: beyond it the blur would be seen
@@ -567,6 +569,7 @@ class NestedForm:
             elif not self._keeps_noise(functions):
                 yield from self._encounters(found)
                 yield from self._turns(found)
+            yield from self._fadings(found)
             for feature in found:
                 if self._keeps_noise(functions):
                     feature = self._through_noise(feature)
@@ -579,8 +582,9 @@ class NestedForm:
                     if meeting is not None:
                         for factor in factors(meeting.subs(known), (ell,)):
                             yield Feature(factor, _ALGEBRAIC * s_ell * sp.Abs(factor.diff(ell)), "pole")
-                    argument, width = sp.expand(argument), feature.width.subs(known)
+                    argument, width = _without_denominator(argument, feature.width.subs(known))
                     yield Feature(argument, width, feature.kind)
+                    yield from _vertex(argument, width, feature.kind)
                     if feature.kind == "erf" and not argument.is_polynomial(ell):
                         # where a link saturates the step is not straight: its feet have widths of their own
                         yield from (Feature(argument + foot * width, width, "erf") for foot in (-_FOOT, _FOOT))
@@ -611,6 +615,27 @@ class NestedForm:
                 if argument.has(ell):
                     yield Feature(argument)
                     yield Feature(argument, _ALGEBRAIC * s_ell * sp.Abs(argument.diff(ell)), "pole")
+
+    def _fadings(self, found: Sequence[Feature]) -> Iterator[Feature]:
+        """Values of the latent form at which a pole of the score leaves for infinity.
+
+        Where it is more than ``_UNSEEN`` deviations of the score away it is not noticed; elsewhere the mean over the
+        score is no smoother than on the scale of the distance to that value.
+        """
+        for feature in found:
+            argument = feature.argument
+            if feature.kind == "kink" or not argument.is_polynomial(self.variable):
+                continue
+            if sp.degree(argument, self.variable) != 1:
+                continue
+            slope, level = (sp.expand(argument.coeff(self.variable, k)) for k in (1, 0))
+            size = sp.Abs(level) + feature.width
+            if not slope.has(y_given):
+                level, slope = sp.fraction(sp.together(level / slope))
+                size = sp.Abs(level)
+            for known in self._targets():
+                if slope.subs(known).has(ell):
+                    yield Feature(sp.expand(slope.subs(known)), size.subs(known) / (_UNSEEN * self.deviation), "pole")
 
     def _targets(self) -> Iterator[dict[sp.Symbol, sp.Expr]]:
         """The target as a function of the latent form, on each of its pieces."""
@@ -664,6 +689,25 @@ def _turning_points(found: Sequence[Feature], variable: sp.Symbol, outer: sp.Sym
             slope = sp.expand(feature.argument.coeff(variable, 1))
             if sp.degree(feature.argument, variable) == 1 and slope.has(outer):
                 yield slope
+
+
+def _without_denominator(argument: sp.Expr, width: sp.Expr) -> tuple[sp.Expr, sp.Expr]:
+    """A quotient of polynomials in the latent form as its numerator: what is left has roots that formulas know."""
+    top, bottom = sp.fraction(sp.together(argument))
+    if bottom.has(ell) and top.is_polynomial(ell) and bottom.is_polynomial(ell):
+        return sp.expand(top), width * sp.Abs(bottom)
+    return sp.expand(argument), width
+
+
+def _vertex(argument: sp.Expr, width: sp.Expr, kind: str) -> Iterator[Feature]:
+    """Of a quadratic argument, where its two places meet or have left the real line, and where one is at infinity."""
+    if kind == "kink" or not argument.is_polynomial(ell) or sp.degree(argument, ell) != 2:
+        return
+    a, b, c = (sp.expand(argument).coeff(ell, k) for k in (2, 1, 0))
+    least = sp.Abs(c - b**2 / (4 * a)) + width.subs(ell, -b / (2 * a))
+    yield Feature(ell + b / (2 * a), sp.sqrt(least / sp.Abs(a)), kind)
+    if not a.is_number and b != 0:
+        yield Feature(b * ell + c, width, kind)  # the place that is left where a vanishes
 
 
 def complement(chance: sp.Expr) -> sp.Expr:

@@ -174,3 +174,22 @@ def test_generate_tells_what_the_self_check_found(monkeypatch: pytest.MonkeyPatc
     assert shown.exit_code == 0
     assert "warning: self-check MISSED" in shown.stderr
     assert (tmp_path / "out" / "limit.c").is_file()
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("loss", "target", "adversary"),
+    [
+        ("log(1 + (1 - y*r)**2)", "r_star", None),
+        pytest.param("atan(1 - y*r)", "tanh(r_star)", L2Adversary(), marks=pytest.mark.long),
+        pytest.param("Phi(-y*r)", "erf(r_star)", L2Adversary(), marks=pytest.mark.long),
+        pytest.param("log(1 + exp(-y*r))", "tanh(r_star)", L2Adversary(), marks=pytest.mark.long),
+    ],
+)
+def test_a_margin_of_labels_that_pass_through_zero_is_resolved(
+    loss: str, target: str, adversary: L2Adversary | None
+) -> None:
+    """There a pole of the score leaves for infinity, and comes back from the other end."""
+    model = Model(Loss(loss), Teacher(target), adversary)
+    found = self_check(derive(model), load_kernel(model, backend="c"))
+    assert found.passed, str(found)
