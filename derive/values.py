@@ -85,7 +85,9 @@ def _compiled(e: sp.Expr) -> tuple[tuple[sp.Symbol, ...], Callable[..., Any]]:
         raise NotImplementedError(str(unknown[0]))
     e = e.replace(sp.Max, lambda *a: sp.Function("largest")(*a)).replace(sp.Min, lambda *a: sp.Function("least")(*a))
     free = tuple(sorted(e.free_symbols, key=sp.default_sort_key))
-    return free, sp.lambdify(free, e, modules=[_FUNCTIONS, "scipy", "numpy"], cse=True)
+    # a parameter may be called like a symbol of the engine
+    names = {symbol: sp.Symbol(f"v{k}", real=True) for k, symbol in enumerate(free)}
+    return free, sp.lambdify(names.values(), e.xreplace(names), modules=[_FUNCTIONS, "scipy", "numpy"], cse=True)
 
 
 def value_at(e: sp.Expr, known: Mapping[sp.Symbol, Array]) -> Array:

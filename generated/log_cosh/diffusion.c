@@ -251,7 +251,7 @@ static int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
       }
     }
     /* The sliver that rounding would leave before `end` is swallowed. */
-    edges[++panels] = end - a <= length * (1 + 1e-9) ? end : a + length;
+    edges[++panels] = end - a <= length * (1 + 1e-13) + SGDLIMIT_SAME_BREAKPOINT ? end : a + length;
   }
   return panels;
 }

@@ -421,7 +421,7 @@ def panels(
                 longest = before if before > inside else inside
                 if longest < length:
                     length = longest
-        edges.append(end if end - a <= length * (1 + 1e-9) else a + length)
+        edges.append(end if end - a <= length * (1 + 1e-13) + SAME_BREAKPOINT else a + length)
     return np.array(edges)
 
 
