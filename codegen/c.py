@@ -106,7 +106,7 @@ class CEmitter:
     def __init__(self, kernel: Kernel, written: dict[sp.Expr, str] | None = None) -> None:
         self.kernel = kernel
         self.written = {} if written is None else written
-        self.root_functions: dict[str, str] = {}
+        self.root_functions: dict[tuple[str, ...], str] = {}
         self.modes = "p->modes"  # how many a loop is over
         self.wanted: dict[str, tuple[str, ...]] = {}  # by integral: results of an inlined function that ask for it
 
@@ -321,9 +321,7 @@ class CEmitter:
         if mentions("\n".join(at_root), str(variable)):
             at_root = [f"const double {variable} = roots[q];", *at_root]
         given = ", ".join(arguments) or "0"
-        search = (
-            f"sgdlimit_{'panel_' if by_panel else ''}roots({function}, {function}_at, context, edges, panels, roots)"
-        )
+        search = f"sgdlimit_{'panel_' if by_panel else ''}roots({function}, context, edges, panels, roots)"
         return [
             "{",
             f"  const double context[] = {{{given}}};",
@@ -354,23 +352,36 @@ class CEmitter:
 
     def _root_function(self, variable: sp.Symbol, node: FindRoots) -> tuple[str, list[str]]:
         """Name of the C function whose roots are wanted (written once), and what its context holds."""
-        body = [line for let in node.lets for line in self.let(let)] + [f"return {self.text(node.argument)};"]
+        body = [line for let in node.lets for line in self.let(let)] + [f"values[k] = {self.text(node.argument)};"]
+        at = [f"const double {variable} = places[k];"] if mentions("\n".join(body), str(variable)) else []
         own = {let.symbol for let in node.lets} | {variable}
         free = {s for e in (*(let.expression for let in node.lets), node.argument) for s in e.free_symbols} - own
         given = sorted(scalar_name(s) for s in free)
         lines = [
-            *([] if given else ["(void)context;"]),
             *(f"const double {name} = context[{index}];" for index, name in enumerate(given)),
-            *([] if mentions("\n".join(body), str(variable)) else [f"(void){variable};"]),
-            *body,
+            *([] if given else ["(void)context;"]),
+            *([] if at else ["(void)places;"]),
+            *(["#pragma omp simd"] if called("\n".join(body)) <= _side_by_side() else []),
+            "for (int k = 0; k < count; k++) {",
+            *_indent([*at, *body]),
+            "}",
         ]
-        text = "\n".join(_indent(lines))
-        name = self.root_functions.setdefault(f"{variable}\n{text}", f"crossing{len(self.root_functions) + 1}")
+        name = self.root_functions.setdefault(tuple(lines), f"crossing{len(self.root_functions) + 1}")
         return name, given
 
     def root_function_texts(self) -> list[str]:
         """The C functions whose roots are searched."""
-        return [_root_function_text(name, *key.split("\n", 1)) for key, name in self.root_functions.items()]
+        return [
+            "\n".join(
+                [
+                    f"static void {name}(int count, const double *places, const double *context, double *values) {{",
+                    *_indent(lines),
+                    "}",
+                    "",
+                ]
+            )
+            for lines, name in self.root_functions.items()
+        ]
 
     def tails(self, node: Tails) -> list[str]:
         order = max(k for k, _ in node.moments)
@@ -452,7 +463,8 @@ class CEmitter:
         """What the parts want to know of a class.
 
         Closed forms are short and written for each; integrals are written once, where more than one function has them
-        in one that is inlined in all, where the compiler drops what is not asked for.
+        in one that is inlined in all, where the compiler drops what is not asked for. Integrals inside integrals are
+        long: they are compiled once, and what is not asked for is found out at every call.
         """
         kernel = self.kernel
         wanted = {"rate_coefficients": (kernel.rate_coefficients, "What the mode equations need of one class.")}
@@ -465,8 +477,16 @@ class CEmitter:
         if len(wanted) == 1 or not any(isinstance(s, Integrate) for s in every.statements):
             texts = [self.coefficient_function(name, *of_name) for name, of_name in wanted.items()]
         else:
-            why = "All that one class is asked for below; where an address is NULL, that is dropped: it is inlined."
-            texts = [self.coefficient_function("every_coefficient", every, why, "LANEWISE")]
+            nested = any(isinstance(s, Integrate) and _has_inner(s) for s in every.statements)
+            dropped = "what has no address is not computed" if nested else "what has no address is dropped"
+            texts = [
+                self.coefficient_function(
+                    "every_coefficient",
+                    every,
+                    f"All that one class is asked for below; {dropped}.",
+                    "APART" if nested else "LANEWISE",
+                )
+            ]
             texts += [self._choice(name, *of_name) for name, of_name in wanted.items()]
         return [line for text in texts for line in ("", *text)][1:]
 
@@ -491,7 +511,7 @@ class CEmitter:
         ]
 
     def coefficient_function(self, name: str, function: Function, comment: str, kind: str = "static") -> list[str]:
-        optional = kind == "LANEWISE"
+        optional = kind != "static"
         self.wanted = _wanted(function) if optional else {}
         body = self.statements(function.statements)
         results = [
@@ -950,20 +970,8 @@ def _from(array: str) -> str:
     return array.replace(";", " + from;")
 
 
-def _root_function_text(name: str, variable: str, body: str) -> str:
-    """The function at one place, and at many at once."""
-    side_by_side = called(body) <= _side_by_side()
-    return "\n".join(
-        [
-            f"LANEWISE double {name}(double {variable}, const double *context) {{\n{body}\n}}",
-            "",
-            f"static void {name}_at(int count, const double *places, const double *context, double *values) {{",
-            *(["  #pragma omp simd"] if side_by_side else []),
-            f"  for (int k = 0; k < count; k++) values[k] = {name}(places[k], context);",
-            "}",
-            "",
-        ]
-    )
+def _has_inner(integral: Integrate) -> bool:
+    return any(isinstance(s, Integrate) for s in integral.statements)
 
 
 def _wanted(function: Function) -> dict[str, tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import sympy as sp
@@ -9,7 +10,7 @@ import sympy as sp
 from sgdlimit.derive.adversarial_loss import KAPPA
 from sgdlimit.derive.convert import Switch, Switched, switched
 from sgdlimit.derive.errors import DerivationError
-from sgdlimit.derive.functions import Branch
+from sgdlimit.derive.functions import Branch, Log1p, LogNormalCdf, NormalCdf, Sigmoid, Softplus, Tanh
 from sgdlimit.derive.kinks import expanded, jumps, unplaced, vanishes
 from sgdlimit.derive.symbols import epsilon, n, r
 
@@ -25,8 +26,10 @@ LEAST_RADIUS = sp.Float("1e-5")
 
 def endpoints(loss: sp.Expr) -> tuple[Switched, Switch]:
     """``f`` at the endpoint that loses more, and the switch that says which it is (+1: ``r + ε n``)."""
+    compared = switched(loss, r)
+    compared = replace(compared, expression=_inside_increasing(compared.expression))
     right, left = (
-        renamed(switched(loss, r).substitute(r, r + side * sp.Max(KAPPA, LEAST_RADIUS)), f"_{word}")
+        renamed(compared.substitute(r, r + side * sp.Max(KAPPA, LEAST_RADIUS)), f"_{word}")
         for side, word in ((1, "right"), (-1, "left"))
     )
     radius = sp.Symbol("kappa", positive=True)
@@ -36,6 +39,26 @@ def endpoints(loss: sp.Expr) -> tuple[Switched, Switch]:
     inner = switched(loss, r).substitute(r, r + side.symbol * KAPPA)
     before = (*right.switches, *left.switches) if right.switches else ()
     return Switched(inner.expression, (*before, side, *inner.switches)), side
+
+
+_INCREASING = (sp.exp, sp.log, sp.sinh, sp.atan, Log1p, LogNormalCdf, NormalCdf, Sigmoid, Softplus, Tanh)
+
+
+def _inside_increasing(loss: sp.Expr) -> sp.Expr:
+    """What orders two values as the loss does: an increasing function, a positive factor and a constant left out.
+
+    Examples
+    --------
+    >>> _inside_increasing(2*sp.sqrt(1 + r**2) - 1)
+    r**2
+    """
+    part = loss.as_independent(r, as_Add=True)[1] if loss.is_Add else loss
+    factor, part = part.as_independent(r, as_Add=False)
+    if not factor.is_positive:
+        return loss
+    if part.is_Pow and part.exp == sp.S.Half:
+        return _inside_increasing(part.base)
+    return _inside_increasing(part.args[0]) if isinstance(part, _INCREASING) else part
 
 
 def without_positive_factors(expression: sp.Expr) -> sp.Expr:

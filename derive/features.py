@@ -54,7 +54,7 @@ class Feature:
 
     def integrate_out(self, law: ScoreLaw) -> Feature:
         """What of it is left when its variable has been averaged: smoothed by that variable's spread."""
-        slope = self.argument.diff(law.variable)
+        slope = slope_in(self.argument, law.variable)
         if slope == 0 and self.width.has(law.variable):
             # a width that varies: of the narrowest that has weight, and a mean over such is no longer entire
             far = (self.width.subs(law.variable, law.mean + k * law.deviation) for k in (-3, 3))
@@ -278,6 +278,24 @@ def _powers(expression: sp.Expr) -> set[sp.Expr]:
     return {e for e in expression.atoms(sp.Pow) if not (e.exp.is_integer and e.exp.is_nonnegative)}
 
 
+def slope_in(expression: sp.Expr, w: sp.Symbol) -> sp.Expr:
+    """The derivative, all variables real: SymPy takes the size of what it cannot show to be real for a complex one's.
+
+    Examples
+    --------
+    >>> w, a = sp.symbols("w a", real=True)
+    >>> slope_in(sp.Abs(w*sp.sqrt(a)), w)
+    sqrt(a)*sign(sqrt(a)*w)
+    """
+    for size in sorted(expression.atoms(sp.Abs), key=sp.count_ops, reverse=True):
+        if size.has(w) and size in expression.atoms(sp.Abs):
+            place = sp.Dummy(real=True)
+            outside, (argument,) = expression.xreplace({size: place}), size.args
+            by_size = outside.diff(place).xreplace({place: size})
+            return slope_in(outside, w).xreplace({place: size}) + by_size * sp.sign(argument) * slope_in(argument, w)
+    return expression.diff(w)
+
+
 @dataclass(frozen=True)
 class Places:
     """What features ask of a rule in one variable: breakpoints, layers, and crossings it must find itself."""
@@ -298,7 +316,7 @@ def place(found: Iterable[Feature], law: ScoreLaw) -> Places:
     for feature in found:
         points = every_root(feature.argument, w)
         if points is None:
-            slope = feature.argument.diff(w) * law.deviation
+            slope = slope_in(feature.argument, w) * law.deviation
             crossings[Crossing(feature.argument, slope, feature.width, feature.kind)] = None
             continue
         for point in points:
@@ -307,7 +325,7 @@ def place(found: Iterable[Feature], law: ScoreLaw) -> Places:
             elif feature.kind == "branch":
                 branches[law.z_of(point)] = None
             else:
-                slope = feature.argument.diff(w).subs(w, point)
+                slope = slope_in(feature.argument, w).subs(w, point)
                 width = feature.width.subs(w, point) / (sp.Abs(slope) * law.deviation)
                 layers[Layer(law.z_of(point), width, feature.kind)] = None
     return Places(tuple(breakpoints), tuple(layers), tuple(crossings), tuple(branches))

@@ -89,6 +89,20 @@ def test_the_located_supremum_is_the_largest_value_within_reach(
         assert abs(got - wanted) < 1e-9 * (1 + abs(wanted)), (text, u, reach, got, wanted)
 
 
+@pytest.mark.parametrize("loss", ["sqrt(1 + (1 - y*r)**2)", "2*sqrt(1 + (1 - y*r)**2) - 1"])
+def test_ends_are_compared_by_what_an_increasing_function_is_taken_of(loss: str) -> None:
+    """A margin: no root or logarithm is in the comparison, and the larger end is found."""
+    located = adversarial(to_sympy(loss, "loss"))
+    assert located.case == "endpoints"
+    (side,) = located.function.switches
+    assert not side.argument.atoms(sp.log) | {e for e in side.argument.atoms(sp.Pow) if e.exp == sp.S.Half}
+    f = sp.lambdify(sp.symbols("r y", real=True), textbook(to_sympy(loss, "loss")), "numpy")
+    for r in np.linspace(-3, 3, 25):
+        for y in (-1.5, 0.7):
+            got = value_of(located.function, {"r": r, "y": y, "epsilon": 0.5, "n": 0.8})
+            assert got == pytest.approx(max(f(r - 0.4, y), f(r + 0.4, y)), rel=1e-12)
+
+
 @pytest.mark.parametrize("loss", ["tanh(r - y)**2", "tanh(r - y)**2*(1 + (r - y)**2)", "(r - y)*tanh(r - y)"])
 def test_an_even_loss_that_saturates_is_no_oscillation(loss: str) -> None:
     assert adversarial(to_sympy(loss, "loss")).case == "even"

@@ -277,7 +277,7 @@ def test_emitted_text_does_not_depend_on_the_hash_seed() -> None:
         "print(hashlib.sha256(text.encode()).hexdigest())\n"
     )
     digests = set()
-    for seed in ("0", "1", "77"):
+    for seed in ("0", "77"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         answer = subprocess.run(
             [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment
@@ -336,7 +336,15 @@ int main(void) {
 
 
 @needs_compiler
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        if name in ("adversarial Huber", "adversarial logistic, labels")
+        else pytest.param(name, marks=pytest.mark.long)
+        for name in CASES
+    ],
+)
 def test_sanitizers_find_nothing_in_an_emitted_file(name: str, tmp_path: Path) -> None:
     """Addresses, and undefined behaviour (division by zero of doubles is defined by IEEE 754 and meant)."""
     run_sanitized(name, tmp_path, "-O1")

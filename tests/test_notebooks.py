@@ -57,6 +57,7 @@ def test_it_holds_nothing_of_the_machine(name: str) -> None:
             assert not re.search(r"(?<![\w.<])/(home|tmp|root|opt|usr|var|work|Users)/|\b[A-Z]:\\", "".join(shown))
 
 
+@pytest.mark.long  # .ci/run runs them too
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs(name: str) -> None:
     if importlib.util.find_spec("nbclient") is None or importlib.util.find_spec("ipykernel") is None:

@@ -203,9 +203,16 @@ def by_samples(case: Case, state: dict[str, float], seed: int) -> tuple[Array, A
     return mean, np.sqrt(np.maximum(squares / SAMPLES - mean**2, 0) / SAMPLES)
 
 
+# Every case in a long run; in the short one a few of different kinds that compile fast.
+SHORT = ("welsch", "truncated-square", "double-well", "squared-margin", "noise-inside-tanh", "teacher-of-two-kinks")
+BRIEF = [name if name in SHORT else pytest.param(name, marks=pytest.mark.long) for name in CASES]
+# At corners of the box (|m*| = 10, Q_perp = 0) some miss by more than 1e-8, and say so (docs/numerics.md).
+told_of_corners = pytest.mark.filterwarnings("ignore:self-check MISSED")
+
+
 @needs_compiler
-@pytest.mark.filterwarnings("ignore:self-check MISSED")  # by 1.2e-7 where |m*| = 10 (docs/numerics.md)
-@pytest.mark.parametrize("name", CASES)
+@told_of_corners
+@pytest.mark.parametrize("name", BRIEF)
 def test_coefficients_agree_with_samples_of_their_definition(name: str) -> None:
     """Five standard errors, and 1e-4 for the grid and the differences. Another seed would fail with a chance of 6e-5."""
     for seed, state in enumerate(STATES):
@@ -215,12 +222,8 @@ def test_coefficients_agree_with_samples_of_their_definition(name: str) -> None:
 
 
 @needs_compiler
-@pytest.mark.parametrize(
-    "name",
-    [
-        *CASES,
-    ],
-)
+@told_of_corners
+@pytest.mark.parametrize("name", BRIEF)
 def test_price_identities_hold_between_the_coefficients_of_a_kernel(name: str) -> None:
     """`docs/theory.md` §2.2, by central differences of ``R`` alone, of fourth order: sharper than samples."""
     step = 2e-3
@@ -336,7 +339,11 @@ REACHES = ((1.0, 20.0, 100.0), (10.0, 0.0, 9.0), (0.5, -6.0, 16.0), (0.02, -0.5,
             "(1 - exp(-(r - y)**2))*(2 - exp(-(r - y - 3)**2))",
             lambda u: -np.expm1(-(u**2)) * (2 - np.exp(-((u - 3) ** 2))),
         ),
-        ("tanh(r - y)**2*(3/2 - exp(-(r - y - 2)**2))", lambda u: np.tanh(u) ** 2 * (1.5 - np.exp(-((u - 2) ** 2)))),
+        pytest.param(
+            "tanh(r - y)**2*(3/2 - exp(-(r - y - 2)**2))",
+            lambda u: np.tanh(u) ** 2 * (1.5 - np.exp(-((u - 2) ** 2))),
+            marks=pytest.mark.long,
+        ),
     ],
     ids=["two wells", "a well on a plateau"],
 )

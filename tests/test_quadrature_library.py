@@ -39,7 +39,7 @@ FOLDER = Path(library.__file__).parent
 ELEMENTARY, PANELS, OUTWARDS = (
     (FOLDER / name).read_text(encoding="utf-8") for name in ("elementary.h", "quadrature.h", "outwards.h")
 )
-HEADER = f"{excerpt(ELEMENTARY, called(PANELS))}\n{PANELS}\n{OUTWARDS}"
+HEADER = "\n".join([excerpt(ELEMENTARY, {*called(PANELS), "APART"}), PANELS, OUTWARDS])
 
 HARNESS = """
 #include <math.h>

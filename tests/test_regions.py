@@ -62,8 +62,16 @@ def risk_by_a_grid(name: str) -> float:
     return float((worst * np.exp(-(z**2 + w**2) / 2)).sum() * step**2 / (2 * math.pi))
 
 
-@pytest.mark.parametrize("backend", ["c", "numpy"])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [
+        ("quartic", "c"),
+        ("quartic", "numpy"),
+        ("parabola", "c"),
+        *(pytest.param(name, "c", marks=pytest.mark.long) for name in ("quartic, noise", "corner")),
+        *(pytest.param(name, "numpy", marks=pytest.mark.long) for name in CASES if name != "quartic"),
+    ],
+)
 def test_values_are_those_of_a_grid_and_slopes_those_of_values(name: str, backend: str) -> None:
     if backend == "c" and find_compiler() is None:
         pytest.skip("no C compiler")
@@ -92,7 +100,9 @@ def test_values_are_those_of_a_grid_and_slopes_those_of_values(name: str, backen
 
 
 @pytest.mark.skipif(find_compiler() is None, reason="no C compiler")
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [name if name == "quartic" else pytest.param(name, marks=pytest.mark.long) for name in CASES]
+)
 def test_a_finer_rule_agrees_to_1e10(name: str) -> None:
     model = CASES[name][0]
     check = self_check(derive(model), load_kernel(model, backend="c"))

@@ -19,14 +19,23 @@ void unscaled(double h, int order, double *moments);
 void unscaled(double h, int order, double *moments) { sgdlimit_tail_moments(h, order, moments); }
 void scaled(double h, int order, double *moments);
 void scaled(double h, int order, double *moments) { sgdlimit_scaled_tail_moments(h, order, moments); }
-static double steep(double x, const double *context) { calls++; return tanh(context[0] * (x - context[1])); }
-static double flat(double x, const double *context) { calls++; return pow(x - context[1], 3) - context[0]; }
+static void steep(int count, const double *x, const double *context, double *values) {
+  calls++;
+  for (int k = 0; k < count; k++) values[k] = tanh(context[0] * (x[k] - context[1]));
+}
+static void flat(int count, const double *x, const double *context, double *values) {
+  calls++;
+  for (int k = 0; k < count; k++) values[k] = pow(x[k] - context[1], 3) - context[0];
+}
 double root(int which, double a, double b, double scale, double shift);
 double root(int which, double a, double b, double scale, double shift) {
   const double context[] = {scale, shift};
-  double (*function)(double, const double *) = which ? steep : flat;
+  void (*function)(int, const double *, const double *, double *) = which ? steep : flat;
+  const double ends[] = {a, b};
+  double at_ends[2];
   calls = 0;
-  return sgdlimit_root(function, context, a, function(a, context), b, function(b, context));
+  function(2, ends, context, at_ends);
+  return sgdlimit_root(function, context, a, at_ends[0], b, at_ends[1]);
 }
 int called(void);
 int called(void) { return calls; }

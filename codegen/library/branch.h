@@ -8,7 +8,7 @@
 #define SGDLIMIT_MAX_BRANCH_EDGES(edges, branches) ((edges) + 140 * (branches))
 
 /* Cuts panels again; the branch points are among their ends. */
-static int sgdlimit_branch_panels(const double *coarse, int count, const double *branch, int branches, double *edges) {
+APART int sgdlimit_branch_panels(const double *coarse, int count, const double *branch, int branches, double *edges) {
   int panels = 0;
   edges[0] = coarse[0];
   for (int q = 0; q < count; q++) {
@@ -36,7 +36,7 @@ static int sgdlimit_branch_panels(const double *coarse, int count, const double 
 }
 
 /* The nodes of the panel [a, b], and their weights with phi(z) in them. */
-static void sgdlimit_branch_nodes(double a, double b, const double *branch, int branches, double *z, double *weight) {
+APART void sgdlimit_branch_nodes(double a, double b, const double *branch, int branches, double *z, double *weight) {
   int left = 0, right = 0;
   for (int i = 0; i < branches; i++) {
     left |= fabs(branch[i] - a) <= SGDLIMIT_SAME_BRANCH;

@@ -4,6 +4,13 @@
  * 2^-1021 is 0. */
 #define LANEWISE static inline __attribute__((always_inline))
 
+/* What is long and called from many places: a copy for each would be most of the time of compilation. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define APART static __attribute__((noinline, noclone))
+#else
+#define APART static __attribute__((noinline))
+#endif
+
 LANEWISE uint64_t sgdlimit_bits(double x) {
   uint64_t word;
   memcpy(&word, &x, sizeof word);

@@ -6,7 +6,7 @@
 #define SGDLIMIT_LEAST_JUDGED (SGDLIMIT_LONGEST_PANEL / 10)
 
 /* Number of the panel that holds 0; beyond `below` and `above` there is no feature more that a panel notices. */
-static int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int panels, double *below, double *above) {
+APART int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int panels, double *below, double *above) {
   const double *places[] = {shape->kink, shape->pole, shape->step};
   const double *widths[] = {NULL, shape->pole_width, shape->step_width};
   const int counts[] = {shape->kinks, shape->poles, shape->steps};

@@ -38,7 +38,7 @@ typedef struct {
 
 /* Cuts the window into panels, from left to right, each as long as it may be; returns how many. `edges` has room for
  * SGDLIMIT_MAX_EDGES. Every comparison below is written so that NaN fails it. */
-static int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
+APART int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
   int panels = 0;
   edges[0] = shape->lower;
   while (edges[panels] < shape->upper) {
@@ -76,7 +76,7 @@ static int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
 }
 
 /* The nodes of the panel [a, b], and their weights with phi(z) in them. */
-static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
+APART void sgdlimit_nodes(double a, double b, double *z, double *weight) {
   static const double half_nodes[SGDLIMIT_POINTS / 2] = {
       0.98940093499164993, 0.94457502307323258, 0.86563120238783174, 0.75540440835500303,
       0.61787624440264375, 0.45801677765722739, 0.28160355077925891, 0.095012509837637440};

@@ -3,7 +3,7 @@
  *   target     Teacher('erf(r_star/sqrt(2)) + sigma*xi')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 15. To write it again:
+ * Written by sgdlimit, generator format 16. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts diffusion
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -109,6 +109,13 @@ typedef struct sgdlimit_outcome {
  * mpmath.chebyfit's at 60 digits. Relative errors are below 1e-15, NaN comes out where NaN went in, and what is below
  * 2^-1021 is 0. */
 #define LANEWISE static inline __attribute__((always_inline))
+
+/* What is long and called from many places: a copy for each would be most of the time of compilation. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define APART static __attribute__((noinline, noclone))
+#else
+#define APART static __attribute__((noinline))
+#endif
 
 LANEWISE uint64_t sgdlimit_bits(double x) {
   uint64_t word;
@@ -269,7 +276,7 @@ typedef struct {
 
 /* Cuts the window into panels, from left to right, each as long as it may be; returns how many. `edges` has room for
  * SGDLIMIT_MAX_EDGES. Every comparison below is written so that NaN fails it. */
-static int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
+APART int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
   int panels = 0;
   edges[0] = shape->lower;
   while (edges[panels] < shape->upper) {
@@ -307,7 +314,7 @@ static int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
 }
 
 /* The nodes of the panel [a, b], and their weights with phi(z) in them. */
-static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
+APART void sgdlimit_nodes(double a, double b, double *z, double *weight) {
   static const double half_nodes[SGDLIMIT_POINTS / 2] = {
       0.98940093499164993, 0.94457502307323258, 0.86563120238783174, 0.75540440835500303,
       0.61787624440264375, 0.45801677765722739, 0.28160355077925891, 0.095012509837637440};
@@ -332,7 +339,7 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
 #define SGDLIMIT_LEAST_JUDGED (SGDLIMIT_LONGEST_PANEL / 10)
 
 /* Number of the panel that holds 0; beyond `below` and `above` there is no feature more that a panel notices. */
-static int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int panels, double *below, double *above) {
+APART int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int panels, double *below, double *above) {
   const double *places[] = {shape->kink, shape->pole, shape->step};
   const double *widths[] = {NULL, shape->pole_width, shape->step_width};
   const int counts[] = {shape->kinks, shape->poles, shape->steps};
@@ -383,15 +390,18 @@ LANEWISE void sgdlimit_add(const double *terms, double *integral, double *size) 
 enum { SGDLIMIT_MOST_ROOTS = 8, SGDLIMIT_ROOT_SAMPLES = 4 };
 
 /* The sign change between two places, as close as doubles come: inverse quadratic interpolation through the last three
- * where that is monotonic, else bisection (Chandrupatla, Advances in Engineering Software 28, 145, 1997). */
-static double sgdlimit_root(double (*function)(double, const double *), const double *context, double a, double at_a,
-                            double b, double at_b) {
+ * where that is monotonic, else bisection (Chandrupatla, Advances in Engineering Software 28, 145, 1997). The function
+ * is one of many places at once. */
+APART double sgdlimit_root(void (*function)(int, const double *, const double *, double *), const double *context,
+                           double a, double at_a, double b, double at_b) {
   double c = b, at_c = at_b, share = 0.5;   /* the root is between a and b; c is the place before */
   for (;;) {
     const double least = 2.3e-16 * (fabs(at_a) < fabs(at_b) ? fabs(a) : fabs(b)) + 1e-300, width = fabs(b - a);
     if (!(width > 2 * least)) return fabs(at_a) < fabs(at_b) ? a : b;
     share = fmin(fmax(share, least / width), 1 - least / width);
-    const double x = a + share * (b - a), at_x = function(x, context);
+    const double x = a + share * (b - a);
+    double at_x;
+    function(1, &x, context, &at_x);
     if (at_x == 0) return x;
     if ((at_x < 0) == (at_a < 0)) {
       c = a;
@@ -415,11 +425,11 @@ static double sgdlimit_root(double (*function)(double, const double *), const do
  * panels at once; returns how many were found (at most SGDLIMIT_MOST_ROOTS, from left to right). */
 enum { SGDLIMIT_PANELS_AT_ONCE = 8 };
 
-static inline int sgdlimit_roots(double (*function)(double, const double *),
-                                 void (*many)(int, const double *, const double *, double *), const double *context,
-                                 const double *edges, int panels, double *roots) {
+APART int sgdlimit_roots(void (*function)(int, const double *, const double *, double *), const double *context,
+                         const double *edges, int panels, double *roots) {
   int found = 0;
-  double a = edges[0], at_a = function(a, context);   /* the last place where the function was not 0 */
+  double a = edges[0], at_a;   /* the last place where the function was not 0 */
+  function(1, &a, context, &at_a);
   for (int first = 0; first < panels; first += SGDLIMIT_PANELS_AT_ONCE) {
     double places[SGDLIMIT_PANELS_AT_ONCE * SGDLIMIT_ROOT_SAMPLES], values[SGDLIMIT_PANELS_AT_ONCE * SGDLIMIT_ROOT_SAMPLES];
     int count = 0;
@@ -427,7 +437,7 @@ static inline int sgdlimit_roots(double (*function)(double, const double *),
       for (int k = 1; k <= SGDLIMIT_ROOT_SAMPLES; k++)
         places[count++] = k == SGDLIMIT_ROOT_SAMPLES ? edges[q + 1]
                                                      : edges[q] + (edges[q + 1] - edges[q]) * k / SGDLIMIT_ROOT_SAMPLES;
-    many(count, places, context, values);
+    function(count, places, context, values);
     for (int k = 0; k < count && found < SGDLIMIT_MOST_ROOTS; k++) {
       const double b = places[k], at_b = values[k];
       if ((at_a < 0 && at_b > 0) || (at_a > 0 && at_b < 0))
@@ -441,23 +451,22 @@ static inline int sgdlimit_roots(double (*function)(double, const double *),
   return found;
 }
 
-LANEWISE double crossing1(double z_star, const double *context) {
+static void crossing1(int count, const double *places, const double *context, double *values) {
   const double m = context[0];
   const double mean_ell = context[1];
   const double n = context[2];
   const double p_epsilon = context[3];
   const double s_ell = context[4];
   const double slope_given = context[5];
-  const double ell = mean_ell + s_ell*z_star;
-  return -2.0*sgdlimit_erf(0.7071067811865476*ell) + sgdlimit_erf(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given) + sgdlimit_erf(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given);
-}
-
-static void crossing1_at(int count, const double *places, const double *context, double *values) {
   #pragma omp simd
-  for (int k = 0; k < count; k++) values[k] = crossing1(places[k], context);
+  for (int k = 0; k < count; k++) {
+    const double z_star = places[k];
+    const double ell = mean_ell + s_ell*z_star;
+    values[k] = -2.0*sgdlimit_erf(0.7071067811865476*ell) + sgdlimit_erf(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given) + sgdlimit_erf(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given);
+  }
 }
 
-LANEWISE double crossing2(double z_star, const double *context) {
+static void crossing2(int count, const double *places, const double *context, double *values) {
   const double m = context[0];
   const double mean_ell = context[1];
   const double n = context[2];
@@ -466,16 +475,15 @@ LANEWISE double crossing2(double z_star, const double *context) {
   const double s_given = context[5];
   const double s_noise = context[6];
   const double slope_given = context[7];
-  const double ell = mean_ell + s_ell*z_star;
-  return -4.0*sqrt((s_given*s_given)*square(0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) - 2.0*sgdlimit_erf(0.7071067811865476*ell) + sgdlimit_erf(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given) + sgdlimit_erf(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given);
-}
-
-static void crossing2_at(int count, const double *places, const double *context, double *values) {
   #pragma omp simd
-  for (int k = 0; k < count; k++) values[k] = crossing2(places[k], context);
+  for (int k = 0; k < count; k++) {
+    const double z_star = places[k];
+    const double ell = mean_ell + s_ell*z_star;
+    values[k] = -4.0*sqrt((s_given*s_given)*square(0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) - 2.0*sgdlimit_erf(0.7071067811865476*ell) + sgdlimit_erf(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given) + sgdlimit_erf(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given);
+  }
 }
 
-LANEWISE double crossing3(double z_star, const double *context) {
+static void crossing3(int count, const double *places, const double *context, double *values) {
   const double m = context[0];
   const double mean_ell = context[1];
   const double n = context[2];
@@ -484,28 +492,26 @@ LANEWISE double crossing3(double z_star, const double *context) {
   const double s_given = context[5];
   const double s_noise = context[6];
   const double slope_given = context[7];
-  const double ell = mean_ell + s_ell*z_star;
-  return 4.0*sqrt((s_given*s_given)*square(0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) - 2.0*sgdlimit_erf(0.7071067811865476*ell) + sgdlimit_erf(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given) + sgdlimit_erf(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given);
-}
-
-static void crossing3_at(int count, const double *places, const double *context, double *values) {
   #pragma omp simd
-  for (int k = 0; k < count; k++) values[k] = crossing3(places[k], context);
+  for (int k = 0; k < count; k++) {
+    const double z_star = places[k];
+    const double ell = mean_ell + s_ell*z_star;
+    values[k] = 4.0*sqrt((s_given*s_given)*square(0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n + 0.7071067811865476*m + 0.7071067811865476*slope_given*(ell - mean_ell))) + 0.7978845608028654*sgdlimit_exp(-square(0.7071067811865476*p_epsilon*n - 0.7071067811865476*m - 0.7071067811865476*slope_given*(ell - mean_ell)))) + s_noise*s_noise) - 2.0*sgdlimit_erf(0.7071067811865476*ell) + sgdlimit_erf(0.7071067811865476*ell*slope_given - 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given) + sgdlimit_erf(0.7071067811865476*ell*slope_given + 0.7071067811865476*p_epsilon*n + 0.7071067811865476*m - 0.7071067811865476*mean_ell*slope_given);
+  }
 }
 
-LANEWISE double crossing4(double z, const double *context) {
+static void crossing4(int count, const double *places, const double *context, double *values) {
   const double mean_given = context[0];
   const double n = context[1];
   const double p_epsilon = context[2];
   const double s_given = context[3];
   const double y_given = context[4];
-  const double r = mean_given + s_given*z;
-  return -2.0*y_given - sgdlimit_erf(0.7071067811865476*p_epsilon*n - 0.7071067811865476*r) + sgdlimit_erf(0.7071067811865476*p_epsilon*n + 0.7071067811865476*r);
-}
-
-static void crossing4_at(int count, const double *places, const double *context, double *values) {
   #pragma omp simd
-  for (int k = 0; k < count; k++) values[k] = crossing4(places[k], context);
+  for (int k = 0; k < count; k++) {
+    const double z = places[k];
+    const double r = mean_given + s_given*z;
+    values[k] = -2.0*y_given - sgdlimit_erf(0.7071067811865476*p_epsilon*n - 0.7071067811865476*r) + sgdlimit_erf(0.7071067811865476*p_epsilon*n + 0.7071067811865476*r);
+  }
 }
 
 /* ---- Learning rates --------------------------------------------------------------------------------------------
@@ -685,7 +691,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, slope_given};
       double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing1, crossing1_at, context, edges, panels, roots);
+      const int found = sgdlimit_roots(crossing1, context, edges, panels, roots);
       for (int q = 0; q < found; q++) {
         const double z_star = roots[q];
         {
@@ -703,7 +709,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
       double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing2, crossing2_at, context, edges, panels, roots);
+      const int found = sgdlimit_roots(crossing2, context, edges, panels, roots);
       for (int q = 0; q < found; q++) {
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
@@ -714,7 +720,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
     {
       const double context[] = {m, mean_ell, n, p_epsilon, s_ell, s_given, s_noise, slope_given};
       double roots[SGDLIMIT_MOST_ROOTS];
-      const int found = sgdlimit_roots(crossing3, crossing3_at, context, edges, panels, roots);
+      const int found = sgdlimit_roots(crossing3, context, edges, panels, roots);
       for (int q = 0; q < found; q++) {
         const double z_star = roots[q];
         const double ell = mean_ell + s_ell*z_star;
@@ -755,7 +761,7 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
           {
             const double context[] = {mean_given, n, p_epsilon, s_given, y_given};
             double roots[SGDLIMIT_MOST_ROOTS];
-            const int found = sgdlimit_roots(crossing4, crossing4_at, context, edges, panels, roots);
+            const int found = sgdlimit_roots(crossing4, context, edges, panels, roots);
             for (int q = 0; q < found; q++) {
               const double z = roots[q];
               const double r = mean_given + s_given*z;

@@ -3,7 +3,7 @@
  *   target     RandomLabels('1/(1 + exp(-r_star))')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 15. To write it again:
+ * Written by sgdlimit, generator format 16. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts limit
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -111,6 +111,13 @@ typedef struct sgdlimit_outcome {
  * mpmath.chebyfit's at 60 digits. Relative errors are below 1e-15, NaN comes out where NaN went in, and what is below
  * 2^-1021 is 0. */
 #define LANEWISE static inline __attribute__((always_inline))
+
+/* What is long and called from many places: a copy for each would be most of the time of compilation. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define APART static __attribute__((noinline, noclone))
+#else
+#define APART static __attribute__((noinline))
+#endif
 
 LANEWISE uint64_t sgdlimit_bits(double x) {
   uint64_t word;
@@ -248,7 +255,7 @@ typedef struct {
 
 /* Cuts the window into panels, from left to right, each as long as it may be; returns how many. `edges` has room for
  * SGDLIMIT_MAX_EDGES. Every comparison below is written so that NaN fails it. */
-static int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
+APART int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
   int panels = 0;
   edges[0] = shape->lower;
   while (edges[panels] < shape->upper) {
@@ -286,7 +293,7 @@ static int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
 }
 
 /* The nodes of the panel [a, b], and their weights with phi(z) in them. */
-static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
+APART void sgdlimit_nodes(double a, double b, double *z, double *weight) {
   static const double half_nodes[SGDLIMIT_POINTS / 2] = {
       0.98940093499164993, 0.94457502307323258, 0.86563120238783174, 0.75540440835500303,
       0.61787624440264375, 0.45801677765722739, 0.28160355077925891, 0.095012509837637440};
@@ -311,7 +318,7 @@ static void sgdlimit_nodes(double a, double b, double *z, double *weight) {
 #define SGDLIMIT_LEAST_JUDGED (SGDLIMIT_LONGEST_PANEL / 10)
 
 /* Number of the panel that holds 0; beyond `below` and `above` there is no feature more that a panel notices. */
-static int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int panels, double *below, double *above) {
+APART int sgdlimit_middle(const sgdlimit_shape *shape, const double *edges, int panels, double *below, double *above) {
   const double *places[] = {shape->kink, shape->pole, shape->step};
   const double *widths[] = {NULL, shape->pole_width, shape->step_width};
   const int counts[] = {shape->kinks, shape->poles, shape->steps};
@@ -494,7 +501,7 @@ static void class_score(const sgdlimit_problem *p, const double *k, int64_t i, c
   w->Q_perp = Q_perp;
 }
 
-/* All that one class is asked for below; where an address is NULL, that is dropped: it is inlined. */
+/* All that one class is asked for below; what has no address is dropped. */
 LANEWISE void every_coefficient(const score *w, double y, const double *par, int64_t stride,
                                 double *out_R, double *out_A, double *out_B, double *out_D, double *out_F, double *out_I, double *out_BD, double *out_clean_risk, double *out_clean_error, double *out_robust_error) {
   (void)y;
