@@ -18,6 +18,7 @@ from sgdlimit.derive.convert import Switch, Switched
 from sgdlimit.derive.features import Feature, analytic_features, exponents, kinks_of, place, places_known, tilt
 from sgdlimit.derive.functions import Branch, Side
 from sgdlimit.derive.kinks import every_root, expanded, jumps, unplaced, used_switches
+from sgdlimit.derive.own_integrand import derivative_agrees
 from sgdlimit.derive.quadrature import (
     Crossing,
     Definition,
@@ -166,6 +167,12 @@ class Expectations:
             del self.rules[f"{name}_mass{index + 1}"]
         if placed != 0 or waiting:
             self.rules[name] += MASSES
+        closed = placed != 0 and not waiting and not law.weights and QUADRATURE not in self.rules[name]
+        if closed and by == law.variable and blur is None:
+            weighted = [(branch.weight, g) for branch, g in zip(law.branches, slopes, strict=True)]
+            if not derivative_agrees(weighted, law, self.kinks.definitions, smooth + placed):
+                corners = tuple(replace(g, corners=True) for g in slopes)
+                return self._derivative_by_panels(name, corners, law, by, blur)
         return smooth + placed
 
     def _derivative_by_panels(

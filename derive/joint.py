@@ -28,6 +28,7 @@ import sympy as sp
 
 from sgdlimit.derive.convert import Switch, Switched
 from sgdlimit.derive.functions import BivariateTail, Branch, NormalCdf, Side, TailMoment, normal_density
+from sgdlimit.derive.own_plane import agrees_in_the_plane
 from sgdlimit.derive.quadrature import TINY, Definition
 
 Pattern = tuple[int, ...]
@@ -348,7 +349,8 @@ class JointForms:
     Examples
     --------
     >>> r, ell = sp.symbols("r ell", real=True)
-    >>> dm, m, b1, Q, q = sp.symbols("dm m_star beta1 Q_star Q_perp", real=True)
+    >>> dm, m, b1 = sp.symbols("dm m_star beta1", real=True)
+    >>> Q, q = sp.symbols("Q_star Q_perp", nonnegative=True)
     >>> law = JointLaw(r, ell, m + dm, m, 1 + b1, q, Q, dm, b1)
     >>> JointForms().expect(Switched((r - ell) ** 2), law)
     ('joint moments', Q_perp + Q_star*beta1**2 + dm**2)
@@ -364,7 +366,7 @@ class JointForms:
 
     def expect(self, function: Switched, law: JointLaw) -> tuple[str, sp.Expr] | None:
         """``E g(r, ℓ)`` with the rule that gave it; None where no rule applies."""
-        return self._or_none(lambda: self._expect(function, law))
+        return self._or_none(lambda: self._confirmed(self._expect(function, law), function, law))
 
     def expect_derivative(self, slope: Switched, variable: sp.Symbol, law: JointLaw) -> tuple[str, sp.Expr] | None:
         """``E ∂g`` with respect to ``r`` or ``ℓ``; where ``g`` jumps, its derivative has a point mass."""
@@ -379,9 +381,18 @@ class JointForms:
                 if rate != 0 and jump is not None:
                     spread, gap, _ = self._seen(kink, law)
                     masses += rate * normal_density(gap) / spread * self._expect(*self._on_line(jump, kink, law))[1]
-            return (rule, total) if masses == 0 else (rule + "; point masses at kinks", total + masses)
+            found = (rule, total) if masses == 0 else (rule + "; point masses at kinks", total + masses)
+            return self._confirmed(found, slope, law, variable)
 
         return self._or_none(value)
+
+    def _confirmed(
+        self, found: tuple[str, sp.Expr], function: Switched, law: JointLaw, by: sp.Symbol | None = None
+    ) -> tuple[str, sp.Expr]:
+        """A value that the quadrature of its own integrand does not confirm is none."""
+        if not agrees_in_the_plane(function, law, self.definitions, found[1], by):
+            raise _NoRule
+        return found
 
     def _or_none(self, attempt: Callable[[], tuple[str, sp.Expr]]) -> tuple[str, sp.Expr] | None:
         """What no rule applies to leaves no definitions behind."""

@@ -23,7 +23,7 @@ from sgdlimit.derive.expectation import MASSES, QUADRATURE, ZERO, Entry, Expecta
 from sgdlimit.derive.features import Feature, corner_features, encounters, exponents, factors, features, meetings
 from sgdlimit.derive.functions import Branch, NormalCdf, Side, Sigmoid, normal_density
 from sgdlimit.derive.joint import JointForms, JointLaw
-from sgdlimit.derive.kinks import difference, jumps, roots, used_switches
+from sgdlimit.derive.kinks import difference, every_root, jumps, roots, used_switches
 from sgdlimit.derive.quadrature import TINY, Definition, LabelBranch, ScoreLaw
 from sgdlimit.derive.regions import RULE, Axis, NotPlanar, Regions, reach
 from sgdlimit.derive.symbols import (
@@ -67,6 +67,7 @@ _MOST_SWITCHES = 3  # of a joint closed form: its tails are pairs of kinks, for 
 _UNSEEN = 9  # deviations away from which a pole tells nothing of itself in a double
 
 _FOOT = 4  # widths from the middle of a step to its foot
+_NOISE_FOOT = 4  # deviations of the label
 
 _FASTEST_KINK = 1000  # of a kink's place over the latent form: beyond it the blur would be seen
 
@@ -493,13 +494,7 @@ class NestedForm:
     def _noise_integral(self, name: str, value: sp.Expr, functions: tuple[Switched, ...]) -> sp.Expr:
         """``E[· | ell]`` of an average over the noise: a quadrature over the score."""
         law = self.given()
-        kinks = features(functions[0], (r, y))
-        turns = [
-            turn
-            for slope in _turning_points(kinks, y, r)
-            for turn in (Feature(slope), Feature(slope, _ALGEBRAIC * sp.Abs(slope.diff(r)), "pole"))
-        ]
-        found = (*(self._through_noise(f) for f in kinks), *turns)
+        found = self._features_of_average(features(functions[0], (r, y)))
         rates = exponents(functions[0].expression, (r,))
         symbol = sp.Symbol(f"{self.inner.prefix}{name}", real=True)
         self.inner.rules[name] = "closed form in the label's noise, one-dimensional quadrature over the score"
@@ -508,6 +503,22 @@ class NestedForm:
         group = Group(law, (law.definition,), kinks=self.noise_kinks)
         self.inner.add(group, Entry(symbol, value, found, rates))
         return symbol
+
+    def _features_of_average(self, found: Sequence[Feature]) -> tuple[Feature, ...]:
+        """Features in the score of an average over the noise; one is where a kink of the label is at infinity."""
+        turns = (
+            turn
+            for slope in _turning_points(found, y, r)
+            for turn in (Feature(slope), Feature(slope, _ALGEBRAIC * sp.Abs(slope.diff(r)), "pole"))
+        )
+        steps = [self._through_noise(f) for f in found]
+        feet = (
+            Feature(f.argument.subs(y_given, y_given + side * s_noise), f.width, f.kind)
+            for f in steps
+            if f.width.has(r)
+            for side in (-_NOISE_FOOT, _NOISE_FOOT)
+        )
+        return (*steps, *feet, *turns)
 
     def _through_noise(self, feature: Feature) -> Feature:
         """A feature averaged over the label's noise.
@@ -570,9 +581,10 @@ class NestedForm:
                 yield from self._encounters(found)
                 yield from self._turns(found)
             yield from self._fadings(found)
+            if self._keeps_noise(functions):
+                found = self._features_of_average(found)
+                yield from self._passings(found)
             for feature in found:
-                if self._keeps_noise(functions):
-                    feature = self._through_noise(feature)
                 meeting = feature.meeting(law.variable)
                 feature = feature.integrate_out(law)
                 for known in self._targets():
@@ -598,6 +610,18 @@ class NestedForm:
                 argument = meeting.subs(known)
                 for factor in factors(sp.expand(argument), (ell,)) if argument.has(ell) else ():
                     yield Feature(factor)
+
+    def _passings(self, found: Sequence[Feature]) -> Iterator[Feature]:
+        """Values of the latent form at which a step over the noise passes a kink of the score."""
+        kinks = [f.argument for f in found if f.kind == "kink" and not f.argument.has(y_given)]
+        steps = [f for f in found if f.kind == "erf" and f.argument.has(self.variable) and f.argument.has(y_given)]
+        for kink, step in product(kinks, steps):
+            for place in every_root(kink, self.variable) or ():
+                for known in self._targets():
+                    there = {self.variable: place}
+                    argument = step.argument.subs(there).subs(known)
+                    if argument.has(ell):
+                        yield Feature(argument, step.width.subs(there).subs(known), "erf")
 
     def _meetings(self, function: Switched) -> Iterator[Feature]:
         """Values of the latent form at which a switch changes where a kink of another one is."""

@@ -38,6 +38,8 @@ all differs by 1e-6 and more.
 
 # Below this a coefficient is made of what lies more than eight standard deviations out.
 _FLOOR = 1e-15
+# Of the largest coefficient: what is zero but for the rounding of its terms is no miss.
+_ROUNDING = 1e-16
 
 
 class SelfCheckWarning(UserWarning):
@@ -165,19 +167,20 @@ def self_check(limit: Limit, kernel: Kernel) -> SelfCheck:
         with np.errstate(all="ignore"):
             found = kernel.evaluate_coefficients(score, y, parameters)
             values, sizes = np.split(finer(score, y, parameters), 2)
+        rounding = _ROUNDING * float(np.max(sizes, initial=0.0, where=np.isfinite(sizes)))
         for name, value, exact, size in zip(kernel.coefficients, found, values, sizes, strict=True):
-            relative = _relative(float(value), float(exact), float(size))
+            relative = _relative(float(value), float(exact), float(size), rounding)
             if name not in worst or relative > worst[name].relative:
                 worst[name] = Difference(name, relative, types.MappingProxyType(state))
     return SelfCheck(compared, tuple(worst.values()))
 
 
-def _relative(value: float, exact: float, size: float) -> float:
+def _relative(value: float, exact: float, size: float, rounding: float) -> float:
     if not math.isfinite(exact) or not math.isfinite(size):
         return 0.0  # e^{5000} is beyond a double: no rule is at fault
     if not math.isfinite(value):
         return math.inf
-    return abs(value - exact) / max(size, _FLOOR)
+    return max(abs(value - exact) - rounding, 0.0) / max(size, _FLOOR)
 
 
 def _refined(limit: Limit, compiler: Compiler | None, count: int) -> Coefficients | None:

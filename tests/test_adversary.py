@@ -67,7 +67,7 @@ def largest(f: Callable[[Any], Any], low: float, high: float) -> float:
     return float(np.max(values))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     text=st.one_of(bowl_and_bump(), two_bumps(), quartic()),
     residuals=st.lists(st.floats(-3, 3, allow_subnormal=False), min_size=3, max_size=3),

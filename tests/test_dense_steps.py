@@ -315,8 +315,21 @@ def test_separable_data_have_no_optimum_and_polyak_says_so() -> None:
 # ── Simulation ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("source", ["limit", "iterate"])
-@pytest.mark.parametrize("make", [LineSearch, Polyak, lambda source: AdaGradNorm(0.8, 1.2, source)])
+def adagrad_norm(source: str) -> StepSize:
+    return AdaGradNorm(0.8, 1.2, source)
+
+
+@pytest.mark.parametrize(
+    ("make", "source"),
+    [
+        pytest.param(LineSearch, "limit", marks=pytest.mark.long),
+        pytest.param(Polyak, "limit", marks=pytest.mark.long),
+        (adagrad_norm, "limit"),
+        (LineSearch, "iterate"),
+        (Polyak, "iterate"),
+        (adagrad_norm, "iterate"),
+    ],
+)
 def test_streaming_sgd_follows_the_limit(make: Callable[..., StepSize], source: str) -> None:
     """Means of 40 runs at d = 120 within 5 standard errors and 3 %: the bias is O(1/d). False alarms: 1e-4 in all."""
     instance, times = two_classes(120, start_norm=1.0), [0.5, 1.5]

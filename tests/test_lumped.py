@@ -596,7 +596,7 @@ int main(void) {
 """
 
 
-@pytest.mark.parametrize("compiler", ["cc", "clang"])
+@pytest.mark.parametrize("compiler", ["cc", pytest.param("clang", marks=pytest.mark.long)])
 def test_address_and_undefined_behaviour_sanitizers_find_nothing(compiler: str, tmp_path: Path) -> None:
     sanitize = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     try:

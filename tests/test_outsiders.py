@@ -335,15 +335,12 @@ REACHES = ((1.0, 20.0, 100.0), (10.0, 0.0, 9.0), (0.5, -6.0, 16.0), (0.02, -0.5,
 @pytest.mark.parametrize(
     ("loss", "f"),
     [
-        (
+        pytest.param(
             "(1 - exp(-(r - y)**2))*(2 - exp(-(r - y - 3)**2))",
             lambda u: -np.expm1(-(u**2)) * (2 - np.exp(-((u - 3) ** 2))),
-        ),
-        pytest.param(
-            "tanh(r - y)**2*(3/2 - exp(-(r - y - 2)**2))",
-            lambda u: np.tanh(u) ** 2 * (1.5 - np.exp(-((u - 2) ** 2))),
             marks=pytest.mark.long,
         ),
+        ("tanh(r - y)**2*(3/2 - exp(-(r - y - 2)**2))", lambda u: np.tanh(u) ** 2 * (1.5 - np.exp(-((u - 2) ** 2)))),
     ],
     ids=["two wells", "a well on a plateau"],
 )

@@ -67,8 +67,7 @@ def risk_by_a_grid(name: str) -> float:
     [
         ("quartic", "c"),
         ("quartic", "numpy"),
-        ("parabola", "c"),
-        *(pytest.param(name, "c", marks=pytest.mark.long) for name in ("quartic, noise", "corner")),
+        *(pytest.param(name, "c", marks=pytest.mark.long) for name in CASES if name != "quartic"),
         *(pytest.param(name, "numpy", marks=pytest.mark.long) for name in CASES if name != "quartic"),
     ],
 )

@@ -178,6 +178,22 @@ def test_generate_tells_what_the_self_check_found(monkeypatch: pytest.MonkeyPatc
 
 @needs_compiler
 @pytest.mark.parametrize(
+    ("loss", "target"),
+    [
+        pytest.param(
+            "Max(0, 1 - y*r)", "r_star + sigma*xi", id="a kink of the label that is at infinity for one score"
+        ),
+        pytest.param("(Max(0, r) - y)**2/2", "Max(0, r_star) + sigma*xi", id="a step that passes a kink of the score"),
+    ],
+)
+def test_steps_over_noise_of_the_label_are_resolved(loss: str, target: str) -> None:
+    model = Model(Loss(loss), Teacher(target), L2Adversary())
+    found = self_check(derive(model), load_kernel(model, backend="c"))
+    assert found.passed, str(found)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
     ("loss", "target", "adversary"),
     [
         ("log(1 + (1 - y*r)**2)", "r_star", None),

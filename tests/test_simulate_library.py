@@ -333,7 +333,7 @@ int main(void) {
 """
 
 
-@pytest.mark.parametrize("compiler", ["cc", "clang"])
+@pytest.mark.parametrize("compiler", ["cc", pytest.param("clang", marks=pytest.mark.long)])
 @pytest.mark.parametrize("flags", [["-O1"], FAST, [*FAST, SINGLE]], ids=["plain", "fast", "single"])
 def test_address_and_undefined_behaviour_sanitizers_find_nothing(
     compiler: str, flags: list[str], tmp_path: Path

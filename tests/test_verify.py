@@ -91,7 +91,12 @@ def least_squares() -> Verification:
 
 
 @pytest.mark.parametrize(
-    "name", ["adversarial least squares", "adversarial logistic, labels", "adversarial logistic, sign teacher"]
+    "name",
+    [
+        "adversarial least squares",
+        "adversarial logistic, labels",
+        pytest.param("adversarial logistic, sign teacher", marks=pytest.mark.long),
+    ],
 )
 def test_right_equations_pass_and_five_per_cent_in_a_coefficient_fails(name: str) -> None:
     """One body of evidence judges the solver and every perturbed one."""
