@@ -27,10 +27,8 @@ from sgdlimit.runtime.evaluate import evaluate
 from sgdlimit.runtime.kernel import Kernel, load_kernel
 
 Array = NDArray[np.float64]
-BACKENDS = [
-    pytest.param("c", marks=pytest.mark.skipif(find_compiler() is None, reason="no C compiler")),
-    "numpy",
-]
+needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler")
+BACKENDS = [pytest.param("c", marks=needs_compiler), "numpy"]
 
 HUBER = "Piecewise(((r - y)**2/2, Abs(r - y) <= delta), (delta*(Abs(r - y) - delta/2), True))"
 SMOOTHED_HINGE = "Piecewise((0, y*r >= 1), ((1 - y*r)**2/2, y*r > 0), (1/2 - y*r, True))"
@@ -147,11 +145,9 @@ COMPILED = ("hinge, labels", "Huber, linear teacher", "sigmoid, labels")
 @pytest.mark.parametrize(
     ("name", "backend"),
     [
-        pytest.param(name, backend, marks=pytest.mark.long)
-        if backend == "c" and name not in COMPILED
-        else (name, backend)
-        for name in MODELS
-        for backend in BACKENDS
+        *((name, "numpy") for name in MODELS),
+        *(pytest.param(name, "c", marks=needs_compiler) for name in COMPILED),
+        *(pytest.param(name, "c", marks=[needs_compiler, pytest.mark.long]) for name in MODELS if name not in COMPILED),
     ],
 )
 def test_coefficients_are_the_derivatives_of_a_brute_force_risk(name: str, backend: str) -> None:

@@ -183,7 +183,12 @@ def test_generate_tells_what_the_self_check_found(monkeypatch: pytest.MonkeyPatc
         pytest.param(
             "Max(0, 1 - y*r)", "r_star + sigma*xi", id="a kink of the label that is at infinity for one score"
         ),
-        pytest.param("(Max(0, r) - y)**2/2", "Max(0, r_star) + sigma*xi", id="a step that passes a kink of the score"),
+        pytest.param(
+            "(Max(0, r) - y)**2/2",
+            "Max(0, r_star) + sigma*xi",
+            marks=pytest.mark.long,
+            id="a step that passes a kink of the score",
+        ),
     ],
 )
 def test_steps_over_noise_of_the_label_are_resolved(loss: str, target: str) -> None:
