@@ -134,7 +134,8 @@ class _Score:
         return [side[0] for side in found]
 
     def at(self, z: Array, expression: sp.Expr) -> Array:
-        return np.broadcast_to(value_at(expression, {**self.known, **self.sides(z)}), (1, z.size))[0]
+        values: Array = np.broadcast_to(value_at(expression, {**self.known, **self.sides(z)}), (1, z.size))[0]
+        return values
 
 
 def numbers_for(symbols: Iterable[sp.Symbol], numerator: int) -> Values:

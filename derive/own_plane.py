@@ -110,12 +110,10 @@ class _Plane:
         density = weight[rows][:, np.newaxis] * half * share * np.exp(-(w**2) / 2) / np.sqrt(2 * np.pi)
         values = self._values(at, w)
         terms = density * np.broadcast_to(value_at(self.function.expression, values), w.shape)
-        if by is None:
-            return terms
-        across = w / np.sqrt(self._number(self.law.perp))
-        if by == self.law.r:
-            return terms * across
-        return terms * (at / np.sqrt(self._number(self.law.variance)) - self._number(self.law.beta) * across)
+        across: Array = w / np.sqrt(self._number(self.law.perp))
+        along: Array = at / np.sqrt(self._number(self.law.variance)) - self._number(self.law.beta) * across
+        weights: Array = terms if by is None else terms * (across if by == self.law.r else along)
+        return weights
 
     def _number(self, e: sp.Expr) -> Array:
         return value_at(e, self.known)
