@@ -79,12 +79,15 @@ class LumpedEnsemble:
     dimension, runs : int
     means, variances : array [S, T]
         Over the runs.
+    shared_variance : array [S, T]
+        Of the error that the runs have in common: that of the averages over scores.
     """
 
     dimension: int
     runs: int
     means: Array
     variances: Array
+    shared_variance: Array
 
 
 @dataclass(frozen=True)
@@ -271,12 +274,23 @@ def gather(
     names += ("learning_rate",) if _of_each_iterate(schedule) else ()
     names += () if best[0] is None else ("optimum_distance2",)
     wanted = with_ingredients(names, own)
-    reference = summaries[len(chosen) - 1].mean(axis=0)
-    centre = _Reference.of(model, instance, given, averaged_over_scores(model, wanted, own), reference, seed, workers)
-    means, variances, shared = [], [], np.zeros(0)
-    for (at, *_), found in zip(plans, summaries, strict=True):
+    averaged = averaged_over_scores(model, wanted, own)
+
+    def centred(plan: int) -> _Reference:
+        return _Reference.of(model, instance, given, averaged, summaries[plan].mean(axis=0), seed, workers)
+
+    centre = centred(len(chosen) - 1)
+    means, variances, shared = [], [], []
+    for k, ((at, *_), found) in enumerate(zip(plans, summaries, strict=True)):
+        if k == len(chosen):
+            # in lumps all runs are beside another dimension's mean by more than they are apart, and what their common
+            # draws make of that is in no variance: beside their own mean it is nothing
+            centre = centred(k)
         stream = _stream(seed, int(at.dimension))
-        values = _values(model, at, found, given, wanted, own, centre, stream, grid, workers)
+        most = (
+            _MOST_DRAWS if k < len(chosen) else DRAWS[-1]
+        )  # the closer the runs, the rarer a draw that tells them apart
+        values = _values(model, at, found, given, wanted, own, centre, stream, grid, workers, most)
         replicates = {name: centre.replicates.get(name, np.zeros((_REFERENCE_SHIFTS, len(grid)))) for name in values}
         for name in wanted:
             if isinstance(formula := own.get(name), Formula):
@@ -284,7 +298,7 @@ def gather(
                 refuse_nonfinite(name, values[name], grid)
         means.append([values[name].mean(axis=0) for name in names])
         variances.append([values[name].var(axis=0, ddof=1) for name in names])
-        shared = np.array([replicates[name].var(axis=0, ddof=1) / _REFERENCE_SHIFTS for name in names])
+        shared.append([replicates[name].var(axis=0, ddof=1) / _REFERENCE_SHIFTS for name in names])
     return Evidence(
         model=model,
         instance=instance,
@@ -297,14 +311,20 @@ def gather(
         runs=runs,
         means=np.array(means[: len(chosen)]),
         variances=np.array(variances[: len(chosen)]),
-        shared_variance=shared,
+        shared_variance=np.array(shared[len(chosen) - 1]),
         steps=steps,
         path=path,
         budget=spend,
         seed=seed,
         backend=kernel.backend,
         dynamics=dynamics,
-        lumped=LumpedEnsemble(int(plans[-1][0].dimension), LUMPED_RUNS, np.array(means[-1]), np.array(variances[-1]))
+        lumped=LumpedEnsemble(
+            int(plans[-1][0].dimension),
+            LUMPED_RUNS,
+            np.array(means[-1]),
+            np.array(variances[-1]),
+            np.array(shared[-1]),
+        )
         if len(plans) > len(chosen)
         else None,
     )
@@ -436,6 +456,7 @@ def _values(
     seed: int,
     times: Array,
     threads: int,
+    most_draws: int = _MOST_DRAWS,
 ) -> dict[str, Array]:
     """Every statistic but the formulas, ``[runs, T]``."""
     direct = [n for n in names if n not in centre.averaged and not isinstance(statistics.get(n), Formula)]
@@ -454,10 +475,10 @@ def _values(
     # Of the averages, risks need few draws beside a reference, indicators of errors many.
     enough: dict[int, list[str]] = {}
     undecided, pilot = list(centre.averaged), summaries[:_PILOT_RUNS]
-    for draws in (n for n in DRAWS if n <= _MOST_DRAWS):
+    for draws in (n for n in DRAWS if n <= most_draws):
         one, other = (differences(undecided, pilot, draws, seed ^ k) for k in (1, 2))
         from_draws = ((one - other) ** 2).mean(axis=(1, 2)) / 2
-        settled = (from_draws <= _SCORE_SHARE * one.var(axis=1).mean(axis=1)) | (draws == _MOST_DRAWS)
+        settled = (from_draws <= _SCORE_SHARE * one.var(axis=1).mean(axis=1)) | (draws == most_draws)
         enough[draws] = [name for name, done in zip(undecided, settled, strict=True) if done]
         undecided = [name for name in undecided if name not in enough[draws]]
         if not undecided:

@@ -316,7 +316,7 @@ def compare_in_lumps(
         scale, k = scale_of(name, trajectory), evidence.names.index(name)
         for t, time in enumerate(evidence.times):
             expected = float(trajectory[name][at[t]])
-            own, shared = float(large.variances[k, t]) / large.runs, float(evidence.shared_variance[k, t])
+            own, shared = float(large.variances[k, t]) / large.runs, float(large.shared_variance[k, t])
             parts = own**2 / (large.runs - 1) + shared**2 / evidence.shared_degrees
             allowance = float(left[s]) + _ROUNDING * (abs(expected) + scale)
             compared.append(
