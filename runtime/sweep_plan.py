@@ -423,6 +423,9 @@ def plan_of(values: Mapping[str, Any], source: str) -> Plan:
     _check_keys(keys, place)
     if "simulate.seed" in keys and not (table.simulate or table.verify):
         raise place.at("axes", "simulate.seed").error("a limit has no seed", "write [sweep] simulate = true")
+    if "run.horizon" in keys and "times" in values.get("run", {}):
+        # each point would have times of its own, and the axis of times could not say which
+        raise place.at("axes", "run.horizon").error("[run] has times, which end every curve", "leave one of them out")
     short = _names(keys)
     dimensions = []
     for name, group in groups:

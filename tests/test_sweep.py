@@ -255,6 +255,7 @@ BAD = [
     ({"axes": {"epsilon": [0.1]}, "sweep": {"bach": 3}}, r"sweep: there is no key 'bach'; did you mean batch"),
     ({"axes": {"epsilon": [-0.1]}}, r"parameter epsilon: -0.1 is negative"),
     ({"axes": {"run": {"times": [[1.0]]}}}, r"it says what is recorded"),
+    ({"axes": {"run": {"horizon": [1.0, 7.0]}}, "run": {"times": [1.0, 5.0]}}, r"\[run\] has times, which end every curve"),
 ]  # fmt: skip
 
 
