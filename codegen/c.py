@@ -478,15 +478,8 @@ class CEmitter:
             texts = [self.coefficient_function(name, *of_name) for name, of_name in wanted.items()]
         else:
             nested = any(isinstance(s, Integrate) and _has_inner(s) for s in every.statements)
-            dropped = "what has no address is not computed" if nested else "what has no address is dropped"
-            texts = [
-                self.coefficient_function(
-                    "every_coefficient",
-                    every,
-                    f"All that one class is asked for below; {dropped}.",
-                    "APART" if nested else "LANEWISE",
-                )
-            ]
+            why = "All that one class is asked for below; what has no address is left out."
+            texts = [self.coefficient_function("every_coefficient", every, why, "APART" if nested else "LANEWISE")]
             texts += [self._choice(name, *of_name) for name, of_name in wanted.items()]
         return [line for text in texts for line in ("", *text)][1:]
 

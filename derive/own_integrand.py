@@ -31,8 +31,8 @@ _SAMPLES = 400  # for the places where a switch changes
 _BISECTIONS = 50
 _POINTS = 12
 _PANELS = 50
-STATES = (37, 131)  # numerators of fractions: no kink lies at such a place by chance
-TAIL = 1e-18  # beyond the reach
+_STATES = (37, 131)  # numerators of fractions: no kink lies at such a place by chance
+_TAIL = 1e-18  # beyond the reach
 
 
 def agrees(function: Switched, law: ScoreLaw, definitions: Sequence[Definition], value: sp.Expr) -> bool:
@@ -88,23 +88,49 @@ def _confirmed(
     parts += [switch.argument for switches in used for switch in switches]
     given = set[sp.Symbol]().union(*(e.free_symbols for e in parts)) - own
     given |= law.mean.free_symbols | law.deviation.free_symbols
-    for numerator in STATES:
-        known = numbers_for(given, numerator)
+
+    def terms(known: Values) -> Array:
+        found = []
+        for (weight, function), switches in zip(functions, used, strict=True):
+            score = _Score(function, switches, law, known)
+            z, weights = nodes_on(edges_of(score.switches_at))
+            stein = z / value_at(law.deviation, known).item() if derivative else 1.0
+            found.append(value_at(weight, known).item() * weights * score.at(z, function.expression) * stein)
+        return np.concatenate(found)
+
+    return confirmed(value, given, definitions, terms, AGREEMENT)
+
+
+def confirmed(
+    value: sp.Expr,
+    given: Iterable[sp.Symbol],
+    definitions: Sequence[Definition],
+    terms: Callable[[Values], Array],
+    agreement: float,
+) -> bool:
+    """Whether a value is the sum of some terms, at numbers for the given symbols and those that follow from them.
+
+    Parameters
+    ----------
+    value : sympy.Expr
+    given : iterable of sympy.Symbol
+        What gets numbers.
+    definitions : sequence of Definition
+        Of further symbols, in an order in which they can be computed.
+    terms : callable
+        Of all numbers.
+    agreement : float
+        Largest difference, as a share of the sum of the terms' sizes.
+    """
+    for numerator in _STATES:
+        known = _numbers(given, numerator)
         for definition in definitions:
             if definition.expression.free_symbols <= set(known):
                 known[definition.symbol] = value_at(definition.expression, known)
         if not value.free_symbols <= set(known):
             return False
-        total = size = 0.0
-        for (weight, function), switches in zip(functions, used, strict=True):
-            score = _Score(function, switches, law, known)
-            z, weights = nodes_on(edges_of(score.switches_at))
-            terms = value_at(weight, known).item() * weights * score.at(z, function.expression)
-            if derivative:
-                terms = terms * z / value_at(law.deviation, known).item()
-            total += terms.sum()
-            size += abs(terms).sum()
-        if not abs(total - value_at(value, known).item()) <= AGREEMENT * size + TAIL:
+        found = terms(known)
+        if not abs(found.sum() - value_at(value, known).item()) <= agreement * abs(found).sum() + _TAIL:
             return False
     return True
 
@@ -138,7 +164,7 @@ class _Score:
         return values
 
 
-def numbers_for(symbols: Iterable[sp.Symbol], numerator: int) -> Values:
+def _numbers(symbols: Iterable[sp.Symbol], numerator: int) -> Values:
     """Numbers of order 1 for symbols; both signs for what may have one, a label ±1."""
     found: Values = {}
     for k, symbol in enumerate(sorted(symbols, key=lambda e: (e.name, sp.default_sort_key(e)))):
@@ -153,13 +179,19 @@ def edges_of(switches_at: Callable[[Array], list[Array]], panels: int = _PANELS)
     grid = np.linspace(-_REACH, _REACH, _SAMPLES)
     before = switches_at(grid)
     changes = np.unique([k for side in before for k in np.flatnonzero(np.diff(side))]).astype(int)
-    low, high = grid[changes], grid[changes + 1]
-    start = [side[changes] for side in before]
-    for _ in range(_BISECTIONS if changes.size else 0):
-        middle = (low + high) / 2
-        same = np.all([a == b for a, b in zip(start, switches_at(middle), strict=True)], axis=0)
-        low, high = np.where(same, middle, low), np.where(same, high, middle)
+    _, high = around_changes(grid[changes], grid[changes + 1], [side[changes] for side in before], switches_at)
     return np.unique(np.concatenate([np.linspace(-_REACH, _REACH, panels + 1), high]))
+
+
+def around_changes(
+    low: Array, high: Array, before: Sequence[Array], switches_at: Callable[[Array], Sequence[Array]]
+) -> tuple[Array, Array]:
+    """Both sides of the first change in each interval, by bisection; ``before`` has the switches at its lower end."""
+    for _ in range(_BISECTIONS if low.size else 0):
+        middle = (low + high) / 2
+        same = np.all([a == b for a, b in zip(before, switches_at(middle), strict=True)], axis=0)
+        low, high = np.where(same, middle, low), np.where(same, high, middle)
+    return low, high
 
 
 def nodes_on(edges: Array, points: int = _POINTS) -> tuple[Array, Array]:

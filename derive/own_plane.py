@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sgdlimit.derive.convert import Switch, Switched
 from sgdlimit.derive.kinks import used_switches
-from sgdlimit.derive.own_integrand import STATES, TAIL, edges_of, nodes_on, numbers_for
+from sgdlimit.derive.own_integrand import around_changes, confirmed, edges_of, nodes_on
 from sgdlimit.derive.quadrature import Definition
 from sgdlimit.derive.values import Values, value_at
 
@@ -31,7 +31,6 @@ AGREEMENT = 1e-5
 
 _REACH = 8.5
 _CELLS = 136
-_BISECTIONS = 40
 _POINTS = 4
 _PANELS, _PANEL_POINTS = 16, 8
 
@@ -71,23 +70,18 @@ def agrees_in_the_plane(
     own = {law.r, law.ell, *(switch.symbol for switch in switches)}
     moments = (law.mean_r, law.mean_ell, law.beta, law.perp, law.variance)
     parts = (function.expression, *(switch.argument for switch in switches))
-    differences = ((law.dmean, law.mean_r - law.mean_ell), (law.beta1, law.beta - 1))
-    free = set[sp.Symbol]().union(*(e.free_symbols for e in moments))
-    told = {symbol: expression for symbol, expression in differences if symbol.is_Symbol and symbol not in free}
-    given = free.union(*(e.free_symbols for e in parts)) - own - set(told)
-    for numerator in STATES:
-        known = numbers_for(given, numerator)
-        known |= {symbol: value_at(expression, known) for symbol, expression in told.items()}
-        for definition in definitions:
-            if definition.expression.free_symbols <= set(known):
-                known[definition.symbol] = value_at(definition.expression, known)
-        if not value.free_symbols <= set(known):
-            return False
-        terms = _Plane(function, switches, law, known).terms(by)
-        error = abs(terms.sum() - value_at(value, known).item())
-        if not error <= AGREEMENT * abs(terms).sum() + TAIL:
-            return False
-    return True
+    given = set[sp.Symbol]().union(*(e.free_symbols for e in moments))
+    differences = [
+        Definition(symbol, expression)
+        for symbol, expression in ((law.dmean, law.mean_r - law.mean_ell), (law.beta1, law.beta - 1))
+        if symbol.is_Symbol and symbol not in given
+    ]
+    given = given.union(*(e.free_symbols for e in parts)) - own - {d.symbol for d in differences}
+
+    def terms(known: Values) -> Array:
+        return _Plane(function, switches, law, known).terms(by)
+
+    return confirmed(value, given, (*differences, *definitions), terms, AGREEMENT)
 
 
 @dataclass(frozen=True)
@@ -109,11 +103,10 @@ class _Plane:
         at = z[rows][:, np.newaxis]
         density = weight[rows][:, np.newaxis] * half * share * np.exp(-(w**2) / 2) / np.sqrt(2 * np.pi)
         values = self._values(at, w)
-        terms = density * np.broadcast_to(value_at(self.function.expression, values), w.shape)
         across: Array = w / np.sqrt(self._number(self.law.perp))
         along: Array = at / np.sqrt(self._number(self.law.variance)) - self._number(self.law.beta) * across
-        weights: Array = terms if by is None else terms * (across if by == self.law.r else along)
-        return weights
+        stein: Array | float = 1.0 if by is None else across if by == self.law.r else along
+        return density * np.broadcast_to(value_at(self.function.expression, values), w.shape) * stein
 
     def _number(self, e: sp.Expr) -> Array:
         return value_at(e, self.known)
@@ -153,13 +146,13 @@ class _Plane:
         for side in before:
             changes |= np.diff(side, axis=1) != 0
         rows, columns = np.nonzero(changes)
-        low, high = grid[columns], grid[columns + 1]
+        nodes = z[rows][:, np.newaxis]
+
+        def switches_at(w: Array) -> list[Array]:
+            return [side[:, 0] for side in self._sides(nodes, w[:, np.newaxis])]
+
         start = [side[rows, columns] for side in before]
-        for _ in range(_BISECTIONS if rows.size else 0):
-            middle = (low + high) / 2
-            there = self._sides(z[rows][:, np.newaxis], middle[:, np.newaxis])
-            same = np.all([a == b[:, 0] for a, b in zip(start, there, strict=True)], axis=0)
-            low, high = np.where(same, middle, low), np.where(same, high, middle)
+        _, high = around_changes(grid[columns], grid[columns + 1], start, switches_at)
         ends = np.tile(grid[1:], (z.size, 1))
         ends[rows, columns] = high
         every = np.repeat(np.arange(z.size), _CELLS)

@@ -287,9 +287,8 @@ def gather(
             # draws make of that is in no variance: beside their own mean it is nothing
             centre = centred(k)
         stream = _stream(seed, int(at.dimension))
-        most = (
-            _MOST_DRAWS if k < len(chosen) else DRAWS[-1]
-        )  # the closer the runs, the rarer a draw that tells them apart
+        # the closer the runs, the rarer a draw that tells them apart
+        most = _MOST_DRAWS if k < len(chosen) else DRAWS[-1]
         values = _values(model, at, found, given, wanted, own, centre, stream, grid, workers, most)
         replicates = {name: centre.replicates.get(name, np.zeros((_REFERENCE_SHIFTS, len(grid)))) for name in values}
         for name in wanted:
@@ -456,7 +455,7 @@ def _values(
     seed: int,
     times: Array,
     threads: int,
-    most_draws: int = _MOST_DRAWS,
+    most_draws: int,
 ) -> dict[str, Array]:
     """Every statistic but the formulas, ``[runs, T]``."""
     direct = [n for n in names if n not in centre.averaged and not isinstance(statistics.get(n), Formula)]

@@ -67,8 +67,12 @@ def risk_by_a_grid(name: str) -> float:
     [
         ("quartic", "c"),
         ("quartic", "numpy"),
-        *(pytest.param(name, "c", marks=pytest.mark.long) for name in CASES if name != "quartic"),
-        *(pytest.param(name, "numpy", marks=pytest.mark.long) for name in CASES if name != "quartic"),
+        *(
+            pytest.param(name, backend, marks=pytest.mark.long)
+            for backend in ("c", "numpy")
+            for name in CASES
+            if name != "quartic"
+        ),
     ],
 )
 def test_values_are_those_of_a_grid_and_slopes_those_of_values(name: str, backend: str) -> None:

@@ -386,9 +386,7 @@ def test_a_point_of_rest_is_stood_on(name: str) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork") or find_compiler() is None, reason="no fork, or no compiler")
-@pytest.mark.filterwarnings(
-    "ignore::RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # other libraries' threads
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # what another library says of its threads
 def test_a_kernel_that_has_solved_solves_in_a_forked_process_too() -> None:
     model, instance = Model(Loss("(r - y)**2/2"), Teacher("r_star + sigma*xi")), Instance.isotropic(20)
     kernel = load_kernel(model, backend="c")
