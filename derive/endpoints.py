@@ -49,8 +49,8 @@ def _inside_increasing(loss: sp.Expr) -> sp.Expr:
 
     Examples
     --------
-    >>> _inside_increasing(2*sp.sqrt(1 + r**2) - 1)
-    r**2
+    >>> _inside_increasing(2*sp.sqrt(1 + r**2) - 1), _inside_increasing(-sp.exp(r))
+    (r**2, -exp(r))
     """
     part = loss.as_independent(r, as_Add=True)[1] if loss.is_Add else loss
     factor, part = part.as_independent(r, as_Add=False)

@@ -101,6 +101,18 @@ def test_a_number_that_is_not_finite_is_a_miss() -> None:
     assert found.json()["differences"][0]["relative"] is None
 
 
+@needs_compiler
+def test_three_in_a_hundred_million_is_a_miss_and_the_rounding_of_a_zero_is_none() -> None:
+    limit = derive(LOGISTIC)
+    source = emit(limit, "c", parts=["equations"])
+    assert source.count("*out_F = J_F;") == 1
+    off = source.replace("*out_F = J_F;", "*out_F = J_F * (1 + 3e-8);")
+    found = self_check(limit, kernel_from_text(off, "c", find_compiler()))
+    assert [d.coefficient for d in found.misses] == ["F"]
+    off = source.replace("*out_F = J_F;", "*out_F = J_F + 1e-17 * J_R;")
+    assert self_check(limit, kernel_from_text(off, "c", find_compiler())).passed
+
+
 def test_a_sum_of_squares_of_exponentials_has_a_window_for_its_square() -> None:
     """The gradient noise of a Poisson loss holds ``e^{2 r*}``, whose mass lies at twice the tilt."""
     model = load_equations("poisson").model

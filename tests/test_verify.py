@@ -186,6 +186,9 @@ def test_where_blocks_are_few_a_large_dimension_joins_the_evidence() -> None:
     wrong = load_kernel(model, limit=derive(model).scale("B", 1.05), backend="numpy")
     parts = {j.comparison.part for j in judge(evidence, wrong, resolution=2 * RESOLUTION).judgements if j.excludes_zero}
     assert "in lumps" in parts
+    unsure = replace(evidence, lumped=replace(evidence.lumped, shared_variance=np.ones_like(evidence.lumped.means)))
+    compared = [j.comparison for j in judge(unsure, kernel).judgements]
+    assert min(c.error for c in compared if c.part == "in lumps") >= 1
     again = gather(*arguments, times=[0.5, 1.0, 2.0], budget=2e8, kernel=kernel, threads=1)
     assert again.lumped is not None
     assert np.array_equal(again.lumped.means, evidence.lumped.means)
