@@ -106,7 +106,8 @@ class _Plane:
         across: Array = w / np.sqrt(self._number(self.law.perp))
         along: Array = at / np.sqrt(self._number(self.law.variance)) - self._number(self.law.beta) * across
         stein: Array | float = 1.0 if by is None else across if by == self.law.r else along
-        return density * np.broadcast_to(value_at(self.function.expression, values), w.shape) * stein
+        shares: Array = density * np.broadcast_to(value_at(self.function.expression, values), w.shape) * stein
+        return shares
 
     def _number(self, e: sp.Expr) -> Array:
         return value_at(e, self.known)
