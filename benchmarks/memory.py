@@ -61,14 +61,19 @@ def peak_of(backend: str, d: int, horizon: float) -> int:
         simulate(MODEL, instance(dimension), SCHEDULE, PARAMETERS, times=times, runs=1, threads=1, kernel=kernel)
 
     run(100, 1.0)  # what is imported and allocated once
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
-    before = _kilobytes("VmRSS")
+    forget_peak()
+    before = kilobytes("VmRSS")
     run(d, horizon)
-    return _kilobytes("VmHWM") - before
+    return kilobytes("VmHWM") - before
 
 
-def _kilobytes(name: str) -> int:
+def forget_peak() -> None:
+    """From here on the process's peak is that of what it does now, where the system can do that."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def kilobytes(name: str) -> int:
     """A line of the process's status. ``ru_maxrss`` would not do: a child inherits its parent's peak."""
     for line in STATUS.read_text().splitlines():
         if line.startswith(f"{name}:"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import tempfile
 import threading
@@ -13,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from benchmarks.memory import STATUS, forget_peak, kilobytes
 from benchmarks.table import Cell, Goal, Table
 from benchmarks.timing import last_line, run_python
 from sgdlimit.runtime.compiler import find_compiler, no_compiler
@@ -103,11 +103,12 @@ def once(points: int, modes: int, horizon: float) -> dict[str, Any]:
 
     kernel._part("limit").sgdlimit_solve = timed
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
+        forget_peak()
         begin, cpu = time.perf_counter(), time.process_time()
         sweep(asked, Path(folder) / "store", backend="c")
         seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
     kernel._part("limit").sgdlimit_solve = called
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = kilobytes("VmHWM") / 1024 if STATUS.is_file() else float("nan")
     return {"points": plan.points, "seconds": seconds, "cpu": cpu, "kernel": sum(spent.values()), "peak": peak}
 
 

@@ -21,7 +21,7 @@ from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel, Statistics, load_kernel
 from sgdlimit.runtime.minimiser import Optimum, excess_risk
 from sgdlimit.runtime.problem import build_problem, check_counts, output_times
-from sgdlimit.runtime.solver import DEFAULT_TIMES, at_rest, optimum_for, stands_still
+from sgdlimit.runtime.solver import DEFAULT_TIMES, at_rest, optimum_for, stands_still, why_stopped
 from sgdlimit.runtime.step_sizes import Parameters
 from sgdlimit.runtime.tables import Table, Tabular, column, statistics_table
 from sgdlimit.runtime.trajectory import available
@@ -52,6 +52,8 @@ class Curves(Tabular):
     status : tuple of str, M of them
         ``"done"``; ``"diverged"``; ``"no learning rate"`` where a greedy one ceased to exist; ``"stopped"`` where the
         integrator could not go on; ``"no optimum"`` where Polyak's learning rate has nothing to refer to.
+    reasons : tuple of str, M of them
+        Why a curve stopped or has no optimum; empty of the others.
     ended : array [M]
         The last time, or that of the trouble.
     steps : int array [M]
@@ -68,6 +70,7 @@ class Curves(Tabular):
     values: Mapping[str, Array]
     over: Mapping[str, Array]
     status: tuple[str, ...]
+    reasons: tuple[str, ...]
     ended: Array
     steps: NDArray[np.int64]
     model: Model
@@ -246,13 +249,15 @@ def solve_many(
     cancel, at_start = np.zeros(1, dtype=np.int32), np.zeros(instance.modes)
     workers = (threads or os.cpu_count() or 1) if kernel.backend == "c" else 1
     size = max(1, min(64, -(-M // (4 * workers))))
+    reasons = [""] * M
 
     def prepare(m: int) -> _Job | None:
         """One curve's problem; None without the optimum it needs."""
         own = _at(parameters or {}, table, m, schedules[m])
         try:
             best = optimum_for(model, instance, paced[m], own, kernel)
-        except NoMinimiser:
+        except NoMinimiser as error:
+            reasons[m] = str(error)
             return None
         pace = at_rest(float(chosen[-1])) if stands_still(instance, paced[m], own) else paced[m]
         point = None if best is None else best.x
@@ -294,6 +299,9 @@ def solve_many(
         ended[part], steps[part] = found.time, found.accepted
         for m in np.flatnonzero(found.status != Status.OK):
             found.statistics[m, int(np.sum(chosen < found.time[m])) :] = np.nan
+            if status[job.begin + m] == STOPPED:
+                ended_by, steps_to = Status(int(found.status[m])), int(found.accepted[m])
+                reasons[job.begin + m] = why_stopped(ended_by, float(found.time[m]), job.problem, steps_to)
         for index, name in listed:
             values[name][part] = found.statistics[:, :, index]
         if job.best is not None:
@@ -306,6 +314,7 @@ def solve_many(
         values=values,
         over=table,
         status=tuple(status),
+        reasons=tuple(reasons),
         ended=ended,
         steps=steps,
         model=model,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,30 +45,45 @@ _PAIRS_A_ROW = 2
 def figure(verification: Verification) -> Any:
     """Matplotlib figure of a verification; ``savefig`` writes it.
 
-    On top, every comparison as a fraction of its half-width: outside ±1 the equations are refuted. Below, for each
-    statistic, the limit with the ensemble at the largest dimension, and the means at all dimensions against 1/d at the
-    time that is nearest to failing.
+    On top, every comparison as a fraction of its half-width, by statistic and by the moments of single steps, which
+    the coefficients make: outside ±1 the equations are refuted. Below, for each statistic, the limit with the ensemble
+    at the largest dimension, and the means at all dimensions against 1/d at the time that is nearest to failing.
     """
     from sgdlimit.runtime.figures import picture, style
 
     names = verification.names
     rows = -(-len(names) // _PAIRS_A_ROW)
-    fig = picture(13.0, 2.5 + 2.5 * rows, dots=100)
+    judged = {j.comparison.part for j in verification.judgements}
+    groups = [group for group in _GROUPS if judged & set(group)]
+    above = 1.1 + 0.21 * max(len(_kinds(verification, group)) for group in groups)
+    fig = picture(13.0, 0.5 + above + 2.5 * rows, dots=100)
     with style():
-        _draw(fig, verification, rows)
+        grid = fig.add_gridspec(rows + 1, 2 * _PAIRS_A_ROW, height_ratios=[above, *[2.5] * rows])
+        fig.suptitle(claim(verification), fontsize=14, fontweight="bold", x=0.01, ha="left")
+        width = 2 * _PAIRS_A_ROW // len(groups)
+        for k, group in enumerate(groups):
+            _by_kind(fig.add_subplot(grid[0, k * width : (k + 1) * width]), verification, group)
+        _draw(fig, grid, verification, rows)
     return fig
 
 
-def _draw(fig: Any, verification: Verification, rows: int) -> None:
-    grid = fig.add_gridspec(rows + 1, 2 * _PAIRS_A_ROW, height_ratios=[0.8, *[1.0] * rows])
-    fig.suptitle(claim(verification), fontsize=14, fontweight="bold", x=0.01, ha="left")
-    _all_comparisons(fig.add_subplot(grid[0, :]), verification)
+_GROUPS = (("trajectory",), ("in lumps", "one step"))
+_PARTS = {"trajectory": "trajectories", "in lumps": "in lumps", "one step": "single steps"}
+
+
+def _kinds(verification: Verification, parts: Sequence[str]) -> list[tuple[str, str]]:
+    """Part and name of what is compared, in turn."""
+    found = (j.comparison for j in verification.judgements if j.comparison.part in parts)
+    return list(dict.fromkeys((c.part, c.name) for c in found))
+
+
+def _draw(fig: Any, grid: Any, verification: Verification, rows: int) -> None:
     for k, name in enumerate(verification.names):
         row, column = 1 + k // _PAIRS_A_ROW, 2 * (k % _PAIRS_A_ROW)
         last = row == rows or k + _PAIRS_A_ROW >= len(verification.names)
         _curve(fig.add_subplot(grid[row, column]), verification, name, last=last)
         _fit(fig.add_subplot(grid[row, column + 1]), verification, name, last=last)
-    _key(fig, 9)
+    _key(fig, 9 if len(verification.evidence.simulated) <= 12 else 4)
 
 
 def _key(fig: Any, columns: int) -> None:
@@ -92,7 +108,7 @@ def figures(verification: Verification) -> list[tuple[str, Picture]]:
 
     overview = picture(3.7, 1.4 + 0.25 * len(verification.worst_of_all))
     with style():
-        _by_kind(overview.add_subplot(), verification)
+        _by_kind(overview.add_subplot(), verification, [part for group in _GROUPS for part in group])
     made = [("every comparison: beyond ±1 the equations are refuted", overview)]
     for name in verification.names:
         fig = picture(3.7, 5.4)
@@ -112,43 +128,11 @@ def png(verification: Verification, dpi: int = 110) -> bytes:
     return buffer.getvalue()
 
 
-def _all_comparisons(axes: Any, verification: Verification) -> None:
-    parts = {"trajectory": "trajectories", "in lumps": "in lumps", "one step": "single steps"}
-    present = [part for part in parts if any(j.comparison.part == part for j in verification.judgements)]
-    most, ticks = 1.35, dict[float, str]()
-    for height, part in enumerate(reversed(present)):
-        found = [j for j in verification.judgements if j.comparison.part == part]
-        signed = np.array([np.copysign(j.severity, j.comparison.deviation) for j in found])
-        beyond = np.abs(signed) > most
-        lift = height + 0.5 * ((np.arange(len(found)) * 0.618034) % 1 - 0.5)  # apart, so that dots can be told
-        shown = np.clip(signed, -most, most)
-        axes.plot(shown[~beyond], lift[~beyond], "o", ms=3.5, color=_SGD, mec="white", mew=0.3)
-        for side, marker in ((-1, "<"), (1, ">")):
-            out = beyond & (np.sign(signed) == side)
-            axes.plot(shown[out], lift[out], marker, ms=6, color=_SGD, mec="black", mew=0.5)
-        ticks[height] = f"{parts[part]} ({len(found)})"
-    axes.axvspan(-1, 1, color=_SOUGHT, zorder=0)
-    axes.axvline(0, color=_EQUATIONS, lw=1.5, zorder=1)
-    for side in (-1, 1):
-        axes.axvline(side, color=_EQUATIONS, lw=1, ls="--", zorder=1)
-    axes.set(xlim=(-1.4, 1.4), ylim=(-0.45, len(present) - 0.55), xticks=[-1, -0.5, 0, 0.5, 1])
-    axes.set_yticks(list(ticks), list(ticks.values()))
-    axes.tick_params(axis="y", length=0)
-    what = verification.evidence.simulated
-    axes.set_xlabel(
-        f"{what} minus equations, over the half-width of the interval\n(beyond ±1 the equations are refuted)"
-    )
-    count = len(verification.judgements)
-    axes.set_title(f"{count} comparisons, simultaneously at level {verification.level:.4g}", fontsize=10, loc="left")
-    for spine in ("left", "right", "top"):
-        axes.spines[spine].set_visible(False)
-
-
-def _by_kind(axes: Any, verification: Verification) -> None:
+def _by_kind(axes: Any, verification: Verification, parts: Sequence[str]) -> None:
     """The residuals of every comparison, a row for each statistic and each moment of a step that coefficients make."""
     from sgdlimit.runtime.verification import PREFIXES
 
-    kinds = dict.fromkeys((j.comparison.part, j.comparison.name) for j in reversed(verification.judgements))
+    kinds = _kinds(verification, parts)[::-1]
     most = 1.35
     for height, (part, name) in enumerate(kinds):
         found = [j for j in verification.judgements if (j.comparison.part, j.comparison.name) == (part, name)]
@@ -164,8 +148,14 @@ def _by_kind(axes: Any, verification: Verification) -> None:
     axes.set(xlim=(-1.4, 1.4), ylim=(-0.6, len(kinds) - 0.4), xticks=[-1, 0, 1])
     axes.set_yticks(range(len(kinds)), [PREFIXES[part] + name for part, name in kinds], fontsize=7)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(f"({verification.evidence.simulated} − equations)\n/ half-width of the interval", fontsize=8)
-    axes.set_title(f"{len(verification.judgements)} comparisons", fontsize=10, loc="left")
+    axes.set_xlabel(
+        f"({verification.evidence.simulated} − equations) / half-width,\nall intervals together at level "
+        f"{verification.level:.4g}",
+        fontsize=8,
+    )
+    count = sum(j.comparison.part in parts for j in verification.judgements)
+    told = " and ".join(_PARTS[part] for part in parts if any(part == kind for kind, _ in kinds))
+    axes.set_title(f"{count} comparisons: {told}" if len(parts) < len(_PARTS) else f"{count} comparisons", loc="left")
     axes.spines["left"].set_visible(False)
 
 
@@ -229,7 +219,8 @@ def _fit(axes: Any, verification: Verification, name: str, *, last: bool) -> Non
     )
     axes.set_xlim(-0.06 * u.max(), 1.1 * u.max())
     axes.set_xticks([0, *u], ["0", *(f"1/{d}" for d in evidence.dimensions)])
-    axes.set_title(f"worst time, t = {c.time:.4g}: {what} − equations", fontsize=9, loc="left")
+    between = "\n" if len(what) > 12 else " "  # a title is not cut where it is too long
+    axes.set_title(f"at worst, t = {c.time:.4g}:{between}{what} − equations", fontsize=9, loc="left")
     axes.set_ylabel("% of range", fontsize=8)
     axes.tick_params(labelsize=8)
     if last:

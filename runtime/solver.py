@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sgdlimit.codegen.library.problem import Method, Status
+from sgdlimit.codegen.library.problem import Method, Problem, Status
 from sgdlimit.derive.errors import BackendError, Diverged, InputError, NoLearningRate
 from sgdlimit.derive.model import Greedy, LineSearch, Model, Polyak, StepSize
 from sgdlimit.runtime.dense import DenseInstance
@@ -173,18 +173,20 @@ def solve(
         raise Diverged(outcome.time, "the limit left every bound; try a smaller learning rate", trajectory)
     if outcome.status == Status.NO_STEP:
         raise NoLearningRate(outcome.time, repr(schedule), trajectory)
-    if outcome.status == Status.NO_PROGRESS:
-        raise BackendError(
-            f"the integrator stopped at t = {outcome.time:.6g} of {chosen[-1]:g} after {outcome.accepted} steps: "
-            f"the next are so short that more than {problem.max_steps} would be needed, or the equations are not "
-            "finite there; lower the learning rate, the ridge or the horizon"
-        )
     if outcome.status != Status.OK:
-        raise BackendError(
-            f"the integrator stopped at t = {outcome.time:.6g} ({outcome.status.name.lower().replace('_', ' ')}) "
-            f"after {outcome.accepted} steps; try a looser rtol"
-        )
+        raise BackendError(why_stopped(outcome.status, outcome.time, problem, outcome.accepted))
     return trajectory
+
+
+def why_stopped(status: Status, time: float, problem: Problem, steps: int) -> str:
+    """Why an integrator could not go on from ``time``, and what would do."""
+    at = f"the integrator stopped at t = {time:.6g} of {problem.times[-1]:g}"
+    if status == Status.NO_PROGRESS:
+        return (
+            f"{at} after {steps} steps: the next are so short that more than {problem.max_steps} would be needed, or "
+            "the equations are not finite there; lower the learning rate, the ridge or the horizon"
+        )
+    return f"{at} ({status.name.lower().replace('_', ' ')}) after {steps} steps; try a looser rtol"
 
 
 class StandsStillWarning(UserWarning):

@@ -5,8 +5,11 @@ It is what a thread of this machine or a worker of a cluster runs; the arrays th
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -78,13 +81,14 @@ def run_batch(text: str, sources: Mapping[str, Source], folder: str, batch: int,
     Raises
     ------
     BackendError
-        Where the kernel cannot be built, or the machine has another version.
+        Where the kernel cannot be built, or the machine has another version or other data.
     """
     plan = plan_from_text(text)
     here = versions()
     if plan.versions and dict(plan.versions) != here:
         told = ", ".join(f"{k} {v} not {plan.versions.get(k)}" for k, v in here.items() if v != plan.versions.get(k))
-        raise BackendError(f"a worker has {told}; install the same versions everywhere")
+        raise BackendError(f"{socket.gethostname()} has {told}; install the same versions everywhere")
+    _check_data(plan, folder)
     points = plan.points_of(batch)
     rows = _Rows(plan, len(points))
     binaries = []
@@ -96,12 +100,67 @@ def run_batch(text: str, sources: Mapping[str, Source], folder: str, batch: int,
         except InputError as error:
             rows.invalid(part, str(error))
             continue
+        except MemoryError:
+            rows.stopped(part, _NO_MEMORY)
+            continue
         kernel = _kernel(sources[kernel_text(spec.model, spec.statistics, spec.schedule)])
         binaries.append(kernel.binary)
         _Group(plan, spec, kernel, plan.values(members, fast=True), watch).fill(rows, part)
     arrays = rows.arrays()
     provenance = {"cpu": cpu_name(), "backend": plan.backend, "binaries": list(dict.fromkeys(binaries))}
     return {**arrays, "provenance": np.array(json.dumps(provenance))}
+
+
+_NO_MEMORY = "there is not enough memory for it"
+
+
+def _said(error: SgdlimitError | MemoryError) -> str:
+    return _NO_MEMORY if isinstance(error, MemoryError) else str(error)
+
+
+def data_hashes(plan: Plan, folder: str) -> dict[str, str]:
+    """SHA-256 of every file that an instance of the plan is made from, by its name there.
+
+    Raises
+    ------
+    InputError
+        For a file that cannot be read.
+    """
+    return {name: _digest(Path(folder) / name, name) for name in plan.files()}
+
+
+def _digest(path: Path, name: str) -> str:
+    try:
+        about = path.stat()
+        return _digest_of(path, about.st_mtime_ns, about.st_size)
+    except OSError as error:
+        raise InputError(name, f"cannot be read: {error.strerror}", "give a file of arrays X and y") from None
+
+
+@lru_cache(maxsize=64)
+def _digest_of(path: Path, changed: int, size: int) -> str:  # when it was changed is part of what is remembered
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _check_data(plan: Plan, folder: str) -> None:
+    """That this machine has the data which the sweep began with: other numbers would be no result of it.
+
+    Raises
+    ------
+    BackendError
+        Names the file.
+    """
+    for name, begun in plan.data.items():
+        path, host = Path(folder) / name, socket.gethostname()
+        try:
+            here = _digest(path, name)
+        except InputError as error:
+            raise BackendError(f"{host}: {path} {error.why}; put the sweep's file there, on every machine") from None
+        if here != begun:
+            raise BackendError(
+                f"{host}: {path} holds other data than when the sweep began (SHA-256 {here[:12]}…, not {begun[:12]}…); "
+                "put the same file there, on every machine"
+            )
 
 
 @lru_cache(maxsize=32)
@@ -145,13 +204,19 @@ class _Rows:
             self.simulated["verdict"] = np.zeros(count, dtype=np.int8)
 
     def invalid(self, part: slice, reason: str) -> None:
+        """Points that cannot be, as which they begin."""
         for m in range(part.start, part.stop):
             self.add_reason(m, reason)
 
-    def fails(self, m: int, error: SgdlimitError) -> None:
+    def stopped(self, part: slice, reason: str) -> None:
+        """Points that could not be computed to their end."""
+        self.status[part] = _CODES["stopped"]
+        self.invalid(part, reason)
+
+    def fails(self, m: int, error: SgdlimitError | MemoryError) -> None:
         """A point without results: its input cannot be, or the computation could not go on."""
         self.status[m] = _CODES["invalid" if isinstance(error, InputError) else "stopped"]
-        self.add_reason(m, str(error))
+        self.add_reason(m, _said(error))
 
     def add_reason(self, m: int, reason: str) -> None:
         self._reasons[m] = "; ".join(filter(None, (self._reasons[m], reason)))
@@ -247,7 +312,7 @@ class _Group:
                 threads=1,
                 progress=self.watch,
             )
-        except SgdlimitError as error:
+        except (SgdlimitError, MemoryError) as error:
             if len(members) == 1:
                 rows.fails(start + members[0], error)
                 return
@@ -280,7 +345,7 @@ class _Group:
         except NoMinimiser as error:
             rows.status[row] = _CODES["no optimum"]
             rows.add_reason(row, str(error))
-        except SgdlimitError as error:
+        except (SgdlimitError, MemoryError) as error:
             rows.fails(row, error)
         if trajectory is not None:
             for name, values in rows.statistics.items():
@@ -307,8 +372,8 @@ class _Group:
             out["simulated_status"][row] = _CODES["diverged" if isinstance(error, Diverged) else "no learning rate"]
             rows.add_reason(row, f"simulation {error}")
             return
-        except SgdlimitError as error:
-            rows.add_reason(row, f"simulation: {error}")
+        except (SgdlimitError, MemoryError) as error:
+            rows.add_reason(row, f"simulation: {_said(error)}")
             return
         out["simulated_status"][row] = _CODES["done"]
         for name in rows.statistics:
@@ -331,8 +396,8 @@ class _Group:
                 progress=self.watch,
                 **{"seed": self._seed(m), **spec.verification},
             )
-        except SgdlimitError as error:
-            rows.add_reason(row, f"verification: {error}")
+        except (SgdlimitError, MemoryError) as error:
+            rows.add_reason(row, f"verification: {_said(error)}")
             return
         rows.simulated["verdict"][row] = VERDICTS.index(found.verdict)
 
@@ -341,11 +406,16 @@ class _Group:
 
 
 def _put(rows: _Rows, at: NDArray[np.int64], curves: Curves) -> None:
+    """The curves of a call as rows, each array of the shape that the store has."""
     rows.status[at] = [_CODES[status] for status in curves.status]
+    for m, reason in zip(at.tolist(), curves.reasons, strict=True):
+        rows.add_reason(m, reason)
     rows.ended[at], rows.steps[at] = curves.ended, curves.steps
     for name, values in rows.statistics.items():
         if name in curves.names:
-            values[at] = curves[name][:, 0] if values.ndim == 1 else curves[name]
+            found = curves[name][:, 0] if values.ndim == 1 else curves[name]
+            assert found.shape == (len(at), *values.shape[1:])  # one value must not be spread over several times
+            values[at] = found
 
 
 def _record(values: NDArray[Any], row: int, curve: NDArray[Any], count: int) -> None:
@@ -370,14 +440,32 @@ def kinds(plan: Plan, folder: str) -> Iterator[Spec]:
         yield spec_from(plan.document, plan.name, Path(folder), ordered(overrides))
 
 
-def seconds_a_point(spec: Spec, plan: Plan) -> float:
-    """A guess at a point's cost on one core, to choose batches by: only its order of magnitude matters."""
-    modes, classes = spec.instance.modes, spec.instance.classes
-    seconds = 2e-4 * max(1.0, modes * classes / 100)
-    if isinstance(spec.instance, DenseInstance):
-        seconds = 1e-8 * modes**3 * 100
-    if spec.model.adversary is not None and type(spec.schedule).__name__ == "Polyak":
-        seconds += 5e-3
+_ENOUGH = 0.05  # seconds that a measurement lasts at least
+
+
+def seconds_a_point(plan: Plan, sources: Mapping[str, Source], folder: str) -> float:
+    """What a point's limit costs on one core, to choose batches by: some points here and there are solved for it."""
+    alone = replace(plan, simulate=False, verify=False)
+    for source in sources.values():
+        _kernel(source)
+    count, share = 1, 0.0
+    while True:
+        measured = replace(alone, batch=count)
+        text, batch = measured.text(), int(share * measured.batches)
+        begin = time.perf_counter()
+        run_batch(text, sources, folder, batch)
+        seconds = time.perf_counter() - begin
+        solved = len(measured.points_of(batch))
+        if seconds > _ENOUGH or solved < count or count >= plan.points:
+            return seconds / solved
+        count, share = min(8 * count, plan.points), (share + 0.618) % 1.0
+
+
+def seconds_beside(spec: Spec, plan: Plan) -> float:
+    """A guess at what is done at a point besides the limit: only its order of magnitude matters."""
+    seconds = 0.0
     if plan.simulate and math.isfinite(spec.instance.dimension):
-        seconds += 1e-8 * spec.instance.dimension**2 * spec.horizon * spec.runs
+        dense = isinstance(spec.instance, DenseInstance)
+        a_step = 1e-9 * spec.instance.dimension ** (2 if dense else 1)
+        seconds += 2 * a_step * spec.instance.dimension * spec.horizon * spec.runs
     return seconds + (30.0 if plan.verify else 0.0)

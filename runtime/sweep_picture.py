@@ -31,6 +31,8 @@ _PANELS = 12
 _ALONG = 400  # values of an axis that a picture shows at most
 _LEVELS = 9
 _DECADES = 1e3
+_LETTERS = 13  # of a legend, an inch
+_LONGEST = 48  # letters of what a legend says
 _MAP, _LINES, _A_ROW = (4.1, 3.2), (3.6, 2.8), 3
 
 _DONE, _DIVERGED, _NOT_YET = (STATUSES.index(status) for status in ("done", "diverged", "not yet"))
@@ -371,7 +373,9 @@ def _figure(shown: Sequence[Panel]) -> Picture:
         for k, panel in enumerate(shown):
             entries |= draw(panel, figure.add_subplot(grid[divmod(k, columns)]))
         if entries:
-            figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=min(2, len(entries)))
+            fitting = int(_LETTERS * width * columns / (max(map(len, entries)) + 6))
+            ncols = max(1, min(fitting, 4, len(entries)))
+            figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=ncols)
     return figure
 
 
@@ -549,11 +553,13 @@ def _draw_lines(panel: Panel, axes: Any) -> Key:
 
     across, count = panel.across, len(panel.values)
     _ticks(axes.xaxis, axes.set_xscale, across)
+    key: Key = {}
     unstable = panel.fate == _DIVERGED
     for k in range(count):
         values = np.where(panel.fate[k] == _DONE, panel.values[k], np.nan)
-        label = f"{panel.up.told(k)}" if panel.up is not None else "_limit"
-        _line(axes, panel, k, values, label)
+        line = _line(axes, panel, k, values)
+        if panel.up is not None:
+            key[_told(panel.up, k)] = line
         if not unstable.all(axis=0).any() or count > 1:
             for edge in np.flatnonzero(np.diff(unstable[k].astype(int))):
                 axes.axvline(across.between(int(edge)), color=COLOURS[k % len(COLOURS)], lw=0.9, ls=":", zorder=1)
@@ -562,7 +568,6 @@ def _draw_lines(panel: Panel, axes: Any) -> Key:
         left = across.between(begin - 1) if begin else across.values[0]
         right = across.between(end) if end < len(across) - 1 else across.values[-1]
         axes.axvspan(left, right, zorder=0, **_UNSTABLE)
-    key: Key = {}
     if everywhere.any():
         key["diverges"] = Patch(**_UNSTABLE)
     elif unstable.any():
@@ -577,29 +582,34 @@ def _draw_lines(panel: Panel, axes: Any) -> Key:
     finite = panel.values[(panel.fate == _DONE) & np.isfinite(panel.values)]
     if finite.size and finite.min() > 0 and finite.max() > _DECADES * finite.min():
         axes.set_yscale("log")
-    if panel.up is not None:
-        lines, labels = axes.get_legend_handles_labels()
-        head = axes.legend(
-            lines, labels, title=panel.up.label, ncols=min(count, 4), loc="best", fontsize=7, title_fontsize=7
-        )
-        head.set_zorder(5)
     return key
 
 
-def _line(axes: Any, panel: Panel, k: int, values: Array, label: str) -> None:
+def _told(scale: Scale, k: int) -> str:
+    """Value number ``k`` as a legend says it, which is that of all panels."""
+    if scale.words:
+        word = scale.words[k]
+        return word if len(word) <= _LONGEST else f"{word[: _LONGEST - 1]}…"
+    symbol = quantity(scale.name).symbol
+    return f"{f'${symbol}$' if symbol else scale.name} = {scale.told(k)}"
+
+
+def _line(axes: Any, panel: Panel, k: int, values: Array) -> Any:
+    """The limit along line ``k``, with what was simulated beside it; returns what stands for it in a legend."""
     turn = k // len(COLOURS)  # a fifth line has the first's colour and another's dashes
     colour, dash = COLOURS[k % len(COLOURS)], DASHES[(k + turn) % len(DASHES)]
     mark = MARKS[(k + turn) % len(MARKS)]
     points = {"marker": mark, "ms": 7 if panel.across.words else 3.5, "mec": "white", "mew": 0.5}
     few = len(values) <= 40 and panel.simulated is None
     dashes = {"ls": "none"} if panel.across.words else {"ls": dash}
-    axes.plot(panel.across.values, values, color=colour, label=label, **dashes, **(points if few else {}))
+    (line,) = axes.plot(panel.across.values, values, color=colour, **dashes, **(points if few else {}))
     if panel.simulated is not None:
         assert panel.error is not None
         axes.errorbar(
             panel.across.values, panel.simulated[k], panel.error[k], fmt=mark, ms=4, color=colour, mec="white",
             mew=0.6, elinewidth=1.0, capsize=2, zorder=3,
         )  # fmt: skip
+    return line
 
 
 def _runs_of(inside: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, TypeAlias
@@ -22,7 +22,7 @@ from pydantic import Field
 from sgdlimit.derive.errors import SpecError
 from sgdlimit.runtime.schema import Count, Document, Place, Table, Text, nearest, shown, validated
 
-STORE_FORMAT = 1
+STORE_FORMAT = 2
 """Of the folder that a sweep writes."""
 
 MOST_POINTS = 10_000_000
@@ -33,6 +33,9 @@ STATUSES = ("not yet", "done", "diverged", "no learning rate", "stopped", "no op
 
 VERDICTS = ("none", "passed", "failed", "inconclusive")
 """What a verification can say, by number."""
+
+OWN_NAMES = ("time", "status", "ended", "steps", "reason", "verdict", "simulated_status", "provenance")
+"""Of what every sweep records besides statistics."""
 
 _SECTIONS = ("model", "statistics", "parameters", "instance", "schedule", "run", "simulate", "verify")
 _WHOLE = ("schedule", "instance")  # sections that an axis can put in place whole
@@ -174,8 +177,8 @@ class Plan:
         ``"c"`` or ``"numpy"``.
     versions : mapping of str to str
         Of everything that the numbers depend on.
-    data : str
-        SHA-256 of the file of data, if the instance is made from one.
+    data : mapping of str to str
+        SHA-256 of every file that an instance is made from, by the name that the sweep file gives it.
     """
 
     name: str
@@ -187,7 +190,7 @@ class Plan:
     batch: int = 0
     backend: str = "c"
     versions: Mapping[str, str] | None = None
-    data: str = ""
+    data: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def working_order(self) -> tuple[Dimension, ...]:
@@ -247,6 +250,17 @@ class Plan:
             chosen = zip(deciding, digits, strict=True)
             yield first | {axis.key: axis.values[k] for dimension, k in chosen for axis in dimension.axes}
 
+    def files(self) -> Iterator[str]:
+        """Every file of data that the sweep file names, once."""
+        sections = [self.document.get("instance", {})]
+        for axis in (axis for dimension in self.dimensions for axis in dimension.axes):
+            if axis.key == "instance":
+                sections.extend(axis.values)
+            elif axis.key == "instance.file":
+                sections.extend({"file": value} for value in axis.values)
+        named = (section.get("file") for section in sections if isinstance(section, Mapping))
+        yield from dict.fromkeys(name for name in named if isinstance(name, str))
+
     # ── As text ──
 
     def json(self) -> dict[str, Any]:
@@ -275,7 +289,7 @@ class Plan:
             "verify": self.verify,
             "statistics": list(self.statistics),
             "batch": self.batch,
-            "data": self.data,
+            "data": dict(self.data),
         }
 
     def file(self) -> dict[str, Any]:
@@ -312,7 +326,13 @@ def plan_from_text(text: str) -> Plan:
 
 
 def plan_from_json(given: Mapping[str, Any]) -> Plan:
-    """What :meth:`Plan.json` made."""
+    """What :meth:`Plan.json` made.
+
+    Raises
+    ------
+    KeyError, TypeError, AttributeError, ValueError
+        For anything else.
+    """
 
     def values(found: Any) -> Values:
         if isinstance(found, Mapping):
@@ -410,6 +430,7 @@ def plan_of(values: Mapping[str, Any], source: str) -> Plan:
     ([('instance.exponent', 'exponent'), ('parameters.epsilon', 'epsilon')], 2)
     """
     place = Place(source)
+    values = _as_json(values, place)
     document = validated(SweepDocument, values, place)
     table = validated(SweepTable, document.sweep, place.at("sweep"))
     groups = [("", [entry]) for entry in _axes(document.axes, place.at("axes"))]
@@ -423,6 +444,9 @@ def plan_of(values: Mapping[str, Any], source: str) -> Plan:
     _check_keys(keys, place)
     if "simulate.seed" in keys and not (table.simulate or table.verify):
         raise place.at("axes", "simulate.seed").error("a limit has no seed", "write [sweep] simulate = true")
+    for key, found, at in (entry for _, group in groups for entry in group):
+        if key == "simulate.seed":
+            _check_seeds(found, at)
     if "run.horizon" in keys and "times" in values.get("run", {}):
         # each point would have times of its own, and the axis of times could not say which
         raise place.at("axes", "run.horizon").error("[run] has times, which end every curve", "leave one of them out")
@@ -439,11 +463,9 @@ def plan_of(values: Mapping[str, Any], source: str) -> Plan:
     for name in names:
         if names.count(name) > 1:
             raise place.at("zip", name).error("an axis has that name too", "give it another")
-    sections = {name: values[name] for name in _SECTIONS if name in values}
-    sections = json.loads(json.dumps(sections))  # a copy, and of what JSON can say
     return Plan(
         source,
-        sections,
+        {name: values[name] for name in _SECTIONS if name in values},
         tuple(dimensions),
         table.simulate,
         table.verify,
@@ -490,7 +512,21 @@ def _values(found: Any, place: Place) -> Values:
             raise place.error(f"value {k} is not a number", "take it out")
         if value in found[:k] and len(found) <= 1000:
             raise place.error(f"{shown(value)} is there twice", "take one out")
-    return tuple(json.loads(json.dumps(found)))
+    return tuple(found)
+
+
+def _as_json(value: Any, place: Place) -> Any:
+    """A copy of what JSON can say: arrays, ranges and tuples of Python become lists, NumPy's numbers plain ones."""
+    if isinstance(value, Mapping):
+        return {name: _as_json(item, place.at(str(name))) for name, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _as_json(value.tolist(), place)
+    if isinstance(value, list | tuple | range):
+        return [_as_json(item, place) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    told = f"{type(value).__name__} {value}"
+    raise place.error(f"it is the {told}", "write text, numbers, true or false, lists and tables of them")
 
 
 def _kind(value: Any) -> str:
@@ -517,14 +553,47 @@ def _check_keys(keys: Sequence[str], place: Place) -> None:
             raise place.at("axes", key).error(f"the axis {section} gives it too", "put it into that axis's tables")
 
 
+def _check_seeds(values: Values, place: Place) -> None:
+    span = isinstance(values, Span)
+    for k, seed in enumerate((values.start, values.to) if isinstance(values, Span) else values):
+        number = isinstance(seed, int | float) and not isinstance(seed, bool)
+        whole = number and (float(seed).is_integer() if span else isinstance(seed, int))
+        if not whole or not 0 <= seed < 2**63:
+            what = f"{'an end' if span else f'value {k}'}, {shown(seed)}, is no seed"
+            raise place.error(what, "seeds are whole numbers from 0 up to 2^63 - 1")
+    if isinstance(values, Span) and (values.spacing == "log" or (values.to - values.start) % max(1, values.count - 1)):
+        told = f"{values.count} values from {values.start:g} to {values.to:g} are not all whole"
+        raise place.error(told, "seeds are whole numbers; write count = to - from + 1")
+
+
 def _names(keys: Sequence[str]) -> dict[str, str]:
     """Short names: the last part of a key where that is unique."""
     lasts = [key.split(".")[-1] for key in keys]
-    taken = ("time", "status", "ended", "steps", "reason", "verdict")
     return {
-        key: last if lasts.count(last) == 1 and last not in taken else key.replace(".", "_")
+        key: last if lasts.count(last) == 1 and last not in OWN_NAMES else key.replace(".", "_")
         for key, last in zip(keys, lasts, strict=True)
     }
+
+
+def check_names(plan: Plan, statistics: Sequence[str]) -> None:
+    """Refuse an axis or a list of points that is called as something of the results is.
+
+    Raises
+    ------
+    SpecError
+        Names it.
+    """
+    results = {*statistics, *OWN_NAMES, *(f"simulated_{name}{end}" for name in statistics for end in ("", "_error"))}
+    place = Place(plan.name)
+    for dimension in plan.dimensions:
+        if dimension.name in results and dimension.name != dimension.axes[0].name:
+            raise place.at("zip", dimension.name).error("a result has that name", "give the list of points another")
+        for axis in dimension.axes:
+            if axis.name in results:
+                raise place.at("axes", axis.key).error(
+                    f"it would be called {axis.name}, as a result is",
+                    "give the parameter or the statistic another name",
+                )
 
 
 def check_size(plan: Plan, yes: bool) -> None:
@@ -548,21 +617,21 @@ SECONDS_A_BATCH = 0.5
 """Of work: a batch costs about 10 ms besides (a file synchronised, a task sent; ``python -m benchmarks batches``), some
 per cent of it, and no more than this is lost, for each core, when the machine stops."""
 
-MOST_IN_A_BATCH = 4000
+MOST_IN_A_BATCH = 5000
 MOST_NUMBERS = 100_000
 """Of one statistic in a batch, so that its arrays stay small however many times are recorded."""
 
 
 def batch_size(points: int, seconds_a_point: float, times: int = 1) -> int:
-    """How many points make a batch; from a guess at a point's cost, so that the same file makes the same batches
-    everywhere.
+    """How many points make a batch, by what a point costs; a round number, as what is measured is not exact.
 
     Examples
     --------
     >>> batch_size(100_000, 2e-4), batch_size(100_000, 0.1), batch_size(100, 1e-4), batch_size(4, 60.0)
-    (2500, 5, 50, 1)
+    (2000, 5, 50, 1)
     >>> batch_size(100_000, 2e-4, times=200)
     500
     """
-    fitting = int(SECONDS_A_BATCH / seconds_a_point)
-    return max(1, min(MOST_IN_A_BATCH, MOST_NUMBERS // times, fitting, -(-points // 2)))
+    fitting = min(MOST_IN_A_BATCH, MOST_NUMBERS // times, int(SECONDS_A_BATCH / seconds_a_point), -(-points // 2))
+    decade = 10 ** (len(str(max(1, fitting))) - 1)
+    return next(step * decade for step in (5, 2, 1) if step * decade <= max(1, fitting))

@@ -307,7 +307,7 @@ def _recipe(sweep: Sweep) -> Recipe:
         "Seed": _seed(plan),
         "Machines": "; ".join(cpus),
         "Binaries": ", ".join(binaries) if plan.backend == "c" else "none: NumPy",
-        "Data": f"SHA-256 {plan.data}" if plan.data else "",
+        "Data": "; ".join(f"{name}: SHA-256 {digest}" for name, digest in plan.data.items()),
     }
     return Recipe(
         command=f"sgdlimit sweep swept.toml --backend {plan.backend} --report report.html",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import os
@@ -52,12 +53,15 @@ class Workers:
         Raises when they are gone.
     who : str
         For messages.
+    passes_over : callable
+        Whether an error is of its batch alone, so that the others go on.
     """
 
     submit: Callable[[int], Future]
     slots: Callable[[], int]
     check: Callable[[], None]
     who: str
+    passes_over: Callable[[BaseException], bool] = lambda error: False
 
 
 def each_finished(workers: Workers, batches: Iterable[int]) -> Iterator[tuple[int, Arrays]]:
@@ -66,11 +70,12 @@ def each_finished(workers: Workers, batches: Iterable[int]) -> Iterator[tuple[in
     Raises
     ------
     SweepStopped
-        When the workers are gone.
+        When the workers are gone; at the end, where batches had to be passed over.
     """
     waiting = iter(batches)
     ended: queue.SimpleQueue[tuple[int, Future]] = queue.SimpleQueue()
     pending: dict[int, Future] = {}
+    lost: list[int] = []
 
     def hand_out() -> None:
         for batch in itertools.islice(waiting, max(0, 2 * workers.slots() - len(pending))):
@@ -88,7 +93,21 @@ def each_finished(workers: Workers, batches: Iterable[int]) -> Iterator[tuple[in
                 continue
             del pending[batch]
             hand_out()
-            yield batch, future.result(_FETCH)
+            try:
+                arrays = future.result(_FETCH)
+            except Exception as error:
+                if not workers.passes_over(error):
+                    raise
+                lost.append(batch)
+                continue
+            yield batch, arrays
+        if lost:
+            told = f"batch {lost[0]}" if len(lost) == 1 else f"batches {', '.join(map(str, sorted(lost)[:5]))}"
+            more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+            raise SweepStopped(
+                f"{told}{more} ended {workers.who}'s workers several times, all others are kept; look at the workers' "
+                "memory and logs, and give the same command again"
+            )
     finally:
         for future in pending.values():
             with contextlib.suppress(Exception):
@@ -133,13 +152,7 @@ def cluster(text: str, sources: Mapping[str, Source], folder: str, address: str)
         raise InputError(
             "--scheduler", "it needs Dask distributed, which is not installed", "pip install 'sgdlimit[sweep]'"
         ) from None
-    try:
-        client = distributed.Client(address, timeout=PATIENCE, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:  # TimeoutError is an OSError
-        why = "no scheduler answers" if isinstance(error, OSError) else f"it is no address ({error})"
-        raise InputError(
-            f"--scheduler {address}", f"{why} within {PATIENCE:g} s", "start one with `dask scheduler`"
-        ) from None
+    client = _connected(distributed, address)
     run_id = uuid.uuid4().hex[:8]
     gone = f"the scheduler {address} is gone; every finished batch is kept, give the same command when it is back"
 
@@ -167,7 +180,9 @@ def cluster(text: str, sources: Mapping[str, Source], folder: str, address: str)
 
     try:
         _check_imports(client, address)
-        yield Workers(submit, slots, check, f"the cluster at {address}")
+        yield Workers(
+            submit, slots, check, f"the cluster at {address}", lambda e: isinstance(e, distributed.KilledWorker)
+        )
     except SgdlimitError:
         raise
     except Exception as error:
@@ -177,14 +192,52 @@ def cluster(text: str, sources: Mapping[str, Source], folder: str, address: str)
             "CommClosedError",
         ):
             raise SweepStopped(gone) from None
-        if type(error).__name__ == "KilledWorker":
-            raise SweepStopped(
-                f"a batch ended {address}'s workers several times ({error}); look at their memory and logs"
-            ) from None
         raise
     finally:
         with contextlib.suppress(Exception):
             client.close(timeout=2)
+
+
+def _connected(distributed: Any, address: str) -> Any:
+    """A client of the scheduler at an address.
+
+    Raises
+    ------
+    InputError
+        For what is no address, and where no scheduler answers in time.
+    """
+    where, remedy = f"--scheduler {address}", "start one with `dask scheduler`, which says its address"
+    try:
+        host, port = distributed.comm.get_address_host_port(address)
+        if not host or not 0 < port < 2**16:
+            raise ValueError
+    except (ValueError, TypeError, IndexError):
+        raise InputError(where, "it is no address", f"write tcp://host:8786; {remedy}") from None
+
+    async def handshake() -> None:
+        """A client waits for ever for what accepts a connection and says nothing, or what Dask does not."""
+        security = distributed.Security().get_connection_args("client")
+        # what says nothing outlasts Dask's own patience
+        comm = await asyncio.wait_for(distributed.comm.connect(address, timeout=PATIENCE, **security), PATIENCE + 0.5)
+        comm.abort()
+
+    try:
+        asyncio.run(handshake())
+        return distributed.Client(address, timeout=PATIENCE, set_as_default=False)
+    except OSError as error:  # TimeoutError is one
+        why = f"no scheduler answers within {PATIENCE:g} s"
+        told = "" if isinstance(error, TimeoutError) else f" ({_cause(error)})"
+        raise InputError(where, f"{why}{told}", remedy) from None
+    except Exception as error:
+        told = f"what answers there is no Dask scheduler of this version ({type(error).__name__})"
+        raise InputError(where, told, remedy) from None
+
+
+def _cause(error: BaseException) -> str:
+    """What the system said first."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
 def _check_imports(client: Any, address: str) -> None:

@@ -96,7 +96,7 @@ class Store:
         Raises
         ------
         SweepStopped
-            For a file that is damaged.
+            For a file that cannot be read, or is damaged.
         """
         path = self.path(batch)
         try:
@@ -104,7 +104,11 @@ class Store:
                 return {name: file[name] for name in names or file.files if name in file.files}
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except OSError as error:
+            raise SweepStopped(
+                f"{path}: cannot be read: {error.strerror or error}; see to it, and give the same command again"
+            ) from None
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
             raise SweepStopped(
                 f"{path}: the file is damaged; delete it, and the same command computes that batch again"
             ) from None
@@ -176,6 +180,11 @@ def opened(folder: Path, plan: Plan) -> Iterator[Store]:
         yield Store(folder, plan)
 
 
+def is_whole(folder: Path, plan: Plan) -> bool:
+    """Whether a folder, which was checked, holds all of a plan, and as one data set too: nothing is left to write."""
+    return (folder / ZARR).is_dir() and (folder / PLAN).exists() and bool(Store(folder, plan).finished().all())
+
+
 def check_folder(folder: Path, plan: Plan) -> Plan | None:
     """The plan that a folder holds, which is the one given; None for a folder without one.
 
@@ -188,6 +197,13 @@ def check_folder(folder: Path, plan: Plan) -> Plan | None:
         raise InputError(str(folder), "it is a file, not a folder", "give another store")
     if not (folder / PLAN).exists():
         known = {BATCHES, LOCK}
+        orphans = sorted(found.name for found in (folder / BATCHES).glob("*.npz")) if folder.is_dir() else []
+        if orphans:
+            raise InputError(
+                str(folder),
+                f"it holds batches but no {PLAN} that says of which sweep they are",
+                "put that file back, or give another store",
+            )
         foreign = (
             [f.name for f in folder.iterdir() if f.name not in known and not f.name.endswith(_TEMPORARY)]
             if folder.is_dir()
@@ -198,8 +214,9 @@ def check_folder(folder: Path, plan: Plan) -> Plan | None:
         return None
     stored = _stored(folder)
     given = plan.json()
+    made_by = stored_plan(folder).versions or {}
     for name, version in given["versions"].items():
-        there = stored.get("versions", {}).get(name)
+        there = made_by.get(name)
         if there != version:
             raise InputError(
                 str(folder),
@@ -223,9 +240,25 @@ def stored_plan(folder: Path) -> Plan:
     Raises
     ------
     InputError
-        When there is none, or it is of another version.
+        When there is none, or it is of another version, or damaged.
     """
-    return plan_from_json(_stored(folder))
+    stored = _stored(folder)
+    try:
+        plan = plan_from_json(stored)
+        if plan.points < 1 or plan.batch < 1:
+            raise ValueError
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise InputError(
+            str(folder / PLAN),
+            "it is not what a sweep wrote",
+            "put a copy back, or give another store; the batches are whole",
+        ) from None
+    return plan
+
+
+def stored_batch(folder: Path) -> int:
+    """How many points a batch of the store has; 0 where there is no store."""
+    return stored_plan(folder).batch if (folder / PLAN).exists() else 0
 
 
 def _stored(folder: Path) -> dict[str, Any]:
@@ -273,7 +306,7 @@ class Progress:
     running : str
         Who runs it now; empty if nobody does.
     rate : float
-        Points a second lately; NaN when that cannot be said.
+        Points a second lately, of who runs it now; NaN when that cannot be said.
     whole : bool
         Whether the whole is there as Zarr.
     """
@@ -293,7 +326,9 @@ class Progress:
         share = 100 * self.finished / self.points
         told = f"{self.finished:,} of {self.points:,} points ({share:.1f} %)"
         if self.finished == self.points:
-            return f"{told}, finished"
+            if self.whole or not self.running:
+                return f"{told}, finished"
+            return f"{told}, being made one data set by {self.running}"
         if not self.running:
             return f"{told}, not running; the same command without --status goes on"
         if np.isfinite(self.rate):
@@ -312,25 +347,30 @@ def status(folder: Path) -> Progress:
     plan = stored_plan(folder)
     store = Store(folder, plan)
     finished = store.finished()
+    running = held_by(folder / LOCK)
     return Progress(
         finished=store.points_in(finished),
         points=plan.points,
-        running=held_by(folder / LOCK),
-        rate=_rate(store, np.flatnonzero(finished)[-50:]),
+        running=running,
+        rate=_rate(store, np.flatnonzero(finished)[-50:]) if running else float("nan"),
         whole=(folder / ZARR).is_dir(),
     )
 
 
 def _rate(store: Store, batches: NDArray[np.int64]) -> float:
-    """From the times of the last files."""
+    """From the times of the last files that who holds the lock, since it took it, has written."""
+    begun = (store.folder / LOCK).stat().st_mtime
     written = []
     for batch in batches:
         with contextlib.suppress(OSError):
             written.append(store.path(int(batch)).stat().st_mtime)
-    if len(written) < 2:
+    since = sorted(when for when in written if when >= begun)
+    if not since:
         return float("nan")
-    since = time.time() - min(written)
-    return (len(written) - 1) * store.plan.batch / since if since > 0 else float("nan")
+    # all were written since the run began, if they are fewer than were looked at
+    begin, count = (begun, len(since)) if len(since) < len(batches) or len(since) == 1 else (since[0], len(since) - 1)
+    spent = time.time() - begin
+    return count * store.plan.batch / spent if spent > 0 else float("nan")
 
 
 def _duration(seconds: float) -> str:

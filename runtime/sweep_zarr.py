@@ -71,27 +71,35 @@ def _write_zarr(sweep: Sweep, path: Path) -> None:
     width = max([math.prod(values.shape[1:]) for name, values in first.items() if values.ndim], default=1)
     chunks = _chunks(plan.shape, max(1, _SLAB // width))
     template, encoding = {}, {}
-    numeric = [name for name, values in first.items() if values.ndim and values.dtype.kind != "U"]
-    for name in numeric:
+    kinds = {name: values.dtype for name, values in first.items() if values.ndim}
+    kinds["reason"] = _widest(sweep)
+    for name, kind in kinds.items():
         tail = first[name].shape[1:]
         shape, chunk = (*plan.shape, *tail), (*chunks, *tail)
         along = (*dims, *(("time",) if tail else ()))
-        template[name] = (along, zeros(shape, dtype=first[name].dtype, chunks=chunk), _attributes_of(name))
+        template[name] = (along, zeros(shape, dtype=kind, chunks=chunk), _attributes_of(name))
         encoding[name] = {"chunks": chunk, "_FillValue": None}
     whole = xarray.Dataset(template, _variables(coordinates(plan)), attributes(plan))
     whole.attrs["provenance"] = json.dumps(provenances(store))
-    whole.attrs["reasons"] = json.dumps(sweep.reasons(20))
     whole.to_zarr(path, mode="w", compute=False, encoding=encoding, zarr_format=2, consolidated=True)
     for points, region in _slabs(plan.shape, chunks):
         sizes = tuple(part.stop - part.start for part in region.values())
         slab = {}
-        for name in numeric:
-            values = read_points(store, name, np.asarray(points))
+        for name, kind in kinds.items():
+            values = read_points(store, name, np.asarray(points)).astype(kind)
             slab[name] = ((*dims, *(("time",) if values.ndim > 1 else ())), values.reshape(*sizes, *values.shape[1:]))
         part = {dim: region[k] for k, dim in enumerate(dims)}
         if plan.times:
             part["time"] = slice(0, len(plan.times))
         xarray.Dataset(slab).to_zarr(path, region=part, zarr_format=2)
+
+
+def _widest(sweep: Sweep) -> np.dtype[Any]:
+    """Text of one width for all batches' reasons, as Zarr has it."""
+    width = 1
+    for batch in range(sweep.plan.batches):
+        width = max(width, sweep.store.read(batch, "reason")["reason"].dtype.itemsize // 4)
+    return np.dtype(f"<U{width}")
 
 
 def _chunks(shape: tuple[int, ...], most: int) -> tuple[int, ...]:

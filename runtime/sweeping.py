@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import warnings
 from collections.abc import Callable, Mapping
@@ -20,11 +19,11 @@ from sgdlimit.runtime.kernel import Source as KernelSource
 from sgdlimit.runtime.problem import build_problem, check_counts
 from sgdlimit.runtime.schema import Place, nearest
 from sgdlimit.runtime.spec import Spec, override, parsed_toml
-from sgdlimit.runtime.sweep_batch import kinds, seconds_a_point, versions
-from sgdlimit.runtime.sweep_plan import Plan, batch_size, check_size, plan_of
+from sgdlimit.runtime.sweep_batch import data_hashes, kinds, seconds_a_point, seconds_beside, versions
+from sgdlimit.runtime.sweep_plan import Plan, batch_size, check_names, check_size, plan_of
 from sgdlimit.runtime.sweep_result import Sweep, load_sweep
 from sgdlimit.runtime.sweep_run import cluster, each_finished, local
-from sgdlimit.runtime.sweep_store import SweepInterrupted, check_folder, opened
+from sgdlimit.runtime.sweep_store import Store, SweepInterrupted, check_folder, is_whole, opened, stored_batch
 from sgdlimit.runtime.sweep_zarr import consolidate, missing_for_zarr
 from sgdlimit.runtime.trajectory import available
 
@@ -94,12 +93,16 @@ def sweep(
     ...     found.dims, found["adversarial_risk"].shape, found.status[0].tolist()
     (('sigma', 'gamma'), (2, 3), ['done', 'done', 'diverged'])
     """
+    if scheduler is not None and not scheduler.strip():
+        raise InputError("--scheduler", "the address is empty", "write tcp://host:8786, or leave it out")
     plan, folder = read_plan(source, overrides)
     check_size(plan, yes)
     check_counts(0, threads=threads)
-    plan, sources = settled(plan, folder, backend)
     place = Path(f"{Path(plan.name).stem}.sweep") if store is None else Path(store)
+    plan, sources = settled(plan, folder, backend, store=place)
     check_folder(place, plan)
+    if is_whole(place, plan):  # nothing is to be written, and perhaps nothing can be
+        return Sweep(Store(place, plan))
     text = plan.text()
     with opened(place, plan) as held:
         finished = held.finished()
@@ -171,15 +174,16 @@ def _parts(plan: Plan) -> tuple[str, ...]:
     return ("equations", "limit", *simulated, *(("lumps",) if plan.verify else ()))
 
 
-def settled(plan: Plan, folder: str, backend: str) -> tuple[Plan, dict[str, KernelSource]]:
+def settled(plan: Plan, folder: str, backend: str, store: Path | None = None) -> tuple[Plan, dict[str, KernelSource]]:
     """The plan with all that it leaves open, and the sources of its kernels by their canonical texts.
 
     The first point of every kind is checked as `solve` would: a file that is wrong everywhere is refused before the
-    work.
+    work. The size of a batch, unless the file gives it, is that of the store where there is one; else it is chosen
+    from the time that some points take.
     """
     sources: dict[str, KernelSource] = {}
     statistics: dict[str, None] = {}
-    seconds, target = 0.0, ""
+    beside, target = 0.0, ""
     for spec in kinds(plan, folder):
         kernel = load_kernel(spec.model, statistics=spec.statistics, schedule=spec.schedule, backend=backend)
         target = kernel.backend
@@ -190,7 +194,7 @@ def settled(plan: Plan, folder: str, backend: str) -> tuple[Plan, dict[str, Kern
         follows = _follows_an_optimum(spec.schedule)
         listed = [name for _, name in available(kernel.statistics, spec.instance, has_optimum=follows)]
         statistics.update(dict.fromkeys([*listed, *(["excess_risk"] if follows else [])]))
-        seconds = max(seconds, seconds_a_point(spec, plan))
+        beside = max(beside, seconds_beside(spec, plan))
     for name in plan.statistics:
         if name not in statistics:
             raise (
@@ -198,14 +202,20 @@ def settled(plan: Plan, folder: str, backend: str) -> tuple[Plan, dict[str, Kern
                 .at("sweep", "statistics")
                 .error(f"there is no statistic {name!r}", nearest(name, list(statistics), "they are"))
             )
-    return replace(
+    check_names(plan, list(statistics))
+    plan = replace(
         plan,
         statistics=plan.statistics or tuple(statistics),
-        batch=plan.batch or batch_size(plan.points, seconds, len(plan.times or (1,))),
         backend=target,
         versions=versions(),
-        data=_data_hash(plan, folder),
-    ), sources
+        data=data_hashes(plan, folder),
+    )
+    if not plan.batch:
+        size = (stored_batch(store) if store else 0) or batch_size(
+            plan.points, beside + seconds_a_point(plan, sources, folder), len(plan.times or (1,))
+        )
+        plan = replace(plan, batch=size)
+    return plan, sources
 
 
 def _check(plan: Plan, spec: Spec, kernel: Kernel) -> None:
@@ -233,26 +243,18 @@ def _follows_an_optimum(schedule: StepSize) -> bool:
     return isinstance(schedule, Polyak) or (isinstance(schedule, Greedy) and schedule.statistic == "optimum_distance2")
 
 
-def _data_hash(plan: Plan, folder: str) -> str:
-    """Of the file that the instance is made from, so that a store knows when it changed."""
-    named = plan.document.get("instance", {}).get("file")
-    if not isinstance(named, str):
-        return ""
-    try:
-        return hashlib.sha256((Path(folder) / named).read_bytes()).hexdigest()
-    except OSError as error:
-        raise InputError(named, f"cannot be read: {error.strerror}", "give a file of arrays X and y") from None
-
-
 def summary(result: Sweep, seconds: float | None = None) -> str:
     """What became of the points, in a line or a few."""
-    counts = result.counts()
-    told = ", ".join(f"{count:,} {status}" for status, count in counts.items())
     time = "" if seconds is None else f"; {seconds:.3g} s"
-    lines = [f"{result.store.folder}: {result.plan.points:,} points: {told}{time}"]
-    if "invalid" in counts:
-        lines += [f"  {reason}" for reason in result.reasons()]
-    return "\n".join(lines)
+    lines = [f"{result.store.folder}: {result.plan.points:,} points: {_told(result.counts())}{time}"]
+    for name, what in (("simulated_status", "simulated"), ("verdict", "verified")):
+        if name in result.names:
+            lines.append(f"  {what}: {_told(result.counts(name))}")
+    return "\n".join([*lines, *(f"  {reason}" for reason in result.reasons())])
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {word}" for word, count in counts.items())
 
 
 __all__ = ["Sweep", "load_sweep", "read_plan", "settled", "summary", "sweep"]

@@ -148,7 +148,13 @@ class Verification:
         return figure(self)
 
     def plot(self) -> Any:
-        """The same as :meth:`figure`, as every result has it: a Matplotlib ``Figure``."""
+        """The same as :meth:`figure`, as every result has it: a Matplotlib ``Figure``.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Residuals by statistic and by what the coefficients make, curves with bands, fits in 1/d.
+        """
         return self.figure()
 
     def save_html(self, path: str | Path, spec: Spec | None = None) -> None:

@@ -564,7 +564,17 @@ def test_where_nothing_is_defined_there_is_no_picture(trajectory: Trajectory) ->
 def test_a_verification_is_plotted_as_it_is_reported() -> None:
     found = _verification()
     figure = found.plot()
-    assert len(figure.axes) == 1 + 2 * len(found.names)
+    above, steps, *_ = figure.axes
+    assert len(figure.axes) == 2 + 2 * len(found.names)
+    # a row for each statistic, a row for each moment of a step, and each comparison is a dot in its row
+    assert [label.get_text() for label in above.get_yticklabels()] == list(found.names)[::-1]
+    assert {label.get_text() for label in steps.get_yticklabels()} == {
+        f"step: {j.comparison.name}" for j in found.judgements if j.comparison.part == "one step"
+    }
+    dots = [
+        len(line.get_xdata()) for axes in (above, steps) for line in axes.lines if line.get_marker() in ("o", "<", ">")
+    ]
+    assert sum(dots) == len(found.judgements)
     assert figure._repr_png_().startswith(MAGIC[".png"])
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import doctest
 import errno
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +18,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent import futures
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
@@ -38,6 +44,7 @@ from sgdlimit.runtime.locks import held_by, only_one
 from sgdlimit.runtime.simulator import simulate
 from sgdlimit.runtime.solver import solve
 from sgdlimit.runtime.spec import spec_from
+from sgdlimit.runtime.spec_text import toml_text
 from sgdlimit.runtime.sweep_plan import Plan, plan_from_text, plan_of
 from sgdlimit.runtime.sweep_result import load_sweep
 from sgdlimit.runtime.sweep_store import SweepInterrupted, SweepStopped, status
@@ -255,6 +262,14 @@ BAD = [
     ({"axes": {"epsilon": [0.1]}, "sweep": {"bach": 3}}, r"sweep: there is no key 'bach'; did you mean batch"),
     ({"axes": {"epsilon": [-0.1]}}, r"parameter epsilon: -0.1 is negative"),
     ({"axes": {"run": {"times": [[1.0]]}}}, r"it says what is recorded"),
+    ({"axes": {"simulate": {"seed": [1, 1.5]}}, "sweep": {"simulate": True}}, r"simulate.seed: value 1, 1.5, is no seed"),
+    ({"axes": {"simulate": {"seed": [-1]}}, "sweep": {"simulate": True}}, r"value 0, -1, is no seed; .* from 0 up to 2\^63 - 1"),
+    ({"axes": {"simulate": {"seed": [2**64 - 1]}}, "sweep": {"verify": True}}, r"is no seed"),
+    ({"axes": {"simulate": {"seed": {"from": 0, "to": 5, "count": 3}}}, "sweep": {"simulate": True}}, r"are not all whole"),
+    ({"axes": {"epsilon": [datetime.date(2026, 12, 1)]}}, r"axes.epsilon: it is the date 2026-12-01; write text, numbers"),
+    ({"axes": {"epsilon": [0.1]}, "parameters": {"sigma": datetime.time(1)}}, r"parameters.sigma: it is the time"),
+    ({"zip": {"status": {"epsilon": [0.1], "tau": [0.2]}}}, r"zip.status: a result has that name"),
+    ({"zip": {"norm2": {"epsilon": [0.1], "tau": [0.2]}}}, r"zip.norm2: a result has that name"),
     ({"axes": {"run": {"horizon": [1.0, 7.0]}}, "run": {"times": [1.0, 5.0]}}, r"\[run\] has times, which end every curve"),
 ]  # fmt: skip
 
@@ -265,6 +280,15 @@ def test_a_bad_file_gets_one_sentence_and_no_store(tmp_path: Path, sections: dic
         sweep({**of(schedule={"gamma": 0.5}), **sections}, tmp_path / "s", backend="numpy")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "s").exists()
+
+
+def test_axes_of_python_are_lists_ranges_and_arrays(tmp_path: Path) -> None:
+    axes = {"epsilon": np.array([0.1, 0.25]), "schedule": {"gamma": (0.5, 1)}, "simulate": {"seed": range(2)}}
+    plan = plan_of(of(axes=axes, sweep={"simulate": True}, simulate={"runs": np.int64(3)}), "s")
+    given = {axis.key: axis.values for dimension in plan.dimensions for axis in dimension.axes}
+    assert given == {"parameters.epsilon": (0.1, 0.25), "schedule.gamma": (0.5, 1), "simulate.seed": (0, 1)}
+    assert plan_from_text(plan.text()).text() == plan.text()
+    assert plan.document["simulate"] == {"runs": 3}
 
 
 def test_a_million_million_points_are_counted_and_asked_about(tmp_path: Path) -> None:
@@ -302,7 +326,7 @@ def test_another_file_another_version_and_another_folder_are_told(tmp_path: Path
         sweep(SMALL, tmp_path / "s", backend="numpy")
     file.write_text(json.dumps({**plan, "store": 99}))
     for look in (lambda: sweep(SMALL, tmp_path / "s", backend="numpy"), lambda: load_sweep(tmp_path / "s")):
-        with pytest.raises(InputError, match=r"its format is 99 and this version reads 1"):
+        with pytest.raises(InputError, match=r"its format is 99 and this version reads 2"):
             look()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")
@@ -330,7 +354,8 @@ def test_who_waits_for_a_lock_goes_on_when_the_holder_is_gone(tmp_path: Path) ->
 
 
 def test_one_process_writes_a_store_and_a_dead_one_leaves_no_lock(tmp_path: Path) -> None:
-    sweep(SMALL, tmp_path / "s", backend="numpy")
+    found = sweep(SMALL, tmp_path / "s", backend="numpy")
+    found.store.path(0).unlink()
     with only_one(tmp_path / "s" / "lock", "process 42 on here") as own:
         assert own
         assert status(tmp_path / "s").running == "process 42 on here"
@@ -363,6 +388,182 @@ def test_a_full_disk_is_said_and_everything_finished_is_kept(tmp_path: Path, mon
     assert not list((tmp_path / "s").rglob("*.tmp"))
     sweep(SMALL, tmp_path / "s", backend="numpy")
     assert contents(tmp_path / "s") == whole
+
+
+@needs_compiler
+def test_a_curve_that_stops_says_why_and_so_does_the_summary(tmp_path: Path) -> None:
+    # a ridge of 1e300 is not finite in the equations: no step is short enough
+    asked = of(
+        axes={"tau": [0.0, 1e300], "epsilon": [0.1]}, schedule={"gamma": 0.5}, run={"horizon": 1.0, "rtol": 1e-6}
+    )
+    found = sweep(asked, tmp_path / "s")
+    assert found.status.tolist() == [["done"], ["stopped"]]
+    assert found["reason"][0, 0] == ""
+    assert found["reason"][1, 0].startswith("the integrator stopped at t = ")
+    assert f"  {found['reason'][1, 0]}" in sweeping.summary(found).splitlines()
+
+
+def test_too_little_memory_for_a_point_is_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = sweep_batch.spec_from
+
+    def short(values: Any, source: str, folder: Path, overrides: dict[str, Any]) -> Any:
+        if overrides["instance.exponent"] == 0.2:
+            raise MemoryError
+        return real(values, source, folder, overrides)
+
+    monkeypatch.setattr(sweep_batch, "spec_from", short)
+    axes = {"epsilon": [0.1, 0.3], "instance": {"exponent": [0.1, 0.2]}}
+    found = sweep(of(axes=axes, schedule={"gamma": 0.5}, sweep={"batch": 2}), tmp_path / "s", backend="numpy")
+    assert found.status.tolist() == [["done", "stopped"]] * 2
+    assert found["reason"][0, 1] == "there is not enough memory for it"
+
+
+def test_the_summary_says_what_was_simulated_and_verified(tmp_path: Path) -> None:
+    asked = of(
+        axes={"epsilon": [0.1, 0.2]},
+        schedule={"gamma": 0.5},
+        simulate={"runs": 2},
+        verify={"dimensions": [20, 40], "budget": 1e5},
+        sweep={"simulate": True, "verify": True},
+        run={"horizon": 0.5},
+    )
+    told = sweeping.summary(sweep(asked, tmp_path / "s", backend="numpy")).splitlines()
+    assert told[0].endswith(": 2 points: 2 done")
+    assert told[1] == "  simulated: 2 done"
+    assert re.fullmatch(r"  verified: \d \w+(, \d \w+)?", told[2])
+
+
+def test_the_batch_is_what_half_a_second_solves_and_the_store_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {name: section for name, section in SMALL.items() if name != "sweep"}
+    monkeypatch.setattr(sweeping, "seconds_a_point", lambda *_: 0.1)
+    assert sweep(asked, tmp_path / "s", backend="numpy").plan.batch == 2
+    monkeypatch.setattr(sweeping, "seconds_a_point", lambda *_: 10.0)
+    assert sweep(asked, tmp_path / "other", backend="numpy").plan.batch == 1
+    (tmp_path / "s" / "batches" / "000000001.npz").unlink()
+    again = sweep(asked, tmp_path / "s", backend="numpy")  # whatever a point costs today
+    assert again.plan.batch == 2
+    assert again.counts() == {"done": 6}
+
+
+def test_a_point_is_timed_by_solving_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    solved: list[int] = []
+    real = sweep_batch.solve_many
+
+    def slow(*arguments: Any, **keywords: Any) -> Any:
+        solved.append(len(arguments[2]))
+        time.sleep(0.01 * solved[-1])
+        return real(*arguments, **keywords)
+
+    plan, sources = sweeping.settled(plan_of(SMALL, "s"), str(tmp_path), "numpy")
+    monkeypatch.setattr(sweep_batch, "solve_many", slow)
+    assert 0.01 < sweep_batch.seconds_a_point(plan, sources, str(tmp_path)) < 0.2
+    assert solved == [1, 6]
+
+
+def test_the_data_are_those_of_the_beginning_on_every_machine(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    y = np.where(np.arange(60) % 2, 1.0, -1.0)
+    for name in ("a.npz", "b.npz"):
+        np.savez(tmp_path / name, X=rng.standard_normal((60, 4)) + 0.5 * y[:, None], y=y)
+    asked = {
+        "model": {"loss": "log(1 + exp(-y*r))", "target": "labels"},
+        "instance": {"builder": "from_data", "classes": [-1, 1]},
+        "schedule": {"gamma": 0.5},
+        "run": {"horizon": 1.0, "rtol": 1e-6},
+        "axes": {"instance": {"file": ["a.npz", "b.npz"]}},
+    }
+    (tmp_path / "mine.toml").write_text(toml_text(asked))
+    plan, sources = sweeping.settled(*sweeping.read_plan(tmp_path / "mine.toml"), "numpy")
+    assert set(plan.data) == {"a.npz", "b.npz"}
+    folder = str(tmp_path)
+    arrays = sweep_batch.run_batch(replace(plan, batch=2).text(), sources, folder, 0)
+    assert arrays["reason"].tolist() == ["", ""]
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(BackendError, match=r"a.npz cannot be read: No such file .*; put the sweep's file there"):
+        sweep_batch.run_batch(plan.text(), sources, str(tmp_path / "elsewhere"), 0)
+    np.savez(tmp_path / "b.npz", X=rng.standard_normal((60, 4)), y=y)
+    with pytest.raises(BackendError, match=r"b.npz holds other data than when the sweep began"):
+        sweep_batch.run_batch(plan.text(), sources, folder, 0)
+
+
+def test_a_store_that_is_whole_is_read_though_nothing_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("zarr")
+    whole = sweep(SMALL, tmp_path / "s", backend="numpy")
+
+    def denied(*_: Any) -> Any:
+        raise AssertionError("it is written to")
+
+    monkeypatch.setattr(sweep_store, "write_durably", denied)
+    monkeypatch.setattr(sweep_store, "only_one", denied)
+    assert repr(sweep(SMALL, tmp_path / "s", backend="numpy")) == repr(whole)
+
+
+def test_batches_without_a_plan_a_damaged_plan_and_an_unreadable_batch_are_told(tmp_path: Path) -> None:
+    found = sweep(SMALL, tmp_path / "s", backend="numpy")
+    file = tmp_path / "s" / "sweep.json"
+    text = file.read_text()
+    for broken in ({"store": 2}, {**json.loads(text), "dimensions": [1]}, {**json.loads(text), "batch": 0}):
+        file.write_text(json.dumps(broken))
+        for look in (lambda: sweep(SMALL, tmp_path / "s", backend="numpy"), lambda: load_sweep(tmp_path / "s")):
+            with pytest.raises(InputError, match=r"sweep.json: it is not what a sweep wrote"):
+                look()
+    file.unlink()
+    other = {**SMALL, "run": {"horizon": 6.0}}
+    shutil.rmtree(tmp_path / "s" / "sweep.zarr", ignore_errors=True)
+    with pytest.raises(InputError, match=r"it holds batches but no sweep.json that says of which sweep they are"):
+        sweep(other, tmp_path / "s", backend="numpy")
+    file.write_text(text)
+    found.store.path(1).unlink()
+    found.store.path(1).mkdir()
+    with pytest.raises(SweepStopped, match=r"000000001.npz: cannot be read: Is a directory; see to it"):
+        load_sweep(tmp_path / "s")["norm2"]
+
+
+def test_the_rate_is_of_who_runs_it_now_and_the_end_is_the_data_set(tmp_path: Path) -> None:
+    found = sweep(SMALL, tmp_path / "s", backend="numpy")
+    yesterday = time.time() - 86_400
+    for batch in range(3):
+        os.utime(found.store.path(batch), (yesterday + batch, yesterday + batch))
+    assert np.isnan(status(tmp_path / "s").rate)  # nobody runs it
+    found.store.path(2).unlink()
+    with only_one(tmp_path / "s" / "lock", "process 42 on here"):
+        assert np.isnan(status(tmp_path / "s").rate)  # nothing is finished since
+        begun = time.time() - 10
+        os.utime(tmp_path / "s" / "lock", (begun, begun))
+        os.utime(found.store.path(1), (begun + 5, begun + 5))
+        assert status(tmp_path / "s").rate == pytest.approx(0.2, rel=0.05)  # 2 points in 10 s
+    sweep(SMALL, tmp_path / "s", backend="numpy")
+    assert str(status(tmp_path / "s")) == "6 of 6 points (100.0 %), finished"
+    shutil.rmtree(tmp_path / "s" / "sweep.zarr", ignore_errors=True)
+    with only_one(tmp_path / "s" / "lock", "process 42 on here"):
+        assert str(status(tmp_path / "s")).endswith("being made one data set by process 42 on here")
+
+
+def test_batches_that_end_their_workers_are_named_when_all_others_are_there() -> None:
+    def submit(batch: int) -> Any:
+        future: Any = futures.Future()
+        if batch in (1, 3):
+            future.set_exception(RuntimeError("killed"))
+        else:
+            future.set_result({"status": np.array([batch])})
+        return future
+
+    def given(passes_over: bool) -> list[int]:
+        workers = sweep_run.Workers(submit, lambda: 2, lambda: None, "the cluster", lambda _: passes_over)
+        for batch, _ in sweep_run.each_finished(workers, range(6)):
+            finished.append(batch)
+        return finished
+
+    finished: list[int] = []
+    with pytest.raises(SweepStopped, match=r"batches 1, 3 ended the cluster's workers several times, all others"):
+        given(passes_over=True)
+    assert sorted(finished) == [0, 2, 4, 5]
+    with pytest.raises(RuntimeError, match="killed"):
+        given(passes_over=False)
 
 
 def test_a_damaged_batch_is_named(tmp_path: Path) -> None:
@@ -622,9 +823,8 @@ def test_the_whole_is_zarr_with_names_units_and_the_spec_whatever_the_slabs(
     found = sweep(of(axes=axes, run={"times": [1.0, 5.0]}, sweep={"batch": 4}), tmp_path / "s", backend="numpy")
     whole = xarray.open_zarr(tmp_path / "s" / "sweep.zarr").load()
     for name in found.names:
-        if name != "reason":
-            dims = (*found.dims[:3], *(("time",) if found[name].ndim == 4 else ()))
-            np.testing.assert_array_equal(whole[name].transpose(*dims).values, found[name])
+        dims = (*found.dims[:3], *(("time",) if found[name].ndim == 4 else ()))
+        np.testing.assert_array_equal(whole[name].transpose(*dims).values, found[name])
     symbol = {"symbol": r"\langle R\rangle"}
     assert whole.adversarial_risk.attrs == {"long_name": "adversarial risk", "units": "1", **symbol}
     assert all(whole[name].attrs["long_name"] and whole[name].attrs["units"] == "1" for name in whole.coords)
@@ -731,9 +931,47 @@ def test_a_cluster_that_cannot_import_sgdlimit_is_one_sentence(
     assert told.endswith("cannot import sgdlimit; install it there, the same version\n")
 
 
-def test_a_scheduler_that_does_not_answer_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_scheduler_is_one_sentence_in_little_time(tmp_path: Path) -> None:
     pytest.importorskip("distributed")
-    monkeypatch.setattr(sweep_run, "PATIENCE", 1.0)
-    for address in ("tcp://127.0.0.1:1", "nonsense://x"):
-        with pytest.raises(InputError, match=rf"--scheduler {address}: .*start one with `dask scheduler`"):
-            sweep(SMALL, tmp_path / "s", backend="numpy", scheduler=address)
+    (tmp_path / "mine.toml").write_text(FILE)
+    with socket.create_server(("127.0.0.1", 0)) as silent, socket.create_server(("127.0.0.1", 0)) as web:
+        held: list[socket.socket] = []
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    held.append(web.accept()[0])
+                    held[-1].sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 10)
+
+        threading.Thread(target=answer, daemon=True).start()
+        told = {
+            f"tcp://127.0.0.1:{silent.getsockname()[1]}": "no scheduler answers within 1 s; start one",
+            f"tcp://127.0.0.1:{web.getsockname()[1]}": "what answers there is no Dask scheduler",
+            "tcp://127.0.0.1:1": "no scheduler answers within 1 s (Connection refused); start one",
+            **dict.fromkeys(
+                ("nonsense://x", "garbage", "tcp://[::1", "tcp://127.0.0.1:99999", "a://b://c", "tcp://:8786"),
+                "it is no address; write tcp://host:8786",
+            ),
+        }
+        # in a process of its own: what is left of a failed attempt must not keep the command from ending
+        code = f"""
+import sys
+from sgdlimit.runtime import sweep_run
+from sgdlimit.runtime.sweeping import sweep
+sweep_run.PATIENCE = 1.0
+for address in {list(told)}:
+    try:
+        sweep("mine.toml", "s", backend="numpy", scheduler=address)
+    except Exception as error:
+        print(type(error).__name__, error)
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+        )
+        for each in held:
+            each.close()
+    assert done.stderr == ""
+    for (address, why), line in zip(told.items(), done.stdout.splitlines(), strict=True):
+        assert line.startswith(f"InputError --scheduler {address}: {why}"), line
+    with pytest.raises(InputError, match=r"--scheduler: the address is empty"):
+        sweep(SMALL, tmp_path / "s", backend="numpy", scheduler=" ")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sgdlimit.derive.errors import InputError
-from sgdlimit.runtime.figures import Picture
+from sgdlimit.runtime.figures import Picture, style
 from sgdlimit.runtime.sweep_picture import Scale, _levels, _worst, panel_figures, panels
 from sgdlimit.runtime.sweep_plan import VERDICTS
 from sgdlimit.runtime.sweep_result import Sweep, load_sweep
@@ -82,12 +82,32 @@ def test_an_axis_of_few_values_makes_a_line_for_each(tmp_path: Path) -> None:
     found = swept(tmp_path, axes={"epsilon": [0.0, 0.6], "schedule": RATES}, sweep={"statistics": ["norm2"]})
     figure = found.plot()
     (axes,) = figure.axes
-    assert [line.get_label() for line in axes.lines[:1]] == ["0"]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["0", "0.6"]
+    assert legend(figure) == [r"$\varepsilon$ = 0", r"$\varepsilon$ = 0.6", "diverges"]
     done = found.status == "done"
-    drawn = {line.get_label(): line.get_ydata() for line in axes.lines}
-    np.testing.assert_array_equal(drawn["0.6"], np.where(done[1], found["norm2"][1], np.nan))
-    assert legend(figure) == ["diverges"]
+    drawn = [line.get_ydata() for line in axes.lines if len(line.get_ydata()) == found.status.shape[1]]
+    for k, values in enumerate(drawn):
+        np.testing.assert_array_equal(values, np.where(done[k], found["norm2"][k], np.nan))
+    assert len(drawn) == 2
+
+
+def test_one_key_says_of_all_panels_what_their_lines_are_however_long(tmp_path: Path) -> None:
+    rates = [{"expression": text} for text in ("gamma0/(1 + t)**0.5", "gamma0/(1 + sqrt(t))", "gamma0" + " + 0*t" * 12)]
+    found = swept(
+        tmp_path,
+        parameters={"sigma": 0.5, "gamma0": 0.2},
+        axes={"epsilon": {"from": 0.0, "to": 1.0, "count": 5}, "schedule": rates},
+        sweep={"statistics": ["norm2", "overlap"]},
+    )
+    figure = found.plot()
+    told = legend(figure)
+    assert told[:2] == ["gamma0/(1 + t)**0.5", "gamma0/(1 + sqrt(t))"]
+    assert told[2].endswith("…")
+    with style():
+        figure.draw_without_rendering()
+    boxes = [figure.legends[0].get_window_extent(), *(axes.get_tightbbox() for axes in figure.axes)]
+    assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
+    assert figure.bbox.x0 <= boxes[0].x0
+    assert boxes[0].x1 <= figure.bbox.x1
 
 
 def test_what_was_simulated_is_points_with_standard_errors_and_seeds_are_averaged(tmp_path: Path) -> None:
