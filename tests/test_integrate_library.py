@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -347,7 +348,13 @@ class Compiled:
         return Solution(S, mean if modes else None, variance if modes else None, x, v, accumulated, outcome)
 
 
+def needs(compiler: str) -> None:
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+
+
 def build(folder: Path, compiler: str, flags: Sequence[str]) -> Compiled:
+    needs(compiler)
     (folder / "kernel.c").write_text(source(), encoding="utf-8")
     command = [compiler, *STRICT, *flags, "-shared", "-fPIC", "kernel.c", "-o", "kernel.so", "-lm"]
     subprocess.run(command, cwd=folder, check=True)
@@ -464,6 +471,7 @@ def test_compiles_without_a_warning_and_gives_the_same_curve(
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_sanitizers_find_nothing(compiler: str, tmp_path: Path) -> None:
+    needs(compiler)
     (tmp_path / "program.c").write_text(source(PROGRAM), encoding="utf-8")
     checks = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     subprocess.run([compiler, *STRICT, *checks, "program.c", "-o", "program", "-lm"], cwd=tmp_path, check=True)

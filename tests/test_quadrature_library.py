@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -119,6 +120,8 @@ class Compiled:
 
 @pytest.fixture(scope="module", params=["gcc", "clang"])
 def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    if shutil.which(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
     folder = tmp_path_factory.mktemp(request.param)
     (folder / "q.c").write_text(HARNESS % HEADER, encoding="utf-8")
     flags = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]

@@ -92,19 +92,22 @@ typedef struct integration {
   double *bound;           /* [STATISTICS] beyond it a statistic has diverged */
 } integration;
 
-/* out = sum of weights[i] row i, a strip at a time in registers. Rows of weight 0 are passed over: a stage that is still
- * to come may hold anything. */
+/* out = sum of weights[i] row i. Rows of weight 0 are passed over: a stage that is still to come may hold anything. One
+ * row after another, over as many numbers as stay in the nearest cache: of a sum over the rows, held in registers,
+ * compilers make far more than it takes. */
 static void combine(const integration *g, const double weights[ROWS], double *restrict out) {
-  const double *row[ROWS];
-  double weight[ROWS];
-  int count = 0;
-  for (int i = 0; i < ROWS; i++)
-    if (weights[i] != 0) row[count] = g->rows[i], weight[count++] = weights[i];
-  for (int64_t j = 0; j < g->length; j += STRIP) {
-    double sum[STRIP] = {0};
-    for (int i = 0; i < count; i++)
-      for (int l = 0; l < STRIP; l++) sum[l] += weight[i] * row[i][j + l];
-    for (int l = 0; l < STRIP; l++) out[j + l] = sum[l];
+  for (int64_t begin = 0; begin < g->length; begin += SPAN) {
+    const int64_t end = begin + SPAN < g->length ? begin + SPAN : g->length;
+    int first = 1;
+    for (int i = 0; i < ROWS; i++) {
+      const double weight = weights[i], *restrict row = g->rows[i];
+      if (weight == 0) continue;
+      if (first)
+        for (int64_t j = begin; j < end; j++) out[j] = weight * row[j];
+      else
+        for (int64_t j = begin; j < end; j++) out[j] += weight * row[j];
+      first = 0;
+    }
   }
 }
 
