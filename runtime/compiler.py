@@ -24,8 +24,16 @@ from sgdlimit.derive.errors import BackendError
 from sgdlimit.runtime.locks import alone
 
 # -std=c11 turns contraction of a*b + c off and math errno on; neither changes a result that the tests hold. Nothing
-# here assumes finite numbers or reorders a sum, but for those that are marked as reductions.
-_WANTED = ("-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
+# here assumes finite numbers or reorders a sum, but for those that are marked as reductions. -fno-tree-pre: elimination
+# of partial redundancies leaves truth values that choose between truth values, which gcc cannot vectorise.
+_WANTED = (
+    "-march=native",
+    "-fopenmp-simd",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fno-tree-pre",
+    "-ffp-contract=fast",
+)
 _BASE = ("-std=c11", "-O3", "-fPIC", "-shared")
 _END = "."  # of the flags that are remembered: a file without it was not written to its end
 

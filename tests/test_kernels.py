@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from sgdlimit.runtime.compiler import find_compiler
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import Kernel, compiled, emitted, load_kernel
 from sgdlimit.runtime.problem import build_problem
+from sgdlimit.runtime.spec import catalogue
 
 Array = NDArray[np.float64]
 RADIUS = 0.3
@@ -348,6 +350,39 @@ int main(void) {
 def test_sanitizers_find_nothing_in_an_emitted_file(name: str, tmp_path: Path) -> None:
     """Addresses, and undefined behaviour (division by zero of doubles is defined by IEEE 754 and meant)."""
     run_sanitized(name, tmp_path, "-O1")
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cauchy",
+        "adversarial-phase-retrieval",
+        *(pytest.param(name, marks=pytest.mark.long) for name in catalogue() if name != "poisson"),
+    ],
+)
+def test_gcc_vectorises_every_loop_that_is_marked_so(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Poisson's search for crossings is left out, which calls a function with branches."""
+    monkeypatch.setenv("CC", "gcc")
+    compiler = find_compiler()
+    assert compiler is not None
+    folder = resources.files("sgdlimit.generated").joinpath(name.replace("-", "_"))
+    text = folder.joinpath("limit.c").read_text(encoding="utf-8")
+    (tmp_path / "limit.c").write_text(text, encoding="utf-8")
+    told = subprocess.run(
+        ["gcc", "-std=c11", "-O3", *compiler.flags, "-fopt-info-vec", "-c", "limit.c"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stderr
+    done = {int(line.split(":")[1]) for line in told.splitlines() if "loop vectorized" in line}
+    marked = [k for k, line in enumerate(text.splitlines(), 1) if "#pragma omp simd" in line]
+    assert len(marked) > 5
+    # gcc gives the place of the loop or of its first statement
+    assert [k for k in marked if not {k + 1, k + 2} & done] == []
 
 
 FAST = ["-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
