@@ -25,7 +25,7 @@ WORKERS = 2
 
 
 def measure(
-    points: int = 40_000, batches: int = 150, modes: int = 100, horizon: float = 20.0, rounds: int = 3
+    points: int = 40_000, batches: int = 150, modes: int = 100, horizon: float = 20.0, rounds: int = 2
 ) -> Table:
     """In turns; the least of some rounds."""
     title = f"sweep on {WORKERS} threads and on {WORKERS} Dask workers: N = {modes}, t = {horizon:g}, rtol {RTOL:g}"

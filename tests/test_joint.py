@@ -443,7 +443,7 @@ smooth = st.sampled_from([sp.S.One, r - ell, r * ell, sp.exp(r / 2), sp.exp(-(r*
 
 
 @given(kinks_in_r, kinks_in_ell, smooth, smooth, st.integers(0, 10**6))
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 def test_products_of_kinks_and_smooth_factors_are_right(
     a: sp.Expr, b: sp.Expr, s1: sp.Expr, s2: sp.Expr, seed: int
 ) -> None:
@@ -464,7 +464,7 @@ monomials = st.tuples(halves, st.integers(0, 2), st.integers(0, 2))
 @given(
     st.lists(monomials, min_size=1, max_size=2), st.lists(linear_forms, min_size=1, max_size=2), st.integers(0, 10**6)
 )
-@settings(max_examples=8)
+@settings(max_examples=5)
 def test_polynomials_times_error_functions_of_linear_forms_are_right(
     polynomial: list[tuple[sp.Expr, int, int]], arguments: list[tuple[sp.Expr, sp.Expr, sp.Expr]], seed: int
 ) -> None:

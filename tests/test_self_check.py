@@ -193,7 +193,10 @@ def test_generate_tells_what_the_self_check_found(monkeypatch: pytest.MonkeyPatc
     ("loss", "target"),
     [
         pytest.param(
-            "Max(0, 1 - y*r)", "r_star + sigma*xi", id="a kink of the label that is at infinity for one score"
+            "Max(0, 1 - y*r)",
+            "r_star + sigma*xi",
+            marks=pytest.mark.long,
+            id="a kink of the label that is at infinity for one score",
         ),
         pytest.param(
             "(Max(0, r) - y)**2/2",
