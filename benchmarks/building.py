@@ -14,7 +14,7 @@ from benchmarks.timing import last_line, run_python
 from sgdlimit.runtime.compiler import find_compiler, no_compiler
 
 NEW_LOSS = "a new loss"
-LIMIT = 5.0
+EACH, ALL = 5.0, 90.0
 STAGES = ("import", "derive", "emit", "flags", "compile", "load", "compile sgd")
 
 
@@ -37,13 +37,16 @@ def measure(names: Sequence[str] | None = None) -> Table:
             rows.append({"model": name, **json.loads(answer.stdout), "in all": total})
         else:
             rows.append({"model": name, "in all": f"failed: {last_line(answer.stderr)}"})
-    totals = [row["in all"] for row in rows]
-    worst = max((t for t in totals if isinstance(t, float)), default=float("nan"))
-    met = all(isinstance(t, float) and t < LIMIT for t in totals)
+    made = {str(row["model"]): _made(row) for row in rows}
+    worst = max(made, key=lambda name: made[name])
+    goals = [
+        Goal(f"derive and emit under {EACH:g} s", f"{made[worst]:.1f} s at worst, {worst}", made[worst] < EACH),
+        Goal(f"all of them under {ALL:g} s", f"{sum(made.values()):.0f} s", sum(made.values()) < ALL),
+    ]
     return Table(
         title,
         tuple(rows),
-        (Goal(f"under {LIMIT:g} s", f"{worst:.1f} s at worst", met),),
+        tuple(goals if len(rows) > 1 else goals[:1]),
         (
             "new loss: log(1 + exp(1 - 2*y*r)), y = sign(r* + sigma xi), ℓ2 adversary.",
             "emit: C of all parts. flags: which of them the compiler takes, once a machine. compile: limit, all that a",
@@ -51,6 +54,12 @@ def measure(names: Sequence[str] | None = None) -> Table:
             _shares(rows),
         ),
     )
+
+
+def _made(row: dict[str, Cell]) -> float:
+    """Seconds in which equations and C were made; endless where that failed."""
+    parts = [row.get(stage) for stage in ("derive", "emit")]
+    return sum(part if isinstance(part, float) else float("inf") for part in parts)
 
 
 def _shares(rows: Sequence[dict[str, Cell]]) -> str:
