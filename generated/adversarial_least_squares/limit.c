@@ -3,7 +3,7 @@
  *   target     Teacher('r_star + sigma*xi')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 18. To write it again:
+ * Written by sgdlimit, generator format 20. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts limit
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -727,7 +727,6 @@ enum { DEEPEST = 40 };   /* fall, as a logarithm, that errors are held tighter f
 /* Rows: the stages' slopes dy/ds, the state at a step's start and at its end, and state and slope where the step before
  * it began. */
 enum { STAGES = 7, STATE = STAGES, END, STATE_BEFORE, SLOPE_BEFORE, ROWS };
-enum { STRIP = 16 };   /* numbers of a row that are combined at a time */
 enum { SPAN = 256 };   /* modes whose rates are taken at a time: they stay in the nearest cache */
 static const double stage_positions[STAGES] = {0, 1. / 5, 3. / 10, 4. / 5, 8. / 9, 1, 1};
 static const double stage_weights[STAGES][STAGES - 1] = {
@@ -750,7 +749,7 @@ typedef struct integration {
   int64_t iterate;
   double *constants;
   int64_t length;          /* of a state y = (e, v, a), a the integral of sum_j noise_j that AdaGrad-norm needs: 2N + 1 and
-                              zeros up to a whole strip */
+                              zeros up to a whole line */
   double *rows[ROWS];      /* [length] each */
   double before;           /* length of the step before in s, 0 at the start */
   node nodes[NODES];       /* the steps' ends, newest first; an attempt's end is the first of them */
@@ -793,6 +792,9 @@ static void combine(const integration *g, const double weights[ROWS], double *re
     }
   }
 }
+
+/* The larger one; a where b is not a number, as fmax, which is a call. */
+static inline double at_least(double a, double b) { return b > a ? b : a; }
 
 typedef struct weighted_sums {
   double square, absolute;
@@ -875,8 +877,8 @@ static double steepest_slope(int64_t count, const double *slope) {
       const double steepness = fabs(slope[j + k]);
       found[k] = steepness > found[k] ? steepness : found[k];
     }
-  for (int64_t j = count / PARTS * PARTS; j < count; j++) found[0] = fmax(found[0], fabs(slope[j]));
-  for (int k = 1; k < PARTS; k++) found[0] = fmax(found[0], found[k]);
+  for (int64_t j = count / PARTS * PARTS; j < count; j++) found[0] = at_least(found[0], fabs(slope[j]));
+  for (int k = 1; k < PARTS; k++) found[0] = at_least(found[0], found[k]);
   return found[0];
 }
 
@@ -901,7 +903,7 @@ static void mark(integration *g, double s, double gamma) {
       spread[j] = gamma * gamma * noise[j];
       total += noise[j];
     }
-    at->fastest = fmax(at->fastest, fabs(gamma) * steepest_slope(end - from, slope));
+    at->fastest = at_least(at->fastest, fabs(gamma) * steepest_slope(end - from, slope));
   }
   at->clock = s * s;
   at->total = total;
@@ -925,7 +927,7 @@ static double differentiate(integration *g, double s, const double *y, int is_en
       of_v[j] = pace * (2 * slope[j] * v[j] + gamma * noise[j]);
       total += noise[j];
     }
-    if (is_end) g->steepest = fmax(g->steepest, steepest_slope(end - from, slope));
+    if (is_end) g->steepest = at_least(g->steepest, steepest_slope(end - from, slope));
   }
   out[2 * N] = 2 * s * total;
   return gamma;
@@ -987,12 +989,12 @@ static double attempt(integration *g, double s, double h, double *norm2) {
   for (int64_t w = 0; w <= p->classes; w++) {
     const weighted_sums error = weigh(p->modes, weighting(g, w), g->work, g->work + p->modes);
     /* In an exponential step what errors are relative to may fall by orders of magnitude: the end counts. */
-    const double scale = g->exponential ? g->trial_scale[w] : fmax(g->scale[w], g->trial_scale[w]);
+    const double scale = g->exponential ? g->trial_scale[w] : at_least(g->scale[w], g->trial_scale[w]);
     /* Of sum W (e^2 + v), to first order: a square errs twice as much as its root. */
     const double relative = 2 * sqrt(error.square / (scale + g->unresolved[w])) + error.absolute / scale;
     if (!(relative < INFINITY)) return NAN;   /* fmax would swallow it */
-    const double fall = log(fmax(g->peak[w] / g->trial_scale[w], 1));
-    worst = fmax(worst, relative * (1 + fmin(fall, DEEPEST) / 4));
+    const double fall = log(at_least(1, g->peak[w] / g->trial_scale[w]));
+    worst = at_least(worst, relative * (1 + (fall < DEEPEST ? fall : DEEPEST) / 4));
   }
   if (p->step_kind == SGDLIMIT_ADAGRAD_NORM) {
     const double b = p->step_arguments[g->iterate * p->step_arguments_count + 1], accumulated = end[2 * p->modes];
@@ -1198,8 +1200,9 @@ static int32_t integrate(integration *g) {
       growth = 1;
       continue;
     }
-    for (; output < T && clock_of_output(p, output) <= end; output++) {
-      const double theta = (clock_of_output(p, output) - s) / h;
+    for (; output < T; output++) {
+      const double clock = clock_of_output(p, output), theta = (clock - s) / h;
+      if (!(clock <= end)) break;
       if (theta < 1) interpolate(g, s, h, theta);
       const int32_t status = record(g, output, theta < 1 ? g->work : g->rows[END]);
       if (status != SGDLIMIT_OK) return status;
@@ -1212,11 +1215,12 @@ static int32_t integrate(integration *g) {
     if (norm2 > norm2_bound) return SGDLIMIT_DIVERGED;
     for (int64_t w = 0; w <= p->classes; w++) {
       g->scale[w] = g->trial_scale[w];
-      g->peak[w] = fmax(g->peak[w], g->scale[w]);
+      g->peak[w] = at_least(g->peak[w], g->scale[w]);
     }
     /* Explicit steps with memory (PI): without it every fifth is rejected where stability limits them. Nodes far before an
      * exponential step would not extrapolate into it. */
-    const double longer = g->exponential ? 0.95 * pow(error, -power) : 0.95 * pow(error, -0.17) * pow(last_error, 0.04);
+    const double longer = g->exponential ? 0.95 * pow(error, -power)
+                                         : 0.95 * exp(0.04 * log(last_error) - 0.17 * log(error));
     const double limit = g->exponential ? fmin(growth, 2) : growth;
     move_on(g, from, s);
     h *= fmin(limit, fmax(0.2, longer));
@@ -1263,12 +1267,12 @@ int32_t sgdlimit_solve(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
   fill_with_nan(p->final_variance, M * N);
   fill_with_nan(p->final_auxiliary, M);
 
-  const int64_t n = whole_lines(N), k = whole_lines(1 + K), length = (2 * N + 1 + STRIP - 1) / STRIP * STRIP;
+  const int64_t n = whole_lines(N), k = whole_lines(1 + K), length = whole_lines(2 * N + 1);
   const int64_t block = sums_over_rates(p) ? n : SPAN;
   const int64_t others = 3 * block + 5 * k + STATISTICS + rate_scalars_count(p) + constants_count(p);
   const int64_t per_mode = 2 * (ROWS + 1) + 3 * NODES + 5 + 3;
   const int64_t doubles = (ROWS + 1) * length + (3 * NODES + 5) * n + others;
-  double *memory = N < (PTRDIFF_MAX / (int64_t)sizeof(double) - others) / per_mode - 64 * STRIP
+  double *memory = N < (PTRDIFF_MAX / (int64_t)sizeof(double) - others) / per_mode - 64 * LINE
                        ? aligned_alloc(LINE * sizeof(double), (size_t)whole_lines(doubles) * sizeof(double))
                        : NULL;
   if (!memory) return outcome->status = SGDLIMIT_OUT_OF_MEMORY;
@@ -1278,7 +1282,7 @@ int32_t sgdlimit_solve(const sgdlimit_problem *p, sgdlimit_outcome *outcome) {
   g.work = next, next += length;
   for (int i = 0; i < ROWS; i++) g.rows[i] = next, next += length;
   for (double *row = memory; row < next; row += length)
-    for (int64_t j = 2 * N + 1; j < length; j++) row[j] = 0;   /* sums of rows take whole strips */
+    for (int64_t j = 2 * N + 1; j < length; j++) row[j] = 0;   /* sums of rows take whole lines */
   for (int i = 0; i < NODES; i++) {
     g.nodes[i].decay = next, next += n;
     g.nodes[i].drive = next, next += n;

@@ -3,7 +3,7 @@
  *   target     Teacher('r_star + sigma*xi')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 18. To write it again:
+ * Written by sgdlimit, generator format 20. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts equations
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -510,7 +510,7 @@ void sgdlimit_coefficients(const double *score_values, double y, const double *p
 }
 
 /* dx and dv at (t, x, v), where the integral of sum_j G_j is start_auxiliary's; work has room for 6 p->modes +
- * sgdlimit_constants_count. */
+ * sgdlimit_constants_count. No two of the five arrays overlap. */
 int32_t sgdlimit_rhs(const sgdlimit_problem *p, int64_t iterate, double t, const double *x, const double *v, double *dx,
                      double *dv, double *work) {
   if (p->size != sizeof *p || !has_step_arguments(p)) return SGDLIMIT_BAD_PROBLEM;
@@ -518,12 +518,14 @@ int32_t sgdlimit_rhs(const sgdlimit_problem *p, int64_t iterate, double t, const
   double *offset = work, *slope = work + N, *noise = work + 2 * N, *e = work + 3 * N, *k = work + 6 * N;
   double *scalars = k + constants_count(p);
   constants(p, k);
+  #pragma omp simd
   for (int64_t j = 0; j < N; j++) e[j] = x[j] - p->teacher[j];
   rate_scalars(p, k, iterate, x, e, v, scalars);
   rates(p, scalars, 0, N, offset, slope, noise);
   const double accumulated = p->start_auxiliary ? p->start_auxiliary[iterate] : 0;
   const point at = {x, e, v, offset, slope, noise, accumulated, work + 4 * N};
   const double gamma = learning_rate(p, k, iterate, t, &at);
+  #pragma omp simd
   for (int64_t j = 0; j < N; j++) {
     dx[j] = gamma * (offset[j] + slope[j] * e[j]);
     dv[j] = 2 * gamma * slope[j] * v[j] + gamma * gamma * noise[j];
