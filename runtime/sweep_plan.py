@@ -254,10 +254,11 @@ class Plan:
         """Every file of data that the sweep file names, once."""
         sections = [self.document.get("instance", {})]
         for axis in (axis for dimension in self.dimensions for axis in dimension.axes):
+            values = axis.values if isinstance(axis.values, tuple) else ()
             if axis.key == "instance":
-                sections.extend(axis.values)
+                sections.extend(values)
             elif axis.key == "instance.file":
-                sections.extend({"file": value} for value in axis.values)
+                sections.extend({"file": value} for value in values)
         named = (section.get("file") for section in sections if isinstance(section, Mapping))
         yield from dict.fromkeys(name for name in named if isinstance(name, str))
 
@@ -633,5 +634,5 @@ def batch_size(points: int, seconds_a_point: float, times: int = 1) -> int:
     500
     """
     fitting = min(MOST_IN_A_BATCH, MOST_NUMBERS // times, int(SECONDS_A_BATCH / seconds_a_point), -(-points // 2))
-    decade = 10 ** (len(str(max(1, fitting))) - 1)
+    decade = int(10 ** (len(str(max(1, fitting))) - 1))
     return next(step * decade for step in (5, 2, 1) if step * decade <= max(1, fitting))
