@@ -226,18 +226,19 @@ def _connected(distributed: Any, address: str) -> Any:
         return distributed.Client(address, timeout=PATIENCE, set_as_default=False)
     except OSError as error:  # TimeoutError is one
         why = f"no scheduler answers within {PATIENCE:g} s"
-        told = "" if isinstance(error, TimeoutError) else f" ({_cause(error)})"
-        raise InputError(where, f"{why}{told}", remedy) from None
+        raise InputError(where, f"{why}{_cause(error)}", remedy) from None
     except Exception as error:
         told = f"what answers there is no Dask scheduler of this version ({type(error).__name__})"
         raise InputError(where, told, remedy) from None
 
 
-def _cause(error: BaseException) -> str:
-    """What the system said first."""
-    while error.__cause__ is not None:
+def _cause(error: BaseException | None) -> str:
+    """What the system said, in brackets; empty where the last attempt only took too long."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return f" ({error.strerror})"
         error = error.__cause__
-    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return ""
 
 
 def _check_imports(client: Any, address: str) -> None:
