@@ -37,6 +37,34 @@ def test_a_run_is_a_function_of_seed_and_index_alone(backend: str) -> None:
         assert np.array_equal(one[name], other[name]) == (name == "learning_rate")
 
 
+@needs_compiler
+def test_rows_of_zeros_and_rows_that_classes_share_are_read_as_any_other() -> None:
+    """1,300 coordinates: two whole chunks and a part of one, over which passes go to and fro.
+
+    A mean of 1e-300 a coordinate is not 0, and a second class whose first eigenvalue is one digit off has rows of its
+    own; either moves a run by rounding only.
+    """
+    d = 1300
+    one = Instance.power_law(d, exponent=0.3)
+    eigenvalues, means = np.vstack([one.eigenvalues] * 2), np.zeros((2, d))
+    own = eigenvalues.copy()
+    own[1, 0] = np.nextafter(own[1, 0], 0)
+
+    def run(eigenvalues: np.ndarray, means: np.ndarray, teacher: np.ndarray) -> dict[str, np.ndarray]:
+        instance = Instance(
+            probabilities=[0.4, 0.6], eigenvalues=eigenvalues, means=means, teacher=teacher, start=one.teacher / 2
+        )
+        found = simulate(MODEL, instance, Constant(0.5), VALUES, times=[0.1, 0.3], runs=3, backend="c")
+        return {name: found[name] for name in found.names}
+
+    rows = run(eigenvalues, means, one.teacher)
+    for other in (run(own, means, one.teacher), run(eigenvalues, means + 1e-300, one.teacher)):
+        for name, found in other.items():
+            np.testing.assert_allclose(found, rows[name], rtol=1e-9, err_msg=name)
+    for name, found in run(eigenvalues, means, np.full(d, 1e-300)).items():
+        np.testing.assert_allclose(found, run(eigenvalues, means, np.zeros(d))[name], rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_run_that_diverges_is_reported_with_its_time(backend: str) -> None:
     with pytest.raises(Diverged) as caught:

@@ -3,7 +3,7 @@
  *   target     Labels()
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 20. To write it again:
+ * Written by sgdlimit, generator format 21. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts sgd
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -771,11 +771,20 @@ typedef struct update {
  * double. */
 enum { CHUNK = DRAWS * BLOCK };
 
+/* Numbers that do not change: [length], or, where all are 0, [CHUNK] that serve each chunk. Classes share rows that are
+ * equal. In large dimension a step takes as long as it takes to read what it needs. */
+typedef struct constant_row {
+  const real *numbers;
+  int64_t stride;             /* from a coordinate to the next: 1, or 0 between chunks of zeros */
+} constant_row;
+
 typedef struct simulation {
   const sgdlimit_problem *problem;
   int64_t length;             /* of a row: N rounded up to whole blocks */
-  real *roots, *means;        /* [K][length] square roots of the eigenvalues; means */
-  real *teacher;              /* [length] */
+  constant_row *roots, *means;   /* [K] square roots of the eigenvalues; means */
+  constant_row teacher;
+  real *room;                 /* [2K + 1][length] for what these hold */
+  real *zeros;                /* [CHUNK] */
   real *x;                    /* [length] the last sample */
   real *iterates;             /* [M][length] */
   double *totals;             /* [M][2][LANES] of a sweep: ||X||^2 and <x, X> */
@@ -788,6 +797,7 @@ typedef struct simulation {
   update *updates;            /* [M] */
   double *cumulated;          /* [K] cumulated probabilities of the classes */
   generator coordinates, chances;
+  int backwards;              /* the next sweep's direction */
   double class_uniform[BLOCK], xi[BLOCK], label_uniform[BLOCK];   /* of the BLOCK steps from the last refill on */
 } simulation;
 
@@ -798,6 +808,8 @@ LANEWISE reals load(const real *from) {
 }
 
 LANEWISE void store(real *to, reals v) { memcpy(to, &v, sizeof v); }
+
+LANEWISE const real *of_chunk(constant_row row, int64_t begin) { return row.numbers + row.stride * begin; }
 
 LANEWISE reals updated(update u, reals X, reals x) { return X + (u.own * X + u.sample * x); }
 
@@ -829,24 +841,28 @@ LANEWISE void advance(update u, real *X, reals before, reals x, int v, products 
   sums->r[v] += moved * x;
 }
 
-/* The step's one pass over the coordinates, for a class given by its two rows; returns r*. The first iterate moves while
- * a chunk is drawn, the others follow on that chunk, one after the other, so that a sum has a register. */
-static double sweep(simulation *s, const real *root, const real *mean) {
+/* The step's one pass over the coordinates, for a sample of a class; returns r*. The first iterate moves while a chunk is
+ * drawn, the others follow on that chunk, one after the other, so that a sum has a register. Every other pass goes
+ * backwards, chunk by chunk: it begins with what the one before has left in the caches. */
+static double sweep(simulation *s, int64_t class) {
   const int64_t length = s->length, M = s->problem->iterates;
-  const real *teacher = s->teacher;
-  real *x = s->x, *X = s->iterates, kept[CHUNK];
+  real kept[CHUNK];
   const update u = s->updates[0];
   generator g = s->coordinates;   /* a copy can stay in registers */
   double *totals = s->totals, r_star[LANES] = {0};
   for (int64_t i = 0; i < M * 2 * LANES; i++) totals[i] = 0;
 
-  for (int64_t begin = 0; begin < length; begin += CHUNK) {
+  for (int64_t chunks = (length + CHUNK - 1) / CHUNK, chunk = 0; chunk < chunks; chunk++) {
+    const int64_t begin = (s->backwards ? chunks - 1 - chunk : chunk) * CHUNK;
     const int64_t end = begin + CHUNK < length ? begin + CHUNK : length;
     reals star[VECTORS] = {{0}}, radius2[DRAWS * VECTORS];
     words angles[DRAWS * VECTORS];
     products sums = {{{0}}, {{0}}};
     draw_polar(&g, (int)((end - begin) / BLOCK), radius2, angles);
-    for (int64_t block = begin, i = 0; block < end; block += BLOCK)
+    const real *root = of_chunk(s->roots[class], begin), *mean = of_chunk(s->means[class], begin);
+    const real *teacher = of_chunk(s->teacher, begin);
+    real *x = s->x + begin, *X = s->iterates + begin;
+    for (int64_t block = 0, i = 0; block < end - begin; block += BLOCK)
       for (int v = 0; v < VECTORS; v++, i++) {
         const int64_t j = block + v * LANES_PER_VECTOR, k = j + LANES;
         reals z_j, z_k;
@@ -861,8 +877,8 @@ static double sweep(simulation *s, const real *root, const real *mean) {
         advance(u, X + j, before_j, x_j, v, &sums);
         advance(u, X + k, before_k, x_k, v, &sums);
         if (M > 1) {
-          store(kept + (j - begin), before_j);
-          store(kept + (k - begin), before_k);
+          store(kept + j, before_j);
+          store(kept + k, before_k);
         }
       }
     add_lanes(r_star, star);
@@ -871,12 +887,12 @@ static double sweep(simulation *s, const real *root, const real *mean) {
 
     for (int64_t m = 1; m < M; m++) {
       const update own = s->updates[m];
-      real *X_m = s->iterates + m * length;
+      real *X_m = X + m * length;
       products of_m = {{{0}}, {{0}}};
-      for (int64_t block = begin; block < end; block += LANES)
+      for (int64_t block = 0; block < end - begin; block += LANES)
         for (int v = 0; v < VECTORS; v++) {
           const int64_t j = block + v * LANES_PER_VECTOR;
-          advance(own, X_m + j, load(kept + (j - begin)), load(x + j), v, &of_m);
+          advance(own, X_m + j, load(kept + j), load(x + j), v, &of_m);
         }
       add_lanes(totals + 2 * m * LANES, of_m.norm2);
       add_lanes(totals + (2 * m + 1) * LANES, of_m.r);
@@ -884,6 +900,7 @@ static double sweep(simulation *s, const real *root, const real *mean) {
   }
 
   s->coordinates = g;
+  s->backwards = !s->backwards;
   for (int64_t m = 0; m < M; m++) {
     s->norm2[m] = sum_of_lanes(totals + 2 * m * LANES);
     s->r[m] = sum_of_lanes(totals + (2 * m + 1) * LANES);
@@ -1034,6 +1051,31 @@ static void copy_padded(real *to, const double *from, int64_t count, int64_t len
   for (int64_t j = 0; j < length; j++) to[j] = j < count ? (real)from[j] : 0;
 }
 
+static int are_zeros(int64_t count, const double *of) {
+  int zeros = 1;
+  for (int64_t j = 0; j < count; j++) zeros &= of[j] == 0;
+  return zeros;
+}
+
+/* The first class whose row in [K][N] is that of `class`. */
+static int64_t first_alike(int64_t class, int64_t N, const double *rows) {
+  int64_t first = 0;
+  while (memcmp(rows + first * N, rows + class * N, (size_t)N * sizeof *rows) != 0) first++;
+  return first;
+}
+
+/* A copy in `room`, if the numbers are not all zeros. */
+static constant_row constant_row_of(const simulation *s, const double *numbers, real *room) {
+  if (are_zeros(s->problem->modes, numbers)) return (constant_row){s->zeros, 0};
+  copy_padded(room, numbers, s->problem->modes, s->length);
+  return (constant_row){room, 1};
+}
+
+static constant_row roots_of(const simulation *s, const double *eigenvalues, real *room) {
+  for (int64_t j = 0; j < s->length; j++) room[j] = j < s->problem->modes ? (real)sqrt(eigenvalues[j]) : 0;
+  return (constant_row){room, 1};
+}
+
 static void begin_at_start(simulation *s, int64_t iterate) {
   const sgdlimit_problem *p = s->problem;
   const int64_t N = p->modes;
@@ -1058,6 +1100,7 @@ static int32_t simulate_run(simulation *s, int64_t run, int64_t *done, sgdlimit_
   seed_generator(&s->coordinates, p->seed, (uint64_t)run, COORDINATES);
   seed_generator(&s->chances, p->seed, (uint64_t)run, CHANCES);
   memset(s->x, 0, (size_t)s->length * sizeof *s->x);
+  s->backwards = 0;
   for (int64_t m = 0; m < M; m++) begin_at_start(s, m);
 
   const int64_t first_step = steps_until(p, p->start_time);
@@ -1074,7 +1117,7 @@ static int32_t simulate_run(simulation *s, int64_t run, int64_t *done, sgdlimit_
       }
       if (chance == 0) refill_chances(s);
       const int64_t class = drawn_class(s, s->class_uniform[chance]);
-      const double r_star = sweep(s, s->roots + class * s->length, s->means + class * s->length);
+      const double r_star = sweep(s, class);
       for (int64_t m = 0; m < M; m++) {
         if (has_diverged(s, m, s->norm2[m])) {
           outcome->iterate = m;
@@ -1125,21 +1168,22 @@ static void *lay_out(simulation *s, int with_rates) {
   const sgdlimit_problem *p = s->problem;
   const int64_t M = p->iterates, K = p->classes, N = p->modes, L = s->length;
   const int64_t rows = 2 * K + M + 2, N_rows = with_rates ? 10 : 0;
-  const int64_t others = M * (2 * LANES + 6) + K + constants_count(p) + rate_scalars_count(p);
-  const double bytes_wanted = 8.0 * ((double)rows * (double)L + (double)N_rows * (double)N + (double)others);
+  const int64_t others = M * (2 * LANES + 6) + 5 * K + constants_count(p) + rate_scalars_count(p);
+  const double bytes_wanted = 8.0 * ((double)rows * (double)L + CHUNK + (double)N_rows * (double)N + (double)others);
   if (bytes_wanted > (double)(PTRDIFF_MAX / 2)) return NULL;
-  const size_t row_bytes = (size_t)(rows * L) * sizeof(real), other_bytes = (size_t)(others + N_rows * N) * sizeof(double);
+  const size_t row_bytes = (size_t)(rows * L + CHUNK) * sizeof(real), other_bytes = (size_t)(others + N_rows * N) * sizeof(double);
   void *memory = aligned_alloc(64, (row_bytes + other_bytes + 63) / 64 * 64);
   if (!memory) return NULL;
   real *row = memory;   /* whole blocks long, so at whole cache lines */
-  s->roots = row, row += K * L;
-  s->means = row, row += K * L;
-  s->teacher = row, row += L;
+  s->zeros = row, row += CHUNK;
+  s->room = row, row += (2 * K + 1) * L;
   s->x = row, row += L;
   s->iterates = row;
   double *next = (double *)((char *)memory + row_bytes);
   s->totals = next, next += M * 2 * LANES;
   s->updates = (update *)next, next += M * 2;
+  s->roots = (constant_row *)next, next += K * 2;
+  s->means = (constant_row *)next, next += K * 2;
   s->norm2 = next, next += M;
   s->r = next, next += M;
   s->norm2_bound = next, next += M;
@@ -1158,13 +1202,15 @@ static void *set_up(simulation *s, const sgdlimit_problem *p, int with_rates) {
   *s = (simulation){.problem = p, .length = (N + BLOCK - 1) / BLOCK * BLOCK};
   void *memory = lay_out(s, with_rates);
   if (!memory) return NULL;
+  memset(s->zeros, 0, CHUNK * sizeof *s->zeros);
   for (int64_t class = 0; class < K; class++) {
-    real *root = s->roots + class * s->length;
-    for (int64_t j = 0; j < s->length; j++) root[j] = j < N ? (real)sqrt(p->eigenvalues[class * N + j]) : 0;
-    copy_padded(s->means + class * s->length, p->means + class * N, N, s->length);
+    const int64_t as_root = first_alike(class, N, p->eigenvalues), as_mean = first_alike(class, N, p->means);
+    real *room = s->room + 2 * class * s->length;
+    s->roots[class] = as_root < class ? s->roots[as_root] : roots_of(s, p->eigenvalues + class * N, room);
+    s->means[class] = as_mean < class ? s->means[as_mean] : constant_row_of(s, p->means + class * N, room + s->length);
     s->cumulated[class] = p->probabilities[class] + (class > 0 ? s->cumulated[class - 1] : 0);
   }
-  copy_padded(s->teacher, p->teacher, N, s->length);
+  s->teacher = constant_row_of(s, p->teacher, s->room + 2 * K * s->length);
   if (with_rates) {
     for (int64_t j = 0; j < N; j++) s->at_iterate[N + j] = 0;
     constants(p, s->constants);

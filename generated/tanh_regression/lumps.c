@@ -3,7 +3,7 @@
  *   target     Teacher('tanh(r_star) + sigma*xi')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 20. To write it again:
+ * Written by sgdlimit, generator format 21. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts lumps
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -1292,11 +1292,24 @@ typedef struct update {
   real own, sample;
 } update;
 
+/* Coordinates that are drawn in one go; a lane adds their products up in `real`, 32 of them, before they go to the sum in
+ * double. */
+enum { CHUNK = DRAWS * BLOCK };
+
+/* Numbers that do not change: [length], or, where all are 0, [CHUNK] that serve each chunk. Classes share rows that are
+ * equal. In large dimension a step takes as long as it takes to read what it needs. */
+typedef struct constant_row {
+  const real *numbers;
+  int64_t stride;             /* from a coordinate to the next: 1, or 0 between chunks of zeros */
+} constant_row;
+
 typedef struct simulation {
   const sgdlimit_problem *problem;
   int64_t length;             /* of a row: N rounded up to whole blocks */
-  real *roots, *means;        /* [K][length] square roots of the eigenvalues; means */
-  real *teacher;              /* [length] */
+  constant_row *roots, *means;   /* [K] square roots of the eigenvalues; means */
+  constant_row teacher;
+  real *room;                 /* [2K + 1][length] for what these hold */
+  real *zeros;                /* [CHUNK] */
   real *x;                    /* [length] the last sample */
   real *iterates;             /* [M][length] */
   double *totals;             /* [M][2][LANES] of a sweep: ||X||^2 and <x, X> */
@@ -1309,6 +1322,7 @@ typedef struct simulation {
   update *updates;            /* [M] */
   double *cumulated;          /* [K] cumulated probabilities of the classes */
   generator coordinates, chances;
+  int backwards;              /* the next sweep's direction */
   double class_uniform[BLOCK], xi[BLOCK], label_uniform[BLOCK];   /* of the BLOCK steps from the last refill on */
 } simulation;
 
@@ -1413,6 +1427,31 @@ static void copy_padded(real *to, const double *from, int64_t count, int64_t len
   for (int64_t j = 0; j < length; j++) to[j] = j < count ? (real)from[j] : 0;
 }
 
+static int are_zeros(int64_t count, const double *of) {
+  int zeros = 1;
+  for (int64_t j = 0; j < count; j++) zeros &= of[j] == 0;
+  return zeros;
+}
+
+/* The first class whose row in [K][N] is that of `class`. */
+static int64_t first_alike(int64_t class, int64_t N, const double *rows) {
+  int64_t first = 0;
+  while (memcmp(rows + first * N, rows + class * N, (size_t)N * sizeof *rows) != 0) first++;
+  return first;
+}
+
+/* A copy in `room`, if the numbers are not all zeros. */
+static constant_row constant_row_of(const simulation *s, const double *numbers, real *room) {
+  if (are_zeros(s->problem->modes, numbers)) return (constant_row){s->zeros, 0};
+  copy_padded(room, numbers, s->problem->modes, s->length);
+  return (constant_row){room, 1};
+}
+
+static constant_row roots_of(const simulation *s, const double *eigenvalues, real *room) {
+  for (int64_t j = 0; j < s->length; j++) room[j] = j < s->problem->modes ? (real)sqrt(eigenvalues[j]) : 0;
+  return (constant_row){room, 1};
+}
+
 static void begin_at_start(simulation *s, int64_t iterate) {
   const sgdlimit_problem *p = s->problem;
   const int64_t N = p->modes;
@@ -1444,21 +1483,22 @@ static void *lay_out(simulation *s, int with_rates) {
   const sgdlimit_problem *p = s->problem;
   const int64_t M = p->iterates, K = p->classes, N = p->modes, L = s->length;
   const int64_t rows = 2 * K + M + 2, N_rows = with_rates ? 10 : 0;
-  const int64_t others = M * (2 * LANES + 6) + K + constants_count(p) + rate_scalars_count(p);
-  const double bytes_wanted = 8.0 * ((double)rows * (double)L + (double)N_rows * (double)N + (double)others);
+  const int64_t others = M * (2 * LANES + 6) + 5 * K + constants_count(p) + rate_scalars_count(p);
+  const double bytes_wanted = 8.0 * ((double)rows * (double)L + CHUNK + (double)N_rows * (double)N + (double)others);
   if (bytes_wanted > (double)(PTRDIFF_MAX / 2)) return NULL;
-  const size_t row_bytes = (size_t)(rows * L) * sizeof(real), other_bytes = (size_t)(others + N_rows * N) * sizeof(double);
+  const size_t row_bytes = (size_t)(rows * L + CHUNK) * sizeof(real), other_bytes = (size_t)(others + N_rows * N) * sizeof(double);
   void *memory = aligned_alloc(64, (row_bytes + other_bytes + 63) / 64 * 64);
   if (!memory) return NULL;
   real *row = memory;   /* whole blocks long, so at whole cache lines */
-  s->roots = row, row += K * L;
-  s->means = row, row += K * L;
-  s->teacher = row, row += L;
+  s->zeros = row, row += CHUNK;
+  s->room = row, row += (2 * K + 1) * L;
   s->x = row, row += L;
   s->iterates = row;
   double *next = (double *)((char *)memory + row_bytes);
   s->totals = next, next += M * 2 * LANES;
   s->updates = (update *)next, next += M * 2;
+  s->roots = (constant_row *)next, next += K * 2;
+  s->means = (constant_row *)next, next += K * 2;
   s->norm2 = next, next += M;
   s->r = next, next += M;
   s->norm2_bound = next, next += M;
@@ -1477,13 +1517,15 @@ static void *set_up(simulation *s, const sgdlimit_problem *p, int with_rates) {
   *s = (simulation){.problem = p, .length = (N + BLOCK - 1) / BLOCK * BLOCK};
   void *memory = lay_out(s, with_rates);
   if (!memory) return NULL;
+  memset(s->zeros, 0, CHUNK * sizeof *s->zeros);
   for (int64_t class = 0; class < K; class++) {
-    real *root = s->roots + class * s->length;
-    for (int64_t j = 0; j < s->length; j++) root[j] = j < N ? (real)sqrt(p->eigenvalues[class * N + j]) : 0;
-    copy_padded(s->means + class * s->length, p->means + class * N, N, s->length);
+    const int64_t as_root = first_alike(class, N, p->eigenvalues), as_mean = first_alike(class, N, p->means);
+    real *room = s->room + 2 * class * s->length;
+    s->roots[class] = as_root < class ? s->roots[as_root] : roots_of(s, p->eigenvalues + class * N, room);
+    s->means[class] = as_mean < class ? s->means[as_mean] : constant_row_of(s, p->means + class * N, room + s->length);
     s->cumulated[class] = p->probabilities[class] + (class > 0 ? s->cumulated[class - 1] : 0);
   }
-  copy_padded(s->teacher, p->teacher, N, s->length);
+  s->teacher = constant_row_of(s, p->teacher, s->room + 2 * K * s->length);
   if (with_rates) {
     for (int64_t j = 0; j < N; j++) s->at_iterate[N + j] = 0;
     constants(p, s->constants);
