@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 
 # In place of those in quadrature.h, roots.h and quadrature.py: windows and panels that no edge of the kernel's divides
 # evenly, since an edge in common would hide a kink there.
-RULE = {"WINDOW": "15.0", "CLEARANCE": "3.5", "STEP_REACH": "10.0", "STEP_PANEL": "1.9", "ROOT_SAMPLES": "9"}
+RULE = {
+    "WINDOW": "15.0",
+    "CLEARANCE": "3.5",
+    "STEP_REACH": "9.5",
+    "STEP_PANEL": "1.4",
+    "STEP_GROWTH": "0.4",
+    "ROOT_SAMPLES": "9",
+}
 _LONGEST_PANEL = "WINDOW / 7"
 # Room for as many panels as these can make: panels beside a pole grow 1.8-fold where the kernel's grow threefold.
 _MAX_EDGES = "((kinks) + 126 * (poles) + 16 * (steps) + 64)"

@@ -523,10 +523,11 @@ class NestedForm:
     def _through_noise(self, feature: Feature) -> Feature:
         """A feature averaged over the label's noise.
 
-        The average holds ``Φ`` of a link, which grows in the complex plane faster than the link: its strip is narrower.
+        The average holds ``Φ`` of a link, which has an essential singularity where the link has a pole: panels keep
+        away from it.
         """
         left = feature.integrate_out(self.noise_law)
-        return Feature(left.argument, left.width / 2, left.kind) if left.kind != "kink" else left
+        return replace(left, width=left.width / 2) if left.kind == "pole" else left
 
     # -- the outer integral
 

@@ -55,7 +55,9 @@ CASES: dict[str, tuple[Callable[[mpmath.mpf], mpmath.mpf], Array, float]] = {
     "sgdlimit_log1p": (mpmath.log1p, np.concatenate([ABOVE, -SMALL * 0.999, 10 ** RNG.uniform(0, 300, 200)]), 6e-16),
     "sgdlimit_log1p_unit": (mpmath.log1p, np.concatenate([SMALL, RNG.uniform(0, 1, 400), [0, 1]]), 6e-16),
     "sgdlimit_tanh": (mpmath.tanh, BOTH, 6e-16),
-    "sgdlimit_erf": (mpmath.erf, BOTH, 6e-16),
+    "sgdlimit_erf": (mpmath.erf, np.concatenate([BOTH, RNG.uniform(-6.5, 6.5, 2000)]), 6e-16),
+    # further out it is known as well as 1 - erfc asks
+    "sgdlimit_erfc_exponent": (lambda x: -mpmath.log(mpmath.erfc(x)), RNG.uniform(0.5, 1.5, 400), 1e-15),
     "sgdlimit_erfc": (mpmath.erfc, np.concatenate([WITHIN / np.sqrt(2), -ABOVE]), 1e-15),
     "sgdlimit_normal_density": (phi, WITHIN, 6e-16),
     "sgdlimit_exp_minus_square": (lambda x: mpmath.exp(-x * x), WITHIN / np.sqrt(2), 4e-16),

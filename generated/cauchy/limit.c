@@ -3,7 +3,7 @@
  *   target     Teacher('r_star + sigma*xi')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 21. To write it again:
+ * Written by sgdlimit, generator format 22. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts limit
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -198,22 +198,26 @@ LANEWISE double larger(double a, double b) { return ((a > b) | (a != a)) ? a : b
  * How short a panel must be: n-point Gauss-Legendre on [a, b] converges like rho^(-2n), where the ellipse with foci
  * a and b through the nearest pole has distances to them that sum to (b - a)(rho + 1/rho)/2. So a panel may be as long
  * as the pole's summed distance from its ends divided by SGDLIMIT_CLEARANCE = (rho + 1/rho)/2. Measured on softplus,
- * sigmoid, tanh, their derivatives and the squares of those, |m| <= 10, 0 <= s <= 100: a clearance of 2 leaves 2e-13 of
- * E|g| (poles of order 6; 1e-15 for simple poles) with 112 nodes at s = 1 and at most 256 at s = 100; 1.5 leaves 1e-8.
+ * sigmoid, tanh, their derivatives and the squares of those, |m| <= 10, 0 <= s <= 100: a clearance of 1.8 leaves 1.3e-11 of
+ * E|g| (poles of order 6; 8e-13 to order 3, 1e-15 for simple ones) with 112 nodes at s = 1 and at most 240 at s = 100; 2
+ * leaves 7e-13 with up to 256 nodes, 1.5 leaves 1e-8.
  * SGDLIMIT_LONGEST_PANEL integrates phi itself, and phi(z) e^(4z), to 1e-15. Entire integrands that vary on a scale of
  * their own below 1 (sin(9z), say) announce nothing here: give breakpoints. */
 #define SGDLIMIT_WINDOW 13.0
 #define SGDLIMIT_LONGEST_PANEL (SGDLIMIT_WINDOW / 3)
-#define SGDLIMIT_CLEARANCE 2.0
+#define SGDLIMIT_CLEARANCE 1.8
 #define SGDLIMIT_NARROWEST_LAYER 1e-12   /* below it a layer is a breakpoint: to the integrand it is a jump */
 #define SGDLIMIT_SAME_BREAKPOINT 1e-14   /* kinks this close are one: what differs is rounding */
 
 enum { SGDLIMIT_POINTS = 16 };
 
-/* An entire function that has a step or a bump of a width of its own, Phi((z - location)/width) say, is constant to rounding
- * nine widths away, and as smooth as phi on four widths. */
-#define SGDLIMIT_STEP_REACH 9.0
-#define SGDLIMIT_STEP_PANEL 4.0
+/* An entire function that has a step or a bump of a width of its own, Phi((z - location)/width) say, is constant to 1e-15
+ * eight widths away. Sixteen points integrate phi itself on five of its widths, to rounding; three leave room for what
+ * varies faster in its middle, a Phi of an erf say. Further out less is left of it, which does: a panel may be as long as
+ * SGDLIMIT_STEP_GROWTH times its distance from the middle. */
+#define SGDLIMIT_STEP_REACH 8.0
+#define SGDLIMIT_STEP_PANEL 3.0
+#define SGDLIMIT_STEP_GROWTH 2.0
 
 /* Where an integrand is not smooth: it has kinks, poles at pole +- i width, and steps. Any may come in any order, repeat,
  * lie outside the window or be infinite; NaN, the 0/0 of a vanishing variance, is none. */
@@ -225,7 +229,8 @@ typedef struct {
 
 /* Edges that a shape can make. Each kink, narrow layer or end of the window ends one panel; the longest panel fits 6 times
  * (25 when the window is as wide as it gets); a pole of width w makes its distance from the panel's end fall, then grow
- * threefold a panel between 26 and w, hence at most 2 (log_3(26/1e-12) + 1) + 3 < 62 panels; a step makes 6 and an end. */
+ * more than threefold a panel between 26 and w, hence at most 2 (log_3(26/1e-12) + 1) + 3 < 62 panels; a step makes 6 and
+ * an end. */
 #define SGDLIMIT_MAX_EDGES(kinks, poles, steps) ((kinks) + 63 * (poles) + 8 * (steps) + 27)
 
 /* Cuts the window into panels, from left to right, each as long as it may be; returns how many. `edges` has room for
@@ -255,9 +260,13 @@ APART int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
       if (width < SGDLIMIT_NARROWEST_LAYER) {
         if (location > a + SGDLIMIT_SAME_BREAKPOINT && location < end) end = location;
       } else if (a < location + SGDLIMIT_STEP_REACH * width) {
-        /* Up to where the step begins, or into it by no more than it allows: steps that begin together share an edge. */
-        const double before = location - SGDLIMIT_STEP_REACH * width - a, inside = SGDLIMIT_STEP_PANEL * width;
-        const double longest = before > inside ? before : inside;
+        /* Up to where the step begins, or into it by no more than it allows: steps that begin together share an edge. The
+         * distance is that of the panel's nearer end, which lies ahead if the middle does. */
+        const double ahead = location - a, before = ahead - SGDLIMIT_STEP_REACH * width;
+        const double far = ahead > 0 ? ahead / (1 + SGDLIMIT_STEP_GROWTH) : -ahead;
+        double longest = SGDLIMIT_STEP_PANEL * width;
+        if (before > longest) longest = before;
+        if (SGDLIMIT_STEP_GROWTH * far > longest) longest = SGDLIMIT_STEP_GROWTH * far;
         if (longest < length) length = longest;
       }
     }

@@ -4,7 +4,7 @@
     target     Teacher('r_star + sigma*xi')
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 21. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 22. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
@@ -332,11 +332,12 @@ def from_table(arguments: Array, t: float) -> float:
 
 WINDOW = 13.0
 LONGEST_PANEL = WINDOW / 3
-CLEARANCE = 2.0
+CLEARANCE = 1.8
 NARROWEST_LAYER = 1e-12  # below it a layer is a breakpoint: to the integrand it is a jump
 SAME_BREAKPOINT = 1e-14  # kinks this close are one: what differs is rounding
-STEP_REACH = 9.0  # an entire step is constant to rounding nine widths away,
-STEP_PANEL = 4.0  # and as smooth as the density itself on four
+STEP_REACH = 8.0  # an entire step is constant to 1e-15 eight widths away,
+STEP_PANEL = 3.0  # and smooth on three, whatever is made of it,
+STEP_GROWTH = 2.0  # or on so many times what a panel is away from its middle
 FARTHEST_TILT = 40.0  # e^(40 z) moves the mass to where phi is e^-800: no sum meets it
 POINTS = 16
 ROOT_SAMPLES = 4  # of each panel
@@ -388,7 +389,7 @@ def panels(
     >>> m, s = 0.5, 100.0
     >>> z, weights = nodes(panels([], [(-m / s, math.pi / s)]))
     >>> len(z)
-    240
+    208
     >>> round(float(weights @ (0.5 + 0.5 * np.tanh((m + s * z) / 2))), 9)
     0.501994375
     """
@@ -414,11 +415,11 @@ def panels(
                 length = longest
         for location, width in bumps:
             if a < location + STEP_REACH * width:
-                # up to where it begins, or into it by no more than it allows: steps that begin together share an edge
-                before, inside = location - STEP_REACH * width - a, STEP_PANEL * width
-                longest = before if before > inside else inside
-                if longest < length:
-                    length = longest
+                # up to where it begins, or into it by no more than it allows: steps that begin together share an edge;
+                # the distance is that of the panel's nearer end, which lies ahead if the middle does
+                ahead = location - a
+                far = ahead / (1 + STEP_GROWTH) if ahead > 0 else -ahead
+                length = min(length, max(STEP_PANEL * width, ahead - STEP_REACH * width, STEP_GROWTH * far))
         edges.append(end if end - a <= length * (1 + 1e-13) + SAME_BREAKPOINT else a + length)
     return np.array(edges)
 

@@ -3,7 +3,7 @@
  *   target     RandomLabels('Phi(r_star)')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 21. To write it again:
+ * Written by sgdlimit, generator format 22. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts equations
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -160,36 +160,36 @@ LANEWISE double sgdlimit_log_sum(double x, double rest) {
 }
 
 /* M_1(h)/M_0(h) of the normal density's tail beyond h >= 0, the mean of z - h there: at 0 it is sqrt(2/pi), far out 1/h.
- * 28 coefficients of (h + 5/4) times it in t = (h - 4)/(h + 4), odd and even ones apart: half as long a chain. */
+ * 28 coefficients of (h + 4) times it in t = (h - 4)/(h + 4), odd and even ones apart: half as long a chain. */
 LANEWISE double sgdlimit_tail_ratio(double h) {
-  const double t = 1.0 - 8.0 / (h + 4.0), u = t * t;
-  double a = u * 3.3986875277553945e-09 - 6.327518385011884e-09;
-  double b = u * -2.438494756035184e-08 + 2.4858395797692447e-07;
-  a = a * u - 1.9688976310016765e-07;
-  b = b * u - 1.2902027069958226e-06;
-  a = a * u + 2.0209935849944703e-06;
-  b = b * u + 4.574926478633692e-06;
-  a = a * u - 1.1822653010919231e-05;
-  b = b * u - 1.1802610085700332e-05;
-  a = a * u + 5.2828287712269654e-05;
-  b = b * u + 1.703580735174054e-05;
-  a = a * u - 1.9808500152392218e-04;
-  b = b * u + 3.896573195562015e-05;
-  a = a * u + 6.412080936475851e-04;
-  b = b * u - 4.6413092640038754e-04;
-  a = a * u - 1.759719978476808e-03;
-  b = b * u + 2.4915720236999652e-03;
-  a = a * u + 3.6817230605858857e-03;
-  b = b * u - 1.0095793629049069e-02;
-  a = a * u - 2.7683667926589176e-03;
-  b = b * u + 3.2360231946971525e-02;
-  a = a * u - 2.5396637049825744e-02;
-  b = b * u - 6.750053481076351e-02;
-  a = a * u + 1.824812571327506e-01;
-  b = b * u - 1.4259871052439452e-01;
-  a = a * u - 1.554020567759819e-01;
-  b = b * u + 1.1844375085697232;
-  return (a * t + b) / (h + 1.25);
+  const double q = 1.0 / (h + 4.0), t = 1.0 - 8.0 * q, u = t * t;
+  double a = u * 1.6032788795386732e-08 - 1.4360935380845031e-07;
+  double b = u * -2.0720960346813525e-08 + 2.5575598560518874e-07;
+  a = a * u + 5.856091601311411e-07;
+  b = b * u - 1.6907513438144842e-06;
+  a = a * u - 1.1708386948108753e-06;
+  b = b * u + 8.114491573713766e-06;
+  a = a * u - 1.4060247434863265e-06;
+  b = b * u - 3.170894333965478e-05;
+  a = a * u + 2.5559015582861455e-05;
+  b = b * u + 0.00010488780723204895;
+  a = a * u - 0.0001503099414745899;
+  b = b * u - 0.0002892919343453747;
+  a = a * u + 0.0006654877420034621;
+  b = b * u + 0.0005948560376954562;
+  a = a * u - 0.0024857901680142395;
+  b = b * u - 0.00037358598026898405;
+  a = a * u + 0.00796141079607631;
+  b = b * u - 0.004488589888986743;
+  a = a * u - 0.020800454273858873;
+  b = b * u + 0.0316565274896319;
+  a = a * u + 0.0337036676512472;
+  b = b * u - 0.13822449147914684;
+  a = a * u + 0.06751792792283014;
+  b = b * u + 0.40195670380623516;
+  a = a * u - 1.1822045015192797;
+  b = b * u + 1.8048571559157687;
+  return (a * t + b) * q;
 }
 
 /* exp(-x^2/2)/sqrt(2 pi) */
@@ -238,22 +238,26 @@ LANEWISE double larger(double a, double b) { return ((a > b) | (a != a)) ? a : b
  * How short a panel must be: n-point Gauss-Legendre on [a, b] converges like rho^(-2n), where the ellipse with foci
  * a and b through the nearest pole has distances to them that sum to (b - a)(rho + 1/rho)/2. So a panel may be as long
  * as the pole's summed distance from its ends divided by SGDLIMIT_CLEARANCE = (rho + 1/rho)/2. Measured on softplus,
- * sigmoid, tanh, their derivatives and the squares of those, |m| <= 10, 0 <= s <= 100: a clearance of 2 leaves 2e-13 of
- * E|g| (poles of order 6; 1e-15 for simple poles) with 112 nodes at s = 1 and at most 256 at s = 100; 1.5 leaves 1e-8.
+ * sigmoid, tanh, their derivatives and the squares of those, |m| <= 10, 0 <= s <= 100: a clearance of 1.8 leaves 1.3e-11 of
+ * E|g| (poles of order 6; 8e-13 to order 3, 1e-15 for simple ones) with 112 nodes at s = 1 and at most 240 at s = 100; 2
+ * leaves 7e-13 with up to 256 nodes, 1.5 leaves 1e-8.
  * SGDLIMIT_LONGEST_PANEL integrates phi itself, and phi(z) e^(4z), to 1e-15. Entire integrands that vary on a scale of
  * their own below 1 (sin(9z), say) announce nothing here: give breakpoints. */
 #define SGDLIMIT_WINDOW 13.0
 #define SGDLIMIT_LONGEST_PANEL (SGDLIMIT_WINDOW / 3)
-#define SGDLIMIT_CLEARANCE 2.0
+#define SGDLIMIT_CLEARANCE 1.8
 #define SGDLIMIT_NARROWEST_LAYER 1e-12   /* below it a layer is a breakpoint: to the integrand it is a jump */
 #define SGDLIMIT_SAME_BREAKPOINT 1e-14   /* kinks this close are one: what differs is rounding */
 
 enum { SGDLIMIT_POINTS = 16 };
 
-/* An entire function that has a step or a bump of a width of its own, Phi((z - location)/width) say, is constant to rounding
- * nine widths away, and as smooth as phi on four widths. */
-#define SGDLIMIT_STEP_REACH 9.0
-#define SGDLIMIT_STEP_PANEL 4.0
+/* An entire function that has a step or a bump of a width of its own, Phi((z - location)/width) say, is constant to 1e-15
+ * eight widths away. Sixteen points integrate phi itself on five of its widths, to rounding; three leave room for what
+ * varies faster in its middle, a Phi of an erf say. Further out less is left of it, which does: a panel may be as long as
+ * SGDLIMIT_STEP_GROWTH times its distance from the middle. */
+#define SGDLIMIT_STEP_REACH 8.0
+#define SGDLIMIT_STEP_PANEL 3.0
+#define SGDLIMIT_STEP_GROWTH 2.0
 
 /* Where an integrand is not smooth: it has kinks, poles at pole +- i width, and steps. Any may come in any order, repeat,
  * lie outside the window or be infinite; NaN, the 0/0 of a vanishing variance, is none. */
@@ -265,7 +269,8 @@ typedef struct {
 
 /* Edges that a shape can make. Each kink, narrow layer or end of the window ends one panel; the longest panel fits 6 times
  * (25 when the window is as wide as it gets); a pole of width w makes its distance from the panel's end fall, then grow
- * threefold a panel between 26 and w, hence at most 2 (log_3(26/1e-12) + 1) + 3 < 62 panels; a step makes 6 and an end. */
+ * more than threefold a panel between 26 and w, hence at most 2 (log_3(26/1e-12) + 1) + 3 < 62 panels; a step makes 6 and
+ * an end. */
 #define SGDLIMIT_MAX_EDGES(kinks, poles, steps) ((kinks) + 63 * (poles) + 8 * (steps) + 27)
 
 /* Cuts the window into panels, from left to right, each as long as it may be; returns how many. `edges` has room for
@@ -295,9 +300,13 @@ APART int sgdlimit_panels(const sgdlimit_shape *shape, double *edges) {
       if (width < SGDLIMIT_NARROWEST_LAYER) {
         if (location > a + SGDLIMIT_SAME_BREAKPOINT && location < end) end = location;
       } else if (a < location + SGDLIMIT_STEP_REACH * width) {
-        /* Up to where the step begins, or into it by no more than it allows: steps that begin together share an edge. */
-        const double before = location - SGDLIMIT_STEP_REACH * width - a, inside = SGDLIMIT_STEP_PANEL * width;
-        const double longest = before > inside ? before : inside;
+        /* Up to where the step begins, or into it by no more than it allows: steps that begin together share an edge. The
+         * distance is that of the panel's nearer end, which lies ahead if the middle does. */
+        const double ahead = location - a, before = ahead - SGDLIMIT_STEP_REACH * width;
+        const double far = ahead > 0 ? ahead / (1 + SGDLIMIT_STEP_GROWTH) : -ahead;
+        double longest = SGDLIMIT_STEP_PANEL * width;
+        if (before > longest) longest = before;
+        if (SGDLIMIT_STEP_GROWTH * far > longest) longest = SGDLIMIT_STEP_GROWTH * far;
         if (longest < length) length = longest;
       }
     }
