@@ -13,8 +13,8 @@ polynomials, exponentials of polynomials of degree at most 2, sines and cosines,
   :class:`BivariateTail`.
 
 Polynomials that vanish at ``r = ℓ`` are taken in ``(u, ℓ)``, ``u = r − ℓ``, whose moments are had without subtraction.
-Where a risk vanishes as ``r → ℓ`` by cancellation between tails (``erf``, ReLU), or between exponentials, the accuracy
-is absolute, relative to the terms; away from coincidence it is relative, in the tails too.
+Where a risk vanishes as ``r → ℓ`` by cancellation between tails (``erf``, ReLU), or exponentials, it has another
+form near there, :mod:`sgdlimit.derive.coincidence`; away from coincidence the accuracy is relative, in the tails too.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from itertools import product
 
 import sympy as sp
 
+from sgdlimit.derive.coincidence import Near, same_kink, taylor, vanishes, wedges
 from sgdlimit.derive.convert import Switch, Switched
 from sgdlimit.derive.functions import BivariateTail, Branch, NormalCdf, Side, TailMoment, normal_density
 from sgdlimit.derive.own_plane import agrees_in_the_plane
@@ -366,7 +367,39 @@ class JointForms:
 
     def expect(self, function: Switched, law: JointLaw) -> tuple[str, sp.Expr] | None:
         """``E g(r, ℓ)`` with the rule that gave it; None where no rule applies."""
-        return self._or_none(lambda: self._confirmed(self._expect(function, law), function, law))
+
+        def value() -> tuple[str, sp.Expr]:
+            rule, total = self._confirmed(self._expect(function, law), function, law)
+            near = self._near(function, law)
+            if near is None:
+                return rule, total
+            return f"{rule}; near r = ℓ {near.rule}", Branch(Side(near.room), near.value, total)
+
+        return self._or_none(value)
+
+    def _near(self, function: Switched, law: JointLaw) -> Near | None:
+        """Where a function vanishes as ``r → ℓ`` and its closed form does by cancellation, another one near there."""
+        if _product_moment(function, law) is not None:
+            return None
+        used = _used(function)
+        if not used:
+            return taylor(function.expression, law, lambda exponent: self._tilt(exponent, law), self._let)
+        grid = _Grid.of(used, law)
+        kink = same_kink(grid.forms)
+        if kink is None:
+            return None
+        of_r, of_ell = sorted(grid.forms, key=lambda f: f.ell)
+        piece = {
+            (i, j): function.expression.subs(grid.values({of_r: i, of_ell: j})) for i, j in product((1, -1), repeat=2)
+        }
+        if not all(e.is_polynomial(law.r, law.ell) for e in piece.values()):
+            return None
+        if not all(vanishes(piece[sign, sign], law) for sign in (1, -1)):
+            return None
+        beyond = wedges(piece, kink, law, self._let)
+        side = sp.Symbol("same_side", real=True)
+        alike = Switched(Branch(side, piece[1, 1], piece[-1, -1]), (Switch(side, law.r - kink),))
+        return replace(beyond, value=beyond.value + self._expect(alike, law)[1])
 
     def expect_derivative(self, slope: Switched, variable: sp.Symbol, law: JointLaw) -> tuple[str, sp.Expr] | None:
         """``E ∂g`` with respect to ``r`` or ``ℓ``; where ``g`` jumps, its derivative has a point mass."""

@@ -547,7 +547,8 @@ def _teacher(model: TeacherLoss, state: State) -> dict[str, float]:
         return _in_chunks(at)
 
     certain = np.zeros(len(_ROWS))
-    edges: list[float] = [(mark - state.m_star) / sd_star for mark in model.L_marks(kappa)]
+    target_marks = [(mark - state.m_star) / sd_star for mark in model.L_marks(kappa)]
+    edges: list[float] = list(target_marks)
     if state.beta != 0:
         edges += [(mark - state.m) / (state.beta * sd_star) for mark in model.r_marks(kappa)]
     if state.beta1 != 0:
@@ -555,7 +556,7 @@ def _teacher(model: TeacherLoss, state: State) -> dict[str, float]:
     for crossing in crossings:
         edges += crossing.edges()
         if crossing.feature.jump is not None and crossing.thin:
-            certain += crossing.thin_masses()
+            certain += crossing.thin_masses(target_marks)
     return _integrate(rows, edges, reach, certain)
 
 
@@ -651,14 +652,18 @@ class _Crossings:
         on = p > 0
         return _stack(B=np.where(on, by_r, 0.0) * p, D=np.where(on, by_target, 0.0) * p)
 
-    def thin_masses(self) -> Array:
-        """The same, integrated over ``tau`` around each crossing."""
+    def thin_masses(self, kinks: Sequence[float]) -> Array:
+        """The same, integrated over ``tau`` around each crossing; the jump has kinks at some places ``u``."""
         assert self.feature.jump is not None
         total = np.zeros(len(_ROWS))
-        nodes, weights = _legendre(24)
-        panels = np.arange(-13.0, 13.0, 1.0)
-        tau = (panels[:, None] + 0.5 + 0.5 * nodes).ravel() if self.sd > 0 else np.zeros(1)
-        weight = np.tile(0.5 * weights, panels.size) * _density(tau) if self.sd > 0 else np.ones(1)
+        tau, weight = np.zeros(1), np.ones(1)
+        if self.sd > 0:
+            nodes, weights = _legendre(24)
+            at_kinks = self.distance(np.array(kinks)) / self.sd
+            ends = np.unique(np.concatenate([np.arange(-13.0, 14.0), at_kinks[np.abs(at_kinks) < 13]]))
+            half, middle = np.diff(ends)[:, None] / 2, (ends[1:] + ends[:-1])[:, None] / 2
+            tau = (middle + half * nodes).ravel()
+            weight = (half * weights).ravel() * _density(tau)
         for root in self.roots:
             u = np.full_like(tau, root)
             for _ in range(4):

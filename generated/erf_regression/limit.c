@@ -3,7 +3,7 @@
  *   target     Teacher('erf(r_star/sqrt(2))')
  *   adversary  none
  *
- * Written by sgdlimit, generator format 22. To write it again:
+ * Written by sgdlimit, generator format 23. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts limit
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -478,7 +478,7 @@ enum { PARAMETERS = 1, STATISTICS = 9, JUDGED_STATISTICS = 7 };
 static const double RESOLUTION = 2.220446049250313e-16;
 
 /* The law of the score given the class, in the symbols of the theory (section 2). */
-typedef struct score { double m_star, Q_star, m, beta, Q_perp; } score;
+typedef struct score { double m_star, Q_star, m, dm, beta, beta1, Q_perp; } score;
 
 enum { GLOBAL_CONSTANTS = 1, CLASS_CONSTANTS = 2 };
 static int64_t constants_count(const sgdlimit_problem *p) {
@@ -517,10 +517,11 @@ static void class_score(const sgdlimit_problem *p, const double *k, int64_t i, c
   const double *x_star = p->teacher;
   const double m_star = k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 0];
   const double Q_star = k[GLOBAL_CONSTANTS + i * CLASS_CONSTANTS + 1];
-  double m = 0, sum_beta = 0, sum_beta1 = 0;
-  #pragma omp simd reduction(+ : m, sum_beta, sum_beta1)
+  double m = 0, dm = 0, sum_beta = 0, sum_beta1 = 0;
+  #pragma omp simd reduction(+ : m, dm, sum_beta, sum_beta1)
   for (int64_t j = 0; j < p->modes; j++) {
     m += mu[j]*x[j];
+    dm += e[j]*mu[j];
     sum_beta += lam[j]*x[j]*x_star[j];
     sum_beta1 += e[j]*lam[j]*x_star[j];
   }
@@ -534,7 +535,9 @@ static void class_score(const sgdlimit_problem *p, const double *k, int64_t i, c
   w->m_star = m_star;
   w->Q_star = Q_star;
   w->m = m;
+  w->dm = dm;
   w->beta = beta;
+  w->beta1 = beta1;
   w->Q_perp = Q_perp;
 }
 
@@ -547,43 +550,151 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double m_star = w->m_star;
   const double Q_star = w->Q_star;
   const double m = w->m;
+  const double dm = w->dm;
   const double beta = w->beta;
+  const double beta1 = w->beta1;
   const double Q_perp = w->Q_perp;
+  const double area_1 = 2.0*Q_star + 1.0;
+  const double residual_9 = Q_star/area_1;
   const double area_2 = Q_perp*Q_star + Q_perp + Q_star*(beta*beta) + Q_star + 1.0;
   const double area_3 = 2.0*Q_perp + 2.0*Q_star*(beta*beta) + 1.0;
+  const double tilted_mean_2 = m_star/area_1;
+  const double tilted_mean_3 = -2.0*beta1*m_star*residual_9 + dm;
+  const double moment_1 = Q_perp + (beta1*beta1)*residual_9;
+  const double moment_2 = beta1*residual_9;
+  const double moment_3 = moment_1 + tilted_mean_3*tilted_mean_3;
+  const double moment_4 = moment_2 + tilted_mean_2*tilted_mean_3;
+  const double moment_5 = moment_1*tilted_mean_2 + moment_2*tilted_mean_3 + moment_4*tilted_mean_3;
+  const double moment_6 = 2.0*moment_1*moment_4 + moment_2*moment_3 + moment_5*tilted_mean_3;
+  const double moment_7 = 2.0*moment_1*tilted_mean_3 + moment_3*tilted_mean_3;
+  const double moment_8 = 3.0*moment_1*moment_3 + moment_7*tilted_mean_3;
+  const double moment_9 = residual_9 + tilted_mean_2*tilted_mean_2;
+  const double moment_10 = 2.0*moment_2*tilted_mean_2 + moment_9*tilted_mean_3;
+  const double moment_11 = moment_1*moment_9 + moment_10*tilted_mean_3 + 2.0*moment_2*moment_4;
+  const double moment_12 = 2.0*moment_1*moment_10 + moment_11*tilted_mean_3 + 2.0*moment_2*moment_5;
+  const double moment_13 = 3.0*moment_1*moment_11 + moment_12*tilted_mean_3 + 2.0*moment_2*moment_6;
+  const double moment_14 = 3.0*moment_1*moment_5 + moment_2*moment_7 + moment_6*tilted_mean_3;
+  const double moment_15 = 4.0*moment_1*moment_6 + moment_14*tilted_mean_3 + moment_2*moment_8;
+  const double moment_16 = moment_9*tilted_mean_2 + 2.0*residual_9*tilted_mean_2;
+  const double moment_17 = moment_16*tilted_mean_3 + 3.0*moment_2*moment_9;
+  const double moment_18 = moment_1*moment_16 + 3.0*moment_10*moment_2 + moment_17*tilted_mean_3;
+  const double moment_19 = 2.0*moment_1*moment_17 + 3.0*moment_11*moment_2 + moment_18*tilted_mean_3;
+  const double moment_20 = 3.0*moment_1*moment_18 + 3.0*moment_12*moment_2 + moment_19*tilted_mean_3;
+  const double moment_21 = 4.0*moment_1*moment_19 + 3.0*moment_13*moment_2 + moment_20*tilted_mean_3;
+  const double moment_22 = 4.0*moment_1*moment_7 + moment_8*tilted_mean_3;
+  const double moment_23 = 5.0*moment_1*moment_8 + moment_22*tilted_mean_3;
+  const double moment_24 = 4.0*moment_1*moment_12 + moment_13*tilted_mean_3 + 2.0*moment_14*moment_2;
+  const double moment_25 = 5.0*moment_1*moment_13 + 2.0*moment_15*moment_2 + moment_24*tilted_mean_3;
+  const double moment_26 = moment_16*tilted_mean_2 + 3.0*moment_9*residual_9;
+  const double moment_27 = 4.0*moment_16*moment_2 + moment_26*tilted_mean_3;
+  const double moment_28 = moment_1*moment_26 + 4.0*moment_17*moment_2 + moment_27*tilted_mean_3;
+  const double moment_29 = 2.0*moment_1*moment_27 + 4.0*moment_18*moment_2 + moment_28*tilted_mean_3;
+  const double moment_30 = 3.0*moment_1*moment_28 + 4.0*moment_19*moment_2 + moment_29*tilted_mean_3;
+  const double moment_31 = 4.0*moment_1*moment_29 + 4.0*moment_2*moment_20 + moment_30*tilted_mean_3;
+  const double moment_32 = 5.0*moment_1*moment_30 + 4.0*moment_2*moment_21 + moment_31*tilted_mean_3;
+  const double moment_33 = 5.0*moment_1*moment_14 + moment_15*tilted_mean_3 + moment_2*moment_22;
+  const double moment_35 = 5.0*moment_1*moment_20 + 3.0*moment_2*moment_24 + moment_21*tilted_mean_3;
+  const double moment_37 = 4.0*moment_16*residual_9 + moment_26*tilted_mean_2;
+  const double moment_38 = 5.0*moment_2*moment_26 + moment_37*tilted_mean_3;
+  const double moment_39 = moment_1*moment_37 + 5.0*moment_2*moment_27 + moment_38*tilted_mean_3;
+  const double moment_40 = 2.0*moment_1*moment_38 + 5.0*moment_2*moment_28 + moment_39*tilted_mean_3;
+  const double moment_41 = 3.0*moment_1*moment_39 + 5.0*moment_2*moment_29 + moment_40*tilted_mean_3;
+  const double moment_42 = 4.0*moment_1*moment_40 + 5.0*moment_2*moment_30 + moment_41*tilted_mean_3;
+  const double moment_43 = 5.0*moment_1*moment_41 + 5.0*moment_2*moment_31 + moment_42*tilted_mean_3;
+  const double near_1 = sgdlimit_exp(-(m_star*m_star)/area_1)/sqrt(area_1);
   const double tilt_1 = Q_perp + Q_star*(beta*beta) + 1.0;
-  const double tilted_mean_1 = m/tilt_1;
-  const double tilted_mean_2 = (-Q_star*beta*m + m_star*(Q_perp + Q_star*(beta*beta) + 1.0))/tilt_1;
+  const double tilted_mean_4 = m/tilt_1;
+  const double tilted_mean_5 = (-Q_star*beta*m + m_star*(Q_perp + Q_star*(beta*beta) + 1.0))/tilt_1;
   const double tilted_beta_1 = beta/(Q_perp + 1.0);
   const double tilted_variance_1 = Q_perp/(Q_perp + 1.0);
   const double tilted_variance_2 = Q_star*(Q_perp + 1.0)/tilt_1;
-  const double side_3 = (tilted_mean_2 > 0 ? 1.0 : -1.0);
-  const double side_4 = (tilted_mean_1 > 0 ? 1.0 : -1.0);
+  const double side_3 = (tilted_mean_5 > 0 ? 1.0 : -1.0);
+  const double side_4 = (tilted_mean_4 > 0 ? 1.0 : -1.0);
   const double spread_3 = sqrt(tilted_variance_2 + 1.0);
-  const double gap_3 = fabs(tilted_mean_2)/spread_3;
+  const double gap_3 = fabs(tilted_mean_5)/spread_3;
   const double residual_17 = tilted_beta_1*tilted_variance_2/(spread_3*spread_3);
   const double spread_4 = sqrt((tilted_beta_1*tilted_beta_1)*tilted_variance_2 + tilted_variance_1 + 1.0);
-  const double gap_4 = fabs(tilted_mean_1)/spread_4;
+  const double gap_4 = fabs(tilted_mean_4)/spread_4;
   const double residual_19 = ((tilted_beta_1*tilted_beta_1)*tilted_variance_2 + tilted_variance_1)/(spread_4*spread_4);
-  const double tilted_mean_4 = m/area_3;
-  const double tilted_mean_5 = (-2.0*Q_star*beta*m + m_star*(2.0*Q_perp + 2.0*Q_star*(beta*beta) + 1.0))/area_3;
+  const double moment_45 = 6.0*moment_1*moment_22 + moment_23*tilted_mean_3;
+  const double moment_46 = 6.0*moment_1*moment_24 + 2.0*moment_2*moment_33 + moment_25*tilted_mean_3;
+  const double moment_47 = 6.0*moment_1*moment_31 + 4.0*moment_2*moment_35 + moment_32*tilted_mean_3;
+  const double moment_48 = 5.0*moment_26*residual_9 + moment_37*tilted_mean_2;
+  const double moment_49 = 6.0*moment_2*moment_37 + moment_48*tilted_mean_3;
+  const double moment_50 = moment_1*moment_48 + 6.0*moment_2*moment_38 + moment_49*tilted_mean_3;
+  const double moment_51 = 2.0*moment_1*moment_49 + 6.0*moment_2*moment_39 + moment_50*tilted_mean_3;
+  const double moment_52 = 3.0*moment_1*moment_50 + 6.0*moment_2*moment_40 + moment_51*tilted_mean_3;
+  const double moment_53 = 4.0*moment_1*moment_51 + 6.0*moment_2*moment_41 + moment_52*tilted_mean_3;
+  const double moment_54 = 5.0*moment_1*moment_52 + 6.0*moment_2*moment_42 + moment_53*tilted_mean_3;
+  const double moment_55 = 6.0*moment_1*moment_53 + 6.0*moment_2*moment_43 + moment_54*tilted_mean_3;
+  const double tilted_mean_7 = m/area_3;
+  const double tilted_mean_8 = (-2.0*Q_star*beta*m + m_star*(2.0*Q_perp + 2.0*Q_star*(beta*beta) + 1.0))/area_3;
   const double tilted_beta_3 = beta/(2.0*Q_perp + 1.0);
   const double tilted_variance_3 = Q_perp/(2.0*Q_perp + 1.0);
   const double tilted_variance_4 = Q_star*(2.0*Q_perp + 1.0)/area_3;
-  const double given_1 = -residual_17*tilted_mean_2 + tilted_mean_1;
-  const double given_2 = -residual_19*tilted_mean_1 + tilted_mean_1;
-  const double side_5 = (tilted_mean_5 > 0 ? 1.0 : -1.0);
-  const double side_6 = (tilted_mean_4 > 0 ? 1.0 : -1.0);
+  const double given_1 = -residual_17*tilted_mean_5 + tilted_mean_4;
+  const double given_2 = -residual_19*tilted_mean_4 + tilted_mean_4;
+  const double side_5 = (tilted_mean_8 > 0 ? 1.0 : -1.0);
+  const double side_6 = (tilted_mean_7 > 0 ? 1.0 : -1.0);
   const double spread_5 = sqrt(tilted_variance_4 + 1.0);
-  const double gap_5 = fabs(tilted_mean_5)/spread_5;
+  const double gap_5 = fabs(tilted_mean_8)/spread_5;
   const double spread_6 = sqrt((tilted_beta_3*tilted_beta_3)*tilted_variance_4 + tilted_variance_3 + 1.0);
-  const double gap_6 = fabs(tilted_mean_4)/spread_6;
+  const double gap_6 = fabs(tilted_mean_7)/spread_6;
   const double rho_4 = (side_5*side_5)*tilted_variance_4/(spread_5*spread_5);
   const double rho_perp_4 = sqrt(2.0*tilted_variance_4 + 1.0)/(spread_5*spread_5);
   const double rho_5 = side_5*side_6*tilted_beta_3*tilted_variance_4/(spread_5*spread_6);
   const double rho_perp_5 = sqrt((tilted_beta_3*tilted_beta_3)*tilted_variance_4 + tilted_variance_3*tilted_variance_4 + tilted_variance_3 + tilted_variance_4 + 1.0)/(spread_5*spread_6);
   const double rho_6 = (side_6*side_6)*((tilted_beta_3*tilted_beta_3)*tilted_variance_4 + tilted_variance_3)/(spread_6*spread_6);
   const double rho_perp_6 = sqrt(2.0*(tilted_beta_3*tilted_beta_3)*tilted_variance_4 + 2.0*tilted_variance_3 + 1.0)/(spread_6*spread_6);
+  const double tilt_2 = 4.0*Q_star + 1.0;
+  const double tilted_mean_11 = m_star/tilt_2;
+  const double tilted_variance_5 = Q_star/tilt_2;
+  const double tilted_mean_12 = -4.0*beta1*m_star*tilted_variance_5 + dm;
+  const double moment_56 = Q_perp + (beta1*beta1)*tilted_variance_5;
+  const double moment_57 = beta1*tilted_variance_5;
+  const double moment_58 = moment_56 + tilted_mean_12*tilted_mean_12;
+  const double moment_59 = moment_57 + tilted_mean_11*tilted_mean_12;
+  const double moment_60 = moment_56*tilted_mean_11 + moment_57*tilted_mean_12 + moment_59*tilted_mean_12;
+  const double moment_61 = 2.0*moment_56*moment_59 + moment_57*moment_58 + moment_60*tilted_mean_12;
+  const double moment_62 = 2.0*moment_56*tilted_mean_12 + moment_58*tilted_mean_12;
+  const double moment_63 = 3.0*moment_56*moment_58 + moment_62*tilted_mean_12;
+  const double moment_64 = tilted_mean_11*tilted_mean_11 + tilted_variance_5;
+  const double moment_65 = 2.0*moment_57*tilted_mean_11 + moment_64*tilted_mean_12;
+  const double moment_66 = moment_56*moment_64 + 2.0*moment_57*moment_59 + moment_65*tilted_mean_12;
+  const double moment_67 = 2.0*moment_56*moment_65 + 2.0*moment_57*moment_60 + moment_66*tilted_mean_12;
+  const double moment_68 = 3.0*moment_56*moment_66 + 2.0*moment_57*moment_61 + moment_67*tilted_mean_12;
+  const double moment_69 = 3.0*moment_56*moment_60 + moment_57*moment_62 + moment_61*tilted_mean_12;
+  const double moment_70 = 4.0*moment_56*moment_61 + moment_57*moment_63 + moment_69*tilted_mean_12;
+  const double moment_71 = moment_64*tilted_mean_11 + 2.0*tilted_mean_11*tilted_variance_5;
+  const double moment_72 = 3.0*moment_57*moment_64 + moment_71*tilted_mean_12;
+  const double moment_73 = moment_56*moment_71 + 3.0*moment_57*moment_65 + moment_72*tilted_mean_12;
+  const double moment_74 = 2.0*moment_56*moment_72 + 3.0*moment_57*moment_66 + moment_73*tilted_mean_12;
+  const double moment_75 = 3.0*moment_56*moment_73 + 3.0*moment_57*moment_67 + moment_74*tilted_mean_12;
+  const double moment_76 = 4.0*moment_56*moment_74 + 3.0*moment_57*moment_68 + moment_75*tilted_mean_12;
+  const double moment_77 = 4.0*moment_56*moment_62 + moment_63*tilted_mean_12;
+  const double moment_78 = 5.0*moment_56*moment_63 + moment_77*tilted_mean_12;
+  const double moment_79 = 4.0*moment_56*moment_67 + 2.0*moment_57*moment_69 + moment_68*tilted_mean_12;
+  const double moment_80 = 5.0*moment_56*moment_68 + 2.0*moment_57*moment_70 + moment_79*tilted_mean_12;
+  const double moment_81 = 3.0*moment_64*tilted_variance_5 + moment_71*tilted_mean_11;
+  const double moment_82 = 4.0*moment_57*moment_71 + moment_81*tilted_mean_12;
+  const double moment_83 = moment_56*moment_81 + 4.0*moment_57*moment_72 + moment_82*tilted_mean_12;
+  const double moment_84 = 2.0*moment_56*moment_82 + 4.0*moment_57*moment_73 + moment_83*tilted_mean_12;
+  const double moment_85 = 3.0*moment_56*moment_83 + 4.0*moment_57*moment_74 + moment_84*tilted_mean_12;
+  const double moment_86 = 4.0*moment_56*moment_84 + 4.0*moment_57*moment_75 + moment_85*tilted_mean_12;
+  const double moment_87 = 5.0*moment_56*moment_85 + 4.0*moment_57*moment_76 + moment_86*tilted_mean_12;
+  const double moment_88 = 5.0*moment_56*moment_69 + moment_57*moment_77 + moment_70*tilted_mean_12;
+  const double moment_89 = 6.0*moment_56*moment_70 + moment_57*moment_78 + moment_88*tilted_mean_12;
+  const double moment_90 = 5.0*moment_56*moment_75 + 3.0*moment_57*moment_79 + moment_76*tilted_mean_12;
+  const double moment_91 = 6.0*moment_56*moment_76 + 3.0*moment_57*moment_80 + moment_90*tilted_mean_12;
+  const double moment_92 = 4.0*moment_71*tilted_variance_5 + moment_81*tilted_mean_11;
+  const double moment_93 = 5.0*moment_57*moment_81 + moment_92*tilted_mean_12;
+  const double moment_94 = moment_56*moment_92 + 5.0*moment_57*moment_82 + moment_93*tilted_mean_12;
+  const double moment_95 = 2.0*moment_56*moment_93 + 5.0*moment_57*moment_83 + moment_94*tilted_mean_12;
+  const double moment_96 = 3.0*moment_56*moment_94 + 5.0*moment_57*moment_84 + moment_95*tilted_mean_12;
+  const double moment_97 = 4.0*moment_56*moment_95 + 5.0*moment_57*moment_85 + moment_96*tilted_mean_12;
+  const double moment_98 = 5.0*moment_56*moment_96 + 5.0*moment_57*moment_86 + moment_97*tilted_mean_12;
+  const double moment_99 = 6.0*moment_56*moment_97 + 5.0*moment_57*moment_87 + moment_98*tilted_mean_12;
+  const double near_2 = sgdlimit_exp(-2.0*(m_star*m_star)/tilt_2)/sqrt(tilt_2);
   const double place_M0_1 = gap_3;
   const double M0_1 = tail_moment0(place_M0_1);
   const double M1_1 = tail_moment1(place_M0_1);
@@ -594,19 +705,20 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double M0_3 = tail_moment0(place_M0_3);
   const double place_M0_4 = gap_6;
   const double M0_4 = tail_moment0(place_M0_4);
-  const double c1 = 1.5957691216057308*M0_1;
-  const double c2 = 1.5957691216057308*M0_2;
-  const double c3 = m*m;
-  const double c4 = sgdlimit_exp(-0.5*c3/tilt_1)/sqrt(tilt_1);
-  const double c5 = sgdlimit_exp(-c3/area_3)/sqrt(area_3);
-  const double c6 = c4*(side_3*(1.5957691216057308*M1_1*residual_17*side_3*spread_3 - c1*given_1) + side_4*(-1.5957691216057308*M1_2*residual_19*side_4*spread_4 + c2*given_2) - 0.7978845608028654*tilted_mean_1*(-side_3 + side_4)) + 0.6366197723675814*c5;
-  const double c7 = side_5*side_6;
-  const double c8 = 2.5464790894703255 - 2.5464790894703255*c7;
-  *out_A = c4*(c1*side_3 - c2*side_4 - 0.7978845608028654*side_3 + 0.7978845608028654*side_4);
-  *out_B = c6;
+  const double c1 = beta1*beta1;
+  const double c2 = 1.5957691216057308*M0_1;
+  const double c3 = 1.5957691216057308*M0_2;
+  const double c4 = m*m;
+  const double c5 = sgdlimit_exp(-0.5*c4/tilt_1)/sqrt(tilt_1);
+  const double c6 = sgdlimit_exp(-c4/area_3)/sqrt(area_3);
+  const double c7 = c5*(side_3*(1.5957691216057308*M1_1*residual_17*side_3*spread_3 - c2*given_1) + side_4*(-1.5957691216057308*M1_2*residual_19*side_4*spread_4 + c3*given_2) - 0.7978845608028654*tilted_mean_4*(-side_3 + side_4)) + 0.6366197723675814*c6;
+  const double c8 = side_5*side_6;
+  const double c9 = 2.5464790894703255 - 2.5464790894703255*c8;
+  *out_A = (((-1.4142135623730951*(sqrt(Q_perp + c1*residual_9) + fabs(tilted_mean_3))*(0.282842712474619*fabs(tilted_mean_2) + 1.0) + 0.02) > 0 ? 1.0 : -1.0) > 0 ? near_1*(0.7427230677621782*moment_12 + 0.6631455962162306*moment_14 - 0.3978873577297383*moment_20 + 0.14854461355243564*moment_22 - 0.5358216417427143*moment_24 + 0.16446010786162518*moment_31 - 0.24138499702270794*moment_33 + 0.2970892271048713*moment_35 - 0.05570423008216337*moment_43 - 0.03637827270671894*moment_45 + 0.2019752015904291*moment_46 - 0.12656607379212628*moment_47 - 0.954929658551372*moment_5 + 0.016041807756087864*moment_55 - 0.4244131815783876*moment_7 + 0.6366197723675814*tilted_mean_3) : c5*(c2*side_3 - c3*side_4 - 0.7978845608028654*side_3 + 0.7978845608028654*side_4));
+  *out_B = c7;
   *out_F = 0.0;
-  *out_I = larger(0.0, c5*(-M0_3*c8 - M0_4*c8 - 5.092958178940651*c7*sgdlimit_bivariate_tail(0, 0, gap_5, gap_6, rho_5, rho_perp_5) - 1.2732395447351628*c7 + 2.5464790894703255*sgdlimit_bivariate_tail(0, 0, gap_5, gap_5, rho_4, rho_perp_4) + 2.5464790894703255*sgdlimit_bivariate_tail(0, 0, gap_6, gap_6, rho_6, rho_perp_6) + 1.2732395447351628));
-  *out_BD = c6 - 0.6366197723675814*sgdlimit_exp(-0.5*(-2.0*Q_star*beta*m*m_star + c3*(Q_star + 1.0) + (m_star*m_star)*(Q_perp + Q_star*(beta*beta) + 1.0))/area_2)/sqrt(area_2);
+  *out_I = larger(0.0, (((-(2.0*sqrt(Q_perp + c1*tilted_variance_5) + 2.0*fabs(tilted_mean_12))*(0.4*fabs(tilted_mean_11) + 1.0) + 0.02) > 0 ? 1.0 : -1.0) > 0 ? near_2*(0.4052847345693511*moment_58 - 1.2158542037080533*moment_61 - 0.5403796460924681*moment_63 + 1.8575550334428592*moment_68 + 1.6549126661581837*moment_70 - 1.9251024892044177*moment_76 + 0.3692594248298532*moment_78 - 2.579187019162176*moment_80 + 1.5209435455644258*moment_87 - 1.1539357025932913*moment_89 + 2.7244140490495266*moment_91 - 0.9760607357545206*moment_99) : c6*(-M0_3*c9 - M0_4*c9 - 5.092958178940651*c8*sgdlimit_bivariate_tail(0, 0, gap_5, gap_6, rho_5, rho_perp_5) - 1.2732395447351628*c8 + 2.5464790894703255*sgdlimit_bivariate_tail(0, 0, gap_5, gap_5, rho_4, rho_perp_4) + 2.5464790894703255*sgdlimit_bivariate_tail(0, 0, gap_6, gap_6, rho_6, rho_perp_6) + 1.2732395447351628)));
+  *out_BD = c7 - 0.6366197723675814*sgdlimit_exp(-0.5*(-2.0*Q_star*beta*m*m_star + c4*(Q_star + 1.0) + (m_star*m_star)*(Q_perp + Q_star*(beta*beta) + 1.0))/area_2)/sqrt(area_2);
 }
 
 /* What the statistics need of one class. */
@@ -618,7 +730,9 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double m_star = w->m_star;
   const double Q_star = w->Q_star;
   const double m = w->m;
+  const double dm = w->dm;
   const double beta = w->beta;
+  const double beta1 = w->beta1;
   const double Q_perp = w->Q_perp;
   const double side_1 = (m_star > 0 ? 1.0 : -1.0);
   const double side_2 = (m > 0 ? 1.0 : -1.0);
@@ -626,29 +740,78 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double gap_1 = fabs(m_star)/spread_1;
   const double spread_2 = sqrt(Q_perp + Q_star*(beta*beta) + 1.0);
   const double gap_2 = fabs(m)/spread_2;
+  const double area_1 = 2.0*Q_star + 1.0;
   const double rho_1 = Q_star*(side_1*side_1)/(spread_1*spread_1);
   const double rho_perp_1 = sqrt(2.0*Q_star + 1.0)/(spread_1*spread_1);
+  const double residual_9 = Q_star/area_1;
   const double rho_2 = Q_star*beta*side_1*side_2/(spread_1*spread_2);
   const double rho_perp_2 = sqrt(Q_perp*Q_star + Q_perp + Q_star*(beta*beta) + Q_star + 1.0)/(spread_1*spread_2);
   const double area_3 = 2.0*Q_perp + 2.0*Q_star*(beta*beta) + 1.0;
   const double rho_3 = (side_2*side_2)*(Q_perp + Q_star*(beta*beta))/(spread_2*spread_2);
   const double rho_perp_3 = sqrt(2.0*Q_perp + 2.0*Q_star*(beta*beta) + 1.0)/(spread_2*spread_2);
+  const double tilted_mean_2 = m_star/area_1;
+  const double tilted_mean_3 = -2.0*beta1*m_star*residual_9 + dm;
+  const double moment_1 = Q_perp + (beta1*beta1)*residual_9;
+  const double moment_2 = beta1*residual_9;
+  const double moment_3 = moment_1 + tilted_mean_3*tilted_mean_3;
+  const double moment_4 = moment_2 + tilted_mean_2*tilted_mean_3;
+  const double moment_5 = moment_1*tilted_mean_2 + moment_2*tilted_mean_3 + moment_4*tilted_mean_3;
+  const double moment_6 = 2.0*moment_1*moment_4 + moment_2*moment_3 + moment_5*tilted_mean_3;
+  const double moment_7 = 2.0*moment_1*tilted_mean_3 + moment_3*tilted_mean_3;
+  const double moment_8 = 3.0*moment_1*moment_3 + moment_7*tilted_mean_3;
+  const double moment_9 = residual_9 + tilted_mean_2*tilted_mean_2;
+  const double moment_10 = 2.0*moment_2*tilted_mean_2 + moment_9*tilted_mean_3;
+  const double moment_11 = moment_1*moment_9 + moment_10*tilted_mean_3 + 2.0*moment_2*moment_4;
+  const double moment_12 = 2.0*moment_1*moment_10 + moment_11*tilted_mean_3 + 2.0*moment_2*moment_5;
+  const double moment_13 = 3.0*moment_1*moment_11 + moment_12*tilted_mean_3 + 2.0*moment_2*moment_6;
+  const double moment_14 = 3.0*moment_1*moment_5 + moment_2*moment_7 + moment_6*tilted_mean_3;
+  const double moment_15 = 4.0*moment_1*moment_6 + moment_14*tilted_mean_3 + moment_2*moment_8;
+  const double moment_16 = moment_9*tilted_mean_2 + 2.0*residual_9*tilted_mean_2;
+  const double moment_17 = moment_16*tilted_mean_3 + 3.0*moment_2*moment_9;
+  const double moment_18 = moment_1*moment_16 + 3.0*moment_10*moment_2 + moment_17*tilted_mean_3;
+  const double moment_19 = 2.0*moment_1*moment_17 + 3.0*moment_11*moment_2 + moment_18*tilted_mean_3;
+  const double moment_20 = 3.0*moment_1*moment_18 + 3.0*moment_12*moment_2 + moment_19*tilted_mean_3;
+  const double moment_21 = 4.0*moment_1*moment_19 + 3.0*moment_13*moment_2 + moment_20*tilted_mean_3;
+  const double moment_22 = 4.0*moment_1*moment_7 + moment_8*tilted_mean_3;
+  const double moment_23 = 5.0*moment_1*moment_8 + moment_22*tilted_mean_3;
+  const double moment_24 = 4.0*moment_1*moment_12 + moment_13*tilted_mean_3 + 2.0*moment_14*moment_2;
+  const double moment_25 = 5.0*moment_1*moment_13 + 2.0*moment_15*moment_2 + moment_24*tilted_mean_3;
+  const double moment_26 = moment_16*tilted_mean_2 + 3.0*moment_9*residual_9;
+  const double moment_27 = 4.0*moment_16*moment_2 + moment_26*tilted_mean_3;
+  const double moment_28 = moment_1*moment_26 + 4.0*moment_17*moment_2 + moment_27*tilted_mean_3;
+  const double moment_29 = 2.0*moment_1*moment_27 + 4.0*moment_18*moment_2 + moment_28*tilted_mean_3;
+  const double moment_30 = 3.0*moment_1*moment_28 + 4.0*moment_19*moment_2 + moment_29*tilted_mean_3;
+  const double moment_31 = 4.0*moment_1*moment_29 + 4.0*moment_2*moment_20 + moment_30*tilted_mean_3;
+  const double moment_32 = 5.0*moment_1*moment_30 + 4.0*moment_2*moment_21 + moment_31*tilted_mean_3;
+  const double moment_33 = 5.0*moment_1*moment_14 + moment_15*tilted_mean_3 + moment_2*moment_22;
+  const double moment_34 = 6.0*moment_1*moment_15 + moment_2*moment_23 + moment_33*tilted_mean_3;
+  const double moment_35 = 5.0*moment_1*moment_20 + 3.0*moment_2*moment_24 + moment_21*tilted_mean_3;
+  const double moment_36 = 6.0*moment_1*moment_21 + 3.0*moment_2*moment_25 + moment_35*tilted_mean_3;
+  const double moment_37 = 4.0*moment_16*residual_9 + moment_26*tilted_mean_2;
+  const double moment_38 = 5.0*moment_2*moment_26 + moment_37*tilted_mean_3;
+  const double moment_39 = moment_1*moment_37 + 5.0*moment_2*moment_27 + moment_38*tilted_mean_3;
+  const double moment_40 = 2.0*moment_1*moment_38 + 5.0*moment_2*moment_28 + moment_39*tilted_mean_3;
+  const double moment_41 = 3.0*moment_1*moment_39 + 5.0*moment_2*moment_29 + moment_40*tilted_mean_3;
+  const double moment_42 = 4.0*moment_1*moment_40 + 5.0*moment_2*moment_30 + moment_41*tilted_mean_3;
+  const double moment_43 = 5.0*moment_1*moment_41 + 5.0*moment_2*moment_31 + moment_42*tilted_mean_3;
+  const double moment_44 = 6.0*moment_1*moment_42 + 5.0*moment_2*moment_32 + moment_43*tilted_mean_3;
+  const double near_1 = sgdlimit_exp(-(m_star*m_star)/area_1)/sqrt(area_1);
   const double tilt_1 = Q_perp + Q_star*(beta*beta) + 1.0;
-  const double tilted_mean_1 = m/tilt_1;
-  const double tilted_mean_2 = (-Q_star*beta*m + m_star*(Q_perp + Q_star*(beta*beta) + 1.0))/tilt_1;
+  const double tilted_mean_4 = m/tilt_1;
+  const double tilted_mean_5 = (-Q_star*beta*m + m_star*(Q_perp + Q_star*(beta*beta) + 1.0))/tilt_1;
   const double tilted_beta_1 = beta/(Q_perp + 1.0);
   const double tilted_variance_1 = Q_perp/(Q_perp + 1.0);
   const double tilted_variance_2 = Q_star*(Q_perp + 1.0)/tilt_1;
-  const double side_3 = (tilted_mean_2 > 0 ? 1.0 : -1.0);
-  const double side_4 = (tilted_mean_1 > 0 ? 1.0 : -1.0);
+  const double side_3 = (tilted_mean_5 > 0 ? 1.0 : -1.0);
+  const double side_4 = (tilted_mean_4 > 0 ? 1.0 : -1.0);
   const double spread_3 = sqrt(tilted_variance_2 + 1.0);
-  const double gap_3 = fabs(tilted_mean_2)/spread_3;
+  const double gap_3 = fabs(tilted_mean_5)/spread_3;
   const double residual_17 = tilted_beta_1*tilted_variance_2/(spread_3*spread_3);
   const double spread_4 = sqrt((tilted_beta_1*tilted_beta_1)*tilted_variance_2 + tilted_variance_1 + 1.0);
-  const double gap_4 = fabs(tilted_mean_1)/spread_4;
+  const double gap_4 = fabs(tilted_mean_4)/spread_4;
   const double residual_19 = ((tilted_beta_1*tilted_beta_1)*tilted_variance_2 + tilted_variance_1)/(spread_4*spread_4);
-  const double given_1 = -residual_17*tilted_mean_2 + tilted_mean_1;
-  const double given_2 = -residual_19*tilted_mean_1 + tilted_mean_1;
+  const double given_1 = -residual_17*tilted_mean_5 + tilted_mean_4;
+  const double given_2 = -residual_19*tilted_mean_4 + tilted_mean_4;
   const double place_M0_1 = gap_1;
   const double M0_1 = tail_moment0(place_M0_1);
   const double place_M0_2 = gap_2;
@@ -661,10 +824,10 @@ static void statistic_coefficients(const score *w, double y, const double *par, 
   const double M1_4 = tail_moment1(place_M0_4);
   const double c1 = side_1*side_2;
   const double c2 = 2.0 - 2.0*c1;
-  const double c3 = -M0_1*c2 - M0_2*c2 - 4.0*c1*sgdlimit_bivariate_tail(0, 0, gap_1, gap_2, rho_2, rho_perp_2) + 2.0*sgdlimit_bivariate_tail(0, 0, gap_1, gap_1, rho_1, rho_perp_1) + 2.0*sgdlimit_bivariate_tail(0, 0, gap_2, gap_2, rho_3, rho_perp_3) + (side_1 > 0 ? (side_2 > 0 ? 0.0 : 2.0) : (side_2 > 0 ? 2.0 : 0.0));
+  const double c3 = (((-1.4142135623730951*(sqrt(Q_perp + (beta1*beta1)*residual_9) + fabs(tilted_mean_3))*(0.282842712474619*fabs(tilted_mean_2) + 1.0) + 0.02) > 0 ? 1.0 : -1.0) > 0 ? near_1*(0.18568076694054456*moment_13 + 0.1326291192432461*moment_15 - 0.07957747154594767*moment_21 + 0.024757435592072607*moment_23 - 0.08930360695711904*moment_25 + 0.3183098861837907*moment_3 + 0.02741001797693753*moment_32 - 0.034483571003243986*moment_34 + 0.042441318157838755*moment_36 - 0.007957747154594767*moment_44 - 0.3183098861837907*moment_6 - 0.1061032953945969*moment_8) : -M0_1*c2 - M0_2*c2 - 4.0*c1*sgdlimit_bivariate_tail(0, 0, gap_1, gap_2, rho_2, rho_perp_2) + 2.0*sgdlimit_bivariate_tail(0, 0, gap_1, gap_1, rho_1, rho_perp_1) + 2.0*sgdlimit_bivariate_tail(0, 0, gap_2, gap_2, rho_3, rho_perp_3) + (side_1 > 0 ? (side_2 > 0 ? 0.0 : 2.0) : (side_2 > 0 ? 2.0 : 0.0)));
   const double c4 = m*m;
   *out_R = c3;
-  *out_B = (side_3*(-1.5957691216057308*M0_3*given_1 + 1.5957691216057308*M1_3*residual_17*side_3*spread_3) + side_4*(1.5957691216057308*M0_4*given_2 - 1.5957691216057308*M1_4*residual_19*side_4*spread_4) - 0.7978845608028654*tilted_mean_1*(-side_3 + side_4))*sgdlimit_exp(-0.5*c4/tilt_1)/sqrt(tilt_1) + 0.6366197723675814*sgdlimit_exp(-c4/area_3)/sqrt(area_3);
+  *out_B = (side_3*(-1.5957691216057308*M0_3*given_1 + 1.5957691216057308*M1_3*residual_17*side_3*spread_3) + side_4*(1.5957691216057308*M0_4*given_2 - 1.5957691216057308*M1_4*residual_19*side_4*spread_4) - 0.7978845608028654*tilted_mean_4*(-side_3 + side_4))*sgdlimit_exp(-0.5*c4/tilt_1)/sqrt(tilt_1) + 0.6366197723675814*sgdlimit_exp(-c4/area_3)/sqrt(area_3);
   *out_F = 0.0;
   *out_clean_risk = c3;
 }
@@ -1606,6 +1769,6 @@ const char *sgdlimit_schedule_names(void) { return ""; }
 const char *sgdlimit_descent_names(void) { return "polyak,line_search"; }
 const char *sgdlimit_statistic_names(void) { return "adversarial_risk,clean_risk,norm2,overlap,cosine,distance2,optimum_distance2,learning_rate,effective_ridge"; }
 const char *sgdlimit_coefficient_names(void) { return "R,A,B,D,F,I"; }
-const char *sgdlimit_score_names(void) { return "m_star,Q_star,m,beta,Q_perp"; }
+const char *sgdlimit_score_names(void) { return "m_star,Q_star,m,dm,beta,beta1,Q_perp"; }
 /* What must be positive for the equations to hold. */
 const char *sgdlimit_positive_names(void) { return ""; }

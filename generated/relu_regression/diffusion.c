@@ -3,7 +3,7 @@
  *   target     Teacher('Max(0, r_star)')
  *   adversary  none
  *
- * Written by sgdlimit, generator format 22. To write it again:
+ * Written by sgdlimit, generator format 23. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts diffusion
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -562,12 +562,18 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double residual_2 = Q_perp*Q_star/(spread_2*spread_2);
   const double rho_1 = Q_star*beta*side_1*side_2/(spread_1*spread_2);
   const double rho_perp_1 = sqrt(Q_perp)*sqrt(Q_star)/(spread_1*spread_2);
+  const double wedge_1 = -beta1*m_star + dm;
+  const double spread_3 = sqrt(larger(1e-300, Q_perp));
+  const double gap_3 = fabs(wedge_1)/spread_3;
+  const double side_3 = (wedge_1 > 0 ? 1.0 : -1.0);
+  const double pull_1 = m_star/(spread_1*spread_1);
+  const double slope_1 = larger(0.5, beta);
   const double regression_3 = (Q_perp + Q_star*beta*beta1)/(spread_2*spread_2);
   const double given_3 = dm - m*regression_3;
   const double given_4 = -Q_star*beta*m/(spread_2*spread_2) + m_star;
-  const double side_3 = (given_4 > 0 ? 1.0 : -1.0);
-  const double spread_3 = sqrt(larger(1e-300, residual_2));
-  const double gap_3 = fabs(given_4)/spread_3;
+  const double side_4 = (given_4 > 0 ? 1.0 : -1.0);
+  const double spread_4 = sqrt(larger(1e-300, residual_2));
+  const double gap_4 = fabs(given_4)/spread_4;
   const double place_M0_1 = gap_1;
   const double M0_1 = tail_moment0(place_M0_1);
   const double M1_1 = tail_moment1(place_M0_1);
@@ -576,25 +582,83 @@ static void rate_coefficients(const score *w, double y, const double *par, int64
   const double M0_2 = tail_moment0(place_M0_2);
   const double M1_2 = tail_moment1(place_M0_2);
   const double M2_2 = tail_moment2(place_M0_2);
-  const double place_M1_3 = gap_3;
+  const double place_M1_3 = gap_4;
   const double M1_3 = tail_moment1(place_M1_3);
-  const double c1 = side_1*side_2;
-  const double c2 = c1 + side_1;
-  const double c3 = 0.5*c2;
-  const double c4 = M1_1*side_1*spread_1;
-  const double c5 = side_2 + 1.0;
-  const double c6 = 0.5*c5;
-  const double c7 = M1_2*spread_2;
-  const double c8 = -M0_2*side_2 + (side_2 > 0 ? 1.0 : 0.0) + 0.3989422804014327*(-M1_3*spread_3 - 0.5*given_4*(side_3 + 1.0))*sgdlimit_exp(-0.5*(gap_2*gap_2))/spread_2;
-  const double c9 = spread_1*spread_1;
-  const double c10 = M2_2*(spread_2*spread_2);
-  const double c11 = 0.5*Q_perp;
-  const double c12 = 0.5*Q_star;
-  *out_A = -c3*c4 + side_2*spread_1*sgdlimit_bivariate_tail(1, 0, gap_1, gap_2, rho_1, rho_perp_1) + (side_1 > 0 ? c6*dm : c6*m) + (side_1 > 0 ? side_2*(-M0_2*given_3 + M1_2*regression_3*side_2*spread_2) : c7);
-  *out_B = c8;
+  double tails_M2_4[9];
+  sgdlimit_tail_moments(gap_3, 8, tails_M2_4);
+  const double M2_4 = tails_M2_4[2];
+  const double M3_4 = tails_M2_4[3];
+  const double M4_4 = tails_M2_4[4];
+  const double M5_4 = tails_M2_4[5];
+  const double M6_4 = tails_M2_4[6];
+  const double M7_4 = tails_M2_4[7];
+  const double M8_4 = tails_M2_4[8];
+  const double c1 = 1.0/spread_1;
+  const double c2 = fabs(wedge_1);
+  const double c3 = ((0.03 - larger((c1 + fabs(pull_1))*(2.0*c2 + 12.0*spread_3), 0.06*fabs(beta1))) > 0 ? 1.0 : -1.0);
+  const double c4 = side_2 + 1.0;
+  const double c5 = 0.5*c4;
+  const double c6 = c5*dm;
+  const double c7 = side_2*(-M0_2*given_3 + M1_2*regression_3*side_2*spread_2);
+  const double c8 = 1.0/(slope_1*slope_1);
+  const double c9 = wedge_1*wedge_1;
+  const double c10 = M2_4*(spread_3*spread_3);
+  const double c11 = 1.0/(slope_1*slope_1*slope_1);
+  const double c12 = M3_4*(spread_3*spread_3*spread_3);
+  const double c13 = c2*c9;
+  const double c14 = 0.3333333333333333*(side_3 > 0 ? 3.0*Q_perp*c2 + c12 + c13 : c12);
+  const double c15 = c11*c14;
+  const double c16 = pull_1*pull_1;
+  const double c17 = spread_1*spread_1;
+  const double c18 = 1.0/c17;
+  const double c19 = 1.0/(slope_1*slope_1*slope_1*slope_1);
+  const double c20 = wedge_1*wedge_1*wedge_1*wedge_1;
+  const double c21 = Q_perp*Q_perp;
+  const double c22 = M4_4*(spread_3*spread_3*spread_3*spread_3);
+  const double c23 = (side_3 > 0 ? 6.0*Q_perp*c9 + c20 + 3.0*c21 - c22 : c22);
+  const double c24 = c19*c23;
+  const double c25 = pull_1*pull_1*pull_1;
+  const double c26 = 1.0/pow(slope_1, 5.0);
+  const double c27 = M5_4*pow(spread_3, 5.0);
+  const double c28 = c2*c20;
+  const double c29 = (side_3 > 0 ? 10.0*Q_perp*c13 + 15.0*c2*c21 + c27 + c28 : c27);
+  const double c30 = c26*c29;
+  const double c31 = pull_1*pull_1*pull_1*pull_1;
+  const double c32 = 1.0/(spread_1*spread_1*spread_1*spread_1);
+  const double c33 = 1.0/pow(slope_1, 6.0);
+  const double c34 = pow(wedge_1, 6.0);
+  const double c35 = Q_perp*Q_perp*Q_perp;
+  const double c36 = M6_4*pow(spread_3, 6.0);
+  const double c37 = (side_3 > 0 ? 15.0*Q_perp*c20 + 45.0*c21*c9 + c34 + 15.0*c35 - c36 : c36);
+  const double c38 = c33*c37;
+  const double c39 = pow(pull_1, 5.0);
+  const double c40 = 0.017857142857142856*c32;
+  const double c41 = c18*c25;
+  const double c42 = 1.0/pow(slope_1, 7.0);
+  const double c43 = M7_4*pow(spread_3, 7.0);
+  const double c44 = (side_3 > 0 ? 21.0*Q_perp*c28 + 105.0*c13*c21 + c2*c34 + 105.0*c2*c35 + c43 : c43);
+  const double c45 = c42*c44;
+  const double c46 = 0.3989422804014327*c1*sgdlimit_exp(-0.5*c18*(m_star*m_star));
+  const double c47 = side_1*side_2;
+  const double c48 = c47 + side_1;
+  const double c49 = 0.5*c48;
+  const double c50 = M1_1*side_1*spread_1;
+  const double c51 = M1_2*spread_2;
+  const double c52 = -M0_2*side_2 + (side_2 > 0 ? 1.0 : 0.0) + 0.3989422804014327*(-M1_3*spread_4 - 0.5*given_4*(side_4 + 1.0))*sgdlimit_exp(-0.5*(gap_2*gap_2))/spread_2;
+  const double c53 = 0.5*Q_perp;
+  const double c54 = 0.5*Q_star;
+  const double c55 = c4*((beta1*beta1)*c54 + c53 + 0.5*(dm*dm));
+  const double c56 = M2_2*(spread_2*spread_2);
+  const double c57 = side_2*(M0_2*(-(given_3*given_3) - residual_2) + 2.0*c51*given_3*regression_3*side_2 - c56*(regression_3*regression_3));
+  const double c58 = c18*pull_1;
+  const double c59 = c32*pull_1;
+  const double c60 = M8_4*pow(spread_3, 8.0);
+  const double c61 = (side_3 > 0 ? 105.0*(Q_perp*Q_perp*Q_perp*Q_perp) + 28.0*Q_perp*c34 + 210.0*c20*c21 + 420.0*c35*c9 - c60 + pow(wedge_1, 8.0) : c60);
+  *out_A = (c3 > 0 ? c46*(c15*pull_1 + c24*(-0.125*c16 + 0.125*c18) + c30*(-0.1*c18*pull_1 + 0.03333333333333333*c25) + c38*(0.041666666666666664*c16*c18 - 0.006944444444444444*c31 - 0.020833333333333332*c32) + c45*(0.0011904761904761906*c39 + c40*pull_1 - 0.011904761904761904*c41) - 0.5*c8*(side_3 > 0 ? Q_perp - c10 + c9 : c10)) + c6 + c7 : -c49*c50 + side_2*spread_1*sgdlimit_bivariate_tail(1, 0, gap_1, gap_2, rho_1, rho_perp_1) + (side_1 > 0 ? c6 : c5*m) + (side_1 > 0 ? c7 : c51));
+  *out_B = c52;
   *out_F = 0.0;
-  *out_I = larger(0.0, c1*(-2.0*c1*spread_1*spread_2*sgdlimit_bivariate_tail(1, 1, gap_1, gap_2, rho_1, rho_perp_1) + c9*sgdlimit_bivariate_tail(2, 0, gap_1, gap_2, rho_1, rho_perp_1)) + c2*(M2_1*c9*(regression_1 - 0.5) - c4*given_1) + (side_1 > 0 ? c5*((beta1*beta1)*c12 + c11 + 0.5*(dm*dm)) : c5*((beta*beta)*c12 + c11 + 0.5*(m*m))) + (side_1 > 0 ? side_2*(M0_2*(-(given_3*given_3) - residual_2) - c10*(regression_3*regression_3) + 2.0*c7*given_3*regression_3*side_2) : -c10*side_2));
-  *out_BD = M0_1*c3 + 0.5*M0_2*(c1 + side_2) - c1*sgdlimit_bivariate_tail(0, 0, gap_1, gap_2, rho_1, rho_perp_1) + c8 + (side_1 > 0 ? (side_2 > 0 ? -1.0 : 0.0) : 0.0);
+  *out_I = larger(0.0, (c3 > 0 ? c46*(0.16666666666666666*c11*c23*pull_1 - c14*c8 - c15 + c19*c29*(-0.05*c16 + 0.05*c18) + 0.25*c24*pull_1 + c26*c37*(0.011111111111111112*c25 - 0.03333333333333333*c58) + c30*(-0.1*c16 + 0.1*c18) + c33*c44*(0.011904761904761904*c16*c18 - 0.001984126984126984*c31 - 0.005952380952380952*c32) + c38*(0.027777777777777776*c25 - 0.08333333333333333*c58) + c42*c61*(0.00029761904761904765*c39 - 0.002976190476190476*c41 + 0.004464285714285714*c59) + c45*(0.03571428571428571*c16*c18 - 0.005952380952380952*c31 - c40) + c61*(0.0010416666666666667*c39 - 0.010416666666666666*c41 + 0.015625*c59)/pow(slope_1, 8.0)) + c55 + c57 : c47*(c17*sgdlimit_bivariate_tail(2, 0, gap_1, gap_2, rho_1, rho_perp_1) - 2.0*c47*spread_1*spread_2*sgdlimit_bivariate_tail(1, 1, gap_1, gap_2, rho_1, rho_perp_1)) + c48*(M2_1*c17*(regression_1 - 0.5) - c50*given_1) + (side_1 > 0 ? c55 : c4*((beta*beta)*c54 + c53 + 0.5*(m*m))) + (side_1 > 0 ? c57 : -c56*side_2)));
+  *out_BD = M0_1*c49 + 0.5*M0_2*(c47 + side_2) - c47*sgdlimit_bivariate_tail(0, 0, gap_1, gap_2, rho_1, rho_perp_1) + c52 + (side_1 > 0 ? (side_2 > 0 ? -1.0 : 0.0) : 0.0);
 }
 
 /* What the rates are made of beside the modes: scalars, of which those of the noise come last. */
