@@ -17,6 +17,7 @@ from sgdlimit.codegen import FORMAT, PARTS, TARGETS, checked_parts, emit, emit_p
 from sgdlimit.derive.errors import InputError
 from sgdlimit.derive.model import Greedy, Schedule
 from sgdlimit.runtime.kernel import C_FILES, NUMPY_FILE, kernel_from_text, kernel_text
+from sgdlimit.runtime.room import unwritten
 
 if TYPE_CHECKING:
     from sgdlimit.codegen.language import Function, Statement
@@ -264,6 +265,7 @@ def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
     made = not folder.exists()
     paths = [folder / name for name in files]
     temporary = [folder / f".{os.getpid()}.{name}" for name in files]
+    added = [path for path in paths if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in zip(temporary, files.values(), strict=True):
@@ -271,11 +273,12 @@ def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
         for source, path in zip(temporary, paths, strict=True):
             os.replace(source, path)
     except OSError as error:
-        for path in temporary:
+        told = unwritten(error, folder, "give another folder")
+        for path in (*temporary, *added):
             with contextlib.suppress(OSError):
                 path.unlink()
         if made:
             with contextlib.suppress(OSError):
                 folder.rmdir()
-        raise InputError(str(folder), f"cannot be written: {error.strerror}", "give another folder") from None
+        raise InputError(str(folder), *told) from None
     return paths

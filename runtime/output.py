@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sgdlimit.derive.errors import InputError
+from sgdlimit.runtime.room import unwritten
 from sgdlimit.runtime.tables import Tabular, package, write_csv, write_netcdf, write_npz
 
 if TYPE_CHECKING:
@@ -32,7 +34,8 @@ def check_output(path: Path, endings: tuple[str, ...]) -> None:
     Raises
     ------
     InputError
-        For an unknown ending, a folder that is not there, a place without permission, or ``.nc`` without xarray.
+        For an unknown ending, a folder that is not there, a place without permission or of a device, or ``.nc``
+        without xarray.
 
     Examples
     --------
@@ -47,9 +50,10 @@ def check_output(path: Path, endings: tuple[str, ...]) -> None:
     folder = path.parent
     if not folder.is_dir():
         raise InputError(str(path), f"there is no folder {folder}", "make it first")
-    if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
-        why = "it is a folder" if path.is_dir() else "there is no permission to write it"
-        raise InputError(str(path), why, "give another path")
+    if path.exists() and not path.is_file():  # a device, too, would be replaced by the file
+        raise InputError(str(path), f"it is {'a folder' if path.is_dir() else 'no file'}", "give another path")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise InputError(str(path), "there is no permission to write it", "give another path")
 
 
 @contextlib.contextmanager
@@ -67,7 +71,7 @@ def written(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, final)
     except OSError as error:
-        raise InputError(str(path), f"cannot be written: {error.strerror or error}", "give another path") from None
+        raise InputError(str(path), *unwritten(error, final.parent, "give another path")) from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -104,8 +108,11 @@ def save_figure(figure: Any, path: Path) -> None:
         For an unknown ending, or a file that cannot be written.
     """
     check_output(path, FIGURES)
+    # in memory first: Matplotlib's writer of PDF, stopped half-way in a file, fails in its own way and not the system's
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=path.suffix.removeprefix("."))
     with written(path) as temporary:
-        figure.savefig(temporary)
+        temporary.write_bytes(drawn.getbuffer())
 
 
 def save_page(text: str, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import doctest
+import gc
 import importlib
 import json
 import math
@@ -21,6 +22,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from room import files_of_at_most
 
 import sgdlimit as sl
 from sgdlimit.derive.errors import InputError, SpecError
@@ -60,6 +62,25 @@ def test_docstrings_run(module: str) -> None:
     found = doctest.testmod(importlib.import_module(f"sgdlimit.runtime.{module}"), optionflags=doctest.ELLIPSIS)
     assert found.failed == 0
     assert found.attempted > 0 or module in ("display", "plotting")
+
+
+@pytest.mark.parametrize("ending", ["csv", "npz", "nc", "svg", "png", "pdf"])
+def test_a_file_that_has_no_room_leaves_the_one_that_was_there(
+    limit: Trajectory, tmp_path: Path, ending: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if ending == "nc":
+        pytest.importorskip("xarray")
+    path = tmp_path / f"curve.{ending}"
+    path.write_bytes(b"before")
+    told = rf"curve\.{ending}: cannot be written: File too large; raise the limit on the size of files \(ulimit -f\)$"
+    with files_of_at_most(3000), pytest.raises(InputError, match=told):
+        limit.save(path)
+    assert os.listdir(tmp_path) == [path.name]
+    assert path.read_bytes() == b"before"
+    gc.collect()  # what a library did not close says so when it goes
+    assert capfd.readouterr().err == ""
+    limit.save(path)
+    assert len(path.read_bytes()) > 3000
 
 
 # ── Tables ──────────────────────────────────────────────────────────────────────────────────────────────────
