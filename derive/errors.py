@@ -82,6 +82,10 @@ class BackendError(SgdlimitError):
     """No compiler, a compile that failed, or a kernel that cannot be loaded (exit code 5)."""
 
 
+class KernelError(BackendError):
+    """A kernel that this machine cannot build, keep or load: no fault of the input, which may do later or elsewhere."""
+
+
 @dataclass(eq=False)
 class Diverged(SgdlimitError):
     """The dynamics left every bound (exit code 3).

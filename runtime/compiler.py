@@ -2,13 +2,14 @@
 
 A file's name is the hash of everything that its content depends on: source, flags, compiler and CPU. It is written
 beside its place and renamed into it, so that a reader never sees half a file; its checksum stands beside it, and
-an entry that does not match is built again.
+an entry that does not match is built again. A cache without room is said, and what was built is used all the same.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import hashlib
 import os
 import platform
@@ -16,12 +17,14 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sgdlimit.derive.errors import BackendError
+from sgdlimit.derive.errors import KernelError
 from sgdlimit.runtime.locks import alone
+from sgdlimit.runtime.room import out_of_room, remedy
 
 # -std=c11 turns contraction of a*b + c off and math errno on; neither changes a result that the tests hold. Nothing
 # here assumes finite numbers or reorders a sum, but for those that are marked as reductions. -fno-tree-pre: elimination
@@ -36,6 +39,10 @@ _WANTED = (
 )
 _BASE = ("-std=c11", "-O3", "-fPIC", "-shared")
 _END = "."  # of the flags that are remembered: a file without it was not written to its end
+
+
+class FullCacheWarning(UserWarning):
+    """The cache has no room: what would be kept there is made anew by every process."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,7 @@ def load_library(source: str, compiler: Compiler, *switches: str) -> Library:
 
     Raises
     ------
-    BackendError
+    KernelError
         When the compile fails (with the command and the compiler's own words) or the result cannot be loaded.
     """
     folder = cache_folder()
@@ -120,13 +127,15 @@ def load_library(source: str, compiler: Compiler, *switches: str) -> Library:
     path = folder / "kernels" / f"{key}.so"
     was_there = _is_whole(path)
     if was_there:
-        with contextlib.suppress(BackendError):
+        with contextlib.suppress(KernelError):
             return _load(path)
-    make_folder(path.parent)
+    with contextlib.suppress(OSError):  # what is in the way is said where the kernel is kept
+        path.parent.mkdir(parents=True, exist_ok=True)
     with alone(path.with_suffix(".lock")):
         if not was_there and _is_whole(path):  # by another process meanwhile; else what was there does not load
             return _load(path)
-        return _load(_build(source, compiler, path, switches))
+        with _built(source, compiler, switches) as built:
+            return _load(path if _keep_library(path, built.read_bytes()) else built)
 
 
 def load_uncached(source: str, compiler: Compiler, *switches: str) -> Library:
@@ -134,68 +143,119 @@ def load_uncached(source: str, compiler: Compiler, *switches: str) -> Library:
 
     Raises
     ------
-    BackendError
+    KernelError
         As :func:`load_library`.
     """
-    with tempfile.TemporaryDirectory(prefix="sgdlimit-") as temporary:
-        return _load(_build(source, compiler, Path(temporary) / "kernel.so", switches))
+    with _built(source, compiler, switches) as built:
+        return _load(built)
 
 
 def _defined(switches: Sequence[str]) -> list[str]:
     return [f"-D{switch}" for switch in switches]
 
 
-def make_folder(folder: Path) -> None:
-    """Create a folder of the cache."""
+def keep(path: Path, content: bytes) -> bool:
+    """Put a file into the cache, whole or not at all; whether there was room for it: if not, that is said.
+
+    Raises
+    ------
+    KernelError
+        For a folder that cannot be written for another reason: it is the wrong one.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
     except OSError as error:
-        raise _unwritable(folder, error) from None
+        if not out_of_room(error):
+            raise KernelError(
+                f"the cache folder {path.parent} cannot be written ({error.strerror}); set SGDLIMIT_CACHE to one that "
+                "can, or to 0"
+            ) from None
+        warnings.warn(_full(error), FullCacheWarning, stacklevel=2)
+        return False
+    return True
+
+
+def _full(error: OSError) -> str:
+    """One text for all that a process cannot keep, which Python then says once."""
+    folder = cache_folder() or Path()
+    return (
+        f"the cache folder {folder} cannot be written ({error.strerror}): what belongs there is made anew by every "
+        f"command; {remedy(error, folder, 'set SGDLIMIT_CACHE to another folder')}"
+    )
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise _unwritable(path.parent, error) from None
+    """Write a file, and the folder that it is in, so that it is there whole or not at all.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
         os.replace(name, path)
-    except BaseException as error:
+    except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(name)
-        if isinstance(error, OSError):
-            raise _unwritable(path.parent, error) from None
         raise
 
 
-def _unwritable(folder: Path, error: OSError) -> BackendError:
-    return BackendError(
-        f"the cache folder {folder} cannot be written ({error.strerror}); set SGDLIMIT_CACHE to one that can, or to 0"
-    )
+def _keep_library(path: Path, content: bytes) -> bool:
+    """A library and its checksum, which is first: one without the other is no use, and the checksum takes less room."""
+    return keep(_checksum(path), hashlib.sha256(content).hexdigest().encode()) and keep(path, content)
 
 
-def _build(source: str, compiler: Compiler, path: Path, switches: Sequence[str]) -> Path:
-    with tempfile.TemporaryDirectory(prefix="sgdlimit-") as temporary:
-        text, built = Path(temporary) / "kernel.c", Path(temporary) / "kernel.so"
+@contextlib.contextmanager
+def _workspace() -> Iterator[Path]:
+    """A folder for what a compiler reads and writes, gone afterwards.
+
+    Raises
+    ------
+    KernelError
+        Where temporary files cannot be written.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="sgdlimit-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        where = (
+            "" if tempfile.tempdir is None else f" in {tempfile.tempdir}"
+        )  # None: Python found no folder that will do
+        mend = remedy(error, Path(tempfile.tempdir or "."), "set TMPDIR to a folder that has room")
+        raise KernelError(f"temporary files cannot be written{where} ({error.strerror}); {mend}") from None
+
+
+@contextlib.contextmanager
+def _built(source: str, compiler: Compiler, switches: Sequence[str]) -> Iterator[Path]:
+    """A source as a library, which is gone afterwards: loaded before, it stays."""
+    with _workspace() as folder:
+        text, built = folder / "kernel.c", folder / "kernel.so"
         text.write_text(source, encoding="utf-8")
         command = [*compiler.command, *_BASE, *compiler.flags, *_defined(switches), str(text), "-o", str(built), "-lm"]
-        answer = _run(command)
+        answer = _run(command, folder)
         if answer.returncode != 0:
-            raise BackendError(f"the C compiler failed: {shlex.join(command)}\n{answer.stderr.strip()}")
-        content = built.read_bytes()
-    write_whole(path, content)
-    write_whole(_checksum(path), hashlib.sha256(content).hexdigest().encode())
-    return path
+            told = "\n".join(filter(None, (answer.stderr.strip(), _room_for_compiler(answer.stderr, folder.parent))))
+            raise KernelError(f"the C compiler failed: {shlex.join(command)}\n{told}")
+        yield built
+
+
+def _room_for_compiler(words: str, folder: Path) -> str:
+    """What would do, where a compiler's words are that it had no room; empty for others."""
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if os.strerror(number) in words:
+            return remedy(OSError(number, ""), folder, f"set TMPDIR to a folder with more room than {folder}")
+    return ""
 
 
 def _load(path: Path) -> Library:
     try:
         return Library(path)
     except OSError as error:
-        raise BackendError(f"the compiled kernel cannot be loaded: {error}") from None
+        raise KernelError(f"the compiled kernel cannot be loaded: {error}") from None
 
 
 def _checksum(path: Path) -> Path:
@@ -219,16 +279,21 @@ def _probed_flags(command: tuple[str, ...], version: str) -> tuple[str, ...]:
             if end == _END and set(flags) <= set(_WANTED):
                 return tuple(flags)
     taken: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="sgdlimit-") as temporary:
-        probe = Path(temporary) / "probe.c"
+    with _workspace() as folder:
+        probe = folder / "probe.c"
         probe.write_text("int probe(int x);\nint probe(int x) { return x; }\n")
+
+        def compiles(*flags: str) -> bool:
+            asked = [*command, *_BASE, "-Werror", *flags, str(probe), "-o", str(probe.with_suffix(".so"))]
+            return _run(asked, folder).returncode == 0
+
         for flag in _WANTED:
-            answer = _run([*command, *_BASE, "-Werror", *taken, flag, str(probe), "-o", str(probe.with_suffix(".so"))])
-            if answer.returncode == 0:
+            if compiles(*taken, flag):
                 taken.append(flag)
-    if memory is not None:
-        make_folder(memory.parent)
-        write_whole(memory, " ".join([*taken, _END]).encode())
+        # a compiler that has no room for a file refuses every flag: that is nothing to remember
+        sure = len(taken) == len(_WANTED) or compiles(*taken)
+    if memory is not None and sure:
+        keep(memory, " ".join([*taken, _END]).encode())
     return tuple(taken)
 
 
@@ -256,8 +321,13 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
 
 
-def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+def _run(command: list[str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a compiler, with its own temporary files in a folder if one is given: what it leaves there goes with it."""
+    environment = None if folder is None else {**os.environ, "TMPDIR": str(folder)}
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        # the signal of a file that grows too large, which Python ignores, ends no compiler then: it says what happened
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, restore_signals=False, env=environment
+        )
     except OSError as error:
-        raise BackendError(f"{shlex.join(command)} cannot be run: {error.strerror}") from None
+        raise KernelError(f"{shlex.join(command)} cannot be run: {error.strerror}") from None

@@ -8,9 +8,8 @@ import hashlib
 import json
 from importlib import metadata
 
-from sgdlimit.derive.errors import SgdlimitError
 from sgdlimit.derive.model import Loss
-from sgdlimit.runtime.compiler import cache_folder, make_folder, write_whole
+from sgdlimit.runtime.compiler import cache_folder, write_whole
 
 
 @functools.lru_cache(maxsize=256)
@@ -35,7 +34,6 @@ def convexity(loss: Loss) -> tuple[str, ...] | None:
     positive = derived(loss)
     if path is not None:
         # the answer is at hand; that it cannot be kept is told where kernels are kept
-        with contextlib.suppress(SgdlimitError):
-            make_folder(path.parent)
+        with contextlib.suppress(OSError):
             write_whole(path, json.dumps({"question": question, "positive": positive}).encode())
     return positive

@@ -11,11 +11,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
-import importlib.util
 import json
 import os
 import sys
-import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Mapping
@@ -23,7 +21,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, fields, replace
 from importlib import metadata, resources
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -33,18 +30,17 @@ from numpy.typing import NDArray
 from sgdlimit.codegen import FORMAT, PARTS
 from sgdlimit.codegen.library.integrate import Outcome, Solution
 from sgdlimit.codegen.library.problem import Problem, Status, Trouble, summary_size
-from sgdlimit.derive.errors import BackendError, InputError
+from sgdlimit.derive.errors import InputError, KernelError
 from sgdlimit.derive.model import Expectation, Formula, Greedy, Model, Schedule, StepSize
 from sgdlimit.runtime.compiler import (
     Compiler,
     Library,
     cache_folder,
     find_compiler,
+    keep,
     load_library,
     load_uncached,
-    make_folder,
     no_compiler,
-    write_whole,
 )
 
 if TYPE_CHECKING:
@@ -233,7 +229,7 @@ def load_kernel(
         raise InputError("backend", f"there is none called {backend!r}", f"they are {', '.join(BACKENDS)}")
     compiler = None if backend == "numpy" else find_compiler()
     if backend == "c" and compiler is None:
-        raise BackendError(no_compiler())
+        raise KernelError(no_compiler())
     if backend == "auto" and compiler is None:
         warnings.warn(f"{no_compiler()}. Running NumPy.", NoCompilerWarning, stacklevel=2)
     target = "numpy" if compiler is None else "c"
@@ -332,9 +328,8 @@ def _cached(model: Model, statistics: Statistics | None, schedule: StepSize | No
     found = self_check(limit, _loaded(source, find_compiler() if target == "c" else None))
     source = replace(source, misses="" if found.passed else str(found))
     if path is not None:
-        make_folder(path.parent)
         content = json.dumps({"misses": source.misses, "files": dict(source.files)})
-        write_whole(path, f"{hashlib.sha256(content.encode()).hexdigest()}\n{content}".encode())
+        keep(path, f"{hashlib.sha256(content.encode()).hexdigest()}\n{content}".encode())
     return source
 
 
@@ -443,7 +438,7 @@ class CKernel:
                 library = self._load(*part)
                 if library.sgdlimit_abi() != ABI:
                     spoken = library.sgdlimit_abi()
-                    raise BackendError(f"the kernel speaks version {spoken} of the interface, not {ABI}")
+                    raise KernelError(f"the kernel speaks version {spoken} of the interface, not {ABI}")
                 self._loaded[part] = library
         return self._loaded[part]
 
@@ -702,7 +697,7 @@ def load_source(source: Source) -> Kernel:
         return _loaded(source, None)
     compiler = find_compiler()
     if compiler is None:
-        raise BackendError(no_compiler())
+        raise KernelError(no_compiler())
     return _loaded(source, compiler)
 
 
@@ -719,15 +714,8 @@ def _import_numpy(source: str) -> NumpyKernel:
     name = f"sgdlimit_kernel_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
     module: Any = sys.modules.get(name)
     if module is None:
-        with tempfile.TemporaryDirectory(prefix="sgdlimit-") as temporary:
-            path = Path(temporary) / f"{name}.py"
-            path.write_text(source, encoding="utf-8")
-            spec = importlib.util.spec_from_file_location(name, path)
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[name] = module  # dataclasses look their module up
-            spec.loader.exec_module(module)
+        module = sys.modules[name] = ModuleType(name)  # dataclasses look their module up
+        exec(compile(source, f"{name}.py", "exec"), module.__dict__)
     return NumpyKernel(
         module,
         module.PARAMETERS,

@@ -22,7 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgdlimit.codegen import FORMAT
-from sgdlimit.derive.errors import BackendError, Diverged, InputError, NoLearningRate, NoMinimiser, SgdlimitError
+from sgdlimit.derive.errors import (
+    BackendError,
+    Diverged,
+    InputError,
+    KernelError,
+    NoLearningRate,
+    NoMinimiser,
+    SgdlimitError,
+)
 from sgdlimit.derive.model import AdaGradNorm, Constant, StepSize
 from sgdlimit.runtime.batch import Curves, solve_many
 from sgdlimit.runtime.compiler import cpu_name
@@ -103,9 +111,12 @@ def run_batch(text: str, sources: Mapping[str, Source], folder: str, batch: int,
         except MemoryError:
             rows.stopped(part, _NO_MEMORY)
             continue
-        kernel = _kernel(sources[kernel_text(spec.model, spec.statistics, spec.schedule)])
-        binaries.append(kernel.binary)
-        _Group(plan, spec, kernel, plan.values(members, fast=True), watch).fill(rows, part)
+        try:
+            kernel = _kernel(sources[kernel_text(spec.model, spec.statistics, spec.schedule)])
+            binaries.append(kernel.binary)
+            _Group(plan, spec, kernel, plan.values(members, fast=True), watch).fill(rows, part)
+        except KernelError as error:
+            raise KernelError(f"{socket.gethostname()}: {error}") from None
     arrays = rows.arrays()
     provenance = {"cpu": cpu_name(), "backend": plan.backend, "binaries": list(dict.fromkeys(binaries))}
     return {**arrays, "provenance": np.array(json.dumps(provenance))}
@@ -312,6 +323,8 @@ class _Group:
                 threads=1,
                 progress=self.watch,
             )
+        except KernelError:  # it is the machine's: no result of the point
+            raise
         except (SgdlimitError, MemoryError) as error:
             if len(members) == 1:
                 rows.fails(start + members[0], error)
@@ -345,6 +358,8 @@ class _Group:
         except NoMinimiser as error:
             rows.status[row] = _CODES["no optimum"]
             rows.add_reason(row, str(error))
+        except KernelError:  # it is the machine's: no result of the point
+            raise
         except (SgdlimitError, MemoryError) as error:
             rows.fails(row, error)
         if trajectory is not None:
@@ -372,6 +387,8 @@ class _Group:
             out["simulated_status"][row] = _CODES["diverged" if isinstance(error, Diverged) else "no learning rate"]
             rows.add_reason(row, f"simulation {error}")
             return
+        except KernelError:  # it is the machine's: no result of the point
+            raise
         except (SgdlimitError, MemoryError) as error:
             rows.add_reason(row, f"simulation: {_said(error)}")
             return
@@ -396,6 +413,8 @@ class _Group:
                 progress=self.watch,
                 **{"seed": self._seed(m), **spec.verification},
             )
+        except KernelError:  # it is the machine's: no result of the point
+            raise
         except (SgdlimitError, MemoryError) as error:
             rows.add_reason(row, f"verification: {_said(error)}")
             return

@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from models import CASES
+from room import files_of_at_most, full
 
 from sgdlimit.derive import Constant
-from sgdlimit.derive.errors import BackendError, InputError
-from sgdlimit.runtime.compiler import Compiler, find_compiler, load_library
+from sgdlimit.derive.errors import BackendError, InputError, KernelError
+from sgdlimit.runtime import compiler as module
+from sgdlimit.runtime.compiler import Compiler, FullCacheWarning, find_compiler, load_library
 from sgdlimit.runtime.instance import Instance
 from sgdlimit.runtime.kernel import NoCompilerWarning, load_kernel
 from sgdlimit.runtime.solver import solve
@@ -86,6 +88,69 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("SGDLIMIT_CACHE", str(file))
     with pytest.raises(BackendError, match="SGDLIMIT_CACHE"):
         load_kernel(MODEL, backend="c")
+
+
+@needs_compiler
+def test_a_cache_without_room_is_said_and_the_kernel_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SGDLIMIT_CACHE", str(tmp_path))
+    compiler = find_compiler()
+    assert compiler is not None
+    monkeypatch.setattr(module, "write_whole", full)
+    told = rf"the cache folder {tmp_path} cannot be written \(No space left on device\): .*; make room, or set SGDLIMIT_CACHE"
+    with pytest.warns(FullCacheWarning, match=told):
+        assert load_library("int f(void); int f(void) { return 7; }", compiler).f() == 7
+    assert [path.suffix for path in (tmp_path / "kernels").iterdir()] == [".lock"]
+
+
+@needs_compiler
+def test_a_library_that_has_no_room_leaves_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SGDLIMIT_CACHE", str(tmp_path))
+    compiler, source, real = find_compiler(), "int g(void); int g(void) { return 7; }", module.write_whole
+    assert compiler is not None
+
+    def limited(path: Path, content: bytes) -> None:
+        with files_of_at_most(1000):
+            real(path, content)
+
+    monkeypatch.setattr(module, "write_whole", limited)
+    with pytest.warns(FullCacheWarning, match=r"File too large"):
+        assert load_library(source, compiler).g() == 7
+    assert {path.suffix for path in (tmp_path / "kernels").iterdir()} == {".lock", ".sha256"}
+    monkeypatch.setattr(module, "write_whole", real)
+    assert load_library(source, compiler).g() == 7
+    assert {path.suffix for path in (tmp_path / "kernels").iterdir()} == {".lock", ".sha256", ".so"}
+
+
+@needs_compiler
+def test_a_compiler_without_room_is_told_so_and_no_flag_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SGDLIMIT_CACHE", str(tmp_path))
+    known = find_compiler()
+    assert known is not None
+    (flags,) = (tmp_path / "flags").iterdir()
+    flags.unlink()
+    with files_of_at_most(2000):
+        assert find_compiler() is not None
+        assert list((tmp_path / "flags").iterdir()) == []
+        with pytest.raises(KernelError, match=r"the C compiler failed") as caught:
+            load_library("int h(void); int h(void) { return 7; }", known)
+    assert str(caught.value).endswith("raise the limit on the size of files (ulimit -f)")
+    assert find_compiler() == known
+    with (
+        files_of_at_most(20),
+        pytest.raises(KernelError, match=r"^temporary files cannot be written in .*raise the limit"),
+    ):
+        load_library("int h(void); int h(void) { return 7; }", known)
+
+
+def test_a_kernel_of_numpy_needs_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load_kernel(MODEL, backend="numpy")
+    monkeypatch.delitem(sys.modules, loaded.module.__name__)
+    with files_of_at_most(0):
+        assert load_kernel(MODEL, backend="numpy").parameters == loaded.parameters
 
 
 @needs_compiler
