@@ -15,7 +15,7 @@ import sys
 import tomllib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from enum import StrEnum
 from pathlib import Path
@@ -122,7 +122,10 @@ def _print_version(asked: bool) -> None:
     if asked:
         from importlib import metadata
 
-        typer.echo(f"sgdlimit {metadata.version('sgdlimit')}")
+        try:
+            _print(f"sgdlimit {metadata.version('sgdlimit')}")
+        except _Unprinted as error:
+            _fail(error, as_json=False)
         raise typer.Exit(DONE)
 
 
@@ -152,18 +155,35 @@ def exit_code(error: BaseException) -> int:
     return DIVERGED if isinstance(error, Diverged) else INTERNAL
 
 
+class _Unprinted(SgdlimitError):
+    """Standard output that cannot be written: a full disk, say."""
+
+    def __init__(self, error: OSError) -> None:
+        from sgdlimit.runtime.room import unwritten
+
+        why, remedy = unwritten(error, Path("/dev/stdout"), "send it elsewhere")
+        super().__init__(f"standard output: {why}; {remedy}")
+
+
 def _command(function: Callable[..., int | None]) -> Callable[..., None]:
     """A command whose errors end as one line and an exit code, and whose warnings are notes."""
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> None:
+        told: set[str] = set()  # Python forgets what it has said once when its filters change
+
+        def tell(message: Warning | str, *_: Any, **__: Any) -> None:
+            if str(message) not in told:
+                told.add(str(message))
+                _note(str(message))
+
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("once", UserWarning)
-                warnings.showwarning = lambda message, *_, **__: typer.echo(f"note: {message}", err=True)
+                warnings.showwarning = tell
                 code = function(*args, **kwargs)
         except KeyboardInterrupt as interrupt:
-            typer.echo(str(interrupt) or "interrupted", err=True)
+            _say(str(interrupt) or "interrupted")
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             # the reader, `head` say, has what it wanted; Python must not try to flush the rest
@@ -184,18 +204,19 @@ def _fail(error: Exception, *, as_json: bool) -> NoReturn:
 
         traceback.print_exception(error)
     text = str(error)
-    if isinstance(error, OSError):  # a full disk, say, behind standard output
-        text = f"{error.filename or 'the output'}: {error.strerror or error}"
+    if isinstance(error, OSError):
+        text = f"{error.filename or 'a file'}: {error.strerror or error}"
     elif not isinstance(error, SgdlimitError):
         text = f"internal, {type(error).__name__}: {error} (a fault of sgdlimit; `sgdlimit --traceback …` shows where)"
-    typer.echo(f"error: {text}", err=True)
+    _say(f"error: {text}")
     if as_json:
         details = {"error": text, "kind": type(error).__name__, "code": exit_code(error)}
         if isinstance(error, Diverged | NoLearningRate):
             details["time"] = error.time
         if isinstance(error, NoMinimiser):
             details["direction"] = error.direction.tolist()
-        _print_json(details)
+        with suppress(_Unprinted):  # that was said, or the exit code has to do
+            _print_json(details)
     raise typer.Exit(exit_code(error)) from None
 
 
@@ -244,11 +265,11 @@ def derive(
         Format.json: limit.json,
     }[format]()
     if out is None:
-        typer.echo(text.rstrip("\n"))
+        _print(text.rstrip("\n"))
         return
     with written(out) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
-    typer.echo(str(out))
+    _print(str(out))
 
 
 @app.command(epilog="Example: sgdlimit generate adversarial-huber --out huber && cc -O3 -c huber/limit.c")
@@ -288,14 +309,14 @@ def generate(
         files, checked = make(equations, targets, chosen)
     paths = write_files(out, files)
     if not checked.passed:
-        typer.echo(f"warning: {checked}", err=True)
+        _say(f"warning: {checked}")
     if as_json:
         found = {"name": equations.name, "files": [str(path) for path in paths], "self_check": checked.json()}
         _print_json(found)
     else:
-        typer.echo("\n".join(str(path) for path in paths))
+        _print("\n".join(str(path) for path in paths))
         if checked.passed:
-            typer.echo(str(checked))
+            _print(str(checked))
 
 
 @app.command(epilog="Example: sgdlimit solve adversarial-least-squares --set epsilon=0.2 --out curve.csv")
@@ -328,15 +349,14 @@ def solve(
         trajectory = run(**loaded.arguments, rtol=loaded.rtol, method=method.value, backend=backend.value)
     for path in files:
         save_result(trajectory, path)
+        if not as_json:
+            _print(f"{path}: {len(trajectory.names)} statistics at {len(trajectory.times)} times")
     if as_json:
         curves = {"times": trajectory.times, "statistics": trajectory.values}
         _print_json({"name": loaded.name, **about(trajectory), **plain(curves)})
-    elif files:
-        for path in files:
-            typer.echo(f"{path}: {len(trajectory.names)} statistics at {len(trajectory.times)} times")
-    else:
-        typer.echo(_heading(loaded, trajectory.backend))
-        typer.echo(_curve_table({"t": trajectory.times, **trajectory.values}))
+    elif not files:
+        _print(_heading(loaded, trajectory.backend))
+        _print(_curve_table({"t": trajectory.times, **trajectory.values}))
 
 
 @app.command(epilog="Example: sgdlimit simulate adversarial-least-squares --runs 64 --dimension 480 --out runs.npz")
@@ -399,24 +419,23 @@ def simulate(
             backend=backend.value,
             progress=progress,
         )
-    for path in (path for path in files if path.suffix not in FIGURES):
-        save_result(ensemble, path)
-    pictures = [path for path in files if path.suffix in FIGURES]
-    if pictures:
-        drawn = ensemble.plot(limit=_limit_of(ensemble, loaded, backend.value))
-        for path in pictures:
+    drawn = None
+    for path in files:  # the runs first
+        if path.suffix not in FIGURES:
+            save_result(ensemble, path)
+        else:
+            drawn = drawn or ensemble.plot(limit=_limit_of(ensemble, loaded, backend.value))
             save_figure(drawn, path)
+        if not as_json:
+            _print(f"{path}: {ensemble.runs} runs, {len(ensemble.names)} statistics at {len(ensemble.times)} times")
     means = {name: ensemble.mean(name) for name in ensemble.names}
     errors = {name: ensemble.standard_error(name) for name in ensemble.names}
     if as_json:
         curves = {"runs": ensemble.runs, "times": ensemble.times, "mean": means, "standard_error": errors}
         _print_json({"name": loaded.name, **about(ensemble), **plain(curves)})
-    elif files:
-        for path in files:
-            typer.echo(f"{path}: {ensemble.runs} runs, {len(ensemble.names)} statistics at {len(ensemble.times)} times")
-    else:
-        typer.echo(f"{_heading(loaded, ensemble.backend, ensemble.dimension)}, {ensemble.runs} runs of {of}")
-        typer.echo(_curve_table({"t": ensemble.times, **means}, errors))
+    elif not files:
+        _print(f"{_heading(loaded, ensemble.backend, ensemble.dimension)}, {ensemble.runs} runs of {of}")
+        _print(_curve_table({"t": ensemble.times, **means}, errors))
 
 
 @app.command(epilog="Example: sgdlimit verify adversarial-least-squares --report report.html")
@@ -457,6 +476,8 @@ def verify(
     keywords |= {"dynamics": "homogenised"} if homogenised else {}
     with _about(loaded), _progress(f"{'homogenised ' * homogenised}SGD, {loaded.name}") as progress:
         found = run(**keywords, backend=backend.value, progress=progress)
+    if not as_json:  # before the files: where they cannot be written, the verdict is not lost
+        _print(f"{_heading(loaded, found.evidence.backend)}\n\n{found.table()}\n\n{found.summary()}")
     if report is not None:
         found.save_html(report, loaded)
     if figure is not None:
@@ -464,10 +485,9 @@ def verify(
     if as_json:
         _print_json(_findings(loaded, found))
     else:
-        typer.echo(f"{_heading(loaded, found.evidence.backend)}\n\n{found.table()}\n\n{found.summary()}")
         for path in (report, figure):
             if path is not None:
-                typer.echo(f"written: {path}")
+                _print(f"written: {path}")
     return {"passed": DONE, "failed": FAILED}.get(found.verdict, INCONCLUSIVE)
 
 
@@ -490,10 +510,10 @@ def optimum(spec: _Spec, set_: _Set = None, backend: _Backend = Backend.auto, as
         _print_json(_plain({**facts, **points[0], "others": points[1:]}))
         return
     for number, point in enumerate(points):
-        typer.echo("\n" * bool(number), nl=False)
+        _print("\n" * bool(number), nl=False)
         told = {key.replace("_", " "): value for key, value in point.items() if key != "x" and value is not None}
         width = max(map(len, told))
-        typer.echo("\n".join(f"{key:<{width}}  {_cell(value)}" for key, value in told.items()))
+        _print("\n".join(f"{key:<{width}}  {_cell(value)}" for key, value in told.items()))
 
 
 @app.command(epilog="Example: sgdlimit sweep phase-diagram.toml --out phase-diagram.sweep")
@@ -534,7 +554,7 @@ def sweep(
     if status:
         found = look(store)
         facts = {"points": found.points, "finished": found.finished, "running": found.running, "whole": found.whole}
-        _print_json({"store": str(store), **facts}) if as_json else typer.echo(f"{store}: {found}")
+        _print_json({"store": str(store), **facts}) if as_json else _print(f"{store}: {found}")
         return
     for path, endings in ((report, PAGES), (figure, FIGURES), (table, CURVES)):
         if path is not None:
@@ -552,19 +572,21 @@ def sweep(
             progress=progress,
         )
     seconds = time.monotonic() - begin
-    written = [path for path in (_drawn(result), figure, table, report) if path is not None]
+    if not as_json:
+        _print(summary(result, seconds))
     for path in (figure, table):
         if path is not None:
             save_result(result, path)
     if report is not None:
         result.save_html(report)
+    # what was asked for comes first: a store without room for its picture does not stand in the way
+    written = [path for path in (_drawn(result), figure, table, report) if path is not None]
     if as_json:
         facts = {"points": result.plan.points, "counts": result.counts(), "files": [str(path) for path in written]}
         _print_json({"store": str(store), **facts})
     else:
-        typer.echo(summary(result, seconds))
         for path in written:
-            typer.echo(f"written: {path}")
+            _print(f"written: {path}")
 
 
 @app.command(epilog="Example: sgdlimit catalogue adversarial-huber > mine.toml")
@@ -581,14 +603,14 @@ def catalogue(
 
     if name is not None:
         text = catalogue_text(name)
-        _print_json({"name": name, "spec": text}) if as_json else typer.echo(text.rstrip("\n"))
+        _print_json({"name": name, "spec": text}) if as_json else _print(text.rstrip("\n"))
         return
     listed = entries()
     if as_json:
         _print_json([{"name": key, "description": description} for key, description in listed.items()])
         return
     width = max(map(len, listed))
-    typer.echo("\n".join(f"{key:<{width}}  {description}" for key, description in listed.items()))
+    _print("\n".join(f"{key:<{width}}  {description}" for key, description in listed.items()))
 
 
 # ── Input ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -645,7 +667,7 @@ def _files(out: Path | None, figure: Path | None, spec: Spec) -> list[Path]:
     elif out is not None and out.suffix in CURVES:
         beside = out.with_suffix(".svg")
         if beside.exists():
-            typer.echo(f"note: {beside} is there already and stays; --figure {beside} draws it anew", err=True)
+            _note(f"{beside} is there already and stays; --figure {beside} draws it anew")
         else:
             figure = beside
     return list(dict.fromkeys(path for path in (out, figure) if path is not None))
@@ -659,21 +681,29 @@ def _limit_of(ensemble: Ensemble, spec: Spec, backend: str) -> Trajectory | None
     try:
         return solve(**asked, rtol=spec.rtol, backend=backend)
     except SgdlimitError as error:
-        typer.echo(f"note: the picture is without the limit: {error}", err=True)
+        _note(f"the picture is without the limit: {error}")
         return None
 
 
 def _drawn(result: Sweep) -> Path | None:
-    """The picture of a sweep in its store; where there is nothing to draw, that is said."""
-    from sgdlimit.runtime.output import save_figure
+    """The picture of a sweep in its store; that there is nothing to draw, or a store to be read only, is said.
+
+    Raises
+    ------
+    InputError
+        When it cannot be written for want of room.
+    """
+    from sgdlimit.runtime.output import FIGURES, check_output, save_figure
     from sgdlimit.runtime.sweep_store import FIGURE
 
     path = result.store.folder / FIGURE
     try:
-        save_figure(result.plot(), path)
+        check_output(path, FIGURES)
+        drawn = result.plot()
     except InputError as error:
-        typer.echo(f"note: there is no picture: {error}", err=True)
+        _note(f"there is no picture: {error}")
         return None
+    save_figure(drawn, path)
     return path
 
 
@@ -705,8 +735,34 @@ def _progress(label: str, unit: str = "") -> Iterator[Callable[[int, int], None]
         yield show
 
 
+def _print(text: str, nl: bool = True) -> None:
+    """What was asked for, on standard output.
+
+    Raises
+    ------
+    _Unprinted
+        When it cannot be written.
+    """
+    try:
+        typer.echo(text, nl=nl)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _Unprinted(error) from None
+
+
+def _say(text: str) -> None:
+    """What there is to say, on standard error; where that cannot be written, the exit code has to do."""
+    with suppress(OSError):
+        typer.echo(text, err=True)
+
+
+def _note(text: str) -> None:
+    _say(f"note: {text}")
+
+
 def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    _print(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
 def _heading(spec: Spec, backend: str, dimension: float | None = None) -> str:
@@ -775,7 +831,11 @@ def _findings(spec: Spec, found: Verification) -> dict[str, Any]:
 
 def main() -> None:
     """Run the command line."""
-    app()
+    try:
+        app()
+    except OSError as error:  # of a help, which no command prints
+        _say(f"error: {_Unprinted(error)}")
+        sys.exit(INTERNAL)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import doctest
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,11 +17,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from room import files_of_at_most, full
 
 import sgdlimit
 from sgdlimit.codegen import FORMAT
 from sgdlimit.derive.errors import InputError
-from sgdlimit.runtime import cli, generate, output
+from sgdlimit.runtime import cli, generate, output, room
 from sgdlimit.runtime.compiler import find_compiler
 from sgdlimit.runtime.diffusion import diffuse
 from sgdlimit.runtime.kernel import kernel_text
@@ -53,7 +56,7 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("module", [cli, generate, output])
+@pytest.mark.parametrize("module", [cli, generate, output, room])
 def test_docstrings_run(module: Any) -> None:
     assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0
 
@@ -337,6 +340,38 @@ def test_generate_that_cannot_write_leaves_nothing(run: Run, monkeypatch: pytest
     assert not Path("new").exists()
 
 
+def test_generate_without_room_leaves_what_was_there(run: Run) -> None:
+    with files_of_at_most(20_000):  # the kernel is larger, the equations are not
+        shown = run("generate", "least-squares", "--out", "new", "--target", "numpy")
+    assert shown.code == 2
+    assert (
+        shown.err == "error: new: cannot be written: File too large; raise the limit on the size of files (ulimit -f)\n"
+    )
+    assert not Path("new").exists()
+    assert run("generate", "least-squares", "--out", "mine", "--target", "numpy").code == 0
+    before = {path.name: path.read_bytes() for path in Path("mine").iterdir()}
+    with files_of_at_most(20_000):
+        assert run("generate", "least-squares", "--out", "mine", "--target", "numpy").code == 2
+    assert {path.name: path.read_bytes() for path in Path("mine").iterdir()} == before
+
+
+def test_generate_that_stops_among_its_files_takes_back_those_that_are_new(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, moved = os.replace, []
+
+    def second(source: Path, path: Path) -> None:
+        if moved:
+            full()
+        moved.append(path)
+        real(source, path)
+
+    monkeypatch.setattr(os, "replace", second)
+    assert run("generate", "least-squares", "--out", "new", "--target", "numpy").code == 2
+    assert moved
+    assert not Path("new").exists()
+
+
 # ── Errors ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 REFUSED = [
@@ -585,5 +620,83 @@ def test_a_full_disk_is_no_fault_of_sgdlimit() -> None:
             check=False,
         )
     assert ended.returncode == cli.INTERNAL
-    assert "No space left" in ended.stderr
-    assert "fault" not in ended.stderr
+    told = "standard output: cannot be written: No space left on device; make room, or send it elsewhere"
+    assert ended.stderr == f"error: {told}\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device")
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [("--version", 5), ("--help", 5), ("catalogue --json", 5), ("solve nosuch.toml --json", 2)],
+)
+def test_standard_output_without_room_is_one_line_and_a_code(arguments: str, code: int) -> None:
+    with open("/dev/full", "w", encoding="utf-8") as nowhere:
+        command = [sys.executable, "-m", "sgdlimit", *arguments.split()]
+        ended = subprocess.run(command, stdout=nowhere, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr.count("\n")) == (code, 1)
+    assert ended.stderr.startswith("error: ")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device")
+def test_standard_error_without_room_leaves_the_code() -> None:
+    with open("/dev/full", "w", encoding="utf-8") as nowhere:
+        command = [sys.executable, "-m", "sgdlimit", "solve", "nosuch.toml"]
+        assert subprocess.run(command, stderr=nowhere, check=False).returncode == cli.BAD_INPUT
+
+
+def test_a_note_is_told_once_whatever_becomes_of_the_filters(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sgdlimit.runtime import solver as module
+
+    real = module.solve
+
+    def twice(**arguments: Any) -> Any:
+        for _ in range(2):
+            warnings.warn("it is so", UserWarning, stacklevel=1)
+            with warnings.catch_warnings(action="ignore"):
+                pass
+        return real(**arguments)
+
+    monkeypatch.setattr(module, "solve", twice)
+    assert run("solve", "least-squares", "--backend", "numpy").err == "note: it is so\n"
+
+
+def test_a_device_is_not_replaced_by_a_file(run: Run) -> None:
+    Path("curve.csv").symlink_to("/dev/null")
+    shown = run("solve", "least-squares", "--out", "curve.csv")
+    assert (shown.code, shown.err) == (2, "error: curve.csv: it is no file; give another path\n")
+
+
+def test_a_device_without_inodes_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    none_left = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_files=20, f_favail=0))
+    assert "delete some (df -i counts)" in room.remedy(none_left, Path("there"))
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_files=0, f_favail=0))  # it does not count them
+    assert room.remedy(none_left, Path("there")) == "make room"
+
+
+def test_the_verdict_is_told_though_its_report_has_no_room(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sgdlimit.runtime import verification as module
+
+    def no_room(path: Path, _: object) -> None:
+        with output.written(path):
+            full()
+
+    evidence = SimpleNamespace(backend="numpy")
+    found = {"table": lambda: "table", "summary": lambda: "summary", "evidence": evidence, "save_html": no_room}
+    monkeypatch.setattr(module, "verify", lambda **_: SimpleNamespace(verdict="passed", **found))
+    shown = run("verify", "least-squares", "--report", "report.html")
+    assert shown.code == 2
+    assert shown.out.endswith("table\n\nsummary\n")
+    told = "report.html: cannot be written: No space left on device; make room, or give another path"
+    assert shown.err == f"error: {told}\n"
+    assert os.listdir() == []
+
+
+def test_what_was_written_before_the_disk_was_full_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "write_bytes", full)  # of the picture
+    for command in (["solve"], ["simulate", "--runs", "2", "--horizon", "1"]):
+        shown = run(command[0], "least-squares", *command[1:], "--backend", "numpy", "--out", f"{command[0]}.csv")
+        assert shown.code == 2
+        assert shown.out.startswith(f"{command[0]}.csv: ")
+        assert f"{command[0]}.svg: cannot be written: No space left on device" in shown.err
+    assert sorted(os.listdir()) == ["simulate.csv", "solve.csv"]
