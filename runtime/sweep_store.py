@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from sgdlimit.derive.errors import InputError, SgdlimitError
 from sgdlimit.runtime.locks import held_by, only_one
+from sgdlimit.runtime.room import out_of_room, remedy, unwritten
 from sgdlimit.runtime.sweep_plan import STORE_FORMAT, Plan, differences, plan_from_json
 
 PLAN, BATCHES, LOCK, ZARR, FIGURE = "sweep.json", "batches", "lock", "sweep.zarr", "figure.svg"
@@ -135,10 +136,15 @@ def write_durably(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
     except OSError as error:
-        raise SweepStopped(
-            f"{path}: cannot be written: {error.strerror or error}; every finished batch is kept, make room and give "
-            "the same command again"
-        ) from None
+        raise unfinished(path, error, "every finished batch is kept") from None
+
+
+def unfinished(path: Path, error: OSError, kept: str) -> SweepStopped:
+    """The error of a file of the store that could not be written; says what there is, and how to go on."""
+    mend = remedy(error, path.parent) or "see to it"
+    return SweepStopped(
+        f"{path}: cannot be written: {error.strerror or error}; {kept}; {mend}, and give the same command again"
+    )
 
 
 def synchronise(folder: Path) -> None:
@@ -161,6 +167,8 @@ def opened(folder: Path, plan: Plan) -> Iterator[Store]:
     ------
     InputError
         When another process writes there, or what is there is not of this plan: says what differs.
+    SweepStopped
+        When there is no room for it.
     """
     check_folder(folder, plan)
     with contextlib.ExitStack() as held:
@@ -168,9 +176,9 @@ def opened(folder: Path, plan: Plan) -> Iterator[Store]:
             (folder / BATCHES).mkdir(parents=True, exist_ok=True)
             own = held.enter_context(only_one(folder / LOCK, f"process {os.getpid()} on {socket.gethostname()}"))
         except OSError as error:
-            raise InputError(
-                str(folder), f"cannot be written: {error.strerror or error}", "give another store"
-            ) from None
+            if out_of_room(error):
+                raise unfinished(folder, error, "every finished batch is kept") from None
+            raise InputError(str(folder), *unwritten(error, folder.parent, "give another store")) from None
         if not own:
             holder = held_by(folder / LOCK) or "another process"
             raise InputError(str(folder), f"{holder} is writing it", "wait for it, or give another store")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sgdlimit.runtime.sweep_result import WORDS, Sweep, attributes, coordinates, meaning, provenances, read_points
-from sgdlimit.runtime.sweep_store import ZARR, SweepStopped, synchronise
+from sgdlimit.runtime.sweep_store import ZARR, synchronise, unfinished
 from sgdlimit.runtime.tables import Column
 
 _SLAB = 25_000
@@ -54,10 +54,7 @@ def consolidate(sweep: Sweep) -> Path:
         temporary.rename(target)
         synchronise(store.folder)
     except OSError as error:
-        raise SweepStopped(
-            f"{target}: cannot be written: {error.strerror or error}; all {plan.points:,} points are in the batches, "
-            "make room and give the same command again"
-        ) from None
+        raise unfinished(target, error, f"all {plan.points:,} points are in the batches") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target

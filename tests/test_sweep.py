@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -26,8 +27,9 @@ from typing import IO, Any
 
 import numpy as np
 import pytest
+from room import files_of_at_most, full
 
-from sgdlimit.derive.errors import BackendError, Diverged, InputError, SpecError
+from sgdlimit.derive.errors import BackendError, Diverged, InputError, KernelError, SpecError
 from sgdlimit.runtime import (
     cli,
     locks,
@@ -40,6 +42,7 @@ from sgdlimit.runtime import (
     sweeping,
 )
 from sgdlimit.runtime.compiler import find_compiler
+from sgdlimit.runtime.figures import picture
 from sgdlimit.runtime.locks import held_by, only_one
 from sgdlimit.runtime.simulator import simulate
 from sgdlimit.runtime.solver import solve
@@ -388,6 +391,63 @@ def test_a_full_disk_is_said_and_everything_finished_is_kept(tmp_path: Path, mon
     assert not list((tmp_path / "s").rglob("*.tmp"))
     sweep(SMALL, tmp_path / "s", backend="numpy")
     assert contents(tmp_path / "s") == whole
+
+
+def test_a_sweep_goes_on_when_there_is_room_again_wherever_it_was_stopped(tmp_path: Path) -> None:
+    pytest.importorskip("zarr")
+    whole = contents(sweep(SMALL, tmp_path / "whole", backend="numpy").store.folder)
+    sizes = {name: len(content) for name, content in whole.items()}
+    batch = max(size for name, size in sizes.items() if name.startswith("batches"))
+    assert sizes["sweep.json"] < batch
+    store, told = tmp_path / "s", "cannot be written: File too large; {}; raise the limit .*, and give the same command"
+
+    def stopped(size: int, place: str, kept: str, progress: Any = None) -> list[str]:
+        with files_of_at_most(size), pytest.raises(SweepStopped, match=rf"{place}: {told.format(kept)}"):
+            sweep(SMALL, store, backend="numpy", progress=progress)
+        return list(contents(store))
+
+    assert stopped(sizes["sweep.json"] - 1, "sweep.json", "every finished batch is kept") == []
+    assert stopped(batch - 1, r"\d+.npz", "every finished batch is kept") == ["sweep.json"]
+    (store / "lock").write_text("")
+    assert stopped(0, "s", "every finished batch is kept") == ["sweep.json"]
+
+    def then_none(done: int, points: int) -> None:
+        """All batches have room, the data set has none."""
+        if done == points:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+    kept = [name for name in whole if not name.startswith("sweep.zarr")]
+    assert stopped(batch, "sweep.zarr", "all 6 points are in the batches", then_none) == kept
+    assert not list(store.rglob("*.tmp"))
+    assert contents(sweep(SMALL, store, backend="numpy").store.folder) == whole
+
+
+@pytest.mark.parametrize(("section", "what"), [("simulate", "simulate"), ("verify", "verify"), ("", "solve_many")])
+def test_a_machine_that_cannot_build_a_kernel_ends_the_sweep_and_is_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: str, what: str
+) -> None:
+    values = {**SMALL, "sweep": {**SMALL["sweep"], **({section: True} if section else {})}}
+
+    def no_room(*_: object, **__: object) -> None:
+        raise KernelError("temporary files cannot be written in /tmp (No space left on device); make room")
+
+    monkeypatch.setattr(sweep_batch, what, no_room)
+    with pytest.raises(KernelError, match=rf"^{socket.gethostname()}: temporary files cannot be written"):
+        sweep(values, tmp_path / "s", backend="numpy")
+    assert [name for name in contents(tmp_path / "s") if name.startswith("batches")] == []
+
+
+def test_a_picture_without_room_in_the_store_is_an_error_and_what_was_asked_for_is_there(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "map.toml").write_text(toml_text(SMALL))
+    monkeypatch.setattr(sweep_result.Sweep, "plot", lambda _: picture(1.0, 1.0))
+    monkeypatch.setattr(Path, "write_bytes", full)
+    shown = run("sweep", "map.toml", "--backend", "numpy", "--table", "map.csv")
+    assert shown.code == 2
+    assert "map.sweep/figure.svg: cannot be written: No space left on device; make room" in shown.err
+    assert "map.sweep: 6 points: " in shown.out
+    assert (tmp_path / "map.csv").exists()
 
 
 @needs_compiler
