@@ -17,7 +17,7 @@ TARGETS = ("c", "numpy")
 PARTS = ("equations", "limit", "sgd", "lumps", "diffusion")
 """What a C file may hold: coefficients and right-hand side; the mode equations with their solver; streaming SGD in
 every coordinate; the same in lumps of equal eigenvalues; homogenised SGD."""
-FORMAT = 23
+FORMAT = 24
 """Generator format: any change of the emitted text for the same limit increases it."""
 
 __all__ = ["FORMAT", "PARTS", "TARGETS", "emit", "emit_parts"]

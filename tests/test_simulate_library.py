@@ -102,14 +102,16 @@ static double rate_at_time(const sgdlimit_problem *p, int64_t iterate, double t)
 }
 """
 
-# What a run draws, step by step, so that a step can be done again by hand.
+# What a run draws, step by step, so that a step can be done again by hand: every other one from the last chunk on.
 REPLAY = """
 void test_replay(uint64_t seed, uint64_t run, int64_t modes, int64_t steps, double *z, double *chances) {
   simulation s;
   seed_generator(&s.coordinates, seed, run, COORDINATES);
   seed_generator(&s.chances, seed, run, CHANCES);
   for (int64_t step = 0; step < steps; step++) {
-    for (int64_t block = 0; block < modes; block += BLOCK) {
+    const int64_t blocks = (modes + BLOCK - 1) / BLOCK, chunks = (modes + CHUNK - 1) / CHUNK;
+    for (int64_t i = 0, chunk = step % 2 ? chunks - 1 : 0, at = chunk * DRAWS; i < blocks; i++) {
+      const int64_t block = at * BLOCK;
       real drawn[BLOCK];
       for (int v = 0; v < VECTORS; v++) {
         reals first, second;
@@ -118,6 +120,10 @@ void test_replay(uint64_t seed, uint64_t run, int64_t modes, int64_t steps, doub
         store(drawn + LANES + v * LANES_PER_VECTOR, second);
       }
       for (int64_t j = block; j < modes && j < block + BLOCK; j++) z[step * modes + j] = drawn[j - block];
+      if (++at == blocks || at % DRAWS == 0) {
+        chunk += step % 2 ? -1 : 1;
+        at = chunk * DRAWS;
+      }
     }
     if (step % BLOCK == 0) refill_chances(&s);
     chances[3 * step] = s.class_uniform[step % BLOCK];

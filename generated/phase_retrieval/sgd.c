@@ -3,7 +3,7 @@
  *   target     Teacher('r_star')
  *   adversary  none
  *
- * Written by sgdlimit, generator format 23. To write it again:
+ * Written by sgdlimit, generator format 24. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts sgd
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.

@@ -3,7 +3,7 @@
  *   target     Teacher('exp(r_star)')
  *   adversary  l2 ball of radius epsilon
  *
- * Written by sgdlimit, generator format 23. To write it again:
+ * Written by sgdlimit, generator format 24. To write it again:
  *   sgdlimit generate SPEC --out DIRECTORY --parts diffusion
  * It stands alone: cc -O3 -c this_file.c; link with -lm. The interface is the struct sgdlimit_problem and the
  * functions sgdlimit_*. The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
@@ -190,7 +190,8 @@ LANEWISE double sgdlimit_log_sum(double x, double rest) {
 LANEWISE double sgdlimit_log(double x) { return sgdlimit_log_sum(x, 0.0); }
 
 /* M_1(h)/M_0(h) of the normal density's tail beyond h >= 0, the mean of z - h there: at 0 it is sqrt(2/pi), far out 1/h.
- * 28 coefficients of (h + 4) times it in t = (h - 4)/(h + 4), odd and even ones apart: half as long a chain. */
+ * 28 coefficients of (h + 4) times it in t = (h - 4)/(h + 4), odd and even ones apart: half as long a chain. The last one
+ * is rounded so that 1 - Phi(0) is 1/2. */
 LANEWISE double sgdlimit_tail_ratio(double h) {
   const double q = 1.0 / (h + 4.0), t = 1.0 - 8.0 * q, u = t * t;
   double a = u * 1.6032788795386732e-08 - 1.4360935380845031e-07;
@@ -218,7 +219,7 @@ LANEWISE double sgdlimit_tail_ratio(double h) {
   a = a * u + 0.06751792792283014;
   b = b * u + 0.40195670380623516;
   a = a * u - 1.1822045015192797;
-  b = b * u + 1.8048571559157687;
+  b = b * u + 1.804857155915769;
   return (a * t + b) * q;
 }
 

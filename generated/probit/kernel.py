@@ -4,7 +4,7 @@
     target     RandomLabels('Phi(r_star)')
     adversary  l2 ball of radius epsilon
 
-Written by sgdlimit, generator format 23. To write it again: sgdlimit generate SPEC --out DIRECTORY
+Written by sgdlimit, generator format 24. To write it again: sgdlimit generate SPEC --out DIRECTORY
 The mathematics is arXiv 2607.00207, in the notation of docs/theory.md.
 """
 
